@@ -1,0 +1,119 @@
+"""What running a site on a machine costs: cycles, work, traffic, and priced events whose sum is the energy.
+
+Costs add up. Energy is never stored beside the events it comes from, so it cannot disagree with them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """So many occurrences of one thing that has a price.
+
+    Attributes
+    ----------
+    component : str
+        Where the energy goes: `mac`, `sram_input`, `sram_weight`, `sram_output`, `dram`, `leakage`.
+    name : str
+        What happens: `mac_int8`, `read`, `write`.
+    count : float
+        How often, in `unit`s.
+    unit : str
+        operation, access, bit, cycle.
+    price_pj : float
+        Energy of one, in pJ.
+    source : str
+        Where the price comes from.
+    """
+
+    component: str
+    name: str
+    count: float
+    unit: str
+    price_pj: float
+    source: str
+
+    @property
+    def energy_pj(self) -> float:
+        """Energy of all of them, in pJ."""
+        return self.count * self.price_pj
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The cost of one site, or a sum of such costs.
+
+    Attributes
+    ----------
+    cycles : int
+        From the first DRAM read to the last DRAM write.
+    compute_cycles : int
+        Cycles in which the array works, its own fill and drain included.
+    macs_dense, macs_executed, macs_skipped : int
+        Multiply-accumulates of the dense product; executed + skipped = dense.
+    traffic_bytes : mapping
+        Bytes moved, by memory and direction: `dram_read`, `dram_write`, `sram_input_read`, ...
+    unique_bytes : int
+        Distinct bytes of operands and result: DRAM traffic is at least this.
+    events : tuple of Event
+        What is priced.
+    """
+
+    cycles: int = 0
+    compute_cycles: int = 0
+    macs_dense: int = 0
+    macs_executed: int = 0
+    macs_skipped: int = 0
+    traffic_bytes: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    unique_bytes: int = 0
+    events: tuple[Event, ...] = ()
+
+    @property
+    def energy_pj(self) -> dict[str, float]:
+        """Energy by component, in pJ."""
+        energy: dict[str, float] = {}
+        for event in self.events:
+            energy[event.component] = energy.get(event.component, 0.0) + event.energy_pj
+        return energy
+
+    @property
+    def total_energy_pj(self) -> float:
+        """Energy of everything, in pJ."""
+        return sum(event.energy_pj for event in self.events)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        traffic = dict(self.traffic_bytes)
+        for key, value in other.traffic_bytes.items():
+            traffic[key] = traffic.get(key, 0) + value
+        return Cost(
+            cycles=self.cycles + other.cycles,
+            compute_cycles=self.compute_cycles + other.compute_cycles,
+            macs_dense=self.macs_dense + other.macs_dense,
+            macs_executed=self.macs_executed + other.macs_executed,
+            macs_skipped=self.macs_skipped + other.macs_skipped,
+            traffic_bytes=traffic,
+            unique_bytes=self.unique_bytes + other.unique_bytes,
+            events=_merge(self.events + other.events),
+        )
+
+
+def _merge(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    counts: dict[Event, float] = {}
+    for event in events:
+        key = dataclasses.replace(event, count=0)
+        counts[key] = counts.get(key, 0) + event.count
+    return tuple(dataclasses.replace(key, count=count) for key, count in counts.items())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Area:
+    """Silicon area by component, in um2, with the source of each figure."""
+
+    components_um2: Mapping[str, float]
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def total_um2(self) -> float:
+        """Area of everything, in um2."""
+        return sum(self.components_um2.values())

@@ -1,0 +1,41 @@
+"""What an accelerator is: frozen parameters that turn work into cost.
+
+An accelerator is a class registered under the entry point group `bitwright.accelerators`, constructed with keyword
+parameters only (a frozen pydantic model, so that a misspelt or impossible parameter is an error that names it).
+"""
+
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from bitwright.accelerators.cost import Area, Cost
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.work import Work
+
+
+@runtime_checkable
+class Accelerator(Protocol):
+    """A machine model. Instances are immutable; equal parameters give equal costs."""
+
+    summary: ClassVar[str]
+    """One line for `bitwright accelerators`."""
+    needs_codes: ClassVar[bool]
+    """Whether costs depend on the operands' values (a machine that skips), not only on shapes and formats."""
+
+    @property
+    def clock_mhz(self) -> float:
+        """Clock frequency, in MHz."""
+
+    @property
+    def peak_macs_per_cycle(self) -> float:
+        """Multiply-accumulates per cycle with every multiplier busy, at 8 bits."""
+
+    def supports(self, plan: SitePlan) -> str | None:
+        """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
+
+    def run(self, work: Work) -> Cost:
+        """Cost of one execution of a site."""
+
+    def area(self) -> Area:
+        """Silicon area by component."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter with its value, for reports; units are in the names."""

@@ -1,0 +1,28 @@
+"""Errors that bitwright raises on purpose.
+
+Every one is a `BitwrightError`; the command line turns an `InputError` into one sentence and exit code 2,
+any other `BitwrightError` into one sentence and exit code 1.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BitwrightError(Exception):
+    """Anything that bitwright itself refuses or fails to do."""
+
+
+class InputError(BitwrightError):
+    """What the caller gave cannot be used; the message says what was given, what was expected, and what to do."""
+
+
+class MissingPriceError(InputError):
+    """An event has no energy or area in the technology's price list; it is never counted as free."""
+
+
+def unknown_name(kind: str, given: str, known: Iterable[str]) -> InputError:
+    """An `InputError` that lists the known names of `kind` and suggests the nearest one to `given`."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return InputError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(names) or 'none'}.")

@@ -1,0 +1,67 @@
+"""Which elements of an operand share one scale (and zero point).
+
+Value types that compare, hash and serialise; the operands of a GEMM are seen as
+x: [groups, M, K] and w: [groups, K, N], so that "channel" and "token" have one meaning for every operation.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class PerTensor:
+    """One scale for the whole operand."""
+
+    def __str__(self) -> str:
+        return "tensor"
+
+
+@dataclasses.dataclass(frozen=True)
+class PerChannel:
+    """One scale per output channel of a weight (a column of w).
+
+    For a product of two activations (attention) it is one scale per independent GEMM, that is per head.
+    """
+
+    def __str__(self) -> str:
+        return "channel"
+
+
+@dataclasses.dataclass(frozen=True)
+class PerToken:
+    """One scale per row of x, taken from the row itself at run time."""
+
+    def __str__(self) -> str:
+        return "token"
+
+
+@dataclasses.dataclass(frozen=True)
+class PerGroup:
+    """One scale per output channel and `size` consecutive elements along the reduction axis."""
+
+    size: int
+
+    def __str__(self) -> str:
+        return f"group:{self.size}"
+
+
+Granularity = PerTensor | PerChannel | PerToken | PerGroup
+
+
+def parse_granularity(text: str) -> Granularity:
+    """The granularity written `tensor`, `channel`, `token` or `group:SIZE`.
+
+    Raises
+    ------
+    ValueError
+        If `text` is none of these.
+    """
+    match text.split(":"):
+        case ["tensor"]:
+            return PerTensor()
+        case ["channel"]:
+            return PerChannel()
+        case ["token"]:
+            return PerToken()
+        case ["group", size] if size.isdigit() and int(size) > 0:
+            return PerGroup(int(size))
+    raise ValueError(f"unknown granularity {text!r}; expected tensor, channel, token or group:SIZE")

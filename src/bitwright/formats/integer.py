@@ -1,0 +1,71 @@
+"""Integers of 2 to 16 bits: signed, narrow signed (without the most negative code) or unsigned.
+
+A format is a grid of codes. Where that grid lies on the real axis, its scale and zero point, belongs to the
+operand (`bitwright.formats.quantized`): real = scale * (code - zero_point).
+"""
+
+import dataclasses
+
+import torch
+
+from bitwright.formats.rounding import Rounding, Saturation, round_to_integer, saturate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Integer:
+    """An integer format.
+
+    Attributes
+    ----------
+    bits : int
+        Width of a code, 2 to 16.
+    signed : bool
+        Two's complement (True) or unsigned (False).
+    narrow : bool
+        Leaves out the most negative signed code, so that the range is symmetric: -127 .. 127 for 8 bits.
+    rounding, saturation : Rounding, Saturation
+        How reals become codes.
+    """
+
+    bits: int
+    signed: bool = True
+    narrow: bool = False
+    rounding: Rounding = Rounding.HALF_EVEN
+    saturation: Saturation = Saturation.CLIP
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 16:
+            raise ValueError(f"an integer format has 2 to 16 bits, not {self.bits}")
+        if self.narrow and not self.signed:
+            raise ValueError("only signed integers have a narrow range")
+
+    @property
+    def low(self) -> int:
+        """The smallest code."""
+        if not self.signed:
+            return 0
+        return -(2 ** (self.bits - 1)) + int(self.narrow)
+
+    @property
+    def high(self) -> int:
+        """The largest code."""
+        return int(2 ** (self.bits - int(self.signed))) - 1
+
+    @property
+    def name(self) -> str:
+        """Short name: int8, uint8."""
+        return f"{'int' if self.signed else 'uint'}{self.bits}"
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Codes of reals on the integer grid, as float32 tensor of integers (any device, any shape)."""
+        return saturate(round_to_integer(x, self.rounding), self.low, self.high, self.saturation)
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Reals of codes: the integers themselves, as float32."""
+        return codes.to(torch.float32)
+
+    def table(self) -> torch.Tensor:
+        """Every code of a format of at most 8 bits, ascending."""
+        if self.bits > 8:
+            raise ValueError(f"tables exist for at most 8 bits, not {self.bits}")
+        return torch.arange(self.low, self.high + 1, dtype=torch.int32)

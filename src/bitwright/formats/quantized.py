@@ -1,0 +1,57 @@
+"""An operand as its machine sees it: codes, their format, and what the codes mean.
+
+real = scale * (code - zero_point), with scale and zero point broadcast against the codes.
+For `PerGroup` weights, codes [N, K] have scales [N, ceil(K / size)].
+"""
+
+import dataclasses
+
+import torch
+
+from bitwright.formats.granularity import Granularity, PerGroup, PerTensor
+from bitwright.formats.integer import Integer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """Codes of one operand with their meaning.
+
+    Attributes
+    ----------
+    codes : torch.Tensor
+        Integer-valued, in the operand's own layout (x: [..., K] or [batch, channels, height, width];
+        w: [N, K], [N, channels, kernel height, kernel width] or [..., K, N]); any dtype that holds them exactly.
+    format : Integer
+        The format of the codes.
+    scale : torch.Tensor
+        float32, broadcastable to codes (`PerGroup`: [N, groups]).
+    zero_point : int
+        The code of real zero; one per tensor, because hardware subtracts one constant.
+    granularity : Granularity
+        What shares a scale.
+    """
+
+    codes: torch.Tensor
+    format: Integer
+    scale: torch.Tensor
+    zero_point: int = 0
+    granularity: Granularity = PerTensor()
+
+    def centred(self) -> torch.Tensor:
+        """code - zero_point as float32: exact integers that multiply like the machine's."""
+        codes = self.codes.to(torch.float32)
+        return codes - self.zero_point if self.zero_point else codes
+
+    def dequantize(self) -> torch.Tensor:
+        """The reals that the codes stand for, float32."""
+        centred = self.centred()
+        if isinstance(self.granularity, PerGroup):
+            n, k = centred.shape[0], centred[0].numel()
+            scale = self.scale.repeat_interleave(self.granularity.size, dim=1)[:, :k]
+            return (centred.reshape(n, k) * scale).reshape(centred.shape)
+        return centred * self.scale
+
+
+def largest_magnitude(fmt: Integer, zero_point: int = 0) -> int:
+    """The largest |code - zero_point| that codes of `fmt` can have: what bounds an accumulator."""
+    return max(fmt.high - zero_point, zero_point - fmt.low)

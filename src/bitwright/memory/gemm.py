@@ -1,0 +1,90 @@
+"""A matrix product as memories see it: its extents, the bits of its operands, and how much of them is distinct.
+
+Our choice: SRAMs hold the product's own operands, x [m, k] and w [k, n] of each group; DRAM holds the distinct elements
+only. A convolution's im2col happens on chip, on the way from DRAM to SRAM, and reads no pixel twice for one tile; halos
+between tiles are neglected. Tiles lie in memory in whole bytes.
+"""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+BITS_PER_BYTE = 8
+FINEST_SHARE = 2**20
+"""Shares with a larger denominator are rounded up to one with this, so that byte counts stay within 64 bits."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gemm:
+    """`groups` equal products of x [m, k] by w [k, n].
+
+    Attributes
+    ----------
+    m, k, n, groups : int
+        Extents of each group, and number of groups.
+    x_bits, w_bits, y_bits : int
+        Bits of one element of the operands and of the finished output.
+    psum_bits : int
+        Bits of one partial sum.
+    x_distinct, w_distinct : int or None
+        Distinct elements over all groups, at most m * k * groups and k * n * groups (larger values count as these);
+        None: all are distinct.
+    """
+
+    m: int
+    k: int
+    n: int
+    groups: int = 1
+    x_bits: int
+    w_bits: int
+    y_bits: int
+    psum_bits: int
+    x_distinct: int | None = None
+    w_distinct: int | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all groups."""
+        return self.groups * self.m * self.k * self.n
+
+    @property
+    def x_share(self) -> Fraction:
+        """Distinct elements of x by elements of x, 0 .. 1."""
+        return _share(self.x_distinct, self.groups * self.m * self.k)
+
+    @property
+    def w_share(self) -> Fraction:
+        """Distinct elements of w by elements of w, 0 .. 1."""
+        return _share(self.w_distinct, self.groups * self.k * self.n)
+
+    @property
+    def unique_bytes(self) -> int:
+        """Bytes of the distinct elements of x and w, and of y: what DRAM must at least move."""
+        x_elements, w_elements = self.groups * self.m * self.k, self.groups * self.k * self.n
+        x = x_elements if self.x_distinct is None else min(x_elements, self.x_distinct)
+        w = w_elements if self.w_distinct is None else min(w_elements, self.w_distinct)
+        y = self.groups * self.m * self.n
+        return sum(
+            math.ceil(elements * bits / BITS_PER_BYTE)
+            for elements, bits in ((x, self.x_bits), (w, self.w_bits), (y, self.y_bits))
+        )
+
+
+def packed_bytes(elements: IntArray, bits: int, share: Fraction = Fraction(1)) -> IntArray:
+    """Whole bytes that a `share` of so many elements of so many bits take, element-wise."""
+    return -(-elements * (bits * share.numerator) // (BITS_PER_BYTE * share.denominator))
+
+
+def _share(distinct: int | None, elements: int) -> Fraction:
+    if distinct is None or distinct >= elements:
+        return Fraction(1)
+    share = Fraction(distinct, elements)
+    if share.denominator > FINEST_SHARE:
+        return Fraction(math.ceil(share * FINEST_SHARE), FINEST_SHARE)
+    return share

@@ -1,0 +1,165 @@
+"""Tiles between DRAM and SRAM: their sizes, the order in which they are visited, and whether they fit.
+
+A product is cut into tiles of m x k x n, visited by three nested loops, groups outside of them. Our choice: tile sizes
+are powers of two times the array's, or the whole extent; inputs and weights are double-buffered, so that half of their
+SRAM holds a tile; outputs are double-buffered where a tile of partial sums fits half of the output SRAM, and otherwise
+single-buffered, with transfers that the array waits for.
+"""
+
+import dataclasses
+import itertools
+from typing import Protocol
+
+import numpy as np
+
+from bitwright.errors import InputError
+from bitwright.memory.gemm import FloatArray, Gemm, IntArray, packed_bytes
+
+AXES = "mkn"
+ORDERS: tuple[str, ...] = tuple("".join(order) for order in itertools.permutations(AXES))
+"""Loop orders, outermost loop first."""
+ORDER_AXES: IntArray = np.array([[AXES.index(axis) for axis in order] for order in ORDERS], dtype=np.int64)
+"""[order, position] -> axis (0: m, 1: k, 2: n)."""
+ORDER_POSITIONS: IntArray = np.argsort(ORDER_AXES, axis=1)
+"""[order, axis] -> position (0: outermost)."""
+BYTES_PER_KIB = 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Buffers:
+    """Capacities of the SRAMs that tiles live in, in bytes, both halves of a double buffer together."""
+
+    input_bytes: int
+    weight_bytes: int
+    output_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tilings:
+    """Candidate mappings, one per entry of each array [candidates].
+
+    Attributes
+    ----------
+    m, k, n : IntArray
+        Tile extents, at most the product's.
+    order : IntArray
+        Index into `ORDERS`.
+    output_buffers : IntArray
+        1 or 2.
+    """
+
+    m: IntArray
+    k: IntArray
+    n: IntArray
+    order: IntArray
+    output_buffers: IntArray
+
+    def __len__(self) -> int:
+        return len(self.m)
+
+    def select(self, index: IntArray) -> "Tilings":
+        """The candidates at `index`, in its order."""
+        return Tilings(**{field.name: getattr(self, field.name)[index] for field in dataclasses.fields(self)})
+
+    def counts(self, gemm: Gemm) -> tuple[IntArray, IntArray, IntArray]:
+        """Numbers of tiles along m, k and n."""
+        return -(-gemm.m // self.m), -(-gemm.k // self.k), -(-gemm.n // self.n)
+
+
+class TiledMachine(Protocol):
+    """What tiling must know of a machine. Machines are hashable; equal machines behave equally."""
+
+    @property
+    def buffers(self) -> Buffers:
+        """SRAM capacities."""
+
+    @property
+    def tile_unit(self) -> tuple[int, int, int]:
+        """The smallest worthwhile tile (m, k, n): what fills the array."""
+
+    @property
+    def dram_bytes_per_cycle(self) -> float:
+        """DRAM bandwidth, in bytes per cycle."""
+
+    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+        """Cycles that the array takes for one tile of m x k x n, element-wise."""
+
+    def movement_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
+        """Energy that depends on the mapping, in pJ, for each candidate: breaks ties between equally fast ones."""
+
+
+def tile_sizes(*, extent: int, unit: int) -> list[int]:
+    """Powers of two times `unit` below `extent`, then `extent` itself, ascending."""
+    sizes = []
+    size = unit
+    while size < extent:
+        sizes.append(size)
+        size *= 2
+    return [*sizes, extent]
+
+
+def candidates(*, gemm: Gemm, machine: TiledMachine) -> Tilings:
+    """Every tiling that fits, with every loop order that makes a difference.
+
+    Raises
+    ------
+    InputError
+        If not even the smallest tile fits; names the memory, the demand, the capacity and what to raise.
+    """
+    extents = (gemm.m, gemm.k, gemm.n)
+    sizes = [tile_sizes(extent=e, unit=u) for e, u in zip(extents, machine.tile_unit, strict=True)]
+    _require_smallest_fits(gemm=gemm, buffers=machine.buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))
+    grid = np.meshgrid(*(np.array(axis, dtype=np.int64) for axis in sizes), indexing="ij")
+    m, k, n = (axis.ravel() for axis in grid)
+    x, w, psum = _tile_bytes(gemm, m, k, n)
+    buffers = machine.buffers
+    fits = (2 * x <= buffers.input_bytes) & (2 * w <= buffers.weight_bytes) & (psum <= buffers.output_bytes)
+    m, k, n, psum = m[fits], k[fits], n[fits], psum[fits]
+    split = (m < gemm.m) * 1 + (k < gemm.k) * 2 + (n < gemm.n) * 4
+    tile, order = np.nonzero(_DISTINCT_ORDERS[split])
+    return Tilings(
+        m=m[tile],
+        k=k[tile],
+        n=n[tile],
+        order=order.astype(np.int64),
+        output_buffers=np.where(2 * psum[tile] <= buffers.output_bytes, 2, 1).astype(np.int64),
+    )
+
+
+def _tile_bytes(gemm: Gemm, m: IntArray, k: IntArray, n: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    return (
+        packed_bytes(m * k, gemm.x_bits),
+        packed_bytes(k * n, gemm.w_bits),
+        packed_bytes(m * n, gemm.psum_bits),
+    )
+
+
+def _distinct_orders() -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """[which axes are split, order]: loops of one iteration may stand anywhere, so only one such order is kept."""
+    keep = np.zeros((8, len(ORDERS)), dtype=np.bool_)
+    for split in range(8):
+        seen = set()
+        for index, order in enumerate(ORDERS):
+            loops = "".join(axis for axis in order if split >> AXES.index(axis) & 1)
+            keep[split, index] = loops not in seen
+            seen.add(loops)
+    return keep
+
+
+_DISTINCT_ORDERS = _distinct_orders()
+
+
+def _require_smallest_fits(*, gemm: Gemm, buffers: Buffers, smallest: tuple[int, int, int]) -> None:
+    m, k, n = (np.array([extent], dtype=np.int64) for extent in smallest)
+    x, w, psum = (int(size[0]) for size in _tile_bytes(gemm, m, k, n))
+    for memory, what, needed, capacity in (
+        ("input", f"two tiles of {gemm.x_bits}-bit inputs", 2 * x, buffers.input_bytes),
+        ("weight", f"two tiles of {gemm.w_bits}-bit weights", 2 * w, buffers.weight_bytes),
+        ("output", f"one tile of {gemm.psum_bits}-bit partial sums", psum, buffers.output_bytes),
+    ):
+        if needed > capacity:
+            raise InputError(
+                f"the {memory} SRAM holds {capacity} bytes, and {what} need {needed} at the smallest tile "
+                f"({smallest[0]} x {smallest[1]} x {smallest[2]}, m x k x n) of a product of {gemm.m} x {gemm.k} x "
+                f"{gemm.n}; raise {memory}_sram_kib to {-(-needed // BYTES_PER_KIB)} or make the array smaller"
+            )

@@ -1,0 +1,132 @@
+"""A plan: what a method decided for every site of a network.
+
+A site's plan has three independent parts: the operands' formats, the run-time precision rule, and the accumulation
+rule. A method fills one or more of them; methods that fill different parts compose (`int8+apsq`).
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from bitwright.formats import Granularity, Integer
+
+SCHEMA_VERSION = 1
+
+
+class Part(enum.StrEnum):
+    """The three parts of a site's plan that methods fill."""
+
+    OPERANDS = "operands"
+    PRECISION = "precision"
+    ACCUMULATION = "accumulation"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OperandPlan:
+    """How one operand of a site becomes codes.
+
+    Attributes
+    ----------
+    format : Integer
+        The codes' format.
+    granularity : Granularity
+        Which elements share a scale.
+    scale : torch.Tensor or None
+        float32, broadcastable to the operand's layout; None: taken from the data at run time (dynamic).
+    zero_point : int
+        The code of real zero.
+    """
+
+    format: Integer
+    granularity: Granularity
+    scale: torch.Tensor | None = None
+    zero_point: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A named rule with its options and tensors: how precision is chosen, or how products are added up.
+
+    `static` (precision) and `exact` (accumulation, in integers wide enough never to overflow) are the defaults.
+    """
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tensors: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+
+
+STATIC = Rule(name="static")
+EXACT = Rule(name="exact")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SitePlan:
+    """What happens at one site; an operand of None stays float32, and then so does the product."""
+
+    x: OperandPlan | None = None
+    w: OperandPlan | None = None
+    precision: Rule = STATIC
+    accumulation: Rule = EXACT
+
+    @property
+    def quantized(self) -> bool:
+        """Whether both operands are codes, so that the product is exact arithmetic on them."""
+        return self.x is not None and self.w is not None
+
+    @property
+    def x_type(self) -> str:
+        """Name of x's number type as prices know it: int8, uint8, float32."""
+        return self.x.format.name if self.x else "float32"
+
+    @property
+    def w_type(self) -> str:
+        """Name of w's number type."""
+        return self.w.format.name if self.w else "float32"
+
+    @property
+    def x_bits(self) -> int:
+        """Bits of one element of x in memory."""
+        return self.x.format.bits if self.x else 32
+
+    @property
+    def w_bits(self) -> int:
+        """Bits of one element of w in memory."""
+        return self.w.format.bits if self.w else 32
+
+
+FLOAT_SITE = SitePlan()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a method decided for a network.
+
+    Attributes
+    ----------
+    method : str
+        Name of the recipe or composition, as given: `int8`, `int8+apsq`.
+    options : mapping
+        Every option's value, by the name of the method whose it is.
+    fingerprint : str
+        Of the network that was calibrated (names, shapes and values of its parameters).
+    sites : mapping
+        Site name -> site plan. A site that is absent stays float32.
+    smoothing : mapping
+        Site name -> factors [K] that x is divided by, folded into the weights before (`bitwright.networks.smoothing`).
+    notes : tuple of str
+        What every report on this plan must say.
+    """
+
+    method: str
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
+    sites: Mapping[str, SitePlan] = dataclasses.field(default_factory=dict)
+    smoothing: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def site(self, name: str) -> SitePlan:
+        """The plan of one site; float32 where the method left it alone."""
+        return self.sites.get(name, FLOAT_SITE)

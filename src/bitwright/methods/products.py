@@ -1,0 +1,164 @@
+"""Exact integer products: sum over k of (x - zero_point) * w, for every layout, with an accumulator that never overflows.
+
+Three engines, chosen by a bound that is checked, never assumed:
+- codes of at most 8 bits: int8 x int8 -> int32 (`torch._int_mm`; convolutions by blocked im2col);
+- integers carried in float32: exact in any order of summation while every partial sum stays below 2**24;
+- integers carried in float64: likewise below 2**53, which 16-bit operands reach only at k > 2**21.
+`reference_product` is their slow twin in int64.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+
+from bitwright.errors import InputError
+from bitwright.formats import Quantized, largest_magnitude
+from bitwright.networks.calls import Call
+
+INT32_LIMIT = 2**31
+FLOAT32_LIMIT = 2**24  # integers of smaller magnitude are exact in float32
+FLOAT64_LIMIT = 2**53
+IM2COL_BYTES = 2**23  # patches are expanded in blocks of about this many bytes: they stay in the last-level cache
+
+
+def accumulator_bound(k: int, x: Quantized, w: Quantized) -> int:
+    """An upper bound of |any partial sum| of k products of these codes."""
+    return k * largest_magnitude(x.format, x.zero_point) * largest_magnitude(w.format, w.zero_point)
+
+
+def reduction_length(call: Call) -> int:
+    """k: how many products are added up per output."""
+    return call.w.shape[-2] if call.layout == "batched" else call.w[0].numel()
+
+
+def integer_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    """The exact product of two operands' centred codes in the call's output layout.
+
+    Returns
+    -------
+    torch.Tensor
+        Integers, as int32 or carried in float32 or float64; [..., N], [B, N, H', W'] or [..., M, N].
+
+    Raises
+    ------
+    InputError
+        If even 53 bits could overflow.
+    """
+    k = reduction_length(call)
+    bound = accumulator_bound(k, x, w)
+    if _fits_int8(x, w, k, bound) and (call.layout == "linear" or (call.layout == "conv2d" and call.groups == 1)):
+        return _linear_int8(x, w) if call.layout == "linear" else _conv_int8(call, x, w)
+    if bound >= FLOAT64_LIMIT:
+        raise InputError(
+            f"a sum of {k} products of {x.format.name} by {w.format.name} could exceed 2**53; use narrower operands"
+        )
+    dtype = torch.float32 if bound < FLOAT32_LIMIT else torch.float64
+    with exact_float_kernels():
+        return call.product(x.centred().to(dtype), w.centred().to(dtype))
+
+
+def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    """The same by the obvious route: int64 throughout, convolutions through `unfold`, group by group."""
+    xc = x.codes.to(torch.int64) - x.zero_point
+    wc = w.codes.to(torch.int64) - w.zero_point
+    if call.layout == "linear":
+        return (xc.unsqueeze(-2) * wc).sum(-1)
+    if call.layout == "batched":
+        return (xc.unsqueeze(-1) * wc.unsqueeze(-3)).sum(-2)
+    n, per_group, *kernel = wc.shape
+    patches = F.unfold(xc.double(), kernel, call.dilation, call.padding, call.stride).long()
+    batch, _, pixels = patches.shape
+    patches = patches.reshape(batch, call.groups, per_group * kernel[0] * kernel[1], pixels)
+    filters = wc.reshape(call.groups, n // call.groups, -1)
+    products = (patches.unsqueeze(2) * filters.unsqueeze(0).unsqueeze(-1)).sum(3)
+    height = (xc.shape[2] + 2 * call.padding[0] - call.dilation[0] * (kernel[0] - 1) - 1) // call.stride[0] + 1
+    return products.reshape(batch, n, height, -1)
+
+
+@contextlib.contextmanager
+def exact_float_kernels() -> Iterator[None]:
+    """Float products that really multiply and add in the operands' precision.
+
+    Reduced-precision modes (bfloat16 or TF32 inside float32 products) and cuDNN, whose Winograd and FFT convolutions
+    multiply other numbers than the operands, are switched off meanwhile.
+    """
+    precision = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn
+    if precision == "highest" and not torch.cuda.is_available():
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with cudnn.flags(enabled=False, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+def _fits_int8(x: Quantized, w: Quantized, k: int, bound: int) -> bool:
+    narrow = x.format.bits <= 8 and w.format.bits <= 8 and w.format.signed and w.zero_point == 0
+    return narrow and bound < INT32_LIMIT and k * 128 * 128 < INT32_LIMIT
+
+
+def _stored(x: Quantized) -> tuple[torch.Tensor, int]:
+    """x's codes as int8 and the zero point among them: unsigned 8-bit codes are stored minus 128."""
+    offset = 128 if x.format.high > 127 else 0
+    if x.codes.dtype == torch.int8 and offset == 0:
+        return x.codes, x.zero_point
+    return (x.codes - offset).to(torch.int8), x.zero_point - offset
+
+
+def _int_mm(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """int8 [M, K] by int8 [N, K] -> int32 [M, N]; CUDA's kernel wants M > 16 and K, N in multiples of 8."""
+    if not x.is_cuda:
+        return torch._int_mm(x, w.t())
+    m, (n, k) = x.shape[0], w.shape
+    x = F.pad(x, (0, -k % 8, 0, max(0, 17 - m)))
+    w = F.pad(w, (0, -k % 8, 0, -n % 8))
+    return torch._int_mm(x, w.t())[:m, :n]
+
+
+def _linear_int8(x: Quantized, w: Quantized) -> torch.Tensor:
+    codes, zero_point = _stored(x)
+    weight = w.codes.to(torch.int8)
+    acc = _int_mm(codes.reshape(-1, codes.shape[-1]), weight)
+    if zero_point:
+        acc -= zero_point * weight.sum(1, dtype=torch.int32)
+    return acc.reshape(*codes.shape[:-1], -1)
+
+
+def _conv_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    """Convolution by im2col in blocks of images; input and result are channels-last, where rows are contiguous."""
+    codes, zero_point = _stored(x)
+    n, channels, *kernel = w.codes.shape
+    weight = w.codes.to(torch.int8).permute(0, 2, 3, 1).reshape(n, -1)
+    codes = codes.permute(0, 2, 3, 1).contiguous()
+    if any(call.padding):
+        vertical, horizontal = call.padding
+        codes = F.pad(codes, (0, 0, horizontal, horizontal, vertical, vertical), value=zero_point)
+    batch, height, width, _ = codes.shape
+    size = [
+        (extent - call.dilation[i] * (kernel[i] - 1) - 1) // call.stride[i] + 1
+        for i, extent in enumerate((height, width))
+    ]
+    step = codes.stride()
+    patches = codes.as_strided(
+        (batch, *size, *kernel, channels),
+        (
+            step[0],
+            step[1] * call.stride[0],
+            step[2] * call.stride[1],
+            step[1] * call.dilation[0],
+            step[2] * call.dilation[1],
+            1,
+        ),
+    )
+    k, pixels = weight.shape[1], size[0] * size[1]
+    block = batch if k == channels else max(1, IM2COL_BYTES // (pixels * k))
+    parts = [_int_mm(patches[i : i + block].reshape(-1, k), weight) for i in range(0, batch, block)]
+    acc = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if zero_point:
+        acc -= zero_point * weight.sum(1, dtype=torch.int32)
+    return acc.reshape(batch, *size, n).permute(0, 3, 1, 2)

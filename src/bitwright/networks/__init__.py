@@ -1,0 +1,20 @@
+"""Networks: loading them, and finding the GEMMs in them. Names are imported when they are first used."""
+
+from typing import Any
+
+_HOMES = {
+    "InputShape": "bitwright.networks.network",
+    "ModelEntry": "bitwright.networks.catalogue",
+    "Network": "bitwright.networks.network",
+    "Site": "bitwright.networks.sites",
+    "load": "bitwright.networks.load",
+    "models": "bitwright.networks.catalogue",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

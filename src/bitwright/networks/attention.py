@@ -1,0 +1,55 @@
+"""Scaled dot-product attention as two sites, QK^T and PV, with the softmax between them in float.
+
+softmax(scale * Q K^T + mask) V with causal and given masks and grouped-query heads, as
+`torch.nn.functional.scaled_dot_product_attention` documents it; dropout must be 0 (inference, or training without it).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.calls import Call
+
+Product = Callable[[str, Call], torch.Tensor]  # (what it is: "qk" or "pv", the call) -> its result
+
+
+def attention(
+    product: Product,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """Attention of query [..., H, M, D], key [..., G, T, D], value [..., G, T, V]; H a multiple of G -> [..., H, M, V].
+
+    Both products go through `product`, so that whoever listens sees their operands.
+    """
+    if dropout_p:
+        raise InputError(f"attention with dropout {dropout_p} is random; put the network in evaluation mode")
+    shared = query.shape[-3] // key.shape[-3] if enable_gqa and query.dim() > 2 else 1
+    key, value = _share(key, shared), _share(value, shared)
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    qk = Call(layout="batched", op="attention_qk", x=query, w=key.transpose(-2, -1), shared=shared)
+    scores = product("qk", qk) * scale
+    if is_causal:
+        m, t = scores.shape[-2:]
+        keep = torch.ones(m, t, dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~keep, -math.inf)
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+    probabilities = torch.softmax(scores, dim=-1)
+    if attn_mask is not None:  # a row that may look at nothing gets zeros, as torch's own kernel gives
+        probabilities = probabilities.nan_to_num(0.0) if attn_mask.dtype == torch.bool else probabilities
+    pv = Call(layout="batched", op="attention_pv", x=probabilities, w=value, shared=shared)
+    return product("pv", pv)
+
+
+def _share(x: torch.Tensor, times: int) -> torch.Tensor:
+    """Each head of `x` repeated for the `times` query heads that share it."""
+    return x if times == 1 else x.repeat_interleave(times, dim=-3)

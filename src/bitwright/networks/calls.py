@@ -1,0 +1,219 @@
+"""GEMM calls: what torch's product functions mean as x @ w + bias, in three layouts.
+
+`linear`:  x [..., K], w [N, K];    `conv2d`: x [B, C, H, W], w [N, C / groups, kh, kw];
+`batched`: x [..., M, K], w [..., K, N] with equal leading axes (already broadcast).
+`parse_call` reads a torch function call; None means that it is not a product that can be a site.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from bitwright.networks.sites import ConvGeometry, Site
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Call:
+    """One product, as the network asked for it.
+
+    Attributes
+    ----------
+    layout : str
+        linear, conv2d or batched (see the module's docstring).
+    op : str
+        What a site calls it: linear, conv2d, matmul, attention_qk, attention_pv.
+    x, w : torch.Tensor
+        Operands.
+    bias : torch.Tensor or None
+        Added to the product; broadcastable (conv2d: [N]).
+    weight : torch.Tensor or None
+        The parameter that w is, if it is one (w itself may be a view of it).
+    stride, padding, dilation : pairs of int
+        Of a convolution, (height, width).
+    groups : int
+        Of a convolution.
+    shared : int
+        How many groups share one w (grouped-query attention).
+    """
+
+    layout: str
+    op: str
+    x: torch.Tensor
+    w: torch.Tensor
+    bias: torch.Tensor | None = None
+    weight: torch.Tensor | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    shared: int = 1
+
+    def product(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """The bare product of operands that replace this call's own, by torch, without the bias."""
+        if self.layout == "linear":
+            return F.linear(x, w)
+        if self.layout == "conv2d":
+            return F.conv2d(x, w, None, self.stride, self.padding, self.dilation, self.groups)
+        return torch.matmul(x, w)
+
+    def add_bias(self, y: torch.Tensor) -> torch.Tensor:
+        """`y` plus the bias, in place where autograd allows."""
+        if self.bias is None:
+            return y
+        bias = self.bias.view(1, -1, 1, 1) if self.layout == "conv2d" else self.bias
+        return y + bias if y.requires_grad or bias.requires_grad else y.add_(bias)
+
+    def float_result(self) -> torch.Tensor:
+        """What the network would have computed."""
+        if self.layout == "conv2d":
+            return F.conv2d(self.x, self.w, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        if self.layout == "linear" and (self.bias is None or self.bias.dim() == 1):
+            return F.linear(self.x, self.w, self.bias)
+        return self.add_bias(self.product(self.x, self.w))
+
+    def site(self, name: str) -> Site:
+        """The site of this call's shape."""
+        static = self.weight is not None
+        if self.layout == "conv2d":
+            return _conv_site(self, name)
+        if self.layout == "linear":
+            n, k = self.w.shape
+            m = self.x.numel() // k
+            return Site(name=name, op=self.op, m=m, k=k, n=n, x_elements=m * k, w_elements=n * k, static_weight=static)
+        *lead, m, k = self.x.shape
+        n, groups = self.w.shape[-1], math.prod(lead)
+        elements = {"x_elements": groups * m * k, "w_elements": groups // self.shared * k * n}
+        return Site(name=name, op=self.op, m=m, k=k, n=n, groups=groups, static_weight=static, **elements)
+
+
+def _conv_site(call: Call, name: str) -> Site:
+    batch, channels, *size = call.x.shape
+    filters, per_group, *kernel = call.w.shape
+    out = [
+        (size[i] + 2 * call.padding[i] - call.dilation[i] * (kernel[i] - 1) - 1) // call.stride[i] + 1 for i in (0, 1)
+    ]
+    m, k = batch * out[0] * out[1], per_group * kernel[0] * kernel[1]
+    return Site(
+        name=name,
+        op="conv2d",
+        m=m,
+        k=k,
+        n=filters // call.groups,
+        groups=call.groups,
+        x_elements=min(call.x.numel(), m * k * call.groups),
+        w_elements=call.w.numel(),
+        static_weight=call.weight is not None,
+        conv=ConvGeometry(
+            kernel=(kernel[0], kernel[1]),
+            stride=call.stride,
+            padding=call.padding,
+            dilation=call.dilation,
+            channels=channels,
+            input_size=(size[0], size[1]),
+            output_size=(out[0], out[1]),
+        ),
+    )
+
+
+Parameters = Callable[[torch.Tensor], torch.Tensor | None]  # a tensor -> the parameter whose memory it views
+
+
+def parse_call(
+    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], owner: Parameters
+) -> Call | None:
+    """The product that torch function `func` computes with these arguments, or None if it is no site.
+
+    Products of non-float operands, products with nothing to reduce (k = 1, outer products such as those of rotary
+    position tables) and calls that write into `out` are none.
+    """
+    parser = PARSERS.get(func)
+    if parser is None or "out" in kwargs:
+        return None
+    call = parser(owner, *args, **kwargs)
+    if call is None or not (call.x.is_floating_point() and call.w.is_floating_point()):
+        return None
+    return None if call.layout != "conv2d" and call.x.shape[-1] == 1 else call
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[-1]))
+
+
+def _linear(owner: Parameters, input: Any, weight: Any, bias: Any = None) -> Call | None:  # noqa: A002
+    if weight.dim() != 2:
+        return None
+    return Call(layout="linear", op="linear", x=input, w=weight, bias=bias, weight=owner(weight))
+
+
+def _conv2d(
+    owner: Parameters,
+    input: Any,  # noqa: A002
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Call | None:
+    stride, dilation = _pair(stride), _pair(dilation)
+    x = input.unsqueeze(0) if input.dim() == 3 else input
+    if input.dim() == 3:
+        return None  # an unbatched image; no network of ours does this, torch itself computes it
+    if padding == "valid":
+        padding = 0
+    elif padding == "same":
+        total = [dilation[i] * (weight.shape[2 + i] - 1) for i in (0, 1)]
+        if total[0] % 2 or total[1] % 2:
+            x = F.pad(x, (0, total[1] % 2, 0, total[0] % 2))
+        padding = (total[0] // 2, total[1] // 2)
+    padding = _pair(padding)
+    args = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return Call(layout="conv2d", op="conv2d", x=x, w=weight, bias=bias, weight=owner(weight), **args)
+
+
+def _matmul(owner: Parameters, input: Any, other: Any) -> Call | None:  # noqa: A002
+    if input.dim() < 2 or other.dim() < 2:
+        return None  # a vector product: a GEMV by hand, left to torch and counted
+    if other.dim() == 2:
+        weight = owner(other)
+        return Call(layout="linear", op="linear" if weight is not None else "matmul", x=input, w=other.t(), weight=weight)
+    lead = torch.broadcast_shapes(input.shape[:-2], other.shape[:-2])
+    x = input.expand(*lead, *input.shape[-2:])
+    w = other.expand(*lead, *other.shape[-2:])
+    return Call(layout="batched", op="matmul", x=x, w=w, weight=owner(other))
+
+
+def _rmatmul(owner: Parameters, input: Any, other: Any) -> Call | None:  # noqa: A002
+    return _matmul(owner, other, input)
+
+
+def _add_product(
+    owner: Parameters, input: Any, first: Any, second: Any, *, beta: float = 1, alpha: float = 1  # noqa: A002
+) -> Call | None:
+    call = _matmul(owner, first, second)
+    if call is None or alpha != 1:
+        return None  # a scaled product: torch computes it, and it is counted as no site
+    bias = None if beta == 0 else input if beta == 1 else input * beta
+    return dataclasses.replace(call, bias=bias)
+
+
+PARSERS: dict[Callable[..., Any], Callable[..., Call | None]] = {
+    F.linear: _linear,
+    F.conv2d: _conv2d,
+    torch.mm: _matmul,
+    torch.Tensor.mm: _matmul,
+    torch.bmm: _matmul,
+    torch.Tensor.bmm: _matmul,
+    torch.matmul: _matmul,
+    torch.Tensor.matmul: _matmul,
+    torch.Tensor.__matmul__: _matmul,
+    torch.Tensor.__rmatmul__: _rmatmul,
+    torch.addmm: _add_product,
+    torch.Tensor.addmm: _add_product,
+    torch.baddbmm: _add_product,
+    torch.Tensor.baddbmm: _add_product,
+}

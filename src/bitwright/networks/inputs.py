@@ -1,0 +1,161 @@
+"""How each kind of network is fed: example inputs of a given shape, and the call that yields its output tensor.
+
+Images: `pixel_values` [batch, 3, height, width]. Text: `input_ids` [batch, tokens], with `attention_mask` of the same shape
+where numbers are computed. A decoding step has one token and `context`: the cached keys and values of the tokens before it,
+[layers, 2, batch, key-value heads, tokens, head size].
+"""
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.checks import check_shape
+from bitwright.networks.network import Batch, InputShape
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageExample:
+    """InputShape -> a batch of zero images on the module's device.
+
+    Attributes
+    ----------
+    name : str
+        The network's, for messages.
+    module : torch.nn.Module
+        Its parameters say on which device and in which type.
+    image_size : int
+        Default height and width, in pixels.
+    multiple_of : int
+        What an image size must be a multiple of (a patch's size).
+    """
+
+    name: str
+    module: torch.nn.Module
+    image_size: int
+    multiple_of: int = 1
+
+    def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
+        """The batch; `InputError` for a size that does not fit, or for decoding."""
+        check_shape(shape)
+        refuse_decode(shape, self.name)
+        size = shape.image_size or self.image_size
+        if size % self.multiple_of:
+            raise InputError(f"{self.name}: image_size is {size}, a multiple of {self.multiple_of} is expected.")
+        parameter = next(self.module.parameters())
+        return {"pixel_values": torch.zeros(shape.batch, 3, size, size, dtype=parameter.dtype, device=parameter.device)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenExample:
+    """InputShape -> a batch of token ids (all 0) on the module's device.
+
+    Attributes
+    ----------
+    name : str
+        The network's, for messages.
+    module : torch.nn.Module
+        Its parameters say on which device.
+    tokens : int
+        Default sequence length. A decoding step is by default the last of these tokens.
+    positions : int or None
+        How many positions the network has learned an embedding for; None where positions have no limit.
+    cache : tuple of int or None
+        (layers, key-value heads, head size); None for networks that do not decode.
+    """
+
+    name: str
+    module: torch.nn.Module
+    tokens: int
+    positions: int | None = None
+    cache: tuple[int, int, int] | None = None
+
+    def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
+        """The batch; `InputError` for more tokens than positions, or for decoding with an encoder."""
+        check_shape(shape)
+        if shape.phase == "decode":
+            return self._step(shape)
+        tokens = shape.sequence_length or self.tokens
+        self._check_positions(tokens, f"sequence_length is {tokens}")
+        parameter = next(self.module.parameters())
+        ids = torch.zeros(shape.batch, tokens, dtype=torch.long, device=parameter.device)
+        if parameter.is_meta:  # a mask would be looked into, and there is nothing to see
+            return {"input_ids": ids}
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    def _step(self, shape: InputShape) -> dict[str, torch.Tensor]:
+        if self.cache is None:
+            refuse_decode(shape, self.name)
+            raise AssertionError
+        context = shape.sequence_length or self.tokens - 1
+        self._check_positions(context + 1, f"decoding after {context} tokens")
+        parameter = next(self.module.parameters())
+        layers, heads, head_size = self.cache
+        size = (layers, 2, shape.batch, heads, context, head_size)
+        return {
+            "input_ids": torch.zeros(shape.batch, 1, dtype=torch.long, device=parameter.device),
+            "context": torch.zeros(size, dtype=parameter.dtype, device=parameter.device),
+        }
+
+    def _check_positions(self, needed: int, what: str) -> None:
+        if self.positions is not None and needed > self.positions:
+            raise InputError(
+                f"{self.name}: {what}, but the network has {self.positions} positions; use at most that many tokens."
+            )
+
+
+def refuse_decode(shape: InputShape, name: str) -> None:
+    """Raise `InputError` if the shape asks a network that produces no tokens to decode."""
+    if shape.phase == "decode":
+        raise InputError(f"{name}: phase is 'decode', but only language models decode; use prefill.")
+
+
+def cache_of(config: Any) -> tuple[int, int, int]:
+    """(layers, key-value heads, head size) of a transformers configuration."""
+    heads = config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return config.num_hidden_layers, getattr(config, "num_key_value_heads", None) or heads, head_size
+
+
+def run_image(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """The logits of images."""
+    return output_tensor(module(batch["pixel_values"]))
+
+
+def run_sentence(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Sentence embeddings [batch, width]: the mean over the tokens that are not padding, of length 1."""
+    hidden = module(**batch).last_hidden_state
+    if "attention_mask" in batch:
+        mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+    else:
+        mean = hidden.mean(1)
+    return torch.nn.functional.normalize(mean, dim=-1)
+
+
+def run_language(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Next-token logits [batch, tokens, vocabulary]."""
+    ids, context = batch["input_ids"], batch.get("context")
+    if context is None and not ids.is_meta:
+        return module(input_ids=ids, attention_mask=batch.get("attention_mask"), use_cache=False).logits
+    from transformers import DynamicCache
+
+    cache = DynamicCache()  # even an empty one keeps transformers from looking into the numbers of meta tensors
+    for layer, (keys, values) in enumerate(() if context is None else context):
+        cache.update(keys, values, layer)
+    return module(input_ids=ids, past_key_values=cache, use_cache=True).logits
+
+
+def output_tensor(output: Any) -> torch.Tensor:
+    """The tensor that judges a network's output: itself, its logits, its last hidden state, or its first tensor."""
+    if isinstance(output, torch.Tensor):
+        return output
+    for attribute in ("logits", "last_hidden_state"):
+        if isinstance(getattr(output, attribute, None), torch.Tensor):
+            return getattr(output, attribute)
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            return part
+    raise InputError(f"the network returned {type(output).__name__}, a tensor or a collection with one is expected.")

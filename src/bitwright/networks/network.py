@@ -1,0 +1,106 @@
+"""A network as every other room sees it: a torch module, how to feed it, and what it is for.
+
+Shape-only networks hold their module on the meta device (shapes without numbers) or, for workload files and single
+products, no module at all but the sites themselves.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from bitwright.networks.sites import Site
+
+Batch = Mapping[str, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputShape:
+    """The shape of one inference. What does not apply to a network is ignored by it; None means its own default.
+
+    Attributes
+    ----------
+    batch : int
+        Images or sequences at once.
+    sequence_length : int or None
+        Tokens that are processed (prefill), or tokens of context before the one processed (decode).
+    image_size : int or None
+        Height and width of an image, in pixels.
+    phase : str
+        `prefill` (all tokens at once) or `decode` (one token against `sequence_length` cached ones).
+    """
+
+    batch: int = 1
+    sequence_length: int | None = None
+    image_size: int | None = None
+    phase: str = "prefill"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network with what is needed to run it.
+
+    Attributes
+    ----------
+    name : str
+        As given to `load`.
+    kind : str
+        `image`, `sentence`, `language`, `tensor` (any other module) or `gemms` (sites without a module): which
+        inputs and tasks fit.
+    module : torch.nn.Module or None
+        In evaluation mode; on the meta device when the network is shape-only.
+    run : callable
+        (module, batch) -> the output tensor that tasks judge (logits, embeddings).
+    example : callable or None
+        InputShape -> a batch of that shape on the module's device (zeros or ones; only shapes matter).
+    sites : tuple of Site
+        Given sites of a network without a module.
+    default_task : str or None
+        The task that judges this network when the user names none.
+    tools : mapping
+        What its inputs need: `tokenizer`, `preprocess` (PIL image -> [3, H, W] tensor), `image_size`,
+        `sequence_length` (defaults).
+    source : str
+        Where it came from.
+    notes : tuple of str
+        What every report on this network must say.
+    weight_grid : int or None
+        Group size of the quantized file its weights came from: 4-bit groups of this size would look lossless.
+    """
+
+    name: str
+    kind: str
+    module: torch.nn.Module | None = None
+    run: Callable[[torch.nn.Module, Batch], torch.Tensor] = lambda module, batch: module(**batch)
+    example: Callable[[InputShape], dict[str, torch.Tensor]] | None = None
+    sites: tuple[Site, ...] = ()
+    default_task: str | None = None
+    tools: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    weight_grid: int | None = None
+
+    @property
+    def shape_only(self) -> bool:
+        """Whether there are no numbers to execute, only shapes."""
+        return self.module is None or any(p.is_meta for p in self.module.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's parameters are."""
+        if self.module is None:
+            return torch.device("meta")
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in)."""
+        if self.module is None:
+            raise ValueError(f"{self.name} is a list of products, it cannot run")
+        return self.run(self.module, batch)
+
+    def to(self, device: torch.device | str) -> "Network":
+        """The same network with its module moved to `device`."""
+        if self.module is None:
+            return self
+        return dataclasses.replace(self, module=self.module.to(device))

@@ -1,0 +1,254 @@
+"""Activation smoothing: large activation channels are divided by s, and the weights that read them multiplied by s.
+
+s_j = max|X_j|**a / max|W_j|**(1 - a) per input channel j, with a the migration strength (SmoothQuant, Xiao et al.,
+ICML 2023, eq. 4). The division is folded into the weights before, so it costs nothing at run time. Where it can go is read
+off a recorded forward pass: into a norm's gain, a linear layer's rows, or (through attention) the value projection.
+A tensor that anything else reads too, or that a non-linear function made, is left alone.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from bitwright.networks.dataflow import Dataflow, Node, record
+from bitwright.networks.network import Batch, Network
+
+_T = torch.Tensor
+_SAME_LAST_AXIS = {_T.view, _T.reshape, torch.reshape, _T.flatten, torch.flatten, _T.unflatten}
+_SAME = {_T.contiguous, _T.to, _T.type_as, _T.float, _T.clone, torch.clone, F.dropout, _T.unsqueeze, torch.unsqueeze}
+_MOVES = {_T.transpose, torch.transpose, _T.permute, torch.permute, _T.expand, _T.__getitem__, _T.expand_as}
+_REPEATS = {_T.repeat_interleave, torch.repeat_interleave}
+_HOMOGENEOUS = {F.relu, torch.relu, _T.relu, torch.relu_}
+_MULTIPLY = {_T.__mul__, _T.__rmul__, _T.mul, torch.mul}
+_NORMS = {F.layer_norm, torch.layer_norm, F.rms_norm, torch.rms_norm}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SmoothingGroup:
+    """Sites that read one tensor, and the parameters that scale it.
+
+    Attributes
+    ----------
+    sites : tuple of str
+        They read the same activation and therefore share s.
+    channels : int
+        Length of s.
+    sources : tuple of torch.Tensor
+        Parameters whose first axis is the tensor's channels: dividing them by s divides the tensor.
+    readers : tuple of (torch.Tensor, int)
+        Weights of the sites and which of their axes is the reduction axis.
+    repeats : int
+        Query heads that share a value head: s is equal among them, and `sources` have channels / repeats rows.
+    head : int
+        Channels per head where repeats > 1.
+    """
+
+    sites: tuple[str, ...]
+    channels: int
+    sources: tuple[torch.Tensor, ...]
+    readers: tuple[tuple[torch.Tensor, int], ...]
+    repeats: int = 1
+    head: int = 1
+
+    def tie(self, s: torch.Tensor) -> torch.Tensor:
+        """`s` made equal among the heads that share their source: the largest of them."""
+        if self.repeats == 1:
+            return s
+        shared = s.view(-1, self.repeats, self.head).amax(dim=1, keepdim=True)
+        return shared.expand(-1, self.repeats, -1).reshape(-1)
+
+    def weight_peaks(self) -> torch.Tensor:
+        """max |W_j| per input channel, over all sites of the group."""
+        peaks = [w.abs().amax(dim=1 - axis) for w, axis in self.readers]
+        return torch.stack(peaks).amax(dim=0)
+
+    @torch.no_grad()
+    def apply(self, s: torch.Tensor) -> None:
+        """Divide the sources by `s` and multiply the readers by it, in place."""
+        narrow = s if self.repeats == 1 else s.view(-1, self.repeats, self.head)[:, 0].reshape(-1)
+        for source in self.sources:
+            source.div_(narrow.view(-1, *[1] * (source.dim() - 1)))
+        for weight, axis in self.readers:
+            weight.mul_(s.view(-1, 1) if axis == 0 else s)
+
+
+def smoothing_groups(network: Network, batch: Batch) -> list[SmoothingGroup]:
+    """Every group of sites of `network` whose shared input can be smoothed; `batch` is a small example."""
+    flow = record(network, batch)
+    found: dict[int, tuple[torch.Tensor, list[str]]] = {}
+    for name, call in flow.sites.items():
+        if call.layout == "linear" and call.weight is not None and call.weight.dim() == 2:
+            tensor = _origin(flow, call.x)
+            found.setdefault(id(tensor), (tensor, []))[1].append(name)
+    groups = [_group(flow, tensor, sites) for tensor, sites in found.values()]
+    return [group for group in groups if group is not None]
+
+
+def smoothing_factors(peaks: torch.Tensor, weight_peaks: torch.Tensor, strength: float) -> torch.Tensor:
+    """SmoothQuant's s [K] from max|X_j| and max|W_j|; channels that are never active keep 1."""
+    s = peaks.pow(strength) / weight_peaks.clamp_min(1e-8).pow(1 - strength)
+    s = torch.where((peaks > 0) & (weight_peaks > 0), s, torch.ones_like(s))
+    return s.clamp(1e-5, 1e5)
+
+
+def apply_smoothing(network: Network, factors: Mapping[str, torch.Tensor], batch: Batch) -> None:
+    """Smooth `network` in place by factors per site name, as a plan keeps them."""
+    for group in smoothing_groups(network, batch):
+        if group.sites[0] in factors:
+            s = factors[group.sites[0]]
+            group.apply(s.to(group.sources[0].device))
+
+
+def _origin(flow: Dataflow, tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` before reshapes and copies that keep its last axis."""
+    node = flow.producer.get(id(tensor))
+    while node is not None and _keeps_last_axis(node, tensor):
+        tensor = node.args[0]
+        node = flow.producer.get(id(tensor))
+    return tensor
+
+
+def _keeps_last_axis(node: Node, result: torch.Tensor) -> bool:
+    if not node.args or not isinstance(node.args[0], torch.Tensor) or node.args[0].dim() == 0:
+        return False
+    same = node.args[0].shape[-1:] == result.shape[-1:] and node.args[0].dtype == result.dtype
+    return same and (node.function in _SAME or node.function in _SAME_LAST_AXIS)
+
+
+def _group(flow: Dataflow, tensor: torch.Tensor, sites: list[str]) -> SmoothingGroup | None:
+    """The group of sites that read `tensor`, or None where its factors have nowhere to go."""
+    calls = [flow.sites[name] for name in sites]
+    weights = [call.weight for call in calls]
+    if not _read_only_by(flow, tensor, set(sites)) or len({id(w) for w in weights}) != len(weights):
+        return None
+    channels = tensor.shape[-1]
+    source = _sources(flow, tensor, channels)
+    if source is None:
+        return None
+    parameters, repeats, head = source
+    readers = []
+    for call, weight in zip(calls, weights, strict=True):
+        if weight is None or weight.shape[0] == weight.shape[1] == 0:
+            return None
+        transposed = tuple(weight.shape) != tuple(call.w.shape) or weight.data_ptr() != call.w.data_ptr()
+        transposed = transposed or weight.stride() != call.w.stride()
+        readers.append((weight, 0 if transposed else 1))
+    return SmoothingGroup(
+        sites=tuple(sites),
+        channels=channels,
+        sources=parameters,
+        readers=tuple(readers),
+        repeats=repeats,
+        head=head,
+    )
+
+
+def _read_only_by(flow: Dataflow, tensor: torch.Tensor, sites: set[str]) -> bool:
+    """Whether everything that reads `tensor`, through reshapes too, is one of `sites`."""
+    for node in flow.readers.get(id(tensor), []):
+        result = node.result
+        if isinstance(result, torch.Tensor) and flow.site_of.get(id(result)) in sites:
+            continue
+        if isinstance(result, torch.Tensor) and _keeps_last_axis(node, result):
+            if not _read_only_by(flow, result, sites):
+                return False
+        elif not _harmless(node):
+            return False
+    return True
+
+
+def _harmless(node: Node) -> bool:
+    """Reading a tensor's shape, device or type reads none of its numbers."""
+    return not any(isinstance(r, torch.Tensor) for r in _flat(node.result)) or (
+        getattr(node.function, "__name__", "") == "__get__"
+    )
+
+
+def _flat(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, tuple | list) else [value]
+
+
+Source = tuple[tuple[torch.Tensor, ...], int, int]  # parameters, repeats, channels per head
+
+
+def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
+    """The parameters that scale `tensor` [..., channels] channel by channel."""
+    node = flow.producer.get(id(tensor))
+    if node is None:
+        return None
+    if id(tensor) in flow.site_of:
+        return _linear_rows(flow, tensor, channels)
+    if node.function in _NORMS:
+        return _norm_gain(node, channels)
+    if node.function in _MULTIPLY:
+        return _factor(flow, node, channels)
+    if node.function in _HOMOGENEOUS or _keeps_last_axis(node, tensor):
+        before = node.args[0]
+        return _sources(flow, before, channels) if len(_real_readers(flow, before)) == 1 else None
+    if node.function in _MOVES | _SAME_LAST_AXIS:
+        return _value_projection(flow, tensor, channels)
+    return None
+
+
+def _real_readers(flow: Dataflow, tensor: torch.Tensor) -> list[Node]:
+    return [node for node in flow.readers.get(id(tensor), []) if not _harmless(node)]
+
+
+def _linear_rows(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
+    call = flow.sites[flow.site_of[id(tensor)]]
+    if call.layout != "linear" or call.weight is None or tuple(call.weight.shape) != tuple(call.w.shape):
+        return None
+    if call.weight.shape[0] != channels or not (call.bias is None or isinstance(call.bias, torch.nn.Parameter)):
+        return None
+    return (call.weight, *([] if call.bias is None else [call.bias])), 1, 1
+
+
+def _norm_gain(node: Node, channels: int) -> Source | None:
+    values = [*node.args[1:], *node.kwargs.values()]
+    gains = [v for v in values if isinstance(v, torch.nn.Parameter) and tuple(v.shape) == (channels,)]
+    return (tuple(gains), 1, 1) if gains else None
+
+
+def _factor(flow: Dataflow, node: Node, channels: int) -> Source | None:
+    """A product: its parameter, or else whichever factor is itself a scalable tensor that nobody else reads."""
+    factors = [a for a in node.args[:2] if isinstance(a, torch.Tensor)]
+    for factor in factors:
+        if isinstance(factor, torch.nn.Parameter) and tuple(factor.shape) == (channels,):
+            return (factor,), 1, 1
+    for factor in factors:
+        if factor.dim() and factor.shape[-1] == channels and len(_real_readers(flow, factor)) == 1:
+            source = _sources(flow, factor, channels)
+            if source is not None:
+                return source
+    return None
+
+
+def _value_projection(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
+    """Through attention: its output's channels are those of the values, head by head."""
+    attended = _walk(flow, tensor, _MOVES | _SAME | _SAME_LAST_AXIS)
+    node = flow.producer.get(id(attended))
+    if node is None or node.function is not F.scaled_dot_product_attention or attended.dim() != 4:
+        return None
+    heads, head = attended.shape[1], attended.shape[-1]
+    value = _walk(flow, node.args[2], _MOVES | _SAME | _SAME_LAST_AXIS | _REPEATS)
+    if heads * head != channels or id(value) not in flow.site_of:
+        return None
+    width = value.shape[-1]
+    source = _linear_rows(flow, value, width)
+    if source is None or channels % width:
+        return None
+    return source[0], channels // width, head
+
+
+def _walk(flow: Dataflow, tensor: torch.Tensor, through: set[Any]) -> torch.Tensor:
+    """Back through `through` as long as nobody else reads the tensors in between."""
+    node = flow.producer.get(id(tensor))
+    while node is not None and node.function in through and id(tensor) not in flow.site_of:
+        before = node.args[0]
+        if len(_real_readers(flow, before)) != 1:
+            break
+        tensor, node = before, flow.producer.get(id(before))
+    return tensor

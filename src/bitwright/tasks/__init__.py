@@ -1,0 +1,23 @@
+"""What a network is judged by: top-1 accuracy, perplexity, sentence similarity, and fidelity to its float self."""
+
+from bitwright.tasks.catalogue import TASKS, TaskInfo, get_task, task_names
+from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.statistics import Interval, bootstrap, paired_bootstrap
+from bitwright.tasks.task import Measure, Score, Task, TaskBatch, summarise
+
+__all__ = [
+    "TASKS",
+    "Interval",
+    "Measure",
+    "Samples",
+    "Score",
+    "Task",
+    "TaskBatch",
+    "TaskInfo",
+    "bootstrap",
+    "default_samples",
+    "get_task",
+    "paired_bootstrap",
+    "summarise",
+    "task_names",
+]

@@ -1,0 +1,171 @@
+"""Fidelity: how close a quantized network's outputs are to its own float outputs; needs no labels.
+
+The score is the signal-to-quantization-noise ratio, 10 log10(sum y^2 / sum (y_q - y)^2) dB over all outputs; KL
+divergence (float to quantized), top-1 agreement and cosine are given beside it. It separates methods more finely
+than accuracy does on as many samples. Inputs: the test part of `samples`. Statistics: one row per image, sentence
+or input, or per block of 32 tokens.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.network import Network
+from bitwright.tasks.blocks import block_sums, float64, positions_at_once
+from bitwright.tasks.inputs import window_length
+from bitwright.tasks.samples import Samples, available_samples, default_batches, default_samples, describe
+from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
+from bitwright.tasks.task import MeasureKind, TaskBatch
+
+DEFAULT_SAMPLES = {"image": 64, "sentence": 256, "language": 4, "tensor": 64}  # language: windows
+_UNITS = {"image": "crops", "sentence": "sentences", "tensor": "inputs"}
+_SIGNAL, _NOISE, _COSINE, _POSITIONS, _KL, _AGREEMENT = range(6)  # columns of the statistics
+
+
+def fidelity(*, network: Network, limit: int | None = None, seed: int = 0) -> "Fidelity":
+    """The task on samples that are always there, at most `limit` of them.
+
+    Parameters
+    ----------
+    network : Network
+        Of kind image, sentence, language or tensor.
+    limit : int or None
+        Tokens for a language model (rounded down to whole windows, at least one), samples for others;
+        None is 2,048 tokens, 256 sentences, or 64 images or inputs.
+    seed : int
+        Of the crops, of the choice of text, of the noise.
+    """
+    count = limit if limit is not None else DEFAULT_SAMPLES.get(network.kind, 1)
+    if network.kind == "language" and limit is not None:
+        count = max(1, limit // window_length(network)) if limit > 0 else limit
+    count = available_samples(network, count=count, test=True)
+    return Fidelity(
+        kind=network.kind,
+        count=count,
+        window=window_length(network),
+        seed=seed,
+        tested_on=describe(network, count=count, seed=seed, test=True),
+    )
+
+
+def compare_positions(output: torch.Tensor, reference: torch.Tensor, *, logits: bool) -> Array:
+    """Statistics [P, 6 or 4] of outputs [P, C] against the float network's: KL and agreement for logits only."""
+    parts = [
+        _compare(float64(output[some]), float64(reference[some]), logits) for some in positions_at_once(len(output))
+    ]
+    return torch.cat(parts).cpu().numpy()
+
+
+def _compare(y_q: torch.Tensor, y: torch.Tensor, logits: bool) -> torch.Tensor:
+    signal, noise = y.square().sum(dim=1), (y_q - y).square().sum(dim=1)
+    norms = y.norm(dim=1) * y_q.norm(dim=1)
+    equal = (noise == 0).double()  # two zero vectors are alike
+    cosine = torch.where(norms > 0, (y * y_q).sum(dim=1) / norms.clamp_min(torch.finfo(y.dtype).tiny), equal)
+    columns = [signal, noise, cosine.where(~norms.isnan(), norms), torch.ones_like(signal)]
+    if logits:
+        log_p, log_q = y.log_softmax(dim=1), y_q.log_softmax(dim=1)
+        agree = (y.argmax(dim=1) == y_q.argmax(dim=1)) & y_q.isfinite().all(dim=1)
+        columns += [(log_p.exp() * (log_p - log_q)).sum(dim=1).clamp_min(0), agree.double()]
+    return torch.stack(columns, dim=1)
+
+
+def _sqnr_db(statistics: Array, counts: Array) -> Array:
+    signal, noise = counts @ statistics[:, _SIGNAL], counts @ statistics[:, _NOISE]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(noise == 0, np.inf, 10 * np.log10(signal / noise))
+
+
+_COSINE_MEASURE = MeasureKind(name="cosine", unit="", higher_is_better=True, score=mean_of(_COSINE, weight=_POSITIONS))
+_LOGIT_MEASURES = (
+    MeasureKind(name="KL divergence", unit="nats", higher_is_better=False, score=mean_of(_KL, weight=_POSITIONS)),
+    MeasureKind(
+        name="top-1 agreement",
+        unit="%",
+        higher_is_better=True,
+        score=mean_of(_AGREEMENT, weight=_POSITIONS, scale=100.0),
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """Closeness to the float network; `collect` needs the float output as `reference`.
+
+    Attributes
+    ----------
+    kind : str
+        Of the network it was made for.
+    count : int
+        Images, sentences, windows or inputs.
+    window : int
+        Tokens per window of a language model.
+    seed : int
+        Of the samples.
+    """
+
+    kind: str
+    count: int
+    window: int
+    seed: int
+    tested_on: str
+    name: str = "fidelity"
+    metric: str = "SQNR"
+    unit: str = "dB"
+    higher_is_better: bool = True
+    needs_reference: bool = True
+    score: ScoreFunction = _sqnr_db
+
+    @property
+    def samples(self) -> int:
+        """How many tokens, or images, sentences or inputs."""
+        return self.count * self.window if self.kind == "language" else self.count
+
+    @property
+    def sample_unit(self) -> str:
+        """What `samples` counts."""
+        return _UNITS.get(self.kind, f"tokens in {self.count} windows of {self.window}")
+
+    @property
+    def further(self) -> tuple[MeasureKind, ...]:
+        """KL divergence and agreement where outputs are logits, and cosine."""
+        return (*_LOGIT_MEASURES, _COSINE_MEASURE) if self._logits else (_COSINE_MEASURE,)
+
+    @property
+    def _logits(self) -> bool:
+        return self.kind in {"image", "language"}
+
+    def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
+        """The samples, made as they are needed."""
+        if network.kind != self.kind:
+            raise InputError(f"this task was made for a network of kind {self.kind}; {network.name} is {network.kind}")
+        made = default_batches(network, count=self.count, seed=self.seed, test=True, batch_size=batch_size)
+        return (TaskBatch(inputs=inputs) for inputs in made)
+
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
+        """Rows (signal, noise, cosine, positions[, KL, agreement]), sums over positions.
+
+        Outputs are [B, ..., C] for language and sentences, [B, C] or [B, C, H, W] logits for images, and anything
+        that starts with the batch for other modules.
+        """
+        del batch
+        if reference is None:
+            raise ValueError("fidelity compares with the float network's output; give it as reference")
+        if output.shape != reference.shape:
+            raise InputError(f"the outputs differ in shape: {[*output.shape]} and {[*reference.shape]} in float")
+        if self.kind == "image" and output.ndim == 4:
+            output, reference = output.movedim(1, -1), reference.movedim(1, -1)
+        rows = [self._sample(y_q, y) for y_q, y in zip(output, reference, strict=True)]
+        return np.concatenate(rows)
+
+    def _sample(self, output: torch.Tensor, reference: torch.Tensor) -> Array:
+        """The rows of one sample."""
+        width = output.shape[-1] if self._logits else max(1, output.numel())
+        statistics = compare_positions(output.reshape(-1, width), reference.reshape(-1, width), logits=self._logits)
+        return block_sums(statistics[None], **({} if self.kind == "language" else {"block": len(statistics)}))
+
+    def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
+        """The calibration part of the same sources: other photographs, other prose, other noise."""
+        return default_samples(network, count=count, seed=seed)

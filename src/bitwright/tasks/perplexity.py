@@ -1,0 +1,126 @@
+"""Perplexity of a language model on a text: exp of the mean negative log likelihood per predicted token.
+
+The text is tokenised whole and cut into windows that do not overlap, read from its start. Each window is predicted
+on its own, so its first token is not predicted. Statistics: one row (sum of negative log likelihoods in nats,
+tokens) per block of 32 tokens.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.network import Network
+from bitwright.tasks.blocks import block_sums, float64, positions_at_once
+from bitwright.tasks.inputs import token_ids, window_inputs, window_length
+from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.statistics import Array, ScoreFunction
+from bitwright.tasks.task import MeasureKind, TaskBatch
+
+DEFAULT_TOKENS = 2048
+
+
+def perplexity(*, network: Network, data: Path, limit: int | None = None, window: int | None = None) -> "Perplexity":
+    """The task on the first `limit` tokens (2,048 by default) of a text file.
+
+    Parameters
+    ----------
+    network : Network
+        Whose tokenizer cuts the text, and whose `sequence_length` is the window unless `window` is given.
+    data : Path
+        UTF-8 text.
+    limit : int or None
+        Tokens, rounded down to whole windows.
+    window : int or None
+        Tokens per window; at most the limit and the text's length.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read as text or has less than two tokens, and a limit below two.
+    """
+    ids = token_ids(network, _read(data))
+    tokens = min(limit if limit is not None else DEFAULT_TOKENS, len(ids))
+    length = min(window if window is not None else window_length(network), tokens)
+    if length < 2:
+        raise InputError(
+            f"perplexity needs windows of at least 2 tokens; {data.name} has {len(ids)} tokens, the limit is "
+            f"{limit} and the window {window}"
+        )
+    windows = ids[: tokens // length * length].reshape(-1, length)
+    return Perplexity(windows=windows, tested_on=f"the first {windows.size} of {len(ids)} tokens of {data.name}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text ({error}); perplexity needs a UTF-8 text file") from error
+
+
+def negative_log_likelihood(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Nats per target: logits [T, vocabulary] and target ids [T] give [T] in float64."""
+    parts = []
+    for some in positions_at_once(len(targets)):
+        values = float64(logits[some])
+        chosen = values.gather(1, targets[some].to(values.device)[:, None])[:, 0]
+        parts.append(torch.logsumexp(values, dim=1) - chosen)
+    return torch.cat(parts)
+
+
+def _perplexity(statistics: Array, counts: Array) -> Array:
+    return np.exp((counts @ statistics[:, 0]) / (counts @ statistics[:, 1]))
+
+
+def _ratio(statistics: Array, counts: Array) -> Array:
+    return _perplexity(statistics[:, :2], counts) / _perplexity(statistics[:, 2:], counts)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Perplexity:
+    """Perplexity on the token windows [n, T] of a text."""
+
+    windows: Array
+    tested_on: str
+    name: str = "perplexity"
+    metric: str = "perplexity"
+    unit: str = ""
+    higher_is_better: bool = False
+    needs_reference: bool = False
+    score: ScoreFunction = _perplexity
+    further: tuple[MeasureKind, ...] = (
+        MeasureKind(name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio),
+    )
+
+    @property
+    def samples(self) -> int:
+        """How many tokens."""
+        return int(self.windows.size)
+
+    @property
+    def sample_unit(self) -> str:
+        """Tokens, in which windows."""
+        return f"tokens in {len(self.windows)} windows of {self.windows.shape[1]}"
+
+    def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
+        """Windows in the text's order, one at once by default."""
+        size = batch_size or 1
+        for start in range(0, len(self.windows), size):
+            windows = self.windows[start : start + size]
+            yield TaskBatch(inputs=window_inputs(network, windows), labels=windows)
+
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
+        """Rows (nats, tokens) per block, from logits [B, T, vocabulary]."""
+        del reference
+        if output.ndim != 3 or output.shape[:2] != batch.labels.shape:
+            raise InputError(f"perplexity needs logits [B, T, vocabulary]; the network's output is {[*output.shape]}")
+        targets = torch.from_numpy(np.ascontiguousarray(batch.labels))[:, 1:]
+        nats = [negative_log_likelihood(output[i, :-1], targets[i]).cpu().numpy() for i in range(len(output))]
+        return block_sums(np.stack([np.stack(nats), np.ones(targets.shape)], axis=2))
+
+    def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
+        """Windows of the standard library's prose: none of the test text."""
+        return default_samples(network, count=count, seed=seed)

@@ -1,0 +1,154 @@
+"""Samples that are always there, to calibrate on without touching the user's test data and to test without labels.
+
+Images are crops of photographs (`photographs`), text is the standard library's prose (`prose`), and any other
+module gets noise with the mean and deviation of its example inputs. Calibration and test samples are disjoint.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.network import Batch, InputShape, Network
+from bitwright.tasks import photographs, prose
+from bitwright.tasks.inputs import image_inputs, sentence_inputs, token_ids, window_inputs, window_length
+from bitwright.tasks.statistics import Array
+
+BATCH_SIZES = {"image": 16, "sentence": 32, "language": 1, "tensor": 16}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Batches of samples, how many samples they hold, and one phrase that says which they are."""
+
+    batches: tuple[Batch, ...]
+    count: int
+    description: str
+
+
+def default_samples(network: Network, *, count: int, seed: int = 0, batch_size: int | None = None) -> Samples:
+    """Calibration samples that fit the network and need no data of the user's.
+
+    Parameters
+    ----------
+    network : Network
+        Of kind image, sentence, language or tensor.
+    count : int
+        Images, sentences, windows of tokens or inputs; fewer where the text does not have as many.
+    seed : int
+        Of the crops, of the choice of text, of the noise.
+    batch_size : int or None
+        Samples per batch; None is a size that suits the kind.
+
+    Raises
+    ------
+    InputError
+        Where the network's kind has no such samples or a package that holds them is missing.
+    """
+    available = available_samples(network, count=count, test=False)
+    batches = default_batches(network, count=available, seed=seed, test=False, batch_size=batch_size)
+    return Samples(
+        batches=tuple(batches),
+        count=available,
+        description=describe(network, count=available, seed=seed, test=False),
+    )
+
+
+def available_samples(network: Network, *, count: int, test: bool) -> int:
+    """`count`, or as many samples as the text of the test or calibration part has."""
+    require_kind(network)
+    if count < 1:
+        raise InputError(f"{count} samples were asked for; at least 1 is needed")
+    if network.kind == "sentence":
+        return min(count, len(prose.sentences(test=test)))
+    if network.kind == "language":
+        return min(count, len(_windows(network, test=test)))
+    return count
+
+
+def require_kind(network: Network) -> None:
+    """Refuse a network that cannot run or whose inputs are unknown."""
+    if network.kind not in BATCH_SIZES:
+        raise InputError(
+            f"{network.name} is a {network.kind} network; there are samples for: {', '.join(sorted(BATCH_SIZES))}"
+        )
+    if network.shape_only:
+        raise InputError(f"{network.name} has shapes but no weights, so it cannot run on samples; load it with weights")
+
+
+def default_batches(
+    network: Network, *, count: int, seed: int, test: bool, batch_size: int | None = None
+) -> Iterator[Batch]:
+    """`count` samples of the test or calibration part, made as they are needed."""
+    require_kind(network)
+    size = batch_size or BATCH_SIZES[network.kind]
+    if network.kind == "image":
+        names = photographs.TEST_PHOTOGRAPHS if test else photographs.CALIBRATION_PHOTOGRAPHS
+        images = photographs.crops(names, count=count, seed=seed)
+        for start in range(0, count, size):
+            yield image_inputs(network, [next(images) for _ in range(min(size, count - start))])
+    elif network.kind == "tensor":
+        yield from _noise(network, count=count, seed=seed, test=test, batch_size=size)
+    elif network.kind == "sentence":
+        chosen = [prose.sentences(test=test)[i] for i in _choice(len(prose.sentences(test=test)), count, seed)]
+        for start in range(0, count, size):
+            yield sentence_inputs(network, chosen[start : start + size])
+    else:
+        windows = _windows(network, test=test)
+        chosen_windows = windows[_choice(len(windows), count, seed)]
+        for start in range(0, count, size):
+            yield window_inputs(network, chosen_windows[start : start + size])
+
+
+def describe(network: Network, *, count: int, seed: int, test: bool) -> str:
+    """Which samples `default_batches` makes, in one phrase."""
+    if network.kind == "image":
+        names = photographs.TEST_PHOTOGRAPHS if test else photographs.CALIBRATION_PHOTOGRAPHS
+        stems = [path.stem for path in photographs.photographs(names)][:count]
+        return f"{count} random crops (seed {seed}) of photographs in scikit-image: {', '.join(stems)}"
+    if network.kind == "tensor":
+        return f"{count} noise inputs (seed {seed}) with the mean and deviation of the network's example inputs"
+    topics = f"the topics {', '.join(sorted(prose.TEST_TOPICS))}" if test else "all topics but those kept for tests"
+    what = "sentences" if network.kind == "sentence" else f"windows of {window_length(network)} tokens"
+    return f"{count} {what} (seed {seed}) of the prose in Python's pydoc_data.topics, {topics}"
+
+
+def _choice(available: int, count: int, seed: int) -> Array:
+    """`count` different indices below `available`."""
+    return np.random.default_rng(seed).permutation(available)[:count]
+
+
+def _windows(network: Network, *, test: bool) -> Array:
+    """The part's text as token windows [n, T] that do not overlap."""
+    ids, length = token_ids(network, "\n\n".join(prose.paragraphs(test=test))), window_length(network)
+    if len(ids) < length:
+        raise InputError(
+            f"one window of {length} tokens is longer than the {len(ids)} tokens of always-available text; "
+            "use a shorter sequence length"
+        )
+    whole: Array = ids[: len(ids) // length * length]
+    return whole.reshape(-1, length)
+
+
+def _noise(network: Network, *, count: int, seed: int, test: bool, batch_size: int) -> Iterator[Batch]:
+    """Normal noise in the shape of the example inputs; integer inputs stay as they are in the example.
+
+    Where an example's elements are all equal, mean 0 and deviation 1 stand in for its own.
+    """
+    if network.example is None:
+        raise InputError(f"{network.name} has no example inputs to make samples from; give example= of the Network")
+    generator = torch.Generator().manual_seed(2 * seed + int(test))
+    for start in range(0, count, batch_size):
+        example = network.example(InputShape(batch=min(batch_size, count - start)))
+        yield {name: _noise_like(tensor, generator).to(network.device) for name, tensor in example.items()}
+
+
+def _noise_like(example: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if not example.is_floating_point():
+        return example
+    mean, deviation = float(example.mean()), float(example.std(correction=0))
+    if deviation == 0:
+        mean, deviation = 0.0, 1.0
+    return (torch.randn(example.shape, generator=generator) * deviation + mean).to(example.dtype)

@@ -1,0 +1,111 @@
+"""Semantic textual similarity: Spearman's rank correlation of cosine similarities with people's scores.
+
+Reads STS benchmark's tab-separated form (Cer et al., SemEval 2017, task 1): genre, file, year, index, score from 0
+to 5, sentence, sentence; without header or quoting. Statistics: one row (cosine, score) per pair. A limit takes
+evenly spaced pairs, since the file is ordered by genre.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.network import Network
+from bitwright.tasks.blocks import float64
+from bitwright.tasks.inputs import sentence_inputs
+from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.statistics import Array, ScoreFunction, spearman
+from bitwright.tasks.task import MeasureKind, TaskBatch
+from bitwright.tasks.top1 import evenly_spaced
+
+_COLUMNS = "genre, file, year, index, score, sentence, sentence"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two sentences and how similar people found them, from 0 to 5."""
+
+    score: float
+    first: str
+    second: str
+
+
+def sts(*, data: Path, limit: int | None = None) -> "Sts":
+    """The task on the pairs of a tab-separated file, at most `limit` of them.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read, a malformed line (by number), and a file with less than two pairs.
+    """
+    try:
+        lines = data.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{data} cannot be read ({error}); sts needs a UTF-8 file of lines {_COLUMNS}") from error
+    pairs = [_pair(line, f"{data.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    chosen = [pairs[i] for i in evenly_spaced(len(pairs), limit)]
+    if len(chosen) < 2:
+        raise InputError(f"{data.name} has {len(pairs)} pairs, the limit is {limit}; a rank correlation needs 2 pairs")
+    return Sts(pairs=tuple(chosen), tested_on=f"{len(chosen)} of the {len(pairs)} sentence pairs in {data.name}")
+
+
+def _pair(line: str, where: str) -> Pair:
+    fields = line.rstrip("\r").split("\t")
+    if len(fields) < 7:
+        raise InputError(f"{where} has {len(fields)} tab-separated fields; expected at least 7: {_COLUMNS}")
+    try:
+        score = float(fields[4])
+    except ValueError:
+        score = np.nan
+    if not 0 <= score <= 5:
+        raise InputError(f"{where} has the score {fields[4]!r} in its fifth field; expected a number from 0 to 5")
+    first, second = fields[5].strip(), fields[6].strip()
+    if not first or not second:
+        raise InputError(f"{where} has an empty sentence; expected {_COLUMNS}")
+    return Pair(score=score, first=first, second=second)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sts:
+    """Rank correlation with people's judgement on pairs of sentences."""
+
+    pairs: tuple[Pair, ...]
+    tested_on: str
+    name: str = "sts"
+    metric: str = "Spearman"
+    unit: str = ""
+    higher_is_better: bool = True
+    sample_unit: str = "sentence pairs"
+    needs_reference: bool = False
+    score: ScoreFunction = spearman
+    further: tuple[MeasureKind, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """How many pairs."""
+        return len(self.pairs)
+
+    def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
+        """Batches of B pairs (16 by default): 2B sentences, the first of every pair, then the second of every pair."""
+        size = batch_size or 16
+        for start in range(0, len(self.pairs), size):
+            some = self.pairs[start : start + size]
+            sentences = [pair.first for pair in some] + [pair.second for pair in some]
+            scores = np.array([pair.score for pair in some])
+            yield TaskBatch(inputs=sentence_inputs(network, sentences), labels=scores)
+
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
+        """Rows (cosine, score) from embeddings [2B, D]."""
+        del reference
+        if output.ndim != 2 or len(output) != 2 * len(batch.labels):
+            raise InputError(f"sts needs one embedding per sentence [2B, D]; the network's output is {[*output.shape]}")
+        first, second = float64(output).chunk(2)
+        cosine = torch.nn.functional.cosine_similarity(first, second, dim=1)
+        return np.stack([cosine.cpu().numpy(), batch.labels], axis=1)
+
+    def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
+        """Sentences of the standard library's prose: none of the test sentences."""
+        return default_samples(network, count=count, seed=seed)

@@ -1,0 +1,221 @@
+"""What judges a network: test samples, statistics per sample, and a score with its interval.
+
+Whoever runs the networks goes through `task.batches`, gives each output to `task.collect`, and the rows of all
+batches to `summarise`. Statistics are [rows, columns] arrays of float64, one row per sample (or per block of
+neighbouring tokens), so that two networks can be compared sample by sample.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from bitwright.networks.network import Batch, Network
+from bitwright.tasks.samples import Samples
+from bitwright.tasks.statistics import Array, Interval, ScoreFunction, bootstrap, paired_bootstrap, score_once
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskBatch:
+    """Some test samples: what the network takes, and what the task knows about them (nothing: an empty array)."""
+
+    inputs: Batch
+    labels: Array = dataclasses.field(default_factory=lambda: np.empty(0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasureKind:
+    """A further figure beside the score.
+
+    Attributes
+    ----------
+    name, unit : str
+        E.g. `KL divergence`, `nats`.
+    higher_is_better : bool
+        Which way is up.
+    score : ScoreFunction
+        Of the quantized network's statistics, followed column-wise by the float network's where the task has them.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    score: ScoreFunction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure:
+    """The value of a further figure, in `unit`, with its interval."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    value: float
+    interval: Interval
+
+
+class Task(Protocol):
+    """What a network is judged by."""
+
+    @property
+    def name(self) -> str:
+        """As users write it: `top1`."""
+
+    @property
+    def metric(self) -> str:
+        """What is measured: `top-1 accuracy`."""
+
+    @property
+    def unit(self) -> str:
+        """In what: `%`; empty for a plain number."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Which way is up."""
+
+    @property
+    def samples(self) -> int:
+        """How many test samples there are."""
+
+    @property
+    def sample_unit(self) -> str:
+        """Of what: `images`, `tokens in 4 windows of 512`."""
+
+    @property
+    def tested_on(self) -> str:
+        """One phrase that says which samples they are and where they came from."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether `collect` compares with the float network's output (whose own score then says nothing)."""
+
+    @property
+    def score(self) -> ScoreFunction:
+        """From statistics to the score, in `unit`."""
+
+    @property
+    def further(self) -> tuple[MeasureKind, ...]:
+        """Other figures from the same statistics."""
+
+    def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
+        """The test samples, in a fixed order, loaded as they are needed; None is a size that suits the task."""
+
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
+        """Statistics [rows, columns] of one output; `reference` is the float network's output for the same batch."""
+
+    def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
+        """At most `count` samples to calibrate on, never the test samples."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a quantized network scored, beside its float self.
+
+    Attributes
+    ----------
+    task, metric, unit : str
+        Which task, what was measured, in what.
+    higher_is_better : bool
+        Which way is up.
+    value : float
+        The quantized network's score, in `unit`.
+    value_interval : Interval
+        Of `value`.
+    float_value : float or None
+        The float network's score; None where the task compares with the float network to begin with.
+    difference : float or None
+        `value - float_value`, in `unit`.
+    interval : Interval or None
+        Of `difference`, from resampling the samples in pairs.
+    samples : int
+        How many test samples.
+    sample_unit : str
+        Of what.
+    tested_on, calibrated_on : str
+        Which samples, and where they came from.
+    measures : tuple of Measure
+        Other figures from the same run.
+    """
+
+    task: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    value: float
+    value_interval: Interval
+    float_value: float | None
+    difference: float | None
+    interval: Interval | None
+    samples: int
+    sample_unit: str
+    tested_on: str
+    calibrated_on: str
+    measures: tuple[Measure, ...] = ()
+
+    @property
+    def sample_count(self) -> str:
+        """The number of samples with its unit, e.g. `500 images`."""
+        return f"{self.samples} {self.sample_unit}"
+
+
+def summarise(
+    task: Task,
+    quantized: Array,
+    reference: Array | None,
+    *,
+    calibrated_on: str,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Score:
+    """The score of a task from the statistics of all batches.
+
+    Parameters
+    ----------
+    task : Task
+        What the statistics were collected by.
+    quantized : numpy.ndarray
+        Statistics [rows, columns] of the quantized network.
+    reference : numpy.ndarray or None
+        Those of the float network on the same samples; None where the task needs a reference output instead.
+    calibrated_on : str
+        `Samples.description` of what the method was calibrated on.
+    resamples, seed : int
+        Of the bootstrap.
+    """
+    difference, interval = None, None
+    if reference is not None:
+        difference, interval = paired_bootstrap(quantized, reference, task.score, resamples=resamples, seed=seed)
+    return Score(
+        task=task.name,
+        metric=task.metric,
+        unit=task.unit,
+        higher_is_better=task.higher_is_better,
+        value=score_once(quantized, task.score),
+        value_interval=bootstrap(quantized, task.score, resamples=resamples, seed=seed),
+        float_value=None if reference is None else score_once(reference, task.score),
+        difference=difference,
+        interval=interval,
+        samples=task.samples,
+        sample_unit=task.sample_unit,
+        tested_on=task.tested_on,
+        calibrated_on=calibrated_on,
+        measures=_measures(task, quantized, reference, resamples=resamples, seed=seed),
+    )
+
+
+def _measures(
+    task: Task, quantized: Array, reference: Array | None, *, resamples: int, seed: int
+) -> tuple[Measure, ...]:
+    both = quantized if reference is None else np.hstack([quantized, reference])
+    return tuple(
+        Measure(
+            name=kind.name,
+            unit=kind.unit,
+            higher_is_better=kind.higher_is_better,
+            value=score_once(both, kind.score),
+            interval=bootstrap(both, kind.score, resamples=resamples, seed=seed),
+        )
+        for kind in task.further
+    )

@@ -1,0 +1,146 @@
+"""Top-1 accuracy, in percent, on a folder of labelled images named `NNNN_name.jpg` (the class id first).
+
+Statistics: one row per image, 1 where the largest logit is the label's, else 0. A limit takes images evenly spaced
+over the list sorted by class and name, so that the classes stay spread.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.network import Network
+from bitwright.tasks.inputs import image_inputs
+from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
+from bitwright.tasks.task import MeasureKind, TaskBatch
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+_CLASS_ID = re.compile(r"(\d+)_")
+
+
+def top1(*, data: Path, limit: int | None = None) -> "Top1":
+    """The task on the images of a folder, at most `limit` of them.
+
+    Raises
+    ------
+    InputError
+        For a folder that is missing or has no images, an image without class id, and a file that is no image.
+    """
+    if not data.is_dir():
+        raise InputError(f"{data} is not a folder; top1 needs a folder of images named NNNN_name.jpg, class id first")
+    files = [path for path in data.iterdir() if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
+    if not files:
+        raise InputError(
+            f"there are no .jpg or .png images in {data}; top1 needs them in the folder itself, "
+            "named NNNN_name.jpg, class id first"
+        )
+    labelled = sorted((_class_id(path), path.name, path) for path in sorted(files))
+    chosen = [labelled[i] for i in evenly_spaced(len(labelled), limit)]
+    for _, _, path in chosen:
+        open_image(path).close()
+    return Top1(
+        files=tuple(path for _, _, path in chosen),
+        labels=tuple(label for label, _, _ in chosen),
+        tested_on=f"{len(chosen)} of the {len(labelled)} images in {data.name}",
+    )
+
+
+def evenly_spaced(available: int, limit: int | None) -> list[int]:
+    """Indices below `available`: all of them, or `limit` evenly spaced ones."""
+    if limit is None or limit >= available:
+        return list(range(available))
+    if limit < 1:
+        raise InputError(f"the limit is {limit}; at least one sample is needed")
+    return [i * available // limit for i in range(limit)]
+
+
+def _class_id(path: Path) -> int:
+    match = _CLASS_ID.match(path.name)
+    if match is None:
+        raise InputError(f"{path.name} does not start with a class id; expected a name like 0281_{path.name}")
+    return int(match[1])
+
+
+def open_image(path: Path) -> "Image":
+    """The image in a file, its header read and its pixels not yet."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(path)
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it") from error
+
+
+def _rgb(path: Path) -> "Image":
+    with open_image(path) as image:
+        try:
+            return image.convert("RGB")
+        except (OSError, SyntaxError) as error:
+            raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
+
+
+_percent = mean_of(0, scale=100.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Top1:
+    """Top-1 accuracy on labelled images.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        The images, in the order they are tested in.
+    labels : tuple of int
+        Their class ids, which are indices into the network's logits.
+    """
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    tested_on: str
+    name: str = "top1"
+    metric: str = "top-1 accuracy"
+    unit: str = "%"
+    higher_is_better: bool = True
+    sample_unit: str = "images"
+    needs_reference: bool = False
+    score: ScoreFunction = _percent
+    further: tuple[MeasureKind, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """How many images."""
+        return len(self.files)
+
+    def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
+        """Images in order, each batch decoded when it is asked for (16 at once by default)."""
+        size = batch_size or 16
+        for start in range(0, len(self.files), size):
+            images = [_rgb(path) for path in self.files[start : start + size]]
+            labels = np.array(self.labels[start : start + size])
+            yield TaskBatch(inputs=image_inputs(network, images), labels=labels)
+
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
+        """1 or 0 per image [B, 1] from logits [B, classes]; logits that are not finite are wrong."""
+        del reference
+        if output.ndim != 2 or output.shape[0] != len(batch.labels):
+            raise InputError(f"top1 needs logits [images, classes]; the network's output is {list(output.shape)}")
+        if batch.labels.max() >= output.shape[1]:
+            raise InputError(
+                f"class id {batch.labels.max()} is in the images' names, but the network has classes 0 to "
+                f"{output.shape[1] - 1}; number the images as the network numbers its classes"
+            )
+        right = (output.argmax(dim=1).cpu() == torch.from_numpy(batch.labels)) & output.isfinite().all(dim=1).cpu()
+        return right.numpy().astype(float)[:, None]
+
+    def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
+        """Crops of photographs that come with scikit-image: none of the test images."""
+        return default_samples(network, count=count, seed=seed)

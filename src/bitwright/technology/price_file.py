@@ -1,0 +1,170 @@
+"""Reads price lists: YAML files of prices, each with unit, source and kind.
+
+A list names its node (`node_nm`), or continues a built-in one (`extends: 28`), adding to its events or replacing them.
+Unknown keys, keys given twice, negative numbers and prices without a source are refused, with the place and the remedy.
+"""
+
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+
+from bitwright.errors import InputError
+from bitwright.technology.price import Kind, Price
+
+DATA = Path(__file__).with_name("data")
+BUILT_IN = {28: DATA / "28nm.yaml", 45: DATA / "45nm.yaml"}
+
+
+def read(path: Path, *, name: str | None = None) -> tuple[float, dict[str, Price]]:
+    """Read a price list.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    name
+        What messages and prices call the file; its path as given, if left out.
+
+    Returns
+    -------
+    tuple of float and dict
+        The node in nanometres, and the prices by event.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is not such a list, or contradicts the node that it extends.
+    """
+    name = name or str(path)
+    listed = _validated(_parsed(path, name), name)
+    own = {event: _price(event, entry, name) for event, entry in listed.prices.items()}
+    if listed.extends is None:
+        if listed.node_nm is None:
+            raise InputError(f"{name}: give node_nm, or extends: with one of the nodes {known_nodes()}.")
+        return listed.node_nm, own
+    if listed.extends not in BUILT_IN:
+        raise InputError(f"{name}: extends: {listed.extends} names no built-in node; known: {known_nodes()}.")
+    node_nm, inherited = read_built_in(listed.extends)
+    if listed.node_nm not in {None, node_nm}:
+        raise InputError(
+            f"{name}: node_nm is {listed.node_nm:g} but the list extends {node_nm:g} nm; "
+            "prices of two nodes do not mix, so leave one of the two keys out."
+        )
+    return node_nm, inherited | own
+
+
+@cache
+def read_built_in(node_nm: int) -> tuple[float, dict[str, Price]]:
+    """The list of one of `BUILT_IN`'s nodes; read once."""
+    return read(BUILT_IN[node_nm], name=BUILT_IN[node_nm].name)
+
+
+def known_nodes() -> str:
+    """The built-in nodes, for messages."""
+    return ", ".join(str(node) for node in sorted(BUILT_IN))
+
+
+def _not_a_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, not true or false")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_not_a_boolean), Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, BeforeValidator(_not_a_boolean), Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    energy_pj: Number | None = None
+    area_um2: Number | None = None
+    leakage_uw: Number | None = None
+    unit: Text
+    node_nm: Positive | None = None
+    voltage_v: Positive | None = None
+    source: Text
+    kind: Kind
+    note: Text | None = None
+
+
+class _PriceList(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node_nm: Positive | None = None
+    extends: Annotated[int, BeforeValidator(_not_a_boolean)] | None = None
+    prices: dict[Text, _Entry]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, except that a key given twice in one mapping is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build one mapping after checking that its keys differ."""
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise InputError(f"line {line}: the key {key.value!r} was already given on line {seen[key.value]}.")
+            seen[key.value] = line
+        return super().construct_mapping(node, deep=deep)
+
+
+def _parsed(path: Path, name: str) -> object:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"cannot read the price list {name}: {reason}.") from error
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except InputError as error:
+        raise InputError(f"{name}, {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{name} is not YAML: {' '.join(str(error).split())}.") from error
+
+
+def _validated(content: object, name: str) -> _PriceList:
+    if not isinstance(content, dict):
+        raise InputError(f"{name} is not a price list: a mapping with the key 'prices' is expected.")
+    try:
+        return _PriceList.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{name}, {_described(error.errors()[0])}.") from error
+
+
+def _described(error: ErrorDetails) -> str:
+    """One clause that says where a price list is wrong, what is there and what was expected."""
+    place = ".".join(str(part) for part in error["loc"] if part != "[key]") or "top level"
+    if error["type"] == "extra_forbidden":
+        model = _Entry if error["loc"][0] == "prices" else _PriceList
+        return f"{place}: no such key; known: {', '.join(model.model_fields)}"
+    if error["type"] == "missing":
+        return f"{place}: this key is required"
+    return f"{place}: {error['msg'][:1].lower()}{error['msg'][1:]}, and {error['input']!r} was given"
+
+
+def _price(event: str, entry: _Entry, name: str) -> Price:
+    if entry.energy_pj is None and entry.area_um2 is None and entry.leakage_uw is None:
+        raise InputError(f"{name}, prices.{event}: give at least one of energy_pj, area_um2 and leakage_uw.")
+    return Price(
+        event=event,
+        energy_pj=entry.energy_pj,
+        area_um2=entry.area_um2,
+        leakage_uw=entry.leakage_uw,
+        unit=entry.unit,
+        node_nm=entry.node_nm,
+        voltage_v=entry.voltage_v,
+        source=entry.source,
+        kind=entry.kind,
+        note=entry.note,
+        file=name,
+    )
