@@ -56,9 +56,17 @@ class Integer:
         """Short name: int8, uint8."""
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 
-    def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Codes of reals on the integer grid, as float32 tensor of integers (any device, any shape)."""
-        return saturate(round_to_integer(x, self.rounding), self.low, self.high, self.saturation)
+    def encode(self, x: torch.Tensor, zero_point: int = 0, *, overwrite: bool = False) -> torch.Tensor:
+        """Codes of reals given in units of the scale: saturate(round(x) + zero_point), as float32 integers.
+
+        `overwrite` lets the result use the memory of `x`.
+        """
+        if self.rounding is Rounding.HALF_EVEN and self.saturation is Saturation.CLIP:
+            codes = x.round_() if overwrite else x.round()
+            if zero_point:
+                codes += zero_point
+            return codes.clamp_(self.low, self.high)
+        return saturate(round_to_integer(x, self.rounding) + zero_point, self.low, self.high, self.saturation)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Reals of codes: the integers themselves, as float32."""

@@ -1,0 +1,20 @@
+"""What machines share: tiles between DRAM and SRAM, their order, DRAM traffic and double-buffered timing."""
+
+from bitwright.memory.gemm import FloatArray, Gemm, IntArray
+from bitwright.memory.search import Mapping, best_mapping
+from bitwright.memory.tiling import Buffers, TiledMachine, Tilings
+from bitwright.memory.traffic import Traffic, edges, traffic
+
+__all__ = [
+    "Buffers",
+    "FloatArray",
+    "Gemm",
+    "IntArray",
+    "Mapping",
+    "TiledMachine",
+    "Tilings",
+    "Traffic",
+    "best_mapping",
+    "edges",
+    "traffic",
+]

@@ -1,17 +1,16 @@
 """Cycles of a double-buffered tile sequence, exactly, without walking it.
 
-While the array works on tile i, DRAM writes back what tile i - 1 left and reads what tile i + 1 needs:
-cycles = first read + sum over i of max(compute i, write i - 1 + read i + 1) + last write. With a single output buffer the
-array waits instead for every transfer of partial sums and outputs. A tile's place along an axis matters only as first,
-last but one, last, or any other, so each candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups.
-Twin: `bitwright.memory.reference`.
+While the array works on tile i, DRAM writes back what tile i - 1 left and reads what tile i + 1 needs: cycles =
+first read + sum over i of max(compute i, write i - 1 + read i + 1) + last write. With a single output buffer the array
+waits instead for every transfer of partial sums and outputs. A tile's place along an axis matters only as first, last
+but one, last, or any other, so each candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups. Twin: `bitwright.memory.reference`.
 """
 
 import dataclasses
 
 import numpy as np
 
-from bitwright.memory.gemm import Gemm, IntArray, packed_bytes
+from bitwright.memory.gemm import BoolArray, Gemm, IntArray, packed_bytes
 from bitwright.memory.tiling import ORDER_AXES, ORDER_POSITIONS, TiledMachine, Tilings
 from bitwright.memory.traffic import transfer_cycles
 
@@ -49,11 +48,11 @@ class _Step:
     group: IntArray
     index: IntArray
     size: IntArray
-    reduced: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    reduced: BoolArray
 
-    def differs(self, other: "_Step", axes: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def differs(self, other: "_Step", axes: tuple[int, int]) -> BoolArray:
         """Whether the operand with these two axes changes between the two tiles."""
-        changed = self.group != other.group
+        changed: BoolArray = self.group != other.group
         for axis in axes:
             changed = changed | (self.index[:, axis] != other.index[:, axis])
         return changed

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from bitwright.errors import InputError
-from bitwright.memory.gemm import FloatArray, Gemm, IntArray, packed_bytes
+from bitwright.memory.gemm import BoolArray, FloatArray, Gemm, IntArray, packed_bytes
 
 AXES = "mkn"
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in itertools.permutations(AXES))
@@ -81,6 +81,10 @@ class TiledMachine(Protocol):
     def dram_bytes_per_cycle(self) -> float:
         """DRAM bandwidth, in bytes per cycle."""
 
+    @property
+    def cycle_slack_percent(self) -> float:
+        """By how much a mapping may be slower than the fastest one if it takes less energy."""
+
     def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles that the array takes for one tile of m x k x n, element-wise."""
 
@@ -134,7 +138,7 @@ def _tile_bytes(gemm: Gemm, m: IntArray, k: IntArray, n: IntArray) -> tuple[IntA
     )
 
 
-def _distinct_orders() -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def _distinct_orders() -> BoolArray:
     """[which axes are split, order]: loops of one iteration may stand anywhere, so only one such order is kept."""
     keep = np.zeros((8, len(ORDERS)), dtype=np.bool_)
     for split in range(8):

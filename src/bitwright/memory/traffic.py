@@ -1,7 +1,7 @@
 """Bytes between DRAM and SRAM under a mapping, in closed form; edge tiles count with their own sizes.
 
-An operand's tile is read when it differs from the one before. A loop over an axis that the operand does not have repeats
-its reads unless nothing inside that loop changes the operand. Partial sums that leave before their reduction is
+An operand's tile is read when it differs from the one before. A loop over an axis that the operand does not have
+repeats its reads unless nothing inside that loop changes the operand. Partial sums that leave before their reduction is
 finished are written to DRAM at their own width and read back. Twin: `bitwright.memory.reference`.
 """
 

@@ -114,6 +114,8 @@ class Plan:
         Of the network that was calibrated (names, shapes and values of its parameters).
     sites : mapping
         Site name -> site plan. A site that is absent stays float32.
+    fold_batch_norm : bool
+        Batch norm is folded into the convolutions before it.
     smoothing : mapping
         Site name -> factors [K] that x is divided by, folded into the weights before (`bitwright.networks.smoothing`).
     notes : tuple of str
@@ -124,6 +126,7 @@ class Plan:
     options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     fingerprint: str = ""
     sites: Mapping[str, SitePlan] = dataclasses.field(default_factory=dict)
+    fold_batch_norm: bool = False
     smoothing: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

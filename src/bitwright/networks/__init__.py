@@ -1,4 +1,4 @@
-"""Networks: loading them, and finding the GEMMs in them. Names are imported when they are first used."""
+"""Networks: loading them (`bitwright.networks.load`) and finding their GEMMs; names are imported when first used."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ _HOMES = {
     "ModelEntry": "bitwright.networks.catalogue",
     "Network": "bitwright.networks.network",
     "Site": "bitwright.networks.sites",
-    "load": "bitwright.networks.load",
     "models": "bitwright.networks.catalogue",
 }
 

@@ -4,8 +4,10 @@ A cached network is a folder with `config.json`, `model.safetensors` and the tok
 place and moved there in one step (`os.replace`); whatever does not load is removed and built anew.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 Loaded = TypeVar("Loaded")
+logger = logging.getLogger(__name__)
 READ_BLOCK = 1 << 20
 
 
@@ -52,14 +55,13 @@ def converted(source: Path, convert: Callable[[Path], None], load: Callable[[Pat
             return load(folder)
         except Exception:
             shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another version
+    logger.info("converting %s, which happens once; the result is kept in %s", source.name, folder.parent)
     with _scratch(folder.parent) as name:
         files = Path(name) / "converted"
         files.mkdir()
         convert(files)
-        try:
+        with contextlib.suppress(OSError):  # nowhere to keep it, or another process was faster: this run uses its own
             files = files.replace(folder)
-        except OSError:  # nowhere to keep it, or another process was faster: this run uses its own
-            pass
         return load(files)
 
 
@@ -77,7 +79,9 @@ def write_network(folder: Path, config: dict[str, object], state: "dict[str, tor
     from safetensors.torch import save_file
 
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
 
 
 def _digest(path: Path) -> str:

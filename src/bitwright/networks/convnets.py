@@ -52,15 +52,12 @@ class ResNet(nn.Module):
         self.conv1 = _conv(3, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        channels = 64
-        for stage, count in enumerate(blocks):
-            width = 64 << stage
-            layers = []
-            for i in range(count):
-                layers.append(Block(channels, width, 2 if stage and i == 0 else 1, bottleneck=bottleneck))
-                channels = 4 * width if bottleneck else width
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
-        self.fc = nn.Linear(channels, 1000)
+        widths = [4 * width if bottleneck else width for width in (64, 128, 256, 512)]
+        self.layer1 = _stage(64, 64, blocks[0], 1, bottleneck=bottleneck)
+        self.layer2 = _stage(widths[0], 128, blocks[1], 2, bottleneck=bottleneck)
+        self.layer3 = _stage(widths[1], 256, blocks[2], 2, bottleneck=bottleneck)
+        self.layer4 = _stage(widths[2], 512, blocks[3], 2, bottleneck=bottleneck)
+        self.fc = nn.Linear(widths[3], 1000)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, 3, H, W] -> [B, 1000]."""
@@ -112,6 +109,12 @@ class MobileNetV2(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, 3, H, W] -> [B, 1000]."""
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+def _stage(channels: int, width: int, blocks: int, stride: int, *, bottleneck: bool) -> nn.Sequential:
+    first = Block(channels, width, stride, bottleneck=bottleneck)
+    out = 4 * width if bottleneck else width
+    return nn.Sequential(first, *(Block(out, width, 1, bottleneck=bottleneck) for _ in range(blocks - 1)))
 
 
 def _conv(channels: int, out: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:

@@ -28,8 +28,7 @@ def fold_batch_norm(network: Network) -> Network:
         if call.op != "conv2d" or call.weight is None:
             continue
         owner = next((m for m in module.modules() if m._parameters.get("weight") is call.weight), None)
-        output = next((i for i, site in flow.site_of.items() if site == name), None)
-        readers = flow.readers.get(output, []) if output is not None else []
+        readers = flow.readers_of(flow.outputs[name])
         if owner is None or len(readers) != 1 or readers[0].function is not F.batch_norm:
             continue
         norm = module.get_submodule(readers[0].path)

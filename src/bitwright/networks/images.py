@@ -1,7 +1,7 @@
 """From a picture to what an image network reads: shorter side resized, centre crop, (pixel - mean) / deviation.
 
-A picture that already has the network's size is neither resized nor cropped. Any other is resized (bicubic) so that its
-shorter side is 32 pixels longer than the crop, which for 224 px is the usual 256 (and what EfficientNet's own evaluation does).
+A picture that already has the network's size is neither resized nor cropped. Any other is resized (bicubic) so that
+its shorter side is 32 pixels longer than the crop, as EfficientNet's own evaluation does: the usual 256 for 224 px.
 """
 
 import dataclasses

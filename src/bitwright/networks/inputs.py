@@ -1,8 +1,8 @@
 """How each kind of network is fed: example inputs of a given shape, and the call that yields its output tensor.
 
-Images: `pixel_values` [batch, 3, height, width]. Text: `input_ids` [batch, tokens], with `attention_mask` of the same shape
-where numbers are computed. A decoding step has one token and `context`: the cached keys and values of the tokens before it,
-[layers, 2, batch, key-value heads, tokens, head size].
+Images: `pixel_values` [batch, 3, height, width]. Text: `input_ids` [batch, tokens], with `attention_mask` of the same
+shape where numbers are computed. A decoding step has one token and `context`: the cached keys and values of the tokens
+before it, [layers, 2, batch, key-value heads, tokens, head size].
 """
 
 import dataclasses
@@ -74,8 +74,10 @@ class TokenExample:
     def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
         """The batch; `InputError` for more tokens than positions, or for decoding with an encoder."""
         check_shape(shape)
-        if shape.phase == "decode":
-            return self._step(shape)
+        if self.cache is None:
+            refuse_decode(shape, self.name)
+        elif shape.phase == "decode":
+            return self._step(shape, self.cache)
         tokens = shape.sequence_length or self.tokens
         self._check_positions(tokens, f"sequence_length is {tokens}")
         parameter = next(self.module.parameters())
@@ -84,14 +86,11 @@ class TokenExample:
             return {"input_ids": ids}
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
-    def _step(self, shape: InputShape) -> dict[str, torch.Tensor]:
-        if self.cache is None:
-            refuse_decode(shape, self.name)
-            raise AssertionError
+    def _step(self, shape: InputShape, cache: tuple[int, int, int]) -> dict[str, torch.Tensor]:
         context = shape.sequence_length or self.tokens - 1
         self._check_positions(context + 1, f"decoding after {context} tokens")
         parameter = next(self.module.parameters())
-        layers, heads, head_size = self.cache
+        layers, heads, head_size = cache
         size = (layers, 2, shape.batch, heads, context, head_size)
         return {
             "input_ids": torch.zeros(shape.batch, 1, dtype=torch.long, device=parameter.device),

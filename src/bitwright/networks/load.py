@@ -20,6 +20,7 @@ OTHER_FORMS = (
     "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), WORKLOAD.yaml, "
     "gemm:MxKxN."
 )
+PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -38,12 +39,12 @@ def load(
     device
         Where a network with numbers is put; shape-only ones stay on the meta device.
     weights
-        A safetensors file whose tensors replace the module's own; it gives a shape-only network numbers to compute with.
+        A safetensors file whose tensors replace the module's own; gives a shape-only network numbers to compute with.
 
     Returns
     -------
     Network
-        In evaluation mode, without gradients unless it is the user's own.
+        In evaluation mode.
 
     Raises
     ------
@@ -61,6 +62,7 @@ def load(
     if weights is not None:
         network = _with_weights(network, Path(weights))
     if network.module is not None:
+        network.module.eval()
         check_finite(network.module, name)
         if not network.shape_only:
             network = network.to(target)
@@ -87,12 +89,10 @@ def _found(name: str, shape: InputShape, *, with_numbers: bool) -> Network:
         return workload.build_gemm(name)
     if name.endswith(workload.SUFFIXES):
         return workload.build(name)
-    if Path(name).is_dir():
+    if Path(name).is_dir() or HUB_ID.fullmatch(name):
         return pretrained.build(name, shape)
-    if re.fullmatch(r"[^:\s]+:[A-Za-z_][\w.]*", name):
+    if PYTHON_PATH.fullmatch(name):
         return user.build(name)
-    if HUB_ID.fullmatch(name):
-        return pretrained.build(name, shape)
     raise InputError(f"{unknown_name('model', name, (entry.name for entry in catalogue.ENTRIES))} {OTHER_FORMS}")
 
 

@@ -1,6 +1,6 @@
 """Hugging Face networks: a local folder with `config.json`, or an id of the hub. Weights from safetensors only.
 
-The configuration decides what it is: a causal language model, an encoder (mean-pooled embeddings) or an image classifier.
+The configuration decides what it is: a causal language model, an encoder (mean-pooled) or an image classifier.
 Nothing that comes with the weights is executed (`trust_remote_code=False`).
 """
 
@@ -40,14 +40,11 @@ def build(name: str, shape: InputShape) -> Network:
             _check_connection(name)
             options["local_files_only"] = False
         try:
-            network = _load(name, shape, options)
+            return _load(name, shape, options)
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"cannot load {name!r} with transformers: {_first_line(error)}") from error
-    assert network.module is not None
-    network.module.eval().requires_grad_(False)
-    return network
 
 
 def _load(name: str, shape: InputShape, options: dict[str, Any]) -> Network:
@@ -128,7 +125,8 @@ def _image(name: str, shape: InputShape, options: dict[str, Any]) -> Network:
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     module = _module(AutoModelForImageClassification, name, options)
-    processor = AutoImageProcessor.from_pretrained(name, **options)
+    pretrained: Any = AutoImageProcessor.from_pretrained
+    processor = pretrained(name, **options)
 
     def preprocess(image: Any) -> torch.Tensor:
         return processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
@@ -190,8 +188,8 @@ def _check_connection(name: str) -> None:
         socket.create_connection(HUB, timeout=5).close()
     except OSError as error:
         raise InputError(
-            f"model {name!r} is no folder here and not in the local Hugging Face cache, and {HUB[0]} cannot be reached; "
-            "connect, or give a folder with config.json and safetensors."
+            f"model {name!r} is no folder here and not in the local Hugging Face cache, and {HUB[0]} cannot be "
+            "reached; connect, or give a folder with config.json and safetensors."
         ) from error
 
 

@@ -1,10 +1,11 @@
 """Networks by their published sizes, without weights: built on torch's meta device, in milliseconds, from code alone.
 
-Convolutional ones are this package's own modules, the others those of `transformers`. Each function cites its sizes. With a file
-of weights (`load(..., weights=...)`) the same modules are built in memory and compute.
+Convolutional ones are this package's own modules, the others those of `transformers`. Each function cites its sizes.
+With a file of weights (`load(..., weights=...)`) the same modules are built in memory and compute.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -22,18 +23,18 @@ from bitwright.networks.inputs import (
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.packages import require
 
+SDPA: dict[str, Any] = {"attn_implementation": "sdpa"}  # one call per attention, which sites are found in
+IMAGENET: dict[str, Any] = {"num_labels": 1000}
+ADE20K: dict[str, Any] = {"num_labels": 150}
 HALF = (127.5, 127.5, 127.5)  # pixels to [-1, 1], as google/vit-base-patch16-224 was trained
 
 
 def build(name: str, shape: InputShape, device: str = "meta") -> Network:
-    """The network `name`, one of `NETWORKS`, on the meta device; on another, torch's initial weights stand in for its own."""
+    """The network `name`, one of `NETWORKS`; on a device other than meta, with torch's initial weights."""
     if name not in OWN_MODULES:
         require(name, ["transformers"])
     with torch.device(device):
-        network = NETWORKS[name](name, shape)
-    assert network.module is not None
-    network.module.eval().requires_grad_(False)
-    return network
+        return NETWORKS[name](name, shape)
 
 
 def _resnet18(name: str, shape: InputShape) -> Network:
@@ -79,8 +80,8 @@ def _vit(
             intermediate_size=3072,
             image_size=224,
             patch_size=16,
-            num_labels=1000,
-            attn_implementation="sdpa",
+            **SDPA,
+            **IMAGENET,
         )
     )
 
@@ -105,8 +106,8 @@ def _segformer_b0(name: str, shape: InputShape) -> Network:
             num_attention_heads=[1, 2, 5, 8],
             mlp_ratios=[4, 4, 4, 4],
             decoder_hidden_size=256,
-            num_labels=150,
-            attn_implementation="sdpa",
+            **SDPA,
+            **ADE20K,
         )
     )
     return _image(name, module, shape, image_size=512, multiple_of=32, source="Xie et al., NeurIPS 2021")
@@ -124,7 +125,7 @@ def _bert_base(name: str, shape: InputShape) -> Network:
             num_attention_heads=12,
             intermediate_size=3072,
             max_position_embeddings=512,
-            attn_implementation="sdpa",
+            **SDPA,
         )
     )
     tokens = shape.sequence_length or 128
@@ -143,9 +144,7 @@ def _gpt2(name: str, shape: InputShape) -> Network:
     """GPT-2 small: 12 layers, 768 (Radford et al., 2019, table 2); heads and vocabulary as released."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config(
-        vocab_size=50257, n_positions=1024, n_embd=768, n_layer=12, n_head=12, attn_implementation="sdpa"
-    )
+    config = GPT2Config(vocab_size=50257, n_positions=1024, n_embd=768, n_layer=12, n_head=12, **SDPA)
     return _language(name, GPT2LMHeadModel(config), shape, tokens=1024, positions=1024, source="Radford et al., 2019")
 
 
@@ -171,14 +170,17 @@ def _opt(name: str, shape: InputShape, *, hidden_size: int) -> Network:
             num_attention_heads=32,
             ffn_dim=4 * hidden_size,
             max_position_embeddings=2048,
-            attn_implementation="sdpa",
+            **SDPA,
         )
     )
     return _language(name, module, shape, tokens=2048, positions=2048, source="Zhang et al., 2022, arXiv:2205.01068")
 
 
 def _llama2_7b(name: str, shape: InputShape) -> Network:
-    """LLaMA 2 7B: 32 layers, 32 heads, 4,096 as LLaMA 1 (Touvron et al., 2023, table 2), 4,096 tokens; MLP and vocabulary as released."""
+    """LLaMA 2 7B: LLaMA's 32 layers, 32 heads, 4,096 (Touvron et al., 2023, arXiv:2302.13971, table 2), 4,096 tokens.
+
+    Width of the MLP and size of the vocabulary as released.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     module = LlamaForCausalLM(
@@ -190,7 +192,7 @@ def _llama2_7b(name: str, shape: InputShape) -> Network:
             num_attention_heads=32,
             max_position_embeddings=4096,
             rms_norm_eps=1e-5,
-            attn_implementation="sdpa",
+            **SDPA,
         )
     )
     return _language(name, module, shape, tokens=4096, source="Touvron et al., 2023, arXiv:2307.09288")

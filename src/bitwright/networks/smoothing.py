@@ -148,27 +148,16 @@ def _group(flow: Dataflow, tensor: torch.Tensor, sites: list[str]) -> SmoothingG
 
 def _read_only_by(flow: Dataflow, tensor: torch.Tensor, sites: set[str]) -> bool:
     """Whether everything that reads `tensor`, through reshapes too, is one of `sites`."""
-    for node in flow.readers.get(id(tensor), []):
+    for node in flow.readers_of(tensor):
         result = node.result
         if isinstance(result, torch.Tensor) and flow.site_of.get(id(result)) in sites:
             continue
         if isinstance(result, torch.Tensor) and _keeps_last_axis(node, result):
             if not _read_only_by(flow, result, sites):
                 return False
-        elif not _harmless(node):
+        else:
             return False
     return True
-
-
-def _harmless(node: Node) -> bool:
-    """Reading a tensor's shape, device or type reads none of its numbers."""
-    return not any(isinstance(r, torch.Tensor) for r in _flat(node.result)) or (
-        getattr(node.function, "__name__", "") == "__get__"
-    )
-
-
-def _flat(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, tuple | list) else [value]
 
 
 Source = tuple[tuple[torch.Tensor, ...], int, int]  # parameters, repeats, channels per head
@@ -187,14 +176,10 @@ def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | No
         return _factor(flow, node, channels)
     if node.function in _HOMOGENEOUS or _keeps_last_axis(node, tensor):
         before = node.args[0]
-        return _sources(flow, before, channels) if len(_real_readers(flow, before)) == 1 else None
+        return _sources(flow, before, channels) if len(flow.readers_of(before)) == 1 else None
     if node.function in _MOVES | _SAME_LAST_AXIS:
         return _value_projection(flow, tensor, channels)
     return None
-
-
-def _real_readers(flow: Dataflow, tensor: torch.Tensor) -> list[Node]:
-    return [node for node in flow.readers.get(id(tensor), []) if not _harmless(node)]
 
 
 def _linear_rows(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
@@ -219,7 +204,7 @@ def _factor(flow: Dataflow, node: Node, channels: int) -> Source | None:
         if isinstance(factor, torch.nn.Parameter) and tuple(factor.shape) == (channels,):
             return (factor,), 1, 1
     for factor in factors:
-        if factor.dim() and factor.shape[-1] == channels and len(_real_readers(flow, factor)) == 1:
+        if factor.dim() and factor.shape[-1] == channels and len(flow.readers_of(factor)) == 1:
             source = _sources(flow, factor, channels)
             if source is not None:
                 return source
@@ -248,7 +233,7 @@ def _walk(flow: Dataflow, tensor: torch.Tensor, through: set[Any]) -> torch.Tens
     node = flow.producer.get(id(tensor))
     while node is not None and node.function in through and id(tensor) not in flow.site_of:
         before = node.args[0]
-        if len(_real_readers(flow, before)) != 1:
+        if len(flow.readers_of(before)) != 1:
             break
         tensor, node = before, flow.producer.get(id(before))
     return tensor

@@ -1,7 +1,7 @@
 """The user's own network, by Python path: `package.module:callable`, called without arguments.
 
-It returns a torch module with example inputs, `(module, example_inputs)` or a module with the attribute `example_inputs`
-(a tensor, a tuple of tensors, a dict by parameter name, or a function that returns one of them), or a `Network`.
+It returns `(module, example_inputs)`, a torch module with the attribute `example_inputs`, or a `Network`. The inputs
+are a tensor, a tuple of tensors, a dict of them by parameter name, or a function that returns one of these.
 """
 
 import contextlib
@@ -19,18 +19,14 @@ from bitwright.networks.checks import check_shape
 from bitwright.networks.inputs import output_tensor, refuse_decode
 from bitwright.networks.network import Batch, InputShape, Network
 
-INPUTS_HINT = (
-    "return (module, example_inputs), or set module.example_inputs, to a tensor, a tuple of tensors or a dict of tensors"
-)
+INPUTS_HINT = "return (module, example_inputs) or set module.example_inputs: a tensor, a tuple or a dict of tensors"
 
 
 def build(name: str) -> Network:
-    """The network that the callable of `name` (`package.module:callable`) returns, in evaluation mode."""
+    """The network that the callable of `name` (`package.module:callable`) returns."""
     with _current_folder_first():
         made = _called(_resolved(name), name)
         if isinstance(made, Network):
-            if made.module is not None:
-                made.module.eval()
             return dataclasses.replace(made, name=name, source=made.source or f"Python path {name}")
         module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, torch.nn.Module):
@@ -42,7 +38,6 @@ def build(name: str) -> Network:
         if callable(inputs):
             inputs = _called(inputs, f"{name}: example_inputs")
     batch, positional = _as_batch(inputs, name)
-    module.eval()
     return Network(
         name=name,
         kind="tensor",

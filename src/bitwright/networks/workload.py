@@ -1,7 +1,7 @@
 """Networks that are only a list of products: a workload file in YAML, or a single one as `gemm:MxKxN`.
 
-A workload file has `layers`, each with `name`, `op` and sizes; see `GemmLayer` and `ConvLayer` for the keys. There is no module and
-there are no numbers, so such a network is simulated by shape.
+A workload file has `layers`, each with `name`, `op` and sizes; `GemmLayer` and `ConvLayer` have the keys. There is no
+module and there are no numbers, so such a network is simulated by shape.
 """
 
 from pathlib import Path
@@ -125,7 +125,9 @@ def build(path: str) -> Network:
     try:
         workload = TypeAdapter(_Workload).validate_python(document.data)
     except ValidationError as error:
-        raise InputError(_described(error.errors()[0], document)) from error
+        # a misspelt key is also a missing one; the misspelling is what helps
+        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+        raise InputError(_described(first, document)) from error
     sites: dict[str, Site] = {}
     for i, layer in enumerate(workload.layers):
         if layer.name in sites:
@@ -177,7 +179,8 @@ def _described(error: ErrorDetails, document: strict_yaml.Document) -> str:
     if error["type"] == "missing":
         return f"{where}: key {key!r} is missing{_in_layer(place, document.data)}."
     if error["type"] == "union_tag_not_found":
-        return f"{where}: key 'op' is missing{_in_layer((*place, 'op'), document.data)}; one of {', '.join(sorted(tags))}."
+        layer = _in_layer((*place, "op"), document.data)
+        return f"{where}: key 'op' is missing{layer}; one of {', '.join(sorted(tags))}."
     if error["type"] == "union_tag_invalid":
         return f"{document.where((*place, 'op'))}: {unknown_name('op', str(error['input'].get('op')), tags)}"
     message = error["msg"][:1].lower() + error["msg"][1:]

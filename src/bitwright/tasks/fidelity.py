@@ -3,7 +3,8 @@
 The score is the signal-to-quantization-noise ratio, 10 log10(sum y^2 / sum (y_q - y)^2) dB over all outputs; KL
 divergence (float to quantized), top-1 agreement and cosine are given beside it. It separates methods more finely
 than accuracy does on as many samples. Inputs: the test part of `samples`. Statistics: one row per image, sentence
-or input, or per block of 32 tokens.
+or input, or per block of 32 tokens. Logits are taken as they are: an offset that all of them share raises the ratio,
+though softmax ignores it; KL divergence does not see it.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.inputs import window_length
-from bitwright.tasks.samples import Samples, available_samples, default_batches, default_samples, describe
+from bitwright.tasks.samples import Samples, available_samples, counted, default_batches, default_samples, describe
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
 from bitwright.tasks.task import MeasureKind, TaskBatch
 
@@ -126,7 +127,7 @@ class Fidelity:
     @property
     def sample_unit(self) -> str:
         """What `samples` counts."""
-        return _UNITS.get(self.kind, f"tokens in {self.count} windows of {self.window}")
+        return _UNITS.get(self.kind, f"tokens in {counted(self.count, 'window')} of {self.window}")
 
     @property
     def further(self) -> tuple[MeasureKind, ...]:

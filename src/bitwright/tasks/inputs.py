@@ -1,7 +1,7 @@
 """From images and text to the tensors a network takes, with the tools that came with the network.
 
-Shapes: images [B, 3, H, W] float32, tokens [B, T] int64. The names of the inputs are those of the network's own
-example batch, so any module's argument names work.
+Shapes: images [B, 3, H, W] in the network's floating type, tokens [B, T] int64. The names of the inputs are those
+of the network's own example batch, so any module's argument names work.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,14 @@ def image_inputs(network: Network, images: Sequence["Image"]) -> Batch:
     """A batch of images, each through the network's own preprocessing."""
     preprocess = tool(network, "preprocess")
     name = input_names(network, ["pixel_values"])[0]
-    return {name: torch.stack([preprocess(image) for image in images]).to(network.device)}
+    batch = torch.stack([preprocess(image) for image in images])
+    return {name: batch.to(device=network.device, dtype=_parameter_type(network))}
+
+
+def _parameter_type(network: Network) -> torch.dtype:
+    """The floating type that the network computes in."""
+    parameters = network.module.parameters() if network.module is not None else ()
+    return next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
 
 
 def window_inputs(network: Network, windows: Array) -> Batch:

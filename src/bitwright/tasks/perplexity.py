@@ -16,7 +16,7 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
-from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.samples import Samples, counted, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction
 from bitwright.tasks.task import MeasureKind, TaskBatch
 
@@ -103,7 +103,7 @@ class Perplexity:
     @property
     def sample_unit(self) -> str:
         """Tokens, in which windows."""
-        return f"tokens in {len(self.windows)} windows of {self.windows.shape[1]}"
+        return f"tokens in {counted(len(self.windows), 'window')} of {self.windows.shape[1]}"
 
     def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
         """Windows in the text's order, one at once by default."""

@@ -107,12 +107,20 @@ def describe(network: Network, *, count: int, seed: int, test: bool) -> str:
     if network.kind == "image":
         names = photographs.TEST_PHOTOGRAPHS if test else photographs.CALIBRATION_PHOTOGRAPHS
         stems = [path.stem for path in photographs.photographs(names)][:count]
-        return f"{count} random crops (seed {seed}) of photographs in scikit-image: {', '.join(stems)}"
+        return f"{counted(count, 'random crop')} (seed {seed}) of photographs in scikit-image: {', '.join(stems)}"
     if network.kind == "tensor":
-        return f"{count} noise inputs (seed {seed}) with the mean and deviation of the network's example inputs"
+        return (
+            f"{counted(count, 'noise input')} (seed {seed}) with the mean and deviation of the network's example inputs"
+        )
     topics = f"the topics {', '.join(sorted(prose.TEST_TOPICS))}" if test else "all topics but those kept for tests"
-    what = "sentences" if network.kind == "sentence" else f"windows of {window_length(network)} tokens"
-    return f"{count} {what} (seed {seed}) of the prose in Python's pydoc_data.topics, {topics}"
+    size = f" of {window_length(network)} tokens" if network.kind == "language" else ""
+    what = counted(count, "window" if size else "sentence") + size
+    return f"{what} (seed {seed}) of the prose in Python's pydoc_data.topics, {topics}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 window`, `4 windows`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _choice(available: int, count: int, seed: int) -> Array:

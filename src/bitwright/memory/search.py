@@ -1,0 +1,180 @@
+"""The best mapping of a product onto a machine: fewest cycles, then least energy, then larger tiles.
+
+With a slack, mappings count as equally fast that are slower than the fastest one by at most so many percent. Exhaustive
+over the candidates of `bitwright.memory.tiling` (our choice), and exact: candidates are timed in the order of a lower
+bound on their cycles, until the bound says that none of the others can be fast enough.
+"""
+
+import dataclasses
+import functools
+from typing import Literal
+
+import numpy as np
+
+from bitwright.memory.gemm import Gemm, IntArray
+from bitwright.memory.pipeline import first_read_cycles, last_write_cycles, pipelined_cycles
+from bitwright.memory.tiling import ORDERS, TiledMachine, Tilings, candidates
+from bitwright.memory.traffic import Traffic, edges, traffic
+
+FIRST_BATCH = 32
+CACHED_MAPPINGS = 4096
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mapping:
+    """How a product runs on a machine, and what that takes over all groups.
+
+    Attributes
+    ----------
+    tile_m, tile_k, tile_n : int
+        Extents of a tile; the last tile of an axis may be smaller.
+    order : str
+        Loops over tiles, outermost first: "mnk". Groups are outside of them.
+    output_buffers : int
+        2: outputs move while the array works on the next tile; 1: the array waits for them.
+    tiles : int
+        Tiles of all groups.
+    cycles : int
+        From the first DRAM read to the last DRAM write.
+    compute_cycles, dram_cycles : int
+        Cycles in which the array, and DRAM, are busy.
+    dram_x_read_bytes, dram_w_read_bytes, dram_psum_read_bytes : int
+        Bytes read from DRAM.
+    dram_psum_write_bytes, dram_y_write_bytes : int
+        Bytes written to DRAM.
+    input_fill_bytes, weight_fill_bytes : int
+        Bytes written into the input and weight SRAMs on the way from DRAM.
+    """
+
+    tile_m: int
+    tile_k: int
+    tile_n: int
+    order: str
+    output_buffers: int
+    tiles: int
+    cycles: int
+    compute_cycles: int
+    dram_cycles: int
+    dram_x_read_bytes: int
+    dram_w_read_bytes: int
+    dram_psum_read_bytes: int
+    dram_psum_write_bytes: int
+    dram_y_write_bytes: int
+    input_fill_bytes: int
+    weight_fill_bytes: int
+
+    @property
+    def dram_read_bytes(self) -> int:
+        """All bytes read from DRAM."""
+        return self.dram_x_read_bytes + self.dram_w_read_bytes + self.dram_psum_read_bytes
+
+    @property
+    def dram_write_bytes(self) -> int:
+        """All bytes written to DRAM."""
+        return self.dram_psum_write_bytes + self.dram_y_write_bytes
+
+    @property
+    def stall_cycles(self) -> int:
+        """Cycles in which the array waits for DRAM."""
+        return self.cycles - self.compute_cycles
+
+    @property
+    def bound(self) -> Literal["compute", "memory"]:
+        """Which of the two is busier: the array or DRAM."""
+        return "compute" if self.compute_cycles >= self.dram_cycles else "memory"
+
+    def tilings(self) -> Tilings:
+        """The mapping as the only candidate."""
+        m, k, n = (np.array([size], dtype=np.int64) for size in (self.tile_m, self.tile_k, self.tile_n))
+        order = np.array([ORDERS.index(self.order)], dtype=np.int64)
+        return Tilings(m=m, k=k, n=n, order=order, output_buffers=np.array([self.output_buffers], dtype=np.int64))
+
+
+@functools.lru_cache(maxsize=CACHED_MAPPINGS)
+def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
+    """The mapping of `gemm` with the fewest cycles, or within the machine's slack of them the least energy.
+
+    Raises
+    ------
+    InputError
+        If no tile fits the machine's SRAMs.
+    """
+    tilings = candidates(gemm=gemm, machine=machine)
+    moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
+    compute = total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine)
+    bound = _lower_bound(gemm, tilings, machine, moved, compute)
+    fast, cycles = _fast_enough(gemm, tilings, machine, bound)
+    energy = machine.movement_pj(gemm=gemm, tilings=tilings.select(fast))
+    size = tilings.m[fast] * tilings.k[fast] * tilings.n[fast]
+    first = int(np.lexsort((fast, -size, cycles, energy))[0])
+    best = int(fast[first])
+    return _mapping(
+        gemm=gemm,
+        tilings=tilings,
+        best=best,
+        cycles=int(cycles[first]),
+        compute_cycles=int(compute[best]),
+        moved=moved,
+    )
+
+
+def total_compute_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> IntArray:
+    """Cycles in which the array works, of every candidate, over all groups."""
+    total = np.zeros_like(tilings.m)
+    for m_count, m in edges(gemm.m, tilings.m):
+        for k_count, k in edges(gemm.k, tilings.k):
+            for n_count, n in edges(gemm.n, tilings.n):
+                total += m_count * k_count * n_count * machine.compute_cycles(m=m, k=k, n=n)
+    return gemm.groups * total
+
+
+def _lower_bound(gemm: Gemm, tilings: Tilings, machine: TiledMachine, moved: Traffic, compute: IntArray) -> IntArray:
+    bandwidth = machine.dram_bytes_per_cycle
+    last_write = last_write_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    exposed = np.where(tilings.output_buffers == 2, last_write, moved.output_cycles)
+    exposed += first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    bound: IntArray = np.maximum(compute + exposed, moved.dram_cycles)
+    return bound
+
+
+def _fast_enough(gemm: Gemm, tilings: Tilings, machine: TiledMachine, bound: IntArray) -> tuple[IntArray, IntArray]:
+    """All candidates with the fewest cycles, or within the slack of them, and their cycles."""
+    by_bound = np.argsort(bound, kind="stable")
+    timed: list[IntArray] = []
+    limit = np.iinfo(np.int64).max
+    start, batch = 0, FIRST_BATCH
+    while start < len(by_bound) and bound[by_bound[start]] <= limit:
+        ahead = by_bound[start : start + batch]
+        ahead = ahead[bound[ahead] <= limit]
+        timed.append(pipelined_cycles(gemm=gemm, tilings=tilings.select(ahead), machine=machine))
+        limit = min(limit, _with_slack(int(timed[-1].min()), machine.cycle_slack_percent))
+        start, batch = start + len(ahead), 2 * batch
+    cycles = np.concatenate(timed)
+    fast = cycles <= limit
+    return by_bound[: len(cycles)][fast], cycles[fast]
+
+
+def _with_slack(cycles: int, slack_percent: float) -> int:
+    return cycles + int(cycles * slack_percent / 100)
+
+
+def _mapping(*, gemm: Gemm, tilings: Tilings, best: int, cycles: int, compute_cycles: int, moved: Traffic) -> Mapping:
+    m_count, k_count, n_count = (int(count[best]) for count in tilings.counts(gemm))
+    return Mapping(
+        tile_m=int(tilings.m[best]),
+        tile_k=int(tilings.k[best]),
+        tile_n=int(tilings.n[best]),
+        order=ORDERS[int(tilings.order[best])],
+        output_buffers=int(tilings.output_buffers[best]),
+        tiles=gemm.groups * m_count * k_count * n_count,
+        cycles=cycles,
+        compute_cycles=compute_cycles,
+        dram_cycles=int(moved.dram_cycles[best]),
+        dram_x_read_bytes=int(moved.x_read[best]),
+        dram_w_read_bytes=int(moved.w_read[best]),
+        dram_psum_read_bytes=int(moved.psum_read[best]),
+        dram_psum_write_bytes=int(moved.psum_write[best]),
+        dram_y_write_bytes=int(moved.y_write[best]),
+        input_fill_bytes=int(moved.x_fill[best]),
+        weight_fill_bytes=int(moved.w_fill[best]),
+    )

@@ -1,0 +1,154 @@
+"""Execution: a network with a plan, site by site, exactly or fast, while accelerators listen.
+
+Both ways encode the same codes; `exact` multiplies them as the machine would, otherwise float32 products emulate it.
+What is not a site runs in float. An audit compares both products on the same codes, in steps of the accumulator.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+
+from bitwright.errors import InputError
+from bitwright.formats import Quantized
+from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.protocol import Composition, compose
+from bitwright.methods.work import Work
+from bitwright.networks.calls import Call
+from bitwright.networks.fold import fold_batch_norm
+from bitwright.networks.mode import SiteMode
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
+from bitwright.networks.smoothing import apply_smoothing
+from bitwright.networks.trace import example_batch
+
+Listener = Callable[[Work], None]
+
+
+def composition_of(plan: Plan) -> Composition:
+    """The methods that made `plan`, with the options it keeps."""
+    flat = {key: value for options in plan.options.values() for key, value in options.items()}
+    return compose(plan.method, flat)
+
+
+def prepare(network: Network, plan: Plan) -> Network:
+    """A copy of `network` with the changes to its weights that `plan` asks for: batch norm folded, smoothing applied."""
+    if not plan.fold_batch_norm and not plan.smoothing:
+        return network
+    folded = fold_batch_norm(network) if plan.fold_batch_norm else network
+    if plan.smoothing:
+        if folded.module is network.module:
+            folded = dataclasses.replace(network, module=copy.deepcopy(network.module))
+        apply_smoothing(folded, plan.smoothing, example_batch(folded))
+    return folded
+
+
+class Executor:
+    """Runs a network by a plan; weights are encoded once and kept.
+
+    Parameters
+    ----------
+    network : Network
+        As loaded; what the plan changes in it is changed in a copy.
+    plan : Plan
+        Made for this network.
+    exact : bool
+        Exact arithmetic as the machine's (True) or float32 emulation.
+    listeners : sequence of callable
+        Told of every execution of every site.
+    prepared : bool
+        `network` already has the plan's changes.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        plan: Plan,
+        *,
+        exact: bool = True,
+        listeners: Sequence[Listener] = (),
+        prepared: bool = False,
+    ) -> None:
+        self.network = network if prepared else prepare(network, plan)
+        self.plan = plan
+        self.exact = exact
+        self.listeners = tuple(listeners)
+        self.off_by: dict[str, int] = {}
+        self._methods = composition_of(plan)
+        self._weights: dict[str, Quantized] = {}
+        self._sums: list[tuple[str, torch.Tensor]] = []
+        self._auditing = False
+
+    def run(self, batch: Batch) -> torch.Tensor:
+        """The output for one batch.
+
+        Raises
+        ------
+        InputError
+            If an activation is NaN or infinite (naming the first site that reads it), or a site is not in the plan.
+        """
+        assert self.network.module is not None
+        self._sums = []
+        with torch.no_grad(), SiteMode(self.network.module, self.handle):
+            output = self.network.forward(batch)
+        self._check_finite()
+        return output
+
+    def audit(self, batch: Batch) -> int:
+        """Run one batch and compare, per site and on the same codes, exact with fast: the largest "off by N".
+
+        `off_by` keeps the figure of every site.
+        """
+        self._auditing = True
+        try:
+            self.run(batch)
+        finally:
+            self._auditing = False
+        return max(self.off_by.values(), default=0)
+
+    def handle(self, site: Site, call: Call) -> torch.Tensor:
+        """One site: encode, tell the listeners, multiply."""
+        plan = self._site_plan(site)
+        if not plan.quantized:
+            self._tell(Work(site=site, plan=plan))
+            return call.float_result()
+        self._sums.append((site.name, call.x.sum()))
+        encoder, multiplier = self._methods.encoder(), self._methods.multiplier()
+        x = encoder.encode_x(call, plan)
+        w = self._weight(site, call, plan)
+        self._tell(Work(site=site, plan=plan, x=x, w=w))
+        if self._auditing:
+            self._compare(site, call, x, w, plan)
+        gemm = multiplier.gemm if self.exact else multiplier.fast
+        return gemm(call, x, w, plan)
+
+    def _site_plan(self, site: Site) -> SitePlan:
+        if self.plan.sites and site.name not in self.plan.sites:
+            raise InputError(
+                f"site {site.name!r} is not in the plan, so it was never calibrated; calibrate on inputs that reach it"
+            )
+        return self.plan.site(site.name)
+
+    def _weight(self, site: Site, call: Call, plan: SitePlan) -> Quantized:
+        if call.weight is None:
+            return self._methods.encoder().encode_w(call, plan)
+        if site.name not in self._weights:
+            self._weights[site.name] = self._methods.encoder().encode_w(call, plan)
+        return self._weights[site.name]
+
+    def _tell(self, work: Work) -> None:
+        for listener in self.listeners:
+            listener(work)
+
+    def _compare(self, site: Site, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> None:
+        multiplier = self._methods.multiplier()
+        difference = (multiplier.gemm(call, x, w, plan) - multiplier.fast(call, x, w, plan)).abs()
+        steps = int((difference / multiplier.step(call, x, w, plan)).max().round())
+        self.off_by[site.name] = max(steps, self.off_by.get(site.name, 0))
+
+    def _check_finite(self) -> None:
+        if not self._sums or bool(torch.stack([s.float() for _, s in self._sums]).isfinite().all()):
+            return
+        site = next(name for name, total in self._sums if not bool(total.isfinite()))
+        raise InputError(f"x of {site} holds NaN or infinity; quantized execution needs finite activations")

@@ -1,0 +1,58 @@
+"""The method `float`: nothing is quantized, every site stays float32. The baseline of every comparison."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import pydantic
+import torch
+
+from bitwright.formats import Quantized
+from bitwright.methods.plan import Part, Plan, SitePlan
+from bitwright.networks.calls import Call
+from bitwright.networks.network import Batch, Network
+
+
+class FloatOptions(pydantic.BaseModel):
+    """There are none."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class FloatMethod:
+    """Leaves the network as it is."""
+
+    summary = "float32, nothing quantized: the baseline"
+    fills = frozenset({Part.OPERANDS})
+    options = FloatOptions
+    recipes: Mapping[str, Mapping[str, Any]] = {}
+
+    def calibrate(self, network: Network, samples: Sequence[Batch], options: FloatOptions, plan: Plan) -> Plan:  # noqa: ARG002
+        """The plan itself: no site is quantized."""
+        return plan
+
+    def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
+        """Never asked: float operands have no codes."""
+        _no_codes(call, plan)
+
+    def encode_w(self, call: Call, plan: SitePlan) -> Quantized:
+        """Never asked."""
+        _no_codes(call, plan)
+
+    def gemm(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+        """Never asked."""
+        _no_codes(call, plan)
+
+    def fast(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+        """Never asked."""
+        _no_codes(call, plan)
+
+    def step(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+        """Never asked."""
+        _no_codes(call, plan)
+
+
+def _no_codes(call: Call, plan: SitePlan) -> NoReturn:
+    raise AssertionError(f"float32 operands have no codes: {call.op}, {plan}")
+
+
+METHOD = FloatMethod()

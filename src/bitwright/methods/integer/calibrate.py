@@ -1,0 +1,53 @@
+"""Calibration of the integer method: ranges from unlabelled samples become scales, zero points and smoothing factors."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from bitwright.errors import InputError
+from bitwright.methods.integer.observe import add_histograms, observe_ranges
+from bitwright.methods.integer.options import IntegerOptions
+from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
+from bitwright.methods.integer.smooth import smooth
+from bitwright.methods.plan import Plan
+from bitwright.networks.fingerprint import fingerprint
+from bitwright.networks.fold import fold_batch_norm
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.trace import trace
+
+
+def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
+    """`plan` with the operands of every site decided.
+
+    A shape-only network gets formats without scales: its sites can be costed, not executed.
+
+    Raises
+    ------
+    InputError
+        No samples, NaN or infinity in a weight or activation, a glob that matches no site, or 4-bit groups that lie on
+        the grid of the file the weights came from.
+    """
+    if network.shape_only:
+        sites = trace(network).sites
+        options.check_globs([site.name for site in sites])
+        rules = Rules.of(options, sites)
+        return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=shape_plans(sites, rules))
+    if not samples:
+        raise InputError(f"{network.name}: calibration needs at least one batch of samples")
+    folded = fold_batch_norm(network)
+    ranges = observe_ranges(folded, samples)
+    options.check_globs(ranges)
+    rules = Rules.of(options, [seen.site for seen in ranges.values()])
+    rules.check_weight_grid(network)
+    smoothed, factors = smooth(folded, samples, ranges, rules)
+    if factors:
+        ranges = observe_ranges(smoothed, samples)
+    if any(rules.at(name).calibrator != "minmax" for name in ranges):
+        add_histograms(smoothed, samples, ranges)
+    return dataclasses.replace(
+        plan,
+        fingerprint=fingerprint(network),
+        sites={name: site_plan(seen, rules) for name, seen in ranges.items()},
+        smoothing=factors,
+        fold_batch_norm=folded.module is not network.module,
+        notes=(*plan.notes, *network.notes),
+    )

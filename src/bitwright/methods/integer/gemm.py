@@ -1,0 +1,107 @@
+"""Integer sites: operands to codes, the exact product, and the epilogue y = s_x * s_w * acc + bias in float32.
+
+`exact_gemm` multiplies integers; `fast_gemm` multiplies the same codes as float32. Both share the epilogue, so that they
+agree bit for bit unless a float32 sum had to round (|partial sum| > 2**24).
+"""
+
+import dataclasses
+
+import torch
+
+from bitwright.formats import Integer, PerGroup, PerToken, Quantized
+from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.methods.products import integer_product
+from bitwright.networks.calls import Call
+
+
+def encode_x(call: Call, plan: SitePlan) -> Quantized:
+    """Codes of x: static scale and zero point from the plan, or scaled by the token (row; image of a convolution)."""
+    operand = _need(plan.x)
+    axes = (1, 2, 3) if call.layout == "conv2d" else (-1,)
+    return _encode(call.x, operand, axes)
+
+
+def encode_w(call: Call, plan: SitePlan) -> Quantized:
+    """Codes of w by the plan's scales; a w of attention that is scaled at run time has one scale per column."""
+    operand = _need(plan.w)
+    if isinstance(operand.granularity, PerGroup):
+        return _encode_groups(call.w, operand, operand.granularity.size)
+    quantized = _encode(call.w, operand, (-2,))
+    if call.weight is None or operand.format.bits > 8:
+        return quantized
+    return dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8)) if call.groups == 1 else quantized
+
+
+def exact_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    """The call's output from exact integer sums; [..., N], [B, N, H', W'] or [..., M, N], float32."""
+    if isinstance(w.granularity, PerGroup):
+        return _grouped(call, x, w)
+    return _epilogue(call, integer_product(call, x, w), x, w)
+
+
+def fast_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    """The call's output from float32 sums of the same codes."""
+    if isinstance(w.granularity, PerGroup):
+        return call.add_bias(call.product(x.centred(), w.dequantize()) * x.scale)
+    return _epilogue(call, call.product(x.centred(), w.centred()), x, w)
+
+
+def output_step(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    """s_x * s_w, broadcastable to the output: what 1 in the accumulator is worth."""
+    if isinstance(w.granularity, PerGroup):
+        return x.scale * w.scale.amin(dim=1)
+    if call.layout == "linear":
+        return x.scale * w.scale.reshape(-1)
+    return x.scale * (w.scale.view(1, -1, 1, 1) if call.layout == "conv2d" else w.scale)
+
+
+def _need(operand: OperandPlan | None) -> OperandPlan:
+    assert operand is not None, "a float32 operand has no codes"
+    return operand
+
+
+def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -> Quantized:
+    scale = _row_scale(tensor, operand.format, axes) if operand.scale is None else operand.scale.to(tensor.device)
+    codes = operand.format.encode(tensor.float() / scale, operand.zero_point, overwrite=True)
+    return Quantized(
+        codes=codes,
+        format=operand.format,
+        scale=scale,
+        zero_point=operand.zero_point,
+        granularity=operand.granularity,
+    )
+
+
+def _row_scale(tensor: torch.Tensor, fmt: Integer, axes: tuple[int, ...]) -> torch.Tensor:
+    low, high = tensor.amin(dim=axes, keepdim=True), tensor.amax(dim=axes, keepdim=True)
+    peak = torch.maximum(high, -low) / fmt.high
+    return torch.where(peak > 0, peak, torch.ones_like(peak))
+
+
+def _encode_groups(w: torch.Tensor, operand: OperandPlan, size: int) -> Quantized:
+    assert operand.scale is not None
+    scale = operand.scale.to(w.device)
+    spread = scale.repeat_interleave(size, dim=1)[:, : w.shape[1]]
+    codes = operand.format.encode(w.float() / spread, overwrite=True)
+    codes = codes.to(torch.int8) if operand.format.bits <= 8 else codes
+    return Quantized(codes=codes, format=operand.format, scale=scale, granularity=operand.granularity)
+
+
+def _epilogue(call: Call, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
+    y = acc.to(torch.float32)
+    return call.add_bias(y.mul_(output_step(call, x, w)))
+
+
+def _grouped(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    """Integer sums within each group of the reduction axis, added up in float32 with the group's scale."""
+    assert isinstance(w.granularity, PerGroup)
+    size = w.granularity.size
+    total = torch.zeros(*call.x.shape[:-1], w.codes.shape[0], device=call.x.device)
+    for group, start in enumerate(range(0, w.codes.shape[1], size)):
+        part = slice(start, start + size)
+        codes = w.codes[:, part].contiguous()
+        sub = dataclasses.replace(call, x=call.x[..., part], w=codes, bias=None)
+        x_part = dataclasses.replace(x, codes=x.codes[..., part].contiguous())
+        acc = integer_product(sub, x_part, dataclasses.replace(w, codes=codes, granularity=PerToken()))
+        total += acc.to(torch.float32) * w.scale[:, group]
+    return call.add_bias(total.mul_(x.scale))

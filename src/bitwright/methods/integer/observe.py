@@ -1,0 +1,125 @@
+"""What calibration sees of a network: ranges of both operands of every site, in float, over the calibration samples."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.calls import Call
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
+from bitwright.networks.trace import observe
+
+BINS = 4096
+
+
+@dataclasses.dataclass(kw_only=True)
+class Ranges:
+    """Running ranges of one site.
+
+    Attributes
+    ----------
+    site : Site
+        As first seen.
+    x_low, x_high : torch.Tensor
+        Of x: per channel [K] for linear layers (smoothing needs it), else scalars.
+    w_low, w_high : torch.Tensor or None
+        Of a w that is computed at run time: per head [H, 1, 1], or scalars.
+    weight : torch.Tensor or None
+        A static w, in the call's layout.
+    layout : str
+        The call's layout.
+    histogram : torch.Tensor or None
+        Counts of x in equal bins over [min x_low, max x_high].
+    """
+
+    site: Site
+    x_low: torch.Tensor
+    x_high: torch.Tensor
+    w_low: torch.Tensor | None = None
+    w_high: torch.Tensor | None = None
+    weight: torch.Tensor | None = None
+    layout: str = "linear"
+    histogram: torch.Tensor | None = None
+
+    @property
+    def x_range(self) -> tuple[float, float]:
+        """The whole tensor's range."""
+        return float(self.x_low.min()), float(self.x_high.max())
+
+
+def observe_ranges(network: Network, samples: Sequence[Batch]) -> dict[str, Ranges]:
+    """Ranges of every site of `network`, in the order in which the sites run.
+
+    Raises
+    ------
+    InputError
+        If an operand is NaN or infinite, naming the site.
+    """
+    found: dict[str, Ranges] = {}
+
+    def watch(site: Site, call: Call) -> torch.Tensor:
+        now = _ranges(site, call)
+        if site.name in found:
+            _widen(found[site.name], now)
+        else:
+            found[site.name] = now
+        return call.float_result()
+
+    for batch in samples:
+        observe(network, batch, watch)
+    return found
+
+
+def add_histograms(network: Network, samples: Sequence[Batch], ranges: dict[str, Ranges]) -> None:
+    """A second pass that counts x within the ranges found by the first."""
+
+    def watch(site: Site, call: Call) -> torch.Tensor:
+        seen = ranges[site.name]
+        low, high = seen.x_range
+        counts = torch.histc(call.x.detach().float().cpu(), BINS, low, high) if low < high else torch.ones(BINS)
+        seen.histogram = counts if seen.histogram is None else seen.histogram + counts
+        return call.float_result()
+
+    for batch in samples:
+        observe(network, batch, watch)
+
+
+def _ranges(site: Site, call: Call) -> Ranges:
+    x = call.x
+    if call.layout == "linear":
+        low, high = torch.aminmax(x.reshape(-1, x.shape[-1]), dim=0)
+    else:
+        low, high = torch.aminmax(x)
+    result = Ranges(site=site, x_low=low.float(), x_high=high.float(), layout=call.layout)
+    _check_finite(site, "x", low, high)
+    if call.weight is None:
+        w_low, w_high = torch.aminmax(call.w) if call.w.dim() < 4 else _per_head(call.w)
+        _check_finite(site, "w", w_low, w_high)
+        result.w_low, result.w_high = w_low.float(), w_high.float()
+    elif not torch.isfinite(call.w).all():
+        raise InputError(f"the weight of {site.name} holds NaN or infinity; quantization needs finite numbers")
+    else:
+        result.weight = call.w.detach()
+    return result
+
+
+def _per_head(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimum and maximum [H, 1, 1] of w [..., H, K, N]."""
+    flat = w.movedim(-3, 0).reshape(w.shape[-3], -1)
+    low, high = torch.aminmax(flat, dim=1)
+    return low.view(-1, 1, 1), high.view(-1, 1, 1)
+
+
+def _widen(seen: Ranges, now: Ranges) -> None:
+    seen.x_low, seen.x_high = torch.minimum(seen.x_low, now.x_low), torch.maximum(seen.x_high, now.x_high)
+    if seen.w_low is not None and now.w_low is not None and seen.w_high is not None and now.w_high is not None:
+        seen.w_low, seen.w_high = torch.minimum(seen.w_low, now.w_low), torch.maximum(seen.w_high, now.w_high)
+
+
+def _check_finite(site: Site, operand: str, low: torch.Tensor, high: torch.Tensor) -> None:
+    if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
+        raise InputError(
+            f"{operand} of {site.name} holds NaN or infinity on the calibration samples; quantization needs finite numbers"
+        )

@@ -1,0 +1,144 @@
+"""From options and observed ranges to the plan of a site: formats, granularities, scales and zero points."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from bitwright.errors import InputError
+from bitwright.formats import Integer, PerChannel, PerGroup, PerTensor, PerToken, parse_granularity
+from bitwright.methods.integer.observe import Ranges
+from bitwright.methods.integer.options import IntegerOptions
+from bitwright.methods.integer.scales import affine, clipped_range, symmetric_scale, weight_peaks
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
+from bitwright.networks.network import Network
+from bitwright.networks.sites import Site
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Options per site, with the rule for the first and the last layer applied."""
+
+    options: IntegerOptions
+    first: str
+    last: str
+
+    @classmethod
+    def of(cls, options: IntegerOptions, sites: Iterable[Site]) -> "Rules":
+        """The rules for a network of these sites; first and last count layers with weights only."""
+        layers = [site.name for site in sites if site.static_weight] or [""]
+        return cls(options=options, first=layers[0], last=layers[-1])
+
+    def at(self, name: str) -> IntegerOptions:
+        """The options of one site."""
+        options, rule = self.options.at(name), self.options.ends
+        if (rule == "head8" and name == self.last) or (rule == "both8" and name in (self.first, self.last)):
+            wide = {"x_bits": max(8, options.x_bits), "w_bits": max(8, options.w_bits)}
+            narrow_weights = {"w_granularity": "channel"} if options.w_bits < 8 else {}
+            return options.model_copy(update=wide | narrow_weights)
+        return options
+
+    def floating(self, site: Site) -> bool:
+        """Whether a site stays float32."""
+        ends = self.options.ends == "float" and site.name in (self.first, self.last)
+        return ends or not (site.static_weight or self.at(site.name).attention)
+
+    def check_weight_grid(self, network: Network) -> None:
+        """Refuse narrow weight groups that coincide with those of the quantized file the weights came from.
+
+        They would look lossless and say nothing about the method.
+        """
+        granularity = parse_granularity(self.options.w_granularity)
+        grid = network.weight_grid
+        if grid and self.options.w_bits <= 4 and isinstance(granularity, PerGroup) and grid % granularity.size == 0:
+            raise InputError(
+                f"{network.name}: its weights come from a file of 4-bit groups of {grid}, so {self.options.w_bits}-bit groups "
+                f"of {granularity.size} would look lossless; use --option w_granularity=channel or a group larger than {grid}"
+            )
+
+
+def site_plan(seen: Ranges, rules: Rules) -> SitePlan:
+    """The plan of the site with these ranges."""
+    if rules.floating(seen.site):
+        return FLOAT_SITE
+    options = rules.at(seen.site.name)
+    return SitePlan(x=_plan_x(seen, options), w=_plan_w(seen, options))
+
+
+def _format(bits: int, options: IntegerOptions, *, signed: bool) -> Integer:
+    return Integer(
+        bits=bits, signed=signed, narrow=signed, rounding=options.rounding, saturation=options.saturation
+    )
+
+
+def _plan_x(seen: Ranges, options: IntegerOptions) -> OperandPlan:
+    low, high = seen.x_range
+    granularity = parse_granularity(options.x_granularity)
+    if isinstance(granularity, PerToken):  # what is never negative gains a bit by being unsigned
+        return OperandPlan(format=_format(options.x_bits, options, signed=low < 0), granularity=granularity)
+    fmt = _format(options.x_bits, options, signed=options.x_symmetric)
+    if options.calibrator != "minmax" and seen.histogram is not None:
+        low, high = clipped_range(
+            seen.histogram,
+            low,
+            high,
+            fmt,
+            calibrator=options.calibrator,
+            percentile=options.percentile,
+            symmetric=options.x_symmetric,
+        )
+    scale, zero_point = affine(low, high, fmt, symmetric=options.x_symmetric)
+    return OperandPlan(format=fmt, granularity=granularity, scale=scale, zero_point=zero_point)
+
+
+def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
+    fmt = _format(options.w_bits, options, signed=True)
+    weight = seen.weight
+    if weight is None:
+        return _plan_run_time_w(seen, options)
+    granularity = parse_granularity(options.w_granularity)
+    if isinstance(granularity, PerGroup):
+        if seen.layout == "linear":
+            return OperandPlan(format=fmt, granularity=granularity, scale=_group_scales(weight, granularity, fmt, options))
+        granularity = PerChannel()
+    rows = weight.float().flatten(1) if isinstance(granularity, PerChannel) else weight.float().reshape(1, -1)
+    peaks = weight_peaks(rows, fmt, options.w_calibrator, options.percentile)
+    scale = symmetric_scale(peaks, fmt).view(-1, *[1] * (weight.dim() - 1))
+    return OperandPlan(format=fmt, granularity=granularity, scale=scale)
+
+
+def _plan_run_time_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
+    """Keys and values: activations, therefore as wide as those; one scale per head, or per column at run time."""
+    fmt = _format(options.x_bits, options, signed=True)
+    if options.x_granularity == "token":
+        return OperandPlan(format=fmt, granularity=PerToken())
+    assert seen.w_low is not None
+    assert seen.w_high is not None
+    peaks = torch.maximum(seen.w_high.abs(), seen.w_low.abs())
+    granularity = PerChannel() if peaks.dim() else PerTensor()
+    return OperandPlan(format=fmt, granularity=granularity, scale=symmetric_scale(peaks, fmt))
+
+
+def _group_scales(w: torch.Tensor, group: PerGroup, fmt: Integer, options: IntegerOptions) -> torch.Tensor:
+    """Scales [N, ceil(K / size)] of w [N, K]."""
+    n, k = w.shape
+    padded = F.pad(w.float(), (0, -k % group.size)).reshape(-1, group.size)
+    return symmetric_scale(weight_peaks(padded, fmt, options.w_calibrator, options.percentile), fmt).view(n, -1)
+
+
+def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:
+    """Formats of a network without numbers; where data would decide the sign (token scales), signed is assumed."""
+    plans = {}
+    for site in sites:
+        if rules.floating(site):
+            plans[site.name] = FLOAT_SITE
+            continue
+        at = rules.at(site.name)
+        x = OperandPlan(
+            format=_format(at.x_bits, at, signed=at.x_symmetric), granularity=parse_granularity(at.x_granularity)
+        )
+        granularity = parse_granularity(at.w_granularity) if site.static_weight else PerChannel()
+        bits = at.w_bits if site.static_weight else at.x_bits
+        plans[site.name] = SitePlan(x=x, w=OperandPlan(format=_format(bits, at, signed=True), granularity=granularity))
+    return plans

@@ -1,0 +1,63 @@
+"""Scales and zero points from observed ranges: real = scale * (code - zero_point).
+
+Asymmetric: scale = (max - min) / (codes - 1), zero_point = round(low code - min / scale), with 0 always in the range so
+that padding is exact. Symmetric: scale = max |x| / largest code. Calibrators choose the range: min-max, a percentile
+of |x|, or the clipping with the least mean squared error on a histogram.
+"""
+
+import torch
+
+from bitwright.formats import Integer
+
+CLIPPINGS = torch.linspace(1.0, 0.3, 36)  # candidate shares of the full range, for the least-error search (ours)
+
+
+def affine(low: float, high: float, fmt: Integer, *, symmetric: bool) -> tuple[torch.Tensor, int]:
+    """Scale (float32 scalar) and zero point of a tensor in [`low`, `high`]."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if symmetric:
+        return torch.tensor(max(-low, high) / fmt.high or 1.0, dtype=torch.float32), 0
+    scale = torch.tensor((high - low) / (fmt.high - fmt.low) or 1.0, dtype=torch.float32)
+    zero_point = round(fmt.low - low / float(scale))
+    return scale, min(max(zero_point, fmt.low), fmt.high)
+
+
+def symmetric_scale(peak: torch.Tensor, fmt: Integer) -> torch.Tensor:
+    """Scales of the shape of `peak` = max |x|; 1 where a slice is all zeros."""
+    return torch.where(peak > 0, peak / fmt.high, torch.ones_like(peak)).to(torch.float32)
+
+
+def weight_peaks(w: torch.Tensor, fmt: Integer, calibrator: str, percentile: float) -> torch.Tensor:
+    """The magnitude [rows, 1] that the largest code of each row of `w` [rows, elements] stands for."""
+    magnitude = w.abs()
+    if calibrator == "percentile":
+        return torch.quantile(magnitude, percentile / 100, dim=1, keepdim=True)
+    peak = magnitude.amax(dim=1, keepdim=True)
+    if calibrator == "minmax":
+        return peak
+    best, best_error = peak, torch.full_like(peak, torch.inf)
+    for clipping in CLIPPINGS.tolist():
+        scale = symmetric_scale(peak * clipping, fmt)
+        error = (w - fmt.encode(w / scale) * scale).square().sum(dim=1, keepdim=True)
+        best = torch.where(error < best_error, peak * clipping, best)
+        best_error = torch.minimum(error, best_error)
+    return best
+
+
+def clipped_range(
+    histogram: torch.Tensor, low: float, high: float, fmt: Integer, *, calibrator: str, percentile: float, symmetric: bool
+) -> tuple[float, float]:
+    """The range to keep of values counted in equal bins over [`low`, `high`]."""
+    centres = low + (torch.arange(len(histogram)) + 0.5) * ((high - low) / len(histogram))
+    if calibrator == "percentile":
+        magnitude, order = centres.abs().sort()
+        share = histogram[order].cumsum(0) / histogram.sum()
+        limit = float(magnitude[int(torch.searchsorted(share, percentile / 100).clamp(max=len(share) - 1))])
+        return max(low, -limit), min(high, limit)
+    errors = []
+    for clipping in CLIPPINGS.tolist():
+        scale, zero_point = affine(low * clipping, high * clipping, fmt, symmetric=symmetric)
+        codes = fmt.encode(centres / scale, zero_point)
+        errors.append(float((histogram * ((codes - zero_point) * scale - centres).square()).sum()))
+    clipping = float(CLIPPINGS[int(torch.tensor(errors).argmin())])
+    return low * clipping, high * clipping
