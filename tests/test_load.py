@@ -81,6 +81,15 @@ SHAPE_ONLY = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These inputs are tiny: more threads would only wait for each other where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def parameters_of(network):
     return sum(parameter.numel() for parameter in network.module.parameters())
 
@@ -217,8 +226,8 @@ def test_smollm2_predicts_and_decodes_alike():
         step = network.forward({"input_ids": ids[:, -1:], "context": context})
     assert torch.allclose(step[:, 0], logits[:, -1], atol=1e-3)
     weight = network.module.model.layers[0].mlp.up_proj.weight.detach()
-    groups = weight.reshape(-1, 32)
-    assert max(len(group.unique()) for group in groups[:2000]) <= 16  # on the 4-bit file's grid, as the note says
+    steps = weight.reshape(-1, 32).sort().values.diff() != 0
+    assert steps.sum(1).max() < 16  # at most 16 values a group: the 4-bit file's grid, as the note says
     example = network.example(InputShape(sequence_length=16, phase="decode"))
     assert example["context"].shape == (30, 2, 1, 3, 16, 64)
 

@@ -38,6 +38,8 @@ class Integer:
             raise ValueError(f"an integer format has 2 to 16 bits, not {self.bits}")
         if self.narrow and not self.signed:
             raise ValueError("only signed integers have a narrow range")
+        if self.narrow and self.saturation is Saturation.WRAP:
+            raise ValueError("a register that wraps around uses all its codes; it has no narrow range")
 
     @property
     def low(self) -> int:

@@ -8,12 +8,13 @@ between tiles are neglected. Tiles lie in memory in whole bytes.
 import dataclasses
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
 BITS_PER_BYTE = 8

@@ -3,7 +3,8 @@
 While the array works on tile i, DRAM writes back what tile i - 1 left and reads what tile i + 1 needs: cycles =
 first read + sum over i of max(compute i, write i - 1 + read i + 1) + last write. With a single output buffer the array
 waits instead for every transfer of partial sums and outputs. A tile's place along an axis matters only as first, last
-but one, last, or any other, so each candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups. Twin: `bitwright.memory.reference`.
+but one, last, or any other, so each candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups.
+Twin: `bitwright.memory.reference`.
 """
 
 import dataclasses

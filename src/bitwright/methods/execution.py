@@ -7,6 +7,7 @@ What is not a site runs in float. An audit compares both products on the same co
 import copy
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -76,7 +77,7 @@ class Executor:
         self.listeners = tuple(listeners)
         self.off_by: dict[str, int] = {}
         self._methods = composition_of(plan)
-        self._weights: dict[str, Quantized] = {}
+        self._weights: dict[tuple[Any, ...], Quantized] = {}
         self._sums: list[tuple[str, torch.Tensor]] = []
         self._auditing = False
 
@@ -109,11 +110,15 @@ class Executor:
 
     def handle(self, site: Site, call: Call) -> torch.Tensor:
         """One site: encode, tell the listeners, multiply."""
+        if not call.x.numel():  # an expert that no token was sent to
+            return call.float_result()
         plan = self._site_plan(site)
         if not plan.quantized:
             self._tell(Work(site=site, plan=plan))
             return call.float_result()
-        self._sums.append((site.name, call.x.sum()))
+        self._sums.append((f"x of {site.name}", call.x.sum()))
+        if call.weight is None:
+            self._sums.append((f"w of {site.name}", call.w.sum()))
         encoder, multiplier = self._methods.encoder(), self._methods.multiplier()
         x = encoder.encode_x(call, plan)
         w = self._weight(site, call, plan)
@@ -121,7 +126,7 @@ class Executor:
         if self._auditing:
             self._compare(site, call, x, w, plan)
         gemm = multiplier.gemm if self.exact else multiplier.fast
-        return gemm(call, x, w, plan)
+        return gemm(call, x, w, plan).to(call.x.dtype)
 
     def _site_plan(self, site: Site) -> SitePlan:
         if self.plan.sites and site.name not in self.plan.sites:
@@ -133,9 +138,11 @@ class Executor:
     def _weight(self, site: Site, call: Call, plan: SitePlan) -> Quantized:
         if call.weight is None:
             return self._methods.encoder().encode_w(call, plan)
-        if site.name not in self._weights:
-            self._weights[site.name] = self._methods.encoder().encode_w(call, plan)
-        return self._weights[site.name]
+        # a site may read another part of its parameter the next time (rows of a table of relative positions)
+        key = (site.name, call.w.storage_offset(), call.w.shape, call.w.stride())
+        if key not in self._weights:
+            self._weights[key] = self._methods.encoder().encode_w(call, plan)
+        return self._weights[key]
 
     def _tell(self, work: Work) -> None:
         for listener in self.listeners:
@@ -150,5 +157,5 @@ class Executor:
     def _check_finite(self) -> None:
         if not self._sums or bool(torch.stack([s.float() for _, s in self._sums]).isfinite().all()):
             return
-        site = next(name for name, total in self._sums if not bool(total.isfinite()))
-        raise InputError(f"x of {site} holds NaN or infinity; quantized execution needs finite activations")
+        operand = next(name for name, total in self._sums if not bool(total.isfinite()))
+        raise InputError(f"{operand} holds NaN or infinity; quantized execution needs finite activations")

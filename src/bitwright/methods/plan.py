@@ -110,8 +110,8 @@ class Plan:
         Name of the recipe or composition, as given: `int8`, `int8+apsq`.
     options : mapping
         Every option's value, by the name of the method whose it is.
-    fingerprint : str
-        Of the network that was calibrated (names, shapes and values of its parameters).
+    fingerprint : mapping
+        Of the network that was calibrated: parameter name -> shape, type and hash.
     sites : mapping
         Site name -> site plan. A site that is absent stays float32.
     fold_batch_norm : bool
@@ -124,7 +124,7 @@ class Plan:
 
     method: str
     options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    fingerprint: str = ""
+    fingerprint: Mapping[str, str] = dataclasses.field(default_factory=dict)
     sites: Mapping[str, SitePlan] = dataclasses.field(default_factory=dict)
     fold_batch_norm: bool = False
     smoothing: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)

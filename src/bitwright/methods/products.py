@@ -81,20 +81,21 @@ def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
 def exact_float_kernels() -> Iterator[None]:
     """Float products that really multiply and add in the operands' precision.
 
-    Reduced-precision modes (bfloat16 or TF32 inside float32 products) and cuDNN, whose Winograd and FFT convolutions
-    multiply other numbers than the operands, are switched off meanwhile.
+    Reduced-precision modes (autocast, bfloat16 or TF32 inside float32 products), and cuDNN and NNPACK, whose Winograd
+    and FFT convolutions multiply other numbers than the operands, are switched off meanwhile.
     """
     precision = torch.get_float32_matmul_precision()
-    cudnn = torch.backends.cudnn
-    if precision == "highest" and not torch.cuda.is_available():
+    with contextlib.ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if precision != "highest":
+            torch.set_float32_matmul_precision("highest")
+            stack.callback(torch.set_float32_matmul_precision, precision)
+        if torch.cuda.is_available():
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False, allow_tf32=False))
+        stack.enter_context(torch.backends.nnpack.flags(enabled=False))
         yield
-        return
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with cudnn.flags(enabled=False, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
 
 
 def _fits_int8(x: Quantized, w: Quantized, k: int, bound: int) -> bool:
@@ -126,7 +127,7 @@ def _linear_int8(x: Quantized, w: Quantized) -> torch.Tensor:
     acc = _int_mm(codes.reshape(-1, codes.shape[-1]), weight)
     if zero_point:
         acc -= zero_point * weight.sum(1, dtype=torch.int32)
-    return acc.reshape(*codes.shape[:-1], -1)
+    return acc.reshape(*codes.shape[:-1], len(weight))
 
 
 def _conv_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:

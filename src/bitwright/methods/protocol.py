@@ -61,10 +61,10 @@ class Composition:
     methods: tuple[tuple[str, Method, Any], ...]  # (name of the part, method, its options)
 
     def calibrate(self, network: Network, samples: Sequence[Batch]) -> Plan:
-        """The plan of all methods, each adding its parts to those before."""
+        """The plan of all methods, each adding its parts: operands first, then precision, then accumulation."""
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
-        for _, method, chosen in self.methods:
+        for _, method, chosen in sorted(self.methods, key=_first_part):
             plan = method.calibrate(network, samples, chosen, plan)
         return plan
 
@@ -85,6 +85,10 @@ class Composition:
             if part in method.fills:
                 return method
         raise InputError(f"{self.name}: no method fills the {part}; compose it with one that does, such as int8")
+
+
+def _first_part(method: tuple[str, Method, Any]) -> int:
+    return min(list(Part).index(part) for part in method[1].fills)
 
 
 def method_names() -> list[str]:

@@ -2,6 +2,8 @@
 
 softmax(scale * Q K^T + mask) V with causal and given masks and grouped-query heads, as
 `torch.nn.functional.scaled_dot_product_attention` documents it; dropout must be 0 (inference, or training without it).
+The softmax is normalised after PV, as fused attention does (FlashAttention, Dao et al. 2022): the left operand of PV is
+exp(score - row maximum), whose every row reaches 1, so that a quantizer's static range fits all rows.
 """
 
 import math
@@ -43,11 +45,12 @@ def attention(
         scores = scores.masked_fill(~keep, -math.inf)
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-    probabilities = torch.softmax(scores, dim=-1)
-    if attn_mask is not None:  # a row that may look at nothing gets zeros, as torch's own kernel gives
-        probabilities = probabilities.nan_to_num(0.0) if attn_mask.dtype == torch.bool else probabilities
-    pv = Call(layout="batched", op="attention_pv", x=probabilities, w=value, shared=shared)
-    return product("pv", pv)
+    peak = scores.amax(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
+    exponentials = torch.exp(scores - peak)
+    # A row that may look at nothing is all zeros; dividing by at least a tiny number keeps it so, as torch's kernels do.
+    total = exponentials.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+    pv = Call(layout="batched", op="attention_pv", x=exponentials, w=value, shared=shared)
+    return product("pv", pv) / total
 
 
 def _share(x: torch.Tensor, times: int) -> torch.Tensor:

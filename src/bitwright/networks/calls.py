@@ -86,8 +86,13 @@ class Call:
             return Site(name=name, op=self.op, m=m, k=k, n=n, x_elements=m * k, w_elements=n * k, static_weight=static)
         *lead, m, k = self.x.shape
         n, groups = self.w.shape[-1], math.prod(lead)
-        elements = {"x_elements": groups * m * k, "w_elements": groups // self.shared * k * n}
+        elements = {"x_elements": _distinct(self.x), "w_elements": _distinct(self.w) // self.shared}
         return Site(name=name, op=self.op, m=m, k=k, n=n, groups=groups, static_weight=static, **elements)
+
+
+def _distinct(tensor: torch.Tensor) -> int:
+    """Elements of `tensor`, those that a broadcast axis repeats counted once."""
+    return math.prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
 
 
 def _conv_site(call: Call, name: str) -> Site:
@@ -187,33 +192,55 @@ def _matmul(owner: Parameters, input: Any, other: Any) -> Call | None:  # noqa: 
     return Call(layout="batched", op="matmul", x=x, w=w, weight=owner(other))
 
 
+def _mm(owner: Parameters, input: Any, mat2: Any) -> Call | None:  # noqa: A002
+    return _matmul(owner, input, mat2)
+
+
 def _rmatmul(owner: Parameters, input: Any, other: Any) -> Call | None:  # noqa: A002
     return _matmul(owner, other, input)
 
 
-def _add_product(
-    owner: Parameters, input: Any, first: Any, second: Any, *, beta: float = 1, alpha: float = 1  # noqa: A002
+def _addmm(
+    owner: Parameters,
+    input: Any,  # noqa: A002
+    mat1: Any,
+    mat2: Any,
+    *,
+    beta: float = 1,
+    alpha: float = 1,
 ) -> Call | None:
-    call = _matmul(owner, first, second)
+    call = _matmul(owner, mat1, mat2)
     if call is None or alpha != 1:
         return None  # a scaled product: torch computes it, and it is counted as no site
     bias = None if beta == 0 else input if beta == 1 else input * beta
     return dataclasses.replace(call, bias=bias)
 
 
+def _baddbmm(
+    owner: Parameters,
+    input: Any,  # noqa: A002
+    batch1: Any,
+    batch2: Any,
+    *,
+    beta: float = 1,
+    alpha: float = 1,
+) -> Call | None:
+    return _addmm(owner, input, batch1, batch2, beta=beta, alpha=alpha)
+
+
 PARSERS: dict[Callable[..., Any], Callable[..., Call | None]] = {
     F.linear: _linear,
     F.conv2d: _conv2d,
-    torch.mm: _matmul,
-    torch.Tensor.mm: _matmul,
-    torch.bmm: _matmul,
-    torch.Tensor.bmm: _matmul,
+    torch.mm: _mm,
+    torch.Tensor.mm: _mm,
+    torch.bmm: _mm,
+    torch.Tensor.bmm: _mm,
     torch.matmul: _matmul,
     torch.Tensor.matmul: _matmul,
     torch.Tensor.__matmul__: _matmul,
     torch.Tensor.__rmatmul__: _rmatmul,
-    torch.addmm: _add_product,
-    torch.Tensor.addmm: _add_product,
-    torch.baddbmm: _add_product,
-    torch.Tensor.baddbmm: _add_product,
+    torch.addmm: _addmm,
+    torch.Tensor.addmm: _addmm,
+    torch.baddbmm: _baddbmm,
+    torch.Tensor.baddbmm: _baddbmm,
 }

@@ -53,8 +53,9 @@ def converted(source: Path, convert: Callable[[Path], None], load: Callable[[Pat
     if folder.is_dir():
         try:
             return load(folder)
-        except Exception:
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another version
+        except Exception as error:  # damaged, or written by another version of a package
+            logger.info("the converted %s cannot be read (%s) and is made anew", source.name, error)
+            shutil.rmtree(folder, ignore_errors=True)
     logger.info("converting %s, which happens once; the result is kept in %s", source.name, folder.parent)
     with _scratch(folder.parent) as name:
         files = Path(name) / "converted"

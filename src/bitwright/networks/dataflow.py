@@ -33,6 +33,10 @@ class Node:
             found += [part for part in parts if isinstance(part, torch.Tensor)]
         return found
 
+    def argument(self, position: int, name: str) -> Any:
+        """The argument that is given by position or by name; None if it is not given."""
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name)
+
     def makes_tensors(self) -> bool:
         """Whether its result holds tensors, other than by looking up an attribute."""
         parts = self.result if isinstance(self.result, tuple | list) else (self.result,)
@@ -64,14 +68,23 @@ class Dataflow:
     outputs: dict[str, torch.Tensor]
 
     def readers_of(self, tensor: torch.Tensor) -> list[Node]:
-        """The nodes that read the numbers of `tensor`; asking for its shape or type reads none."""
-        return [node for node in self.readers.get(id(tensor), []) if node.makes_tensors()]
+        """The nodes that read or change the numbers of `tensor`; asking for its shape or type reads none."""
+        nodes = self.readers.get(id(tensor), [])
+        return [node for node in nodes if node.makes_tensors() or _writes(node.function, node.args, node.kwargs)]
 
 
-def _writes(function: Any) -> bool:
-    """Whether a torch function changes its first argument in place, by its name: `add_`, `__iadd__`."""
+def network_output(output: torch.Tensor) -> torch.Tensor:
+    """Stands in the record for whoever called the network: the last reader of what it returns."""
+    return output
+
+
+def _writes(function: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a torch call changes its first argument in place: `add_`, `__iadd__`, `relu(x, inplace=True)`."""
     name = getattr(function, "__name__", "")
-    return (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
+    if (name.endswith("_") and not name.endswith("__")) or name.startswith("__i") or name == "__setitem__":
+        return True
+    functional = getattr(function, "__module__", "") == "torch.nn.functional"
+    return kwargs.get("inplace") is True or (functional and any(value is True for value in args[1:]))
 
 
 def record(network: Network, batch: Batch) -> Dataflow:
@@ -86,7 +99,7 @@ def record(network: Network, batch: Batch) -> Dataflow:
         return result
 
     def watch(function: Any, args: Any, kwargs: Any, result: Any) -> None:
-        if args and result is args[0] and not _writes(function):
+        if args and result is args[0] and not _writes(function, args, kwargs):
             return  # `x.to(dtype)` or `x.contiguous()` that had nothing to do
         node = Node(function, tuple(args), dict(kwargs), mode.path, result)
         for part in result if isinstance(result, tuple | list) else (result,):
@@ -98,5 +111,6 @@ def record(network: Network, batch: Batch) -> Dataflow:
     assert network.module is not None
     mode = SiteMode(network.module, compute, watch)
     with torch.no_grad(), mode:
-        network.forward(batch)
+        output = network.forward(batch)
+    flow.readers.setdefault(id(output), []).append(Node(network_output, (output,), {}, "", output))
     return flow

@@ -1,24 +1,44 @@
-"""A network's fingerprint: which parameters it has, their shapes and their very bits (SHA-256).
+"""A network's fingerprint: which parameters and buffers it has, their shapes and their very bits (SHA-256, shortened).
 
-Plans carry it, so that a plan made for one network is refused by another.
+Plans carry it, so that a plan made for one network is refused by another, with the first thing that differs.
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 
 from bitwright.networks.network import Network
 
+DIGITS = 16  # hexadecimal digits kept of each hash: no two networks of a study coincide by chance
 
-def fingerprint(network: Network) -> str:
-    """Hexadecimal SHA-256 of the names, shapes, types and values of all parameters and buffers."""
-    digest = hashlib.sha256()
+
+def fingerprint(network: Network) -> dict[str, str]:
+    """Parameter or buffer name -> "shape type hash"; for a network without a module, its sites."""
     if network.module is None:
-        digest.update(repr(network.sites).encode())
-        return digest.hexdigest()
-    for name, tensor in network.module.state_dict().items():
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        if not tensor.is_meta:
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(memoryview(flat.view(torch.uint8).numpy()))
-    return digest.hexdigest()
+        return {site.name: f"{site.groups}x{site.m}x{site.k}x{site.n}" for site in network.sites}
+    return {name: _describe(tensor) for name, tensor in network.module.state_dict().items()}
+
+
+def difference(made_for: Mapping[str, str], given: Mapping[str, str]) -> str | None:
+    """What distinguishes two fingerprints, in one clause; None if nothing does."""
+    missing = sorted(set(made_for) - set(given))
+    extra = sorted(set(given) - set(made_for))
+    if missing:
+        return f"it has no parameter {missing[0]!r}" + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
+    if extra:
+        return f"it has a further parameter {extra[0]!r}" + (f" (and {len(extra) - 1} more)" if len(extra) > 1 else "")
+    for name, before in made_for.items():
+        if given[name] != before:
+            old, new = before.rsplit(" ", 1)[0], given[name].rsplit(" ", 1)[0]
+            what = "other values" if old == new else f"shape and type {new} instead of {old}"
+            return f"its parameter {name!r} has {what}"
+    return None
+
+
+def _describe(tensor: torch.Tensor) -> str:
+    shape = f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.is_meta:
+        return f"{shape} meta"
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return f"{shape} {hashlib.sha256(memoryview(flat.view(torch.uint8).numpy())).hexdigest()[:DIGITS]}"

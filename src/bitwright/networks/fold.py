@@ -6,11 +6,13 @@ batch norm follows is read off a recorded forward pass; one whose input is read 
 
 import copy
 import dataclasses
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
 
-from bitwright.networks.dataflow import record
+from bitwright.networks.calls import Call
+from bitwright.networks.dataflow import Dataflow, record
 from bitwright.networks.network import Network
 from bitwright.networks.trace import example_batch
 
@@ -23,19 +25,40 @@ def fold_batch_norm(network: Network) -> Network:
     module = folded.module
     assert module is not None
     flow = record(folded, example_batch(folded))
-    paths = {id(m): path for path, m in module.named_modules()}
     for name, call in flow.sites.items():
-        if call.op != "conv2d" or call.weight is None:
+        output = flow.outputs[name]
+        readers = flow.readers_of(output)
+        if call.op != "conv2d" or len(readers) != 1 or readers[0].function is not F.batch_norm:
             continue
-        owner = next((m for m in module.modules() if m._parameters.get("weight") is call.weight), None)
-        readers = flow.readers_of(flow.outputs[name])
-        if owner is None or len(readers) != 1 or readers[0].function is not F.batch_norm:
-            continue
-        norm = module.get_submodule(readers[0].path)
-        if isinstance(norm, torch.nn.BatchNorm2d) and norm.running_mean is not None and not norm.training:
-            _fold(owner, norm)
-            module.set_submodule(paths[id(norm)], torch.nn.Identity())
+        conv, norm = module.get_submodule(flow.producer[id(output)].path), module.get_submodule(readers[0].path)
+        if _is_plain_conv(conv, call) and _is_plain_norm(norm) and _run_once(flow, conv.weight, norm.running_mean):
+            _fold(conv, norm)
+            _replace(module, norm, torch.nn.Identity())
     return folded
+
+
+def _is_plain_conv(module: torch.nn.Module, call: Call) -> TypeGuard[torch.nn.Conv2d]:
+    """Whether `call` was a convolution with the very weight and bias of `module`, which folding may change."""
+    return isinstance(module, torch.nn.Conv2d) and call.w is module.weight and call.bias is module.bias
+
+
+def _is_plain_norm(module: torch.nn.Module) -> TypeGuard[torch.nn.BatchNorm2d]:
+    """Whether `module` is a batch norm in inference and does nothing else (some subclasses activate, too)."""
+    plain = isinstance(module, torch.nn.BatchNorm2d) and type(module).forward is torch.nn.BatchNorm2d.forward
+    return plain and module.running_mean is not None and not module.training
+
+
+def _run_once(flow: Dataflow, *tensors: torch.Tensor | None) -> bool:
+    """Whether each of a convolution's and a batch norm's own tensors was read once: neither serves elsewhere."""
+    return all(tensor is None or len(flow.readers_of(tensor)) == 1 for tensor in tensors)
+
+
+def _replace(root: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) -> None:
+    """`new` instead of `old` under every name that `old` goes by."""
+    for parent in list(root.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                parent._modules[name] = new
 
 
 def _has_batch_norm(module: torch.nn.Module) -> bool:
@@ -43,16 +66,15 @@ def _has_batch_norm(module: torch.nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _fold(conv: torch.nn.Module, norm: torch.nn.BatchNorm2d) -> None:
+def _fold(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
     weight, bias = conv.weight, conv.bias
-    assert isinstance(weight, torch.Tensor)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gain = torch.rsqrt(norm.running_var.double() + norm.eps)
     if norm.weight is not None:
         gain = gain * norm.weight
     shift = -norm.running_mean.double() * gain
-    if isinstance(bias, torch.Tensor):
+    if bias is not None:
         shift = shift + bias * gain
     if norm.bias is not None:
         shift = shift + norm.bias

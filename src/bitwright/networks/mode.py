@@ -47,6 +47,7 @@ class SiteMode(TorchFunctionMode):
         self._stack: list[str] = []
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
+        self._fast_path = True
 
     def __enter__(self) -> "SiteMode":
         self._stack, self._seen = [""], Counter()
@@ -55,11 +56,12 @@ class SiteMode(TorchFunctionMode):
             hooks.register_module_forward_pre_hook(self._push),
             hooks.register_module_forward_hook(self._pop, always_call=True),
         ]
+        self._fast_path = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)  # the fused encoder layer hides its products
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
-        torch.backends.mha.set_fastpath_enabled(True)
+        torch.backends.mha.set_fastpath_enabled(self._fast_path)
         for hook in self._hooks:
             hook.remove()
         super().__exit__(*exception)
@@ -112,13 +114,14 @@ class SiteMode(TorchFunctionMode):
             self.inside_site = False
 
     def _name(self, call: Call) -> str:
+        unowned = f"{self.path}:{call.op}" if self.path else call.op
         if call.weight is None:
-            return f"{self.path}:{call.op}" if self.path else call.op
+            return unowned
         for attribute, parameter in self._modules[self.path].named_parameters(recurse=False):
             if parameter is call.weight:  # the running module's own, even where another one shares it
                 part = attribute.removesuffix("weight").rstrip("_")
                 return f"{self.path}:{part}" if part else self.path or call.op
-        return self._names[id(call.weight)]
+        return self._names.get(id(call.weight), unowned)  # a parameter may be none of the network's
 
     def _owner(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The parameter whose memory `tensor` is or views, if any."""

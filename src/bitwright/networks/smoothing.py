@@ -23,7 +23,8 @@ _MOVES = {_T.transpose, torch.transpose, _T.permute, torch.permute, _T.expand, _
 _REPEATS = {_T.repeat_interleave, torch.repeat_interleave}
 _HOMOGENEOUS = {F.relu, torch.relu, _T.relu, torch.relu_}
 _MULTIPLY = {_T.__mul__, _T.__rmul__, _T.mul, torch.mul}
-_NORMS = {F.layer_norm, torch.layer_norm, F.rms_norm, torch.rms_norm}
+_NORMS_WITH_BIAS = {F.layer_norm, torch.layer_norm}
+_NORMS = {*_NORMS_WITH_BIAS, F.rms_norm, torch.rms_norm}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,9 @@ class SmoothingGroup:
     repeats : int
         Query heads that share a value head: s is equal among them, and `sources` have channels / repeats rows.
     head : int
-        Channels per head where repeats > 1.
+        Channels per head where the tensor comes out of attention.
+    through : str or None
+        The PV site whose values are divided too, where the tensor comes out of attention.
     """
 
     sites: tuple[str, ...]
@@ -52,6 +55,7 @@ class SmoothingGroup:
     readers: tuple[tuple[torch.Tensor, int], ...]
     repeats: int = 1
     head: int = 1
+    through: str | None = None
 
     def tie(self, s: torch.Tensor) -> torch.Tensor:
         """`s` made equal among the heads that share their source: the largest of them."""
@@ -75,6 +79,17 @@ class SmoothingGroup:
             weight.mul_(s.view(-1, 1) if axis == 0 else s)
 
 
+def untie(module: torch.nn.Module) -> None:
+    """Give every linear layer that shares its weight with an embedding a copy of its own, in place.
+
+    Only then can the output projection's input be smoothed; its codes are stored apart from the embedding anyway.
+    """
+    embeddings = {id(m.weight) for m in module.modules() if isinstance(m, torch.nn.Embedding)}
+    for m in module.modules():
+        if isinstance(m, torch.nn.Linear) and id(m.weight) in embeddings:
+            m.weight = torch.nn.Parameter(m.weight.detach().clone(), requires_grad=m.weight.requires_grad)
+
+
 def smoothing_groups(network: Network, batch: Batch) -> list[SmoothingGroup]:
     """Every group of sites of `network` whose shared input can be smoothed; `batch` is a small example."""
     flow = record(network, batch)
@@ -96,6 +111,8 @@ def smoothing_factors(peaks: torch.Tensor, weight_peaks: torch.Tensor, strength:
 
 def apply_smoothing(network: Network, factors: Mapping[str, torch.Tensor], batch: Batch) -> None:
     """Smooth `network` in place by factors per site name, as a plan keeps them."""
+    assert network.module is not None
+    untie(network.module)
     for group in smoothing_groups(network, batch):
         if group.sites[0] in factors:
             s = factors[group.sites[0]]
@@ -114,8 +131,11 @@ def _origin(flow: Dataflow, tensor: torch.Tensor) -> torch.Tensor:
 def _keeps_last_axis(node: Node, result: torch.Tensor) -> bool:
     if not node.args or not isinstance(node.args[0], torch.Tensor) or node.args[0].dim() == 0:
         return False
-    same = node.args[0].shape[-1:] == result.shape[-1:] and node.args[0].dtype == result.dtype
-    return same and (node.function in _SAME or node.function in _SAME_LAST_AXIS)
+    before = node.args[0]
+    if before.shape[-1:] != result.shape[-1:] or before.dtype != result.dtype:
+        return False
+    rows = node.function is _T.__getitem__ and before.dim() == result.dim()  # hidden[:, -1:], rows picked
+    return rows or node.function in _SAME or node.function in _SAME_LAST_AXIS
 
 
 def _group(flow: Dataflow, tensor: torch.Tensor, sites: list[str]) -> SmoothingGroup | None:
@@ -128,22 +148,26 @@ def _group(flow: Dataflow, tensor: torch.Tensor, sites: list[str]) -> SmoothingG
     source = _sources(flow, tensor, channels)
     if source is None:
         return None
-    parameters, repeats, head = source
     readers = []
     for call, weight in zip(calls, weights, strict=True):
-        if weight is None or weight.shape[0] == weight.shape[1] == 0:
-            return None
-        transposed = tuple(weight.shape) != tuple(call.w.shape) or weight.data_ptr() != call.w.data_ptr()
-        transposed = transposed or weight.stride() != call.w.stride()
-        readers.append((weight, 0 if transposed else 1))
+        if weight is None or not (_same_view(call.w, weight) or _same_view(call.w, weight.t())):
+            return None  # a part of a parameter
+        readers.append((weight, 1 if _same_view(call.w, weight) else 0))
+    if any(len(flow.readers_of(p)) != 1 for p in (*source.parameters, *(weight for weight, _ in readers))):
+        return None  # a parameter that is used twice cannot change for one of its readers
     return SmoothingGroup(
         sites=tuple(sites),
         channels=channels,
-        sources=parameters,
+        sources=source.parameters,
         readers=tuple(readers),
-        repeats=repeats,
-        head=head,
+        repeats=source.repeats,
+        head=source.head,
+        through=source.through,
     )
+
+
+def _same_view(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and a.stride() == b.stride() and a.data_ptr() == b.data_ptr()
 
 
 def _read_only_by(flow: Dataflow, tensor: torch.Tensor, sites: set[str]) -> bool:
@@ -160,7 +184,14 @@ def _read_only_by(flow: Dataflow, tensor: torch.Tensor, sites: set[str]) -> bool
     return True
 
 
-Source = tuple[tuple[torch.Tensor, ...], int, int]  # parameters, repeats, channels per head
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a tensor can be scaled: see the fields of `SmoothingGroup` of the same names."""
+
+    parameters: tuple[torch.Tensor, ...]
+    repeats: int = 1
+    head: int = 1
+    through: str | None = None
 
 
 def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
@@ -174,7 +205,7 @@ def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | No
         return _norm_gain(node, channels)
     if node.function in _MULTIPLY:
         return _factor(flow, node, channels)
-    if node.function in _HOMOGENEOUS or _keeps_last_axis(node, tensor):
+    if (node.function in _HOMOGENEOUS and node.args) or _keeps_last_axis(node, tensor):
         before = node.args[0]
         return _sources(flow, before, channels) if len(flow.readers_of(before)) == 1 else None
     if node.function in _MOVES | _SAME_LAST_AXIS:
@@ -184,25 +215,32 @@ def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | No
 
 def _linear_rows(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
     call = flow.sites[flow.site_of[id(tensor)]]
-    if call.layout != "linear" or call.weight is None or tuple(call.weight.shape) != tuple(call.w.shape):
+    if call.layout != "linear" or call.weight is None or not _same_view(call.w, call.weight):
         return None
-    if call.weight.shape[0] != channels or not (call.bias is None or isinstance(call.bias, torch.nn.Parameter)):
+    if call.weight.shape[0] != channels or not (call.bias is None or _is_vector(call.bias, channels)):
         return None
-    return (call.weight, *([] if call.bias is None else [call.bias])), 1, 1
+    return Source((call.weight, *([] if call.bias is None else [call.bias])))
+
+
+def _is_vector(tensor: Any, channels: int) -> bool:
+    """Whether it is a parameter with one element per channel."""
+    return isinstance(tensor, torch.nn.Parameter) and tuple(tensor.shape) == (channels,)
 
 
 def _norm_gain(node: Node, channels: int) -> Source | None:
-    values = [*node.args[1:], *node.kwargs.values()]
-    gains = [v for v in values if isinstance(v, torch.nn.Parameter) and tuple(v.shape) == (channels,)]
-    return (tuple(gains), 1, 1) if gains else None
+    gain = node.argument(2, "weight")
+    bias = node.argument(3, "bias") if node.function in _NORMS_WITH_BIAS else None
+    if not _is_vector(gain, channels) or not (bias is None or _is_vector(bias, channels)):
+        return None
+    return Source((gain, *([] if bias is None else [bias])))
 
 
 def _factor(flow: Dataflow, node: Node, channels: int) -> Source | None:
     """A product: its parameter, or else whichever factor is itself a scalable tensor that nobody else reads."""
     factors = [a for a in node.args[:2] if isinstance(a, torch.Tensor)]
     for factor in factors:
-        if isinstance(factor, torch.nn.Parameter) and tuple(factor.shape) == (channels,):
-            return (factor,), 1, 1
+        if _is_vector(factor, channels):
+            return Source((factor,))
     for factor in factors:
         if factor.dim() and factor.shape[-1] == channels and len(flow.readers_of(factor)) == 1:
             source = _sources(flow, factor, channels)
@@ -218,20 +256,23 @@ def _value_projection(flow: Dataflow, tensor: torch.Tensor, channels: int) -> So
     if node is None or node.function is not F.scaled_dot_product_attention or attended.dim() != 4:
         return None
     heads, head = attended.shape[1], attended.shape[-1]
-    value = _walk(flow, node.args[2], _MOVES | _SAME | _SAME_LAST_AXIS | _REPEATS)
+    values = node.argument(2, "value")
+    if len(flow.readers_of(values)) != 1:
+        return None
+    value = _walk(flow, values, _MOVES | _SAME | _SAME_LAST_AXIS | _REPEATS)
     if heads * head != channels or id(value) not in flow.site_of:
         return None
     width = value.shape[-1]
     source = _linear_rows(flow, value, width)
     if source is None or channels % width:
         return None
-    return source[0], channels // width, head
+    return Source(source.parameters, channels // width, head, f"{node.path}:pv")
 
 
 def _walk(flow: Dataflow, tensor: torch.Tensor, through: set[Any]) -> torch.Tensor:
     """Back through `through` as long as nobody else reads the tensors in between."""
     node = flow.producer.get(id(tensor))
-    while node is not None and node.function in through and id(tensor) not in flow.site_of:
+    while node is not None and node.function in through and node.args and id(tensor) not in flow.site_of:
         before = node.args[0]
         if len(flow.readers_of(before)) != 1:
             break

@@ -31,6 +31,14 @@ class Trace:
         return sum(site.macs for site in self.sites)
 
 
+VECTOR_PRODUCTS = {  # torch's registry has none of them; their matrix (or vector) argument has one element per MAC
+    torch.ops.aten.mv: 0,
+    torch.ops.aten.dot: 0,
+    torch.ops.aten.vdot: 0,
+    torch.ops.aten.addmv: 1,
+}
+
+
 class OperatorCounter(TorchDispatchMode):
     """Counts the operators that run outside the sites of `mode`; views and bookkeeping move nothing and do not count."""
 
@@ -50,6 +58,8 @@ class OperatorCounter(TorchDispatchMode):
         if func.overloadpacket in flop_registry:
             macs = flop_registry[func.overloadpacket](*args, **kwargs, out_val=result) // 2
             reason = _why_no_site(name, self.mode.function, args)
+        elif func.overloadpacket in VECTOR_PRODUCTS:
+            macs, reason = args[VECTOR_PRODUCTS[func.overloadpacket]].numel(), "product with a vector"
         entry = self.counts.setdefault((name, reason), [0, 0, 0])
         for i, value in enumerate((1, elements, macs)):
             entry[i] += value
@@ -71,10 +81,12 @@ def _elements(result: Any) -> int:
 
 def _why_no_site(name: str, function: str, args: Any) -> str:
     if "conv" in name:
-        transposed = len(args) > 6 and bool(args[6])
+        if len(args) > 6 and args[6]:
+            return "transposed convolution"
         axes = args[0].dim() - 2
-        return "transposed convolution" if transposed else f"{axes}-D convolution; sites are 2-D ones"
-    if all(isinstance(a, torch.Tensor) for a in args[:2]) and args[0].shape[-1] == 1:
+        return f"{axes}-D convolution; sites are 2-D ones" if axes != 2 else "2-D convolution without a batch axis"
+    first = args[1] if name in {"addmm", "baddbmm"} else args[0]
+    if isinstance(first, torch.Tensor) and first.shape[-1] == 1:
         return "outer product, nothing to reduce"
     return f"product inside {function}, which is not split into sites" if function else "not split into sites"
 

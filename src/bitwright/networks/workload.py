@@ -172,7 +172,7 @@ def _described(error: ErrorDetails, document: strict_yaml.Document) -> str:
     """One sentence: file and line, what is wrong there, and the nearest key or value that would be right."""
     tags = {"conv2d", *GEMM_OPS}
     place = tuple(part for i, part in enumerate(error["loc"]) if not (i == 2 and part in tags))
-    where, key = document.where(place), place[-1] if place else "workload"
+    where, key = document.where(place), next((part for part in reversed(place) if isinstance(part, str)), "layers")
     if error["type"] == "extra_forbidden":
         known = _keys_of(place, document.data)
         return f"{where}: {unknown_name('key', str(key), known)}"

@@ -1,0 +1,1 @@
+"""Studies: many runs put side by side. `simulate`, `compare` and `explain` are in the modules of those names."""

@@ -37,7 +37,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOption
     ranges = observe_ranges(folded, samples)
     options.check_globs(ranges)
     rules = Rules.of(options, [seen.site for seen in ranges.values()])
-    rules.check_weight_grid(network)
+    rules.check_weight_grid(network, ranges)
     smoothed, factors = smooth(folded, samples, ranges, rules)
     if factors:
         ranges = observe_ranges(smoothed, samples)

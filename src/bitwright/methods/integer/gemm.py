@@ -9,6 +9,7 @@ import dataclasses
 import torch
 
 from bitwright.formats import Integer, PerGroup, PerToken, Quantized
+from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.products import integer_product
 from bitwright.networks.calls import Call
@@ -22,11 +23,11 @@ def encode_x(call: Call, plan: SitePlan) -> Quantized:
 
 
 def encode_w(call: Call, plan: SitePlan) -> Quantized:
-    """Codes of w by the plan's scales; a w of attention that is scaled at run time has one scale per column."""
+    """Codes of w by the plan's scales; a w that is scaled at run time has one scale per column (output channel)."""
     operand = _need(plan.w)
     if isinstance(operand.granularity, PerGroup):
         return _encode_groups(call.w, operand, operand.granularity.size)
-    quantized = _encode(call.w, operand, (-2,))
+    quantized = _encode(call.w, operand, {"linear": (-1,), "conv2d": (1, 2, 3), "batched": (-2,)}[call.layout])
     if call.weight is None or operand.format.bits > 8:
         return quantized
     return dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8)) if call.groups == 1 else quantized
@@ -74,8 +75,7 @@ def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -
 
 def _row_scale(tensor: torch.Tensor, fmt: Integer, axes: tuple[int, ...]) -> torch.Tensor:
     low, high = tensor.amin(dim=axes, keepdim=True), tensor.amax(dim=axes, keepdim=True)
-    peak = torch.maximum(high, -low) / fmt.high
-    return torch.where(peak > 0, peak, torch.ones_like(peak))
+    return symmetric_scale(torch.maximum(high, -low).float(), fmt)
 
 
 def _encode_groups(w: torch.Tensor, operand: OperandPlan, size: int) -> Quantized:

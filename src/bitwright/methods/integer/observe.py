@@ -23,9 +23,9 @@ class Ranges:
     site : Site
         As first seen.
     x_low, x_high : torch.Tensor
-        Of x: per channel [K] for linear layers (smoothing needs it), else scalars.
+        Of x: per channel [K] for linear layers with a weight (smoothing needs it), else scalars.
     w_low, w_high : torch.Tensor or None
-        Of a w that is computed at run time: per head [H, 1, 1], or scalars.
+        Of a w that is computed at run time: per head [H, 1, 1] (values, whose columns are fixed: [H, 1, N]), or scalars.
     weight : torch.Tensor or None
         A static w, in the call's layout.
     layout : str
@@ -60,6 +60,8 @@ def observe_ranges(network: Network, samples: Sequence[Batch]) -> dict[str, Rang
     found: dict[str, Ranges] = {}
 
     def watch(site: Site, call: Call) -> torch.Tensor:
+        if not call.x.numel():
+            return call.float_result()
         now = _ranges(site, call)
         if site.name in found:
             _widen(found[site.name], now)
@@ -76,9 +78,12 @@ def add_histograms(network: Network, samples: Sequence[Batch], ranges: dict[str,
     """A second pass that counts x within the ranges found by the first."""
 
     def watch(site: Site, call: Call) -> torch.Tensor:
+        if not call.x.numel():
+            return call.float_result()
         seen = ranges[site.name]
         low, high = seen.x_range
         counts = torch.histc(call.x.detach().float().cpu(), BINS, low, high) if low < high else torch.ones(BINS)
+        counts = counts.double()  # float32 counts no further than 2**24
         seen.histogram = counts if seen.histogram is None else seen.histogram + counts
         return call.float_result()
 
@@ -88,14 +93,14 @@ def add_histograms(network: Network, samples: Sequence[Batch], ranges: dict[str,
 
 def _ranges(site: Site, call: Call) -> Ranges:
     x = call.x
-    if call.layout == "linear":
+    if call.layout == "linear" and call.weight is not None:
         low, high = torch.aminmax(x.reshape(-1, x.shape[-1]), dim=0)
     else:
         low, high = torch.aminmax(x)
     result = Ranges(site=site, x_low=low.float(), x_high=high.float(), layout=call.layout)
     _check_finite(site, "x", low, high)
     if call.weight is None:
-        w_low, w_high = torch.aminmax(call.w) if call.w.dim() < 4 else _per_head(call.w)
+        w_low, w_high = torch.aminmax(call.w) if call.layout != "batched" or call.w.dim() < 4 else _per_head(call.w, columns=call.op == "attention_pv")
         _check_finite(site, "w", w_low, w_high)
         result.w_low, result.w_high = w_low.float(), w_high.float()
     elif not torch.isfinite(call.w).all():
@@ -105,17 +110,27 @@ def _ranges(site: Site, call: Call) -> Ranges:
     return result
 
 
-def _per_head(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Minimum and maximum [H, 1, 1] of w [..., H, K, N]."""
-    flat = w.movedim(-3, 0).reshape(w.shape[-3], -1)
-    low, high = torch.aminmax(flat, dim=1)
-    return low.view(-1, 1, 1), high.view(-1, 1, 1)
+def _per_head(w: torch.Tensor, *, columns: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimum and maximum [H, 1, 1] of w [..., H, K, N], or [H, 1, N] by `columns`."""
+    heads = w.movedim(-3, 0)
+    flat = heads.reshape(w.shape[-3], -1, w.shape[-1]) if columns else heads.reshape(w.shape[-3], -1, 1)
+    low, high = torch.aminmax(flat, dim=1, keepdim=True)
+    return low, high
 
 
 def _widen(seen: Ranges, now: Ranges) -> None:
-    seen.x_low, seen.x_high = torch.minimum(seen.x_low, now.x_low), torch.maximum(seen.x_high, now.x_high)
+    seen.x_low, seen.x_high = _union(seen.x_low, seen.x_high, now.x_low, now.x_high)
     if seen.w_low is not None and now.w_low is not None and seen.w_high is not None and now.w_high is not None:
-        seen.w_low, seen.w_high = torch.minimum(seen.w_low, now.w_low), torch.maximum(seen.w_high, now.w_high)
+        seen.w_low, seen.w_high = _union(seen.w_low, seen.w_high, now.w_low, now.w_high)
+
+
+def _union(
+    low: torch.Tensor, high: torch.Tensor, other_low: torch.Tensor, other_high: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The range that covers two; of the whole tensor where the number of channels or heads is not constant."""
+    if low.shape != other_low.shape:
+        low, high, other_low, other_high = low.min(), high.max(), other_low.min(), other_high.max()
+    return torch.minimum(low, other_low), torch.maximum(high, other_high)
 
 
 def _check_finite(site: Site, operand: str, low: torch.Tensor, high: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, PerChannel, PerGroup, PerTensor, PerToken, parse_granularity
+from bitwright.formats import Integer, PerChannel, PerGroup, PerTensor, PerToken, Saturation, parse_granularity
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.scales import affine, clipped_range, symmetric_scale, weight_peaks
@@ -44,18 +44,19 @@ class Rules:
         ends = self.options.ends == "float" and site.name in (self.first, self.last)
         return ends or not (site.static_weight or self.at(site.name).attention)
 
-    def check_weight_grid(self, network: Network) -> None:
-        """Refuse narrow weight groups that coincide with those of the quantized file the weights came from.
+    def check_weight_grid(self, network: Network, names: Iterable[str]) -> None:
+        """Refuse narrow weight groups, at any of the sites `names`, that lie within those of the file of the weights.
 
         They would look lossless and say nothing about the method.
         """
-        granularity = parse_granularity(self.options.w_granularity)
         grid = network.weight_grid
-        if grid and self.options.w_bits <= 4 and isinstance(granularity, PerGroup) and grid % granularity.size == 0:
-            raise InputError(
-                f"{network.name}: its weights come from a file of 4-bit groups of {grid}, so {self.options.w_bits}-bit groups "
-                f"of {granularity.size} would look lossless; use --option w_granularity=channel or a group larger than {grid}"
-            )
+        for options in map(self.at, names) if grid else ():
+            granularity = parse_granularity(options.w_granularity)
+            if grid and options.w_bits <= 4 and isinstance(granularity, PerGroup) and grid % granularity.size == 0:
+                raise InputError(
+                    f"{network.name}: its weights come from a file of 4-bit groups of {grid}, so {options.w_bits}-bit groups of "
+                    f"{granularity.size} would look lossless; use --option w_granularity=channel or a group larger than {grid}"
+                )
 
 
 def site_plan(seen: Ranges, rules: Rules) -> SitePlan:
@@ -67,9 +68,8 @@ def site_plan(seen: Ranges, rules: Rules) -> SitePlan:
 
 
 def _format(bits: int, options: IntegerOptions, *, signed: bool) -> Integer:
-    return Integer(
-        bits=bits, signed=signed, narrow=signed, rounding=options.rounding, saturation=options.saturation
-    )
+    narrow = signed and options.saturation is Saturation.CLIP
+    return Integer(bits=bits, signed=signed, narrow=narrow, rounding=options.rounding, saturation=options.saturation)
 
 
 def _plan_x(seen: Ranges, options: IntegerOptions) -> OperandPlan:
@@ -102,9 +102,12 @@ def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
         if seen.layout == "linear":
             return OperandPlan(format=fmt, granularity=granularity, scale=_group_scales(weight, granularity, fmt, options))
         granularity = PerChannel()
-    rows = weight.float().flatten(1) if isinstance(granularity, PerChannel) else weight.float().reshape(1, -1)
+    rows = weight.float().reshape(1, -1)
+    if isinstance(granularity, PerChannel):
+        rows = (weight.float().movedim(-3, 0) if seen.layout == "batched" else weight.float()).flatten(1)
     peaks = weight_peaks(rows, fmt, options.w_calibrator, options.percentile)
-    scale = symmetric_scale(peaks, fmt).view(-1, *[1] * (weight.dim() - 1))
+    trailing = 2 if seen.layout == "batched" else weight.dim() - 1
+    scale = symmetric_scale(peaks, fmt).view(-1, *[1] * trailing)
     return OperandPlan(format=fmt, granularity=granularity, scale=scale)
 
 
@@ -116,6 +119,7 @@ def _plan_run_time_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
     assert seen.w_low is not None
     assert seen.w_high is not None
     peaks = torch.maximum(seen.w_high.abs(), seen.w_low.abs())
+    peaks = peaks.amax(dim=-1, keepdim=True) if peaks.dim() else peaks
     granularity = PerChannel() if peaks.dim() else PerTensor()
     return OperandPlan(format=fmt, granularity=granularity, scale=symmetric_scale(peaks, fmt))
 
@@ -135,10 +139,16 @@ def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:
             plans[site.name] = FLOAT_SITE
             continue
         at = rules.at(site.name)
+        by_token = at.x_granularity == "token"
         x = OperandPlan(
-            format=_format(at.x_bits, at, signed=at.x_symmetric), granularity=parse_granularity(at.x_granularity)
+            format=_format(at.x_bits, at, signed=at.x_symmetric or by_token),
+            granularity=parse_granularity(at.x_granularity),
         )
-        granularity = parse_granularity(at.w_granularity) if site.static_weight else PerChannel()
+        granularity = parse_granularity(at.w_granularity)
+        if not site.static_weight:
+            granularity = PerToken() if by_token else PerChannel()
+        elif isinstance(granularity, PerGroup) and site.conv is not None:
+            granularity = PerChannel()
         bits = at.w_bits if site.static_weight else at.x_bits
         plans[site.name] = SitePlan(x=x, w=OperandPlan(format=_format(bits, at, signed=True), granularity=granularity))
     return plans

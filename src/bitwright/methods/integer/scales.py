@@ -5,10 +5,13 @@ that padding is exact. Symmetric: scale = max |x| / largest code. Calibrators ch
 of |x|, or the clipping with the least mean squared error on a histogram.
 """
 
+import math
+
 import torch
 
 from bitwright.formats import Integer
 
+SMALLEST = torch.finfo(torch.float32).tiny  # a scale below would be denormal, and dividing by it infinite
 CLIPPINGS = torch.linspace(1.0, 0.3, 36)  # candidate shares of the full range, for the least-error search (ours)
 
 
@@ -16,25 +19,27 @@ def affine(low: float, high: float, fmt: Integer, *, symmetric: bool) -> tuple[t
     """Scale (float32 scalar) and zero point of a tensor in [`low`, `high`]."""
     low, high = min(low, 0.0), max(high, 0.0)
     if symmetric:
-        return torch.tensor(max(-low, high) / fmt.high or 1.0, dtype=torch.float32), 0
-    scale = torch.tensor((high - low) / (fmt.high - fmt.low) or 1.0, dtype=torch.float32)
+        return symmetric_scale(torch.tensor(max(-low, high)), fmt), 0
+    width = (high - low) / (fmt.high - fmt.low)
+    scale = torch.tensor(max(width, SMALLEST) if width else 1.0, dtype=torch.float32)
     zero_point = round(fmt.low - low / float(scale))
     return scale, min(max(zero_point, fmt.low), fmt.high)
 
 
 def symmetric_scale(peak: torch.Tensor, fmt: Integer) -> torch.Tensor:
     """Scales of the shape of `peak` = max |x|; 1 where a slice is all zeros."""
-    return torch.where(peak > 0, peak / fmt.high, torch.ones_like(peak)).to(torch.float32)
+    return torch.where(peak > 0, (peak / fmt.high).clamp_min(SMALLEST), torch.ones_like(peak)).to(torch.float32)
 
 
 def weight_peaks(w: torch.Tensor, fmt: Integer, calibrator: str, percentile: float) -> torch.Tensor:
     """The magnitude [rows, 1] that the largest code of each row of `w` [rows, elements] stands for."""
     magnitude = w.abs()
-    if calibrator == "percentile":
-        return torch.quantile(magnitude, percentile / 100, dim=1, keepdim=True)
     peak = magnitude.amax(dim=1, keepdim=True)
     if calibrator == "minmax":
         return peak
+    if calibrator == "percentile":
+        kept = magnitude.kthvalue(math.ceil(w.shape[1] * percentile / 100), dim=1, keepdim=True).values
+        return torch.where(kept > 0, kept, peak)  # a row that is mostly zeros keeps its largest
     best, best_error = peak, torch.full_like(peak, torch.inf)
     for clipping in CLIPPINGS.tolist():
         scale = symmetric_scale(peak * clipping, fmt)

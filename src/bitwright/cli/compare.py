@@ -1,0 +1,79 @@
+"""`compare`: networks x methods x accelerators in one table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitwright.cli import given
+from bitwright.cli.main import FAILURE, app
+from bitwright.cli.show import show
+from bitwright.cli.working import working
+
+Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, as for simulate, separated by commas.")]
+Methods = Annotated[str, typer.Option("--methods", "-m", help="Separated by commas; see: bitwright methods.")]
+Accelerators = Annotated[
+    str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: all there are]")
+]
+Out = Annotated[list[Path] | None, typer.Option("--out", "-o", help="Write FILE.json or FILE.csv. Repeatable.")]
+
+
+@app.command()
+def compare(
+    models: Models,
+    methods: Methods = "float,int8,int8-sym",
+    accelerators: Accelerators = None,
+    task: given.Task = None,
+    data: given.Data = None,
+    limit: given.Limit = None,
+    setting: given.Settings = None,
+    technology: given.Technology = None,
+    option: given.Options = None,
+    exact: given.Exact = True,
+    calibration: given.Calibration = None,
+    batch_size: given.BatchSize = None,
+    batch: given.Batch = 1,
+    sequence_length: given.SequenceLength = None,
+    image_size: given.ImageSize = None,
+    phase: given.Phase = "prefill",
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    out: Out = None,
+    json: given.Json = False,
+) -> None:
+    """Put methods and accelerators side by side, a row each."""
+    with working() as progress:
+        progress("loading", 0, 0)
+        from bitwright import api
+        from bitwright.reports.comparison import print_comparison
+        from bitwright.reports.files import check_out, write_comparison
+        from bitwright.reports.records import comparison_record
+        from bitwright.studies.machines import accelerator_names, build_accelerators
+
+        for file in out or ():
+            check_out(file)
+        machines = accelerator_names() if accelerators is None else given.names(accelerators, "accelerator")
+        settings = given.machine_settings(setting, technology)
+        build_accelerators(machines, settings)
+        shape = {"batch": batch, "sequence_length": sequence_length, "image_size": image_size, "phase": phase}
+        result = api.compare(
+            [api.load(name, **shape, device=device) for name in given.names(models, "model")],
+            given.names(methods, "method"),
+            machines,
+            task=task,
+            data=data,
+            limit=limit,
+            parameters=settings,
+            options=given.method_options(option),
+            exact=exact,
+            calibration_count=calibration,
+            batch_size=batch_size,
+            seed=seed,
+            command=given.command_line(),
+            progress=progress,
+        )
+        for file in out or ():
+            write_comparison(result, file)
+    show(lambda: comparison_record(result), lambda console: print_comparison(result, console), json=json)
+    if any(row.status == "failed" for row in result.rows):
+        raise typer.Exit(FAILURE)

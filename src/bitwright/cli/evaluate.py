@@ -1,0 +1,59 @@
+"""`evaluate`: how well a network does with a method, beside its float self."""
+
+from bitwright.cli import given
+from bitwright.cli.main import app
+from bitwright.cli.plans import find_plan, keep_plan
+from bitwright.cli.show import show
+from bitwright.cli.working import working
+
+
+@app.command()
+def evaluate(
+    model: given.Model,
+    method: given.Method = None,
+    task: given.Task = None,
+    data: given.Data = None,
+    exact: given.Exact = True,
+    limit: given.Limit = None,
+    option: given.Options = None,
+    plan: given.Plan = None,
+    save_plan: given.SavePlan = None,
+    calibration: given.Calibration = None,
+    batch_size: given.BatchSize = None,
+    sequence_length: given.SequenceLength = None,
+    image_size: given.ImageSize = None,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    json: given.Json = False,
+) -> None:
+    """Judge a quantized network beside its float self."""
+    with working() as progress:
+        progress("loading", 0, 0)
+        from bitwright import api
+        from bitwright.reports.records import evaluation_record
+        from bitwright.reports.scores import print_evaluation
+        from bitwright.studies.provenance import provenance
+
+        chosen = find_plan(method, option, plan)
+        network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
+        result = api.evaluate(
+            network,
+            chosen.of(network),
+            task,
+            data,
+            exact=exact,
+            limit=limit,
+            options=chosen.options,
+            calibration_count=calibration,
+            calibrated_on=f"what the plan in {plan.name} was" if plan else "",
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+        )
+        keep_plan(result.plan, save_plan)
+    made = provenance(given.command_line(), seed)
+    show(
+        lambda: evaluation_record(result, network, made),
+        lambda console: print_evaluation(result, network.name, network.notes, console),
+        json=json,
+    )

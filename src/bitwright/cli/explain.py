@@ -1,0 +1,63 @@
+"""`explain`: where the cycles and picojoules of one site come from."""
+
+from typing import Annotated
+
+import typer
+
+from bitwright.cli import given
+from bitwright.cli.main import app
+from bitwright.cli.plans import find_plan
+from bitwright.cli.show import show
+from bitwright.cli.working import working
+
+Accelerator = Annotated[str, typer.Option("--accelerator", "-a", help="One accelerator.")]
+Site = Annotated[str, typer.Option("--site", "-s", help="The site's name (see: bitwright simulate --sites).")]
+
+
+@app.command()
+def explain(
+    model: given.Model,
+    site: Site,
+    accelerator: Accelerator = "systolic-ws",
+    method: given.Method = None,
+    setting: given.Settings = None,
+    technology: given.Technology = None,
+    option: given.Options = None,
+    plan: given.Plan = None,
+    calibration: given.Calibration = None,
+    batch: given.Batch = 1,
+    sequence_length: given.SequenceLength = None,
+    image_size: given.ImageSize = None,
+    phase: given.Phase = "prefill",
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    json: given.Json = False,
+) -> None:
+    """Say where one site's cycles and energy come from, with sources."""
+    with working() as progress:
+        progress("loading", 0, 0)
+        from bitwright import api
+        from bitwright.reports.explanation import print_explanation
+        from bitwright.reports.records import explanation_record
+        from bitwright.studies.machines import build_accelerators
+        from bitwright.studies.provenance import provenance
+
+        chosen = find_plan(method, option, plan)
+        settings = given.machine_settings(setting, technology)
+        build_accelerators([accelerator], settings)
+        network = api.load(
+            model, batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase, device=device
+        )
+        found = api.explain(
+            network,
+            chosen.of(network),
+            accelerator,
+            site,
+            parameters=settings,
+            options=chosen.options,
+            calibration_count=calibration,
+            seed=seed,
+            progress=progress,
+        )
+    made = provenance(given.command_line(), seed)
+    show(lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json)

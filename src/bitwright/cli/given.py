@@ -1,0 +1,105 @@
+"""What commands are given: the options they share, and settings written `key=value`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bitwright.errors import InputError
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, WORKLOAD.yaml, or gemm:MxKxN.",
+    ),
+]
+Method = Annotated[str | None, typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="[GLOB:]KEY=VALUE", help="An option of the method, for sites that match GLOB. Repeatable."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="[NAME.]KEY=VALUE", help="A parameter of the accelerator (called NAME). Repeatable."),
+]
+Technology = Annotated[
+    str | None, typer.Option(metavar="28|45|FILE", help="Prices: a node in nm or a price list; --set node_nm=... for all.")
+]
+Plan = Annotated[Path | None, typer.Option("--plan", help="Use this plan; it brings its own method.")]
+SavePlan = Annotated[Path | None, typer.Option("--save-plan", help="Keep the plan in this file.")]
+Calibration = Annotated[
+    int | None, typer.Option("--calibration", min=1, help="Calibration samples: images, sentences or windows of tokens.")
+]
+Task = Annotated[str | None, typer.Option("--task", "-t", help="top1, perplexity, sts, or fidelity (needs no data).")]
+Data = Annotated[Path | None, typer.Option("--data", "-d", help="The task's labelled samples.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images, pairs or tokens.")]
+Exact = Annotated[
+    bool, typer.Option("--exact/--fast", help="Integer arithmetic as the machine's, or float32 emulation of the same codes.")
+]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Test samples at once.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every choice of samples and of the bootstrap.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda where torch sees a GPU.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Inputs per inference.")]
+SequenceLength = Annotated[int | None, typer.Option("--sequence-length", min=1, help="Tokens, or tokens of context in decode.")]
+ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Height and width, in pixels.")]
+Phase = Annotated[str, typer.Option("--phase", help="prefill (all tokens at once) or decode (one token).")]
+
+
+def method_options(given: Sequence[str] | None) -> dict[str, Any]:
+    """`KEY=VALUE` and `GLOB:KEY=VALUE` as a method's options; the glob ends at the last colon before the `=`.
+
+    Examples
+    --------
+    >>> method_options(["x_bits=7", "*:qk:x_bits=8"])
+    {'x_bits': 7, 'sites': {'*:qk': {'x_bits': 8}}}
+    """
+    options: dict[str, Any] = {}
+    sites: dict[str, dict[str, Any]] = {}
+    for text in given or ():
+        key, value = _split("--option", text)
+        glob, colon, name = key.rpartition(":")
+        place = sites.setdefault(glob, {}) if colon else options
+        if name in place:
+            raise InputError(f"--option {key} is given twice; give it once")
+        place[name] = value
+    return {**options, "sites": sites} if sites else options
+
+
+def machine_settings(given: Sequence[str] | None, technology: str | None) -> dict[str, Any]:
+    """`KEY=VALUE` and `NAME.KEY=VALUE` as settings of machines."""
+    settings: dict[str, Any] = {} if technology is None else {"node_nm": technology}
+    for text in given or ():
+        key, value = _split("--set", text)
+        if key in settings:
+            raise InputError(f"{key} is set twice; set it once")
+        settings[key] = value
+    return settings
+
+
+def names(text: str, what: str) -> list[str]:
+    """`a,b` as a list without repetitions."""
+    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise InputError(f"no {what} is named in {text!r}; give one or several, separated by commas")
+    return found
+
+
+def _split(flag: str, text: str) -> tuple[str, Any]:
+    from bitwright import strict_yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise InputError(f"{flag} {text!r} is not understood; write {flag} key=value")
+    return key.strip(), strict_yaml.parse(value, file=f"{flag} {key}").data
+
+
+def command_line() -> str:
+    """What was typed."""
+    import shlex
+    import sys
+    from pathlib import Path
+
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,54 @@
+"""Which plan a command uses: a method that is calibrated first, or a file that keeps one."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitwright.cli.given import method_options
+from bitwright.errors import InputError
+
+if TYPE_CHECKING:
+    from bitwright.methods.plan import Plan
+    from bitwright.networks.network import Network
+
+DEFAULT_METHOD = "int8"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A method with options, or the file of a plan."""
+
+    method: str
+    options: dict[str, Any]
+    file: Path | None
+
+    def of(self, network: "Network") -> "Plan | str":
+        """The plan in the file, checked against the network, or the method's name."""
+        if self.file is None:
+            return self.method
+        from bitwright.methods.plan_file import load_plan
+
+        return load_plan(self.file, network)
+
+
+def find_plan(method: str | None, options: Sequence[str] | None, file: Path | None) -> Choice:
+    """Refuse contradictions, unknown methods and unknown options before a network is loaded."""
+    if file is not None and (method is not None or options):
+        raise InputError(f"the plan {file} has a method and options of its own; leave --method and --option out")
+    choice = Choice(method=method or DEFAULT_METHOD, options=method_options(options), file=file)
+    if file is None:
+        from bitwright.methods.protocol import compose
+
+        compose(choice.method, choice.options)
+    elif not file.is_file():
+        raise InputError(f"there is no plan {file}; --save-plan of evaluate or simulate makes one")
+    return choice
+
+
+def keep_plan(plan: "Plan", file: Path | None) -> None:
+    """Write the plan if a file is named."""
+    if file is not None:
+        from bitwright.methods.plan_file import save_plan
+
+        save_plan(plan, file)

@@ -1,0 +1,20 @@
+"""Results on stdout: JSON for programs, tables for people."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def show(record: Callable[[], Mapping[str, Any]], tables: Callable[["Console"], None], *, json: bool) -> None:
+    """The record as JSON, or the tables."""
+    if json:
+        from bitwright.reports.files import to_json
+
+        sys.stdout.write(to_json(record()) + "\n")
+    else:
+        from bitwright.reports.tables import standard_console
+
+        tables(standard_console())

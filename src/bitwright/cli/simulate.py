@@ -1,0 +1,63 @@
+"""`simulate`: cycles, traffic, energy and area of one inference."""
+
+from typing import Annotated
+
+import typer
+
+from bitwright.cli import given
+from bitwright.cli.main import app
+from bitwright.cli.plans import find_plan, keep_plan
+from bitwright.cli.show import show
+from bitwright.cli.working import working
+
+Accelerators = Annotated[str, typer.Option("--accelerator", "-a", help="One or several, separated by commas.")]
+Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.")]
+
+
+@app.command()
+def simulate(
+    model: given.Model,
+    method: given.Method = None,
+    accelerator: Accelerators = "systolic-ws",
+    setting: given.Settings = None,
+    technology: given.Technology = None,
+    option: given.Options = None,
+    sites: Sites = False,
+    plan: given.Plan = None,
+    save_plan: given.SavePlan = None,
+    calibration: given.Calibration = None,
+    batch: given.Batch = 1,
+    sequence_length: given.SequenceLength = None,
+    image_size: given.ImageSize = None,
+    phase: given.Phase = "prefill",
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    json: given.Json = False,
+) -> None:
+    """Cost one inference on accelerators."""
+    with working() as progress:
+        progress("loading", 0, 0)
+        from bitwright import api
+        from bitwright.reports.costs import print_simulations
+        from bitwright.reports.records import simulations_record
+        from bitwright.studies.machines import build_accelerators
+        from bitwright.studies.provenance import provenance
+
+        chosen = find_plan(method, option, plan)
+        machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
+        build_accelerators(machines, settings)
+        network = api.load(
+            model, batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase, device=device
+        )
+        used = chosen.of(network)
+        if isinstance(used, str):
+            progress("calibrating", 0, 0)
+            used = api.calibrate(network, used, options=chosen.options, count=calibration, seed=seed)
+        found = api.simulate(network, used, machines, parameters=settings, seed=seed, progress=progress)
+        keep_plan(used, save_plan)
+    made = provenance(given.command_line(), seed)
+    show(
+        lambda: simulations_record(found, made),
+        lambda console: print_simulations(found, console, sites=sites),
+        json=json,
+    )

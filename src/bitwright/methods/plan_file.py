@@ -1,0 +1,212 @@
+"""Plans on disk: one safetensors file, its tensors the scales and factors, its metadata the rest as JSON. Never pickle.
+
+Reading refuses what does not fit (another network, a newer schema, a damaged file) and says what differs.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from bitwright import registry
+from bitwright.errors import InputError
+from bitwright.formats import parse_granularity
+from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, Rule, SitePlan
+from bitwright.networks.fingerprint import difference, fingerprint
+from bitwright.networks.network import Network
+
+FORMATS = "bitwright.formats"
+KEY = "bitwright_plan"
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class _Operand(_Strict):
+    format: dict[str, Any]
+    granularity: str
+    zero_point: int
+    static: bool
+
+
+class _Rule(_Strict):
+    name: str
+    options: dict[str, Any]
+    tensors: list[str]
+
+
+class _Site(_Strict):
+    x: _Operand | None
+    w: _Operand | None
+    precision: _Rule
+    accumulation: _Rule
+
+
+class _Plan(_Strict):
+    schema_version: Literal[1]
+    method: str
+    options: dict[str, dict[str, Any]]
+    fingerprint: dict[str, str]
+    sites: dict[str, _Site]
+    smoothing: list[str]
+    fold_batch_norm: bool
+    notes: list[str]
+
+
+def save_plan(plan: Plan, path: str | Path) -> None:
+    """Write `plan` to `path`, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    tensors: dict[str, torch.Tensor] = {}
+    record = _to_record(plan, tensors)
+    content = save(tensors, metadata={KEY: json.dumps(record)})
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"the plan cannot be written to {target}: {error.strerror}; give a writable path") from None
+
+
+def load_plan(path: str | Path, network: Network) -> Plan:
+    """The plan in the file `path`, if it was made for `network`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, no plan, of a newer version, or made for another network.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise InputError(f"there is no plan file {source}; make one with --save-plan")
+    record, tensors = _read(source)
+    try:
+        made_for = record.fingerprint
+        plan = _from_record(record, tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{source} is a damaged plan: {error}; make it anew with --save-plan") from None
+    if made_for:
+        differs = difference(made_for, fingerprint(network))
+        if differs:
+            raise InputError(f"{source} was made for another network than {network.name}: {differs}")
+    return plan
+
+
+def _read(source: Path) -> tuple[_Plan, dict[str, torch.Tensor]]:
+    try:
+        with safe_open(str(source), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{source} is no plan file: {error}; plans are written by --save-plan") from None
+    if KEY not in metadata:
+        raise InputError(f"{source} is a safetensors file but no plan; plans are written by --save-plan")
+    try:
+        raw = json.loads(metadata[KEY])
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise InputError(
+                f"{source} has plan schema version {version}, this bitwright reads up to {SCHEMA_VERSION}; upgrade bitwright"
+            )
+        return _Plan.model_validate(raw), tensors
+    except (ValueError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{source} is a damaged plan: {first}; make it anew with --save-plan") from None
+
+
+def _to_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The JSON part of a plan; its tensors are added to `tensors`."""
+    sites = {name: _site_to_record(name, site, tensors) for name, site in plan.sites.items()}
+    tensors |= {f"smoothing/{name}": _plain(factors) for name, factors in plan.smoothing.items()}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "method": plan.method,
+        "options": {name: dict(options) for name, options in plan.options.items()},
+        "fingerprint": dict(plan.fingerprint),
+        "sites": sites,
+        "smoothing": sorted(plan.smoothing),
+        "fold_batch_norm": plan.fold_batch_norm,
+        "notes": list(plan.notes),
+    }
+
+
+def _site_to_record(name: str, site: SitePlan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for part, operand in (("x", site.x), ("w", site.w)):
+        record[part] = None if operand is None else _operand_to_record(operand)
+        if operand is not None and operand.scale is not None:
+            tensors[f"sites/{name}/{part}"] = _plain(operand.scale)
+    for part, rule in (("precision", site.precision), ("accumulation", site.accumulation)):
+        record[part] = {"name": rule.name, "options": dict(rule.options), "tensors": sorted(rule.tensors)}
+        tensors |= {f"sites/{name}/{part}/{key}": _plain(value) for key, value in rule.tensors.items()}
+    return record
+
+
+def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
+    kind = next(n for n in registry.names(FORMATS) if registry.lookup(FORMATS, n) is type(operand.format))
+    fields = pydantic.TypeAdapter(type(operand.format)).dump_python(operand.format, mode="json")
+    return {
+        "format": {"type": kind, **fields},
+        "granularity": str(operand.granularity),
+        "zero_point": operand.zero_point,
+        "static": operand.scale is not None,
+    }
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
+    return Plan(
+        method=record.method,
+        options=record.options,
+        fingerprint=record.fingerprint,
+        sites={name: _site_from_record(name, site, tensors) for name, site in record.sites.items()},
+        smoothing={name: tensors[f"smoothing/{name}"] for name in record.smoothing},
+        fold_batch_norm=record.fold_batch_norm,
+        notes=tuple(record.notes),
+    )
+
+
+def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor]) -> SitePlan:
+    def operand(part: str, record: _Operand | None) -> OperandPlan | None:
+        if record is None:
+            return None
+        fields = dict(record.format)
+        kind = registry.lookup(FORMATS, fields.pop("type"))
+        return OperandPlan(
+            format=pydantic.TypeAdapter(kind).validate_python(fields),
+            granularity=parse_granularity(record.granularity),
+            scale=tensors[f"sites/{name}/{part}"] if record.static else None,
+            zero_point=record.zero_point,
+        )
+
+    def rule(part: str, record: _Rule) -> Rule:
+        values = {key: tensors[f"sites/{name}/{part}/{key}"] for key in record.tensors}
+        return Rule(name=record.name, options=record.options, tensors=values)
+
+    return SitePlan(
+        x=operand("x", site.x),
+        w=operand("w", site.w),
+        precision=rule("precision", site.precision),
+        accumulation=rule("accumulation", site.accumulation),
+    )

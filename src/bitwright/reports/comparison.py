@@ -1,0 +1,89 @@
+"""A comparison as one table per network: a row per method and accelerator, ranked by nobody."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bitwright.reports.costs import cost_columns
+from bitwright.reports.records import notes_of
+from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
+from bitwright.reports.tables import Column, say, table, text
+from bitwright.reports.units import DASH
+from bitwright.studies.compare import Comparison
+from bitwright.studies.row import Row
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 150  # characters; where there are fewer, scores and costs are two tables
+
+
+def print_comparison(comparison: Comparison, console: "Console") -> None:
+    """Every network's table, then the reasons for what is missing."""
+    for network in dict.fromkeys(row.network for row in comparison.rows):
+        rows = [row for row in comparison.rows if row.network == network]
+        _print_network(network, rows, console)
+    say(console, *(f"Note: {note}" for note in notes_of(comparison)))
+
+
+def _print_network(network: str, rows: Sequence[Row], console: "Console") -> None:
+    say(console, f"{network}: {_what(rows)}")
+    names, scores = _name_columns(rows), _score_columns(rows)
+    costs = cost_columns([row.simulation for row in rows])
+    if console.width >= WIDE:
+        console.print(table([*names, *scores, *costs]))
+    else:
+        console.print(table([*names, *scores]))
+        console.print(table([*names, *costs]))
+    if any(cell.endswith(NOT_SEPARATED) for column in scores for cell in column.cells):
+        say(console, f"{LEGEND}.")
+    for row in rows:
+        if row.reason:
+            state = "not supported" if row.status == "unsupported" else "failed"
+            say(console, f"{row.method} on {row.accelerator}: {state}: {row.reason}")
+    for row in {(row.method, row.simulation.accelerator): row for row in rows if row.simulation}.values():
+        _say_share(row, console)
+    say(console, "")
+
+
+def _say_share(row: Row, console: "Console") -> None:
+    assert row.simulation is not None
+    if row.simulation.unsupported:
+        left_out = {entry.name for entry in row.simulation.unsupported}
+        share = 100 * row.simulation.supported_share
+        say(
+            console,
+            f"{row.method} on {row.accelerator}: {share:.4g} % of the multiply-accumulates are costed; left out: "
+            f"{', '.join(sorted(left_out)[:4])}{', ...' if len(left_out) > 4 else ''} (simulate says why)",
+        )
+
+
+def _what(rows: Sequence[Row]) -> str:
+    """Two sentences: what the scores were measured on, and what the costs are of."""
+    said = []
+    scores = [row.evaluation.score for row in rows if row.evaluation is not None]
+    if scores:
+        better = "higher is better" if scores[0].higher_is_better else "lower is better"
+        said.append(f"{scores[0].metric} ({better}) on {scores[0].sample_count}: {scores[0].tested_on}.")
+        calibrated = dict.fromkeys(score.calibrated_on for score in scores)
+        said.append(f"Calibrated on {' / '.join(calibrated)}.")
+    else:
+        said.append("no score.")
+    inputs = dict.fromkeys(row.simulation.input for row in rows if row.simulation is not None)
+    if inputs:
+        said.append(f"Costs of one inference on {' / '.join(inputs)}.")
+    return " ".join(said)
+
+
+def _name_columns(rows: Sequence[Row]) -> list[Column]:
+    return [text("method", [row.method for row in rows]), text("accelerator", [row.accelerator for row in rows])]
+
+
+def _score_columns(rows: Sequence[Row]) -> list[Column]:
+    found = [row.evaluation for row in rows]
+    if not any(found):
+        return []
+    return [
+        Column(header="score", cells=[value(each.score) if each else DASH for each in found]),
+        Column(header="from float [95 %]", cells=[difference(each.score) if each else DASH for each in found]),
+        Column(header="off by", cells=[off_by(each) if each else DASH for each in found]),
+    ]

@@ -1,0 +1,118 @@
+"""Costs as tables: a network on one or several machines, its sites, and what the machines do not run."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bitwright.reports.tables import Column, area_column, quantity, say, table, text
+from bitwright.reports.units import number, scaled
+from bitwright.studies.simulate import Simulation, Unsupported
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LISTED = 12  # lines of a list that may be long
+
+
+def print_simulations(simulations: Mapping[str, Simulation], console: "Console", *, sites: bool) -> None:
+    """All machines side by side, then what each leaves out, and the sites if asked for."""
+    found = list(simulations.values())
+    first = found[0]
+    say(
+        console,
+        f"{first.network}, method {first.method}, one inference on {first.input}; "
+        f"{scaled(first.macs, 'MACs')} in {len(first.sites) or 'unsupported'} sites and other products.",
+    )
+    running = [simulation for simulation in found if simulation.refusal is None]
+    if running:
+        names = text("accelerator", [simulation.accelerator for simulation in running])
+        console.print(table([names, *cost_columns(running)]))
+    for simulation in found:
+        if simulation.refusal is not None:
+            say(console, f"{simulation.accelerator}: not supported: {simulation.refusal}.")
+        _print_unsupported(simulation, console)
+    _print_others(first, console)
+    if sites:
+        for simulation in running:
+            console.print(site_table(simulation))
+    _print_parameters(found, console)
+    say(console, *(f"Note: {note}" for note in first.notes))
+
+
+def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
+    """Cycles, latency, energy with its parts, area, efficiency; a dash where there is no cost."""
+    costs = [None if simulation is None else simulation.cost for simulation in simulations]
+    components = list(dict.fromkeys(part for cost in costs if cost for part in cost.energy_pj))
+    return [
+        quantity("cycles", [cost and cost.cycles for cost in costs], ""),
+        quantity("latency", [simulation and simulation.latency_us for simulation in simulations], "s", -6),
+        Column(
+            header="utilization [%]",
+            cells=[number(_percent(simulation and simulation.utilization), 3) for simulation in simulations],
+        ),
+        quantity("energy", [cost and cost.total_energy_pj for cost in costs], "J", -12),
+        *(
+            quantity(component.replace("_", " "), [cost and cost.energy_pj.get(component, 0) for cost in costs], "J", -12)
+            for component in components
+        ),
+        area_column("area", [simulation and simulation.area.total_um2 for simulation in simulations]),
+        Column(header="TOPS/W", cells=[number(simulation and simulation.tops_per_watt) for simulation in simulations]),
+    ]
+
+
+def site_table(simulation: Simulation) -> Any:
+    """One line per site that the machine runs."""
+    entries = simulation.sites
+    shapes = [(e.site.groups, e.site.m, e.site.k, e.site.n) for e in entries]
+    return table(
+        [
+            text("site", [entry.site.name for entry in entries]),
+            text("op", [entry.site.op for entry in entries]),
+            text("groups x m x k x n", [" x ".join(map(str, shape)) for shape in shapes]),
+            text("x, w", [f"{entry.plan.x_type}, {entry.plan.w_type}" for entry in entries]),
+            quantity("cycles", [entry.cost.cycles for entry in entries], ""),
+            Column(
+                header="utilization [%]",
+                cells=[number(_percent(simulation.utilization_of(entry.cost)), 3) for entry in entries],
+            ),
+            quantity("energy", [entry.cost.total_energy_pj for entry in entries], "J", -12),
+            quantity("DRAM", [_dram(entry.cost.traffic_bytes) for entry in entries], "B"),
+        ],
+        title=f"Sites on {simulation.accelerator}",
+    )
+
+
+def _dram(traffic_bytes: Mapping[str, float]) -> float:
+    return traffic_bytes.get("dram_read", 0) + traffic_bytes.get("dram_write", 0)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _print_unsupported(simulation: Simulation, console: "Console") -> None:
+    """Entries with one reason together; nothing to say where a refusal said it all."""
+    by_reason: dict[str, list[Unsupported]] = {}
+    for entry in simulation.unsupported:
+        if simulation.refusal is None or entry.kind == "operation":
+            by_reason.setdefault(entry.reason, []).append(entry)
+    if by_reason and simulation.refusal is None:
+        share = number(_percent(simulation.supported_share))
+        say(console, f"{simulation.accelerator} runs {share} % of the multiply-accumulates; not in its figures:")
+    for reason, entries in by_reason.items():
+        names = [entry.name for entry in entries]
+        rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        percent = number(_percent(sum(entry.share for entry in entries)), 3)
+        say(console, f"  {', '.join(names[:LISTED])}{rest}: {percent} % of the MACs: {reason}.")
+
+
+def _print_others(simulation: Simulation, console: "Console") -> None:
+    if simulation.others:
+        names = [f"{other.name} ({scaled(other.elements, 'elements', digits=3)})" for other in simulation.others]
+        rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        say(console, f"Counted, not costed (no products): {', '.join(names[:LISTED])}{rest}.")
+
+
+def _print_parameters(simulations: Sequence[Simulation], console: "Console") -> None:
+    for simulation in simulations:
+        values = ", ".join(f"{key}={value}" for key, value in simulation.parameters.items())
+        say(console, f"{simulation.accelerator}: {values}")

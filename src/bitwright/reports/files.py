@@ -1,0 +1,86 @@
+"""Results as JSON and CSV text, and files that are whole or not there at all."""
+
+import contextlib
+import dataclasses
+import enum
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bitwright.errors import InputError
+from bitwright.studies.compare import Comparison
+
+SCHEMA_VERSION = 1
+SUFFIXES = (".json", ".csv")
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: dataclasses become mappings, NaN and infinities null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if isinstance(value, bool | str | int | None) and not isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if hasattr(value, "item"):  # numpy's scalars
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """The record as JSON text, its schema version first."""
+    return json.dumps(plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def check_out(path: Path) -> None:
+    """Refuse, before anything runs, a file whose form is unknown or whose folder does not exist.
+
+    Raises
+    ------
+    InputError
+        Saying which forms there are.
+    """
+    if path.suffix == ".html":
+        raise InputError(f"{path} cannot be written: HTML pages are not made yet; use .json or .csv")
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} has no known form; end its name in {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file by way of a temporary one beside it, so that readers see all of it or what was there before."""
+    handle, name = -1, ""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        if name:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write a comparison as `.json` (rows, parameters, sources, provenance) or `.csv` (rows only)."""
+    from bitwright.reports.records import comparison_record
+
+    check_out(path)
+    if path.suffix == ".csv":
+        write_atomic(path, comparison.frame().to_csv(index=False))
+    else:
+        write_atomic(path, to_json(comparison_record(comparison)) + "\n")

@@ -1,0 +1,67 @@
+"""Scores in words: value, difference from float with its interval, and whether the samples can tell them apart."""
+
+from typing import TYPE_CHECKING
+
+from bitwright.reports.tables import Column, say, table, text
+from bitwright.reports.units import DASH, number, scaled, signed
+from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.task import Score
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NOT_SEPARATED = "≈"
+LEGEND = f"{NOT_SEPARATED}: the samples do not separate it from float (its 95 % interval holds 0)"
+
+
+def value(score: Score) -> str:
+    """The score with its unit: `87.8 %`."""
+    return f"{number(score.value)} {score.unit}".strip()
+
+
+def difference(score: Score) -> str:
+    """From float, with its interval: `-0.20 [-0.80, +0.60] ≈`; the score's own interval where it is one from float."""
+    if score.difference is None or score.interval is None:
+        low, high = score.value_interval.low, score.value_interval.high
+        return f"in [{number(low, 3)}, {number(high, 3)}]"
+    mark = "" if score.interval.separates() else f" {NOT_SEPARATED}"
+    return f"{signed(score.difference)} [{signed(score.interval.low)}, {signed(score.interval.high)}]{mark}"
+
+
+def off_by(evaluation: Evaluation) -> str:
+    """Steps of the accumulator between exact and fast."""
+    return DASH if evaluation.off_by is None else str(evaluation.off_by)
+
+
+def tested(score: Score) -> str:
+    """One sentence on the samples."""
+    return f"Tested on {score.sample_count}: {score.tested_on}. Calibrated on {score.calibrated_on}."
+
+
+def print_evaluation(evaluation: Evaluation, name: str, notes: tuple[str, ...], console: "Console") -> None:
+    """One evaluation: what was run, on what, and the figures."""
+    score = evaluation.score
+    how = "exact arithmetic" if evaluation.exact else "float32 emulation of the same codes (fast)"
+    say(console, f"{name}, method {evaluation.plan.method}, {how}.", tested(score))
+    console.print(table([text("", (key for key, _ in _lines(evaluation))), Column(header="", cells=[v for _, v in _lines(evaluation)])]))
+    if score.interval is not None and not score.interval.separates():
+        say(console, f"{LEGEND}.")
+    say(console, *(f"Note: {note}" for note in notes))
+
+
+def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
+    score = evaluation.score
+    better = "higher is better" if score.higher_is_better else "lower is better"
+    lines = [(f"{score.metric} ({better})", value(score))]
+    if score.float_value is not None:
+        lines.append(("of the float network", f"{number(score.float_value)} {score.unit}".strip()))
+    against = "difference [95 % interval]" if score.difference is not None else "95 % interval"
+    lines.append((against, difference(score)))
+    for measure in score.measures:
+        interval = f"[{number(measure.interval.low, 3)}, {number(measure.interval.high, 3)}]"
+        lines.append((measure.name, f"{number(measure.value)} {measure.unit}".strip() + f" {interval}"))
+    where = f" (at {evaluation.off_by_site})" if evaluation.off_by_site else ""
+    lines.append((f"exact and fast are off by, in accumulator steps{where}", off_by(evaluation)))
+    lines.append(("time of the quantized network", scaled(evaluation.seconds, "s")))
+    lines.append(("time of the float network", scaled(evaluation.float_seconds, "s")))
+    return lines

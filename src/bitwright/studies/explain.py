@@ -1,0 +1,102 @@
+"""Explanation: where the cycles and picojoules of one site come from.
+
+Whatever the machine, cycles divide into those in which every multiplier would be busy, what the array adds to that
+(fill, drain, edges that leave multipliers idle) and what waiting for memory adds. A machine that has an `explain` of
+its own gives its mapping too.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from bitwright.accelerators.cost import Area
+from bitwright.accelerators.protocol import Accelerator
+from bitwright.errors import InputError
+from bitwright.methods.plan import Plan
+from bitwright.methods.work import Work
+from bitwright.networks.network import Batch, Network
+from bitwright.studies.simulate import Costing, SiteCost, run_listening
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """One site on one machine.
+
+    Attributes
+    ----------
+    network, method, accelerator : str
+        Names.
+    entry : SiteCost
+        The site, its plan and its cost.
+    cycles : mapping
+        Cycles by where they go: `busy` (at the array's peak), `array` (fill, drain, idle edges), `memory` (waiting).
+    mapping : mapping
+        What the machine itself tells: tiles, loop order, bound.
+    area : Area
+        Of the machine.
+    parameters : mapping
+        Of the machine.
+    """
+
+    network: str
+    method: str
+    accelerator: str
+    entry: SiteCost
+    cycles: Mapping[str, float]
+    mapping: Mapping[str, Any]
+    area: Area
+    parameters: Mapping[str, Any]
+
+
+def explain(
+    network: Network, plan: Plan, name: str, machine: Accelerator, site: str, *, batch: Batch | None = None
+) -> Explanation:
+    """Explain the first execution of `site` on the machine called `name`.
+
+    Raises
+    ------
+    InputError
+        No such site (with the nearest names), or one that the machine does not run.
+    """
+    costing, mapping = Costing(name, machine), dict[str, Any]()
+
+    def listen(work: Work) -> None:
+        if work.site.name == site:
+            costing(work)
+            own = getattr(machine, "explain", None)
+            if costing.sites and own is not None:
+                mapping.update(own(work))
+
+    traced = run_listening(network, plan, [listen], batch)
+    if costing.error is not None:
+        raise costing.error
+    if costing.refused:
+        raise InputError(f"{name} does not run {site}: {costing.refused[0][1]}")
+    if not costing.sites:
+        raise _no_site(network.name, site, [each.name for each in traced.sites])
+    entry = costing.sites[0]
+    return Explanation(
+        network=network.name,
+        method=plan.method,
+        accelerator=name,
+        entry=entry,
+        cycles=_cycles(entry, machine.peak_macs_per_cycle),
+        mapping=mapping,
+        area=machine.area(),
+        parameters=machine.parameters(),
+    )
+
+
+def _cycles(entry: SiteCost, peak: float) -> dict[str, float]:
+    cost = entry.cost
+    busy = min(cost.macs_executed / peak, cost.compute_cycles)
+    return {"busy": busy, "array": cost.compute_cycles - busy, "memory": cost.cycles - cost.compute_cycles}
+
+
+def _no_site(network: str, given: str, names: list[str]) -> InputError:
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0) or names[:3]
+    return InputError(
+        f"unknown site {given!r} of {network}, which has {len(names)} sites; the nearest are {', '.join(near)} "
+        "(bitwright simulate --sites lists all)"
+    )

@@ -1,0 +1,46 @@
+"""The one input that a simulation runs a network on: real samples at exactly the network's input shape.
+
+Texts are long enough to fill the sequence, so that no padding is costed. Costs of dense machines depend on the shape
+only; machines that skip see real values. A decoding step takes the network's own example input.
+"""
+
+from bitwright.errors import InputError
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.trace import example_batch
+from bitwright.tasks.inputs import sentence_inputs, window_length
+from bitwright.tasks.prose import paragraphs
+from bitwright.tasks.samples import counted, default_samples
+
+EXAMPLE = "the network's example input"
+CONTEXT = "context"  # the input that only a decoding step has
+
+
+def simulation_input(network: Network, *, seed: int = 0) -> tuple[Batch | None, str]:
+    """The batch, and one phrase that says what it is; None where a list of products needs none."""
+    if network.module is None:
+        return None, "the given sizes"
+    example = example_batch(network)
+    first = next(iter(example.values()))
+    if network.shape_only or CONTEXT in example:
+        sizes = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in example.items())
+        return example, f"{'shapes only' if network.shape_only else EXAMPLE}: {sizes}"
+    if network.kind == "sentence":
+        return _texts(network, len(first))
+    count = 1 if network.kind == "tensor" else len(first)  # a tensor network's example is its whole batch
+    samples = default_samples(network, count=count, seed=seed, batch_size=count)
+    if samples.count < count:
+        raise InputError(f"a batch of {count} was asked for and there are only {samples.count} samples")
+    return samples.batches[0], samples.description
+
+
+def _texts(network: Network, count: int) -> tuple[Batch, str]:
+    """Prose cut at the network's sequence length; every text is another part of it."""
+    prose = paragraphs(test=False)
+    share = len(prose) // count
+    texts = [" ".join(prose[i * share : (i + 1) * share]) for i in range(count)]
+    inputs = sentence_inputs(network, texts)
+    masked = "attention_mask" in inputs and not bool(inputs["attention_mask"].all())
+    tokens = next(iter(inputs.values())).shape[1]
+    if masked or tokens < window_length(network):
+        raise InputError(f"there is not enough text for {counted(count, 'sequence')} of {window_length(network)} tokens")
+    return inputs, f"{counted(count, 'text')} of {tokens} tokens of the prose in Python's pydoc_data.topics"

@@ -1,0 +1,118 @@
+"""One row of a comparison: what a network scores with a method, and what it costs on an accelerator."""
+
+import dataclasses
+from typing import Any
+
+from bitwright.errors import BitwrightError
+from bitwright.networks.network import Network
+from bitwright.studies.simulate import Simulation
+from bitwright.tasks.calibrate import Calibrated
+from bitwright.tasks.evaluate import Evaluation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One network, one method, one accelerator.
+
+    Attributes
+    ----------
+    network, method, accelerator : str
+        Names.
+    evaluation : Evaluation or None
+        The score; None for a network with shapes only, or where `reason` says why.
+    simulation : Simulation or None
+        The cost; None where `reason` says why.
+    status : str
+        `ok`; `unsupported`: the accelerator runs nothing of it; `failed`: something went wrong.
+    reason : str
+        Why anything is missing, and what would help; empty otherwise.
+    """
+
+    network: str
+    method: str
+    accelerator: str
+    evaluation: Evaluation | None
+    simulation: Simulation | None
+    status: str
+    reason: str
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        method: str,
+        accelerator: str,
+        scored: Evaluation | Calibrated | Exception,
+        costed: Simulation | Exception,
+    ) -> "Row":
+        """The row of what came out, failures included."""
+        failures = dict.fromkeys(_said(each) for each in (scored, costed) if isinstance(each, Exception))
+        refusal = costed.refusal if isinstance(costed, Simulation) else None
+        return cls(
+            network=network.name,
+            method=method,
+            accelerator=accelerator,
+            evaluation=scored if isinstance(scored, Evaluation) else None,
+            simulation=costed if isinstance(costed, Simulation) and refusal is None else None,
+            status="failed" if failures else "unsupported" if refusal else "ok",
+            reason="; ".join(failures) or refusal or "",
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Flat names and plain values, units in the names."""
+        names = {
+            "network": self.network,
+            "method": self.method,
+            "accelerator": self.accelerator,
+            "status": self.status,
+            "reason": self.reason,
+        }
+        score = _score_record(self.evaluation) if self.evaluation is not None else {}
+        return names | score | (_cost_record(self.simulation) if self.simulation is not None else {})
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, BitwrightError) else f"{type(error).__name__}: {error}"
+
+
+def _score_record(evaluation: Evaluation) -> dict[str, Any]:
+    score, interval = evaluation.score, evaluation.score.interval
+    return {
+        "task": score.task,
+        "metric": score.metric,
+        "unit": score.unit,
+        "score": score.value,
+        "score_low": score.value_interval.low,
+        "score_high": score.value_interval.high,
+        "float_score": score.float_value,
+        "difference": score.difference,
+        "difference_low": interval.low if interval else None,
+        "difference_high": interval.high if interval else None,
+        "separated_from_float": interval.separates() if interval else None,
+        **{measure.name: measure.value for measure in score.measures},
+        "samples": score.sample_count,
+        "tested_on": score.tested_on,
+        "calibrated_on": score.calibrated_on,
+        "exact": evaluation.exact,
+        "off_by": evaluation.off_by,
+        "seconds": evaluation.seconds,
+        "float_seconds": evaluation.float_seconds,
+    }
+
+
+def _cost_record(simulation: Simulation) -> dict[str, Any]:
+    cost = simulation.cost
+    return {
+        "input": simulation.input,
+        "macs": simulation.macs,
+        "supported_share": simulation.supported_share,
+        "cycles": cost.cycles,
+        "compute_cycles": cost.compute_cycles,
+        "utilization": simulation.utilization,
+        "latency_us": simulation.latency_us,
+        "total_energy_pj": cost.total_energy_pj,
+        **{f"energy_{component}_pj": energy for component, energy in cost.energy_pj.items()},
+        **{f"{place}_bytes": moved for place, moved in cost.traffic_bytes.items()},
+        "area_um2": simulation.area.total_um2,
+        "tops_per_watt": simulation.tops_per_watt,
+    }

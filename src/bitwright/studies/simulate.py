@@ -1,0 +1,276 @@
+"""Simulation: a network runs once by its plan, exactly, and every accelerator hears each product as it happens.
+
+A network with shapes only is not executed: its sites are costed from shapes and formats. Whatever a machine does not
+run, sites and products that are no sites alike, is listed with its share of multiply-accumulates and the reason.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bitwright.accelerators.cost import Area, Cost
+from bitwright.accelerators.protocol import Accelerator
+from bitwright.errors import BitwrightError
+from bitwright.methods.execution import Executor, Listener
+from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.work import Work
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import OtherOperation, Site
+from bitwright.networks.trace import Trace, trace
+from bitwright.studies.conservation import check_site, check_total
+from bitwright.studies.inputs import EXAMPLE
+
+NO_SITE = "no accelerator model takes it"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SiteCost:
+    """What one execution of a site costs on a machine."""
+
+    site: Site
+    plan: SitePlan
+    cost: Cost
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unsupported:
+    """What the machine does not run: a site, or a product that is none.
+
+    Attributes
+    ----------
+    name, kind : str
+        The site's name or the operator's; `site` or `operation`.
+    macs : int
+        Its multiply-accumulates.
+    share : float
+        Of all multiply-accumulates of the network, 0 .. 1.
+    reason : str
+        Why, and what would help.
+    """
+
+    name: str
+    kind: str
+    macs: int
+    share: float
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """One network, quantized by one method, on one machine.
+
+    Attributes
+    ----------
+    network, method, accelerator : str
+        Names.
+    parameters : mapping
+        Of the machine.
+    input : str
+        What the network ran on.
+    sites : tuple of SiteCost
+        In the order of execution, those the machine runs.
+    cost : Cost
+        Their sum.
+    area : Area
+        Of the machine.
+    macs : int
+        Multiply-accumulates of the whole network, run or not.
+    clock_mhz, peak_macs_per_cycle : float
+        Of the machine.
+    unsupported : tuple of Unsupported
+        What is not in `cost`.
+    others : tuple of OtherOperation
+        Operators without products, which are counted and cost nothing here.
+    notes : tuple of str
+        What every report must say.
+    """
+
+    network: str
+    method: str
+    accelerator: str
+    parameters: Mapping[str, Any]
+    input: str
+    sites: tuple[SiteCost, ...]
+    cost: Cost
+    area: Area
+    macs: int
+    clock_mhz: float
+    peak_macs_per_cycle: float
+    unsupported: tuple[Unsupported, ...]
+    others: tuple[OtherOperation, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the machine runs nothing of this network; None if it runs some of it."""
+        if self.sites:
+            return None
+        reasons = dict.fromkeys(entry.reason for entry in self.unsupported)
+        return "; ".join(reasons) or "the network has no product"
+
+    @property
+    def supported_share(self) -> float:
+        """Share of the network's multiply-accumulates that the machine runs, 0 .. 1."""
+        return self.cost.macs_dense / self.macs if self.macs else 0.0
+
+    @property
+    def latency_us(self) -> float:
+        """Of everything that runs, in microseconds."""
+        return self.latency_us_of(self.cost)
+
+    @property
+    def tops_per_watt(self) -> float | None:
+        """Of everything that runs."""
+        return self.tops_per_watt_of(self.cost)
+
+    @property
+    def utilization(self) -> float | None:
+        """Of everything that runs."""
+        return self.utilization_of(self.cost)
+
+    def latency_us_of(self, cost: Cost) -> float:
+        """Cycles by clock, in microseconds."""
+        return cost.cycles / self.clock_mhz
+
+    def tops_per_watt_of(self, cost: Cost) -> float | None:
+        """2 x dense multiply-accumulates per picojoule; None without energy."""
+        return 2 * cost.macs_dense / cost.total_energy_pj if cost.total_energy_pj else None
+
+    def utilization_of(self, cost: Cost) -> float | None:
+        """Dense multiply-accumulates by the array's peak over all cycles; None if nothing ran."""
+        return cost.macs_dense / (self.peak_macs_per_cycle * cost.cycles) if cost.cycles else None
+
+
+class Costing:
+    """A listener that keeps what an accelerator charges for each site, or why it refuses."""
+
+    def __init__(self, name: str, machine: Accelerator) -> None:
+        self.name, self.machine = name, machine
+        self.sites: list[SiteCost] = []
+        self.refused: list[tuple[Site, str]] = []
+        self.error: Exception | None = None
+
+    def __call__(self, work: Work) -> None:
+        """One execution of one site; what goes wrong is kept, so that other machines hear the rest."""
+        if self.error is not None:
+            return
+        try:
+            self._charge(work)
+        except Exception as error:
+            self.error = error
+
+    def _charge(self, work: Work) -> None:
+        reason = self.machine.supports(work.plan)
+        if reason is None and self.machine.needs_codes and work.x is None:
+            reason = "its costs depend on the operands' values and there are shapes only; load a network with weights"
+        if reason is not None:
+            self.refused.append((work.site, reason))
+            return
+        cost = self.machine.run(work)
+        check_site(self.name, work.site, cost)
+        self.sites.append(SiteCost(site=work.site, plan=work.plan, cost=cost))
+
+    def total(self) -> Cost:
+        """The sum over all sites."""
+        costs = [entry.cost for entry in self.sites]
+        total = sum(costs, Cost())
+        check_total(self.name, costs, total)
+        return total
+
+
+def run_listening(network: Network, plan: Plan, listeners: Sequence[Listener], batch: Batch | None = None) -> Trace:
+    """Run `network` once on `batch` (its own example if None) by `plan`, exactly, while `listeners` listen."""
+    if network.shape_only:
+        traced = trace(network, batch)
+        for site in traced.sites:
+            for listener in listeners:
+                listener(Work(site=site, plan=plan.site(site.name)))
+        return traced
+    executor = Executor(network, plan, exact=True, listeners=listeners)
+    return trace(executor.network, batch, executor.handle)
+
+
+def simulate(
+    network: Network,
+    plan: Plan,
+    accelerators: Mapping[str, Accelerator],
+    *,
+    batch: Batch | None = None,
+    described: str = EXAMPLE,
+) -> dict[str, Simulation]:
+    """Cost one run of `network` by `plan` on every machine at once.
+
+    Parameters
+    ----------
+    network : Network
+        As loaded.
+    plan : Plan
+        Made for it.
+    accelerators : mapping
+        Name -> machine.
+    batch : Batch or None
+        The input; None is the network's own example.
+    described : str
+        What that input is.
+
+    Raises
+    ------
+    InputError
+        A missing price, or a machine on which not even one tile fits.
+    BitwrightError
+        If a machine's costs break conservation.
+    """
+    found = simulate_each(network, plan, accelerators, batch=batch, described=described)
+    simulations: dict[str, Simulation] = {}
+    for name, result in found.items():
+        if isinstance(result, Exception):
+            raise result
+        simulations[name] = result
+    return simulations
+
+
+def simulate_each(
+    network: Network,
+    plan: Plan,
+    accelerators: Mapping[str, Accelerator],
+    *,
+    batch: Batch | None = None,
+    described: str = EXAMPLE,
+) -> dict[str, Simulation | Exception]:
+    """As `simulate`, but what stops one machine stands in its place and the others go on."""
+    listeners = [Costing(name, machine) for name, machine in accelerators.items()]
+    traced = run_listening(network, plan, listeners, batch)
+
+    def result(costing: Costing) -> Simulation | Exception:
+        try:
+            return costing.error or _simulation(network, plan, costing, traced, described)
+        except BitwrightError as error:
+            return error
+
+    return {costing.name: result(costing) for costing in listeners}
+
+
+def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, described: str) -> Simulation:
+    products = [operation for operation in traced.others if operation.macs]
+    macs = traced.macs + sum(operation.macs for operation in products)
+    refused = [("site", site.name, site.macs, reason) for site, reason in costing.refused]
+    refused += [("operation", op.name, op.macs, f"{op.reason}; {NO_SITE}") for op in products]
+    return Simulation(
+        network=network.name,
+        method=plan.method,
+        accelerator=costing.name,
+        parameters=costing.machine.parameters(),
+        input=described,
+        sites=tuple(costing.sites),
+        cost=costing.total(),
+        area=costing.machine.area(),
+        macs=macs,
+        clock_mhz=costing.machine.clock_mhz,
+        peak_macs_per_cycle=costing.machine.peak_macs_per_cycle,
+        unsupported=tuple(
+            Unsupported(name=name, kind=kind, macs=count, share=count / macs, reason=reason)
+            for kind, name, count, reason in refused
+        ),
+        others=tuple(operation for operation in traced.others if not operation.macs),
+        notes=tuple(dict.fromkeys((*plan.notes, *network.notes))),
+    )

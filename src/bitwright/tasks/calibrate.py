@@ -1,0 +1,70 @@
+"""From a method's name to a plan, calibrated on samples that are always there and never the test samples."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bitwright.methods.plan import Plan
+from bitwright.methods.protocol import compose
+from bitwright.networks.network import Network
+from bitwright.tasks.samples import default_samples
+from bitwright.tasks.task import Task
+
+# Our choice: enough for ranges that stay put when the seed changes, few enough to take seconds.
+CALIBRATION_COUNTS = {"image": 32, "sentence": 64, "language": 16, "tensor": 32}
+NOTHING = "nothing"
+SHAPES = "nothing (shapes only: formats without scales)"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """A plan, and one phrase that says which samples it was calibrated on."""
+
+    plan: Plan
+    calibrated_on: str
+
+
+def quantizes(plan: Plan) -> bool:
+    """Whether any site of the plan is computed on codes."""
+    return any(site.quantized for site in plan.sites.values())
+
+
+def calibrate_method(
+    network: Network,
+    method: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    task: Task | None = None,
+    count: int | None = None,
+    seed: int = 0,
+) -> Calibrated:
+    """The plan of `method` for `network`.
+
+    Parameters
+    ----------
+    network : Network
+        One with shapes only gets formats without scales.
+    method : str
+        A method, a recipe, or a composition `a+b`.
+    options : mapping or None
+        Of the method, by name.
+    task : Task or None
+        Chooses the samples; without one they are the default ones of the network's kind.
+    count : int or None
+        Samples; None is 32 images or inputs, 64 sentences, 16 windows of tokens.
+    seed : int
+        Of the choice of samples.
+
+    Raises
+    ------
+    InputError
+        Unknown method or option, or a network that cannot be calibrated.
+    """
+    composition = compose(method, options)
+    if network.shape_only:
+        return Calibrated(plan=composition.calibrate(network, ()), calibrated_on=SHAPES)
+    count = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
+    source = task.calibration if task is not None else default_samples
+    samples = source(network, count=count, seed=seed)
+    plan = composition.calibrate(network, samples.batches)
+    return Calibrated(plan=plan, calibrated_on=samples.description if quantizes(plan) else NOTHING)

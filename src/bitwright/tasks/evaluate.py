@@ -1,0 +1,242 @@
+"""Evaluation: quantized networks beside their float self on a task's test samples.
+
+The float network runs once per batch, whatever number of plans is judged. On the first batch an audit compares exact
+with fast products of the same codes; it also encodes the weights, so that no timing includes that.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bitwright.errors import InputError
+from bitwright.methods.execution import Executor, Listener
+from bitwright.methods.plan import Plan
+from bitwright.networks.network import Network
+from bitwright.tasks.calibrate import NOTHING, calibrate_method, quantizes
+from bitwright.tasks.statistics import Array
+from bitwright.tasks.task import Score, Task, TaskBatch, summarise
+
+Progress = Callable[[str, int, int], None]
+"""Told (what is going on, done, of how many); 0 of 0 is a stage of unknown length."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """The progress nobody asked for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a plan scored, and whether exact and fast execution agree.
+
+    Attributes
+    ----------
+    score : Score
+        The quantized network's, beside its float self.
+    plan : Plan
+        What was executed.
+    exact : bool
+        Exact arithmetic (True) or float32 emulation.
+    off_by : int or None
+        Largest difference between exact and fast products of the same codes on the first test batch, in steps of the
+        accumulator; None where no site is quantized.
+    off_by_site : str or None
+        Where that is; None where `off_by` is 0 or None.
+    seconds, float_seconds : float
+        Of the quantized and the plain network on all test samples, encoding of weights and loading of data excluded.
+    """
+
+    score: Score
+    plan: Plan
+    exact: bool
+    off_by: int | None
+    off_by_site: str | None
+    seconds: float
+    float_seconds: float
+
+
+def evaluate(
+    network: Network,
+    method: str | Plan,
+    task: Task,
+    *,
+    options: Mapping[str, Any] | None = None,
+    exact: bool = True,
+    calibration_count: int | None = None,
+    calibrated_on: str = "unknown samples",
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    listeners: Sequence[Listener] = (),
+) -> Evaluation:
+    """Judge one method on a task.
+
+    Parameters
+    ----------
+    network : Network
+        With numbers to execute.
+    method : str or Plan
+        A name is calibrated first, with `options`, on `calibration_count` samples; a plan was calibrated on
+        `calibrated_on`.
+    task : Task
+        The judge and its samples.
+    exact : bool
+        Exact arithmetic or float32 emulation.
+    batch_size : int or None
+        Samples at once; None is a size that suits the task.
+    seed : int
+        Of calibration samples and of the bootstrap.
+    progress, listeners : callables
+        Told how far it is, and of every execution of every site.
+
+    Raises
+    ------
+    InputError
+        A network with shapes only, or samples that do not fit it.
+    """
+    require_numbers(network)
+    if isinstance(method, str):
+        progress("calibrating", 0, 0)
+        made = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
+        method, calibrated_on = made.plan, made.calibrated_on
+    found = evaluate_many(
+        network,
+        {"": method},
+        task,
+        exact=exact,
+        calibrated_on={"": calibrated_on},
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        listeners=listeners,
+    )[""]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def require_numbers(network: Network) -> None:
+    """Refuse a network that cannot be judged because it has shapes only."""
+    if network.shape_only:
+        raise InputError(
+            f"{network.name} has shapes but no numbers, so it cannot be evaluated; simulate it, or load one with weights"
+        )
+
+
+def evaluate_many(
+    network: Network,
+    plans: Mapping[str, Plan],
+    task: Task,
+    *,
+    exact: bool = True,
+    calibrated_on: Mapping[str, str],
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    listeners: Sequence[Listener] = (),
+) -> dict[str, Evaluation | Exception]:
+    """Judge several plans, by name, on the same samples; what stops one of them stands in its place."""
+    runs = {name: _Run(network, plan, exact=exact, listeners=listeners) for name, plan in plans.items()}
+    float_rows: list[Array] = []
+    float_seconds, done = 0.0, 0
+    for batch in task.batches(network, batch_size=batch_size):
+        if not done:
+            progress("comparing exact with fast products", 0, 0)
+            for run in runs.values():
+                run.attempt(run.audit, batch)
+        reference, seconds = _timed(network, lambda inputs=batch.inputs: network.forward(inputs))
+        float_seconds += seconds
+        if not task.needs_reference:
+            float_rows.append(task.collect(batch, reference))
+        for run in runs.values():
+            run.attempt(run.step, task, batch, reference, seconds)
+        done += _samples(network, batch)
+        progress("evaluating", done, task.samples)
+    float_statistics = np.concatenate(float_rows) if float_rows else None
+
+    def result(name: str, run: "_Run") -> Evaluation | Exception:
+        if run.error is not None:
+            return run.error
+        samples = calibrated_on[name] if quantizes(run.plan) else NOTHING
+        score = summarise(task, np.concatenate(run.rows), float_statistics, calibrated_on=samples, seed=seed)
+        return run.evaluation(score, float_seconds)
+
+    return {name: result(name, run) for name, run in runs.items()}
+
+
+class _Run:
+    """One plan's way through the test batches; a plan that quantizes nothing takes over the float network's outputs."""
+
+    def __init__(self, network: Network, plan: Plan, *, exact: bool, listeners: Sequence[Listener]) -> None:
+        self.plan, self.exact, self.listeners = plan, exact, tuple(listeners)
+        self.rows: list[Array] = []
+        self.seconds = 0.0
+        self.error: Exception | None = None
+        self.executor: Executor | None = None
+        if quantizes(plan) or listeners:
+            self.attempt(self._prepare, network)
+
+    def _prepare(self, network: Network) -> None:
+        self.executor = Executor(network, self.plan, exact=self.exact, listeners=self.listeners)
+
+    def attempt(self, step: Callable[..., None], *arguments: object) -> None:
+        """Take a step, unless an earlier one failed; a failure is kept."""
+        if self.error is not None:
+            return
+        try:
+            step(*arguments)
+        except Exception as error:
+            self.error = error
+
+    def audit(self, batch: TaskBatch) -> None:
+        """Exact against fast on one batch, which nobody listens to."""
+        if self.executor is not None and quantizes(self.plan):
+            self.executor.listeners = ()
+            self.executor.audit(batch.inputs)
+            self.executor.listeners = self.listeners
+
+    def step(self, task: Task, batch: TaskBatch, reference: torch.Tensor, float_seconds: float) -> None:
+        """One batch."""
+        if self.executor is None:
+            output, seconds = reference, float_seconds
+        else:
+            output, seconds = _timed(self.executor.network, lambda run=self.executor.run: run(batch.inputs))
+        self.seconds += seconds
+        self.rows.append(task.collect(batch, output, reference))
+
+    def evaluation(self, score: Score, float_seconds: float) -> Evaluation:
+        """Everything together."""
+        steps = self.executor.off_by if self.executor is not None and quantizes(self.plan) else None
+        worst = max(steps, key=lambda name: steps[name], default=None) if steps else None
+        off_by = None if steps is None else steps[worst] if worst is not None else 0
+        return Evaluation(
+            score=score,
+            plan=self.plan,
+            exact=self.exact,
+            off_by=off_by,
+            off_by_site=worst if off_by else None,
+            seconds=self.seconds,
+            float_seconds=float_seconds,
+        )
+
+
+def _timed(network: Network, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
+    """An output without gradients, and the seconds it took."""
+    wait = torch.cuda.synchronize if network.device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    with torch.no_grad():
+        output = run()
+    wait()
+    return output, time.perf_counter() - start
+
+
+def _samples(network: Network, batch: TaskBatch) -> int:
+    """How many of the task's samples a batch holds: labels, or tokens, or whatever lies along axis 0."""
+    if batch.labels.size:
+        return int(batch.labels.size)
+    first = next(iter(batch.inputs.values()))
+    return first.numel() if network.kind == "language" else len(first)

@@ -1,0 +1,274 @@
+"""Tiles, loop orders, DRAM traffic and pipelined cycles, against a walk over every tile and cases worked by hand."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitwright.errors import InputError
+from bitwright.memory import Buffers, Gemm, Tilings, best_mapping, traffic
+from bitwright.memory.pipeline import pipelined_cycles
+from bitwright.memory.reference import walk
+from bitwright.memory.search import total_compute_cycles
+from bitwright.memory.tiling import ORDERS, candidates, tile_sizes
+
+AMPLE = Buffers(input_bytes=10**6, weight_bytes=10**6, output_bytes=10**6)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Toy:
+    """A machine of one multiplier row: a tile takes `startup` cycles and then one cycle per `speed` products."""
+
+    buffers: Buffers = AMPLE
+    tile_unit: tuple[int, int, int] = (1, 1, 1)
+    dram_bytes_per_cycle: float = 1
+    cycle_slack_percent: float = 0
+    startup: int = 0
+    speed: int = 1
+
+    def compute_cycles(self, *, m, k, n):
+        return self.startup + -(-m * k * n // self.speed)
+
+    def movement_pj(self, *, gemm, tilings):
+        moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
+        return (moved.dram_read + moved.dram_write).astype(float)
+
+
+def int8_gemm(m, k, n, groups=1, **changes):
+    return dataclasses.replace(
+        Gemm(m=m, k=k, n=n, groups=groups, x_bits=8, w_bits=8, y_bits=8, psum_bits=32), **changes
+    )
+
+
+def one(*, m, k, n, order="mkn", output_buffers=2):
+    arrays = (np.array([value], dtype=np.int64) for value in (m, k, n, ORDERS.index(order), output_buffers))
+    return Tilings(**dict(zip(("m", "k", "n", "order", "output_buffers"), arrays, strict=True)))
+
+
+extents = st.integers(1, 11)
+
+
+@st.composite
+def gemms(draw, largest_group=5):
+    m, k, n, groups = draw(extents), draw(extents), draw(extents), draw(st.integers(1, largest_group))
+    return Gemm(
+        m=m,
+        k=k,
+        n=n,
+        groups=groups,
+        x_bits=draw(st.sampled_from([4, 8, 32])),
+        w_bits=draw(st.sampled_from([2, 4, 8])),
+        y_bits=draw(st.sampled_from([4, 8])),
+        psum_bits=draw(st.sampled_from([16, 32])),
+        x_distinct=draw(st.none() | st.integers(1, groups * m * k)),
+        w_distinct=draw(st.none() | st.integers(1, groups * k * n)),
+    )
+
+
+machines = st.builds(
+    Toy,
+    dram_bytes_per_cycle=st.sampled_from([0.3, 1, 2.5, 7, 64]),
+    startup=st.integers(0, 20),
+    speed=st.integers(1, 9),
+)
+
+
+class TestTwin:
+    @settings(max_examples=300, deadline=None)
+    @given(gemm=gemms(), machine=machines, data=st.data())
+    def test_closed_forms_equal_a_walk_over_every_tile(self, gemm, machine, data):
+        tile = tuple(data.draw(st.integers(1, extent)) for extent in (gemm.m, gemm.k, gemm.n))
+        order = data.draw(st.sampled_from(ORDERS))
+        buffers = data.draw(st.sampled_from([1, 2]))
+        tilings = one(m=tile[0], k=tile[1], n=tile[2], order=order, output_buffers=buffers)
+        walked = walk(gemm=gemm, tile=tile, order=order, output_buffers=buffers, machine=machine)
+        moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
+        assert pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [walked.cycles]
+        assert total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [walked.compute_cycles]
+        for name in ("x_read", "w_read", "psum_read", "psum_write", "y_write"):
+            assert getattr(moved, name).tolist() == [getattr(walked, name)], name
+
+    @pytest.mark.parametrize("order", ORDERS)
+    @pytest.mark.parametrize("groups", [1, 2, 4])
+    def test_one_two_four_and_six_tiles_in_every_order(self, order, groups):
+        gemm, machine = int8_gemm(11, 11, 11, groups), Toy(startup=3, speed=7, dram_bytes_per_cycle=2)
+        for tile in itertools.product((11, 6, 3, 2), repeat=3):  # 1, 2, 4 and 6 tiles, the last one smaller
+            tilings = one(m=tile[0], k=tile[1], n=tile[2], order=order)
+            expected = walk(gemm=gemm, tile=tile, order=order, output_buffers=2, machine=machine).cycles
+            assert pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [expected]
+
+    @settings(max_examples=25, deadline=None)
+    @given(gemm=gemms(largest_group=2), machine=machines)
+    def test_the_search_finds_what_walking_every_candidate_finds(self, gemm, machine):
+        machine = dataclasses.replace(machine, tile_unit=(3, 2, 3))
+        tilings = candidates(gemm=gemm, machine=machine)
+        walked = [
+            walk(
+                gemm=gemm,
+                tile=(int(tilings.m[i]), int(tilings.k[i]), int(tilings.n[i])),
+                order=ORDERS[tilings.order[i]],
+                output_buffers=int(tilings.output_buffers[i]),
+                machine=machine,
+            )
+            for i in range(len(tilings))
+        ]
+        fewest = min(each.cycles for each in walked)
+        best = best_mapping(gemm=gemm, machine=machine)
+        assert best.cycles == fewest
+        least = min(
+            each.x_read + each.w_read + each.psum_read + each.psum_write + each.y_write
+            for each in walked
+            if each.cycles == fewest
+        )
+        assert best.dram_read_bytes + best.dram_write_bytes == least
+
+
+class TestPipelineByHand:
+    # Two tiles of 2 x 2 x 2 along m, one byte per cycle: x 4, w 4, y 4 bytes each; w stays.
+    gemm = int8_gemm(4, 2, 2)
+
+    def cycles(self, *, compute, output_buffers):
+        machine = Toy(startup=compute, speed=10**9)  # compute + 1 cycles a tile
+        tilings = one(m=2, k=2, n=2, output_buffers=output_buffers)
+        return int(pipelined_cycles(gemm=self.gemm, tilings=tilings, machine=machine)[0])
+
+    def test_a_busy_array_hides_transfers_between_first_read_and_last_write(self):
+        assert self.cycles(compute=9, output_buffers=2) == (4 + 4) + 10 + 10 + 4
+
+    def test_a_fast_array_waits_for_the_next_input_and_the_previous_output(self):
+        assert self.cycles(compute=1, output_buffers=2) == (4 + 4) + 4 + 4 + 4
+
+    def test_one_output_buffer_makes_the_array_wait_for_every_output(self):
+        assert self.cycles(compute=9, output_buffers=1) == (4 + 4) + (10 + 4) + (10 + 4)
+
+    def test_each_transfer_takes_whole_cycles(self):
+        # 3 bytes per cycle: 4 bytes take 2 cycles, x and w are two transfers.
+        machine = Toy(startup=9, speed=10**9, dram_bytes_per_cycle=3)
+        tilings = one(m=2, k=2, n=2)
+        assert pipelined_cycles(gemm=self.gemm, tilings=tilings, machine=machine).tolist() == [2 + 2 + 10 + 10 + 2]
+
+    def test_thousands_of_groups_cost_as_many_times_the_same(self):
+        # 10 cycles hide 8 bytes read and 4 written per group: first read, then 4,000 tiles, then the last write.
+        gemm = int8_gemm(2, 2, 2, 4000)
+        machine = Toy(startup=19, speed=10**9)
+        cycles = pipelined_cycles(gemm=gemm, tilings=one(m=2, k=2, n=2), machine=machine)
+        assert cycles.tolist() == [8 + 4000 * 20 + 4]
+
+
+class TestTrafficByHand:
+    gemm = int8_gemm(4, 6, 8)  # x 24, w 48, y 32 elements
+
+    def moved(self, **tiling):
+        return traffic(gemm=self.gemm, tilings=one(**tiling), dram_bytes_per_cycle=1)
+
+    def test_one_tile_moves_everything_once(self):
+        moved = self.moved(m=4, k=6, n=8)
+        assert (moved.dram_read.tolist(), moved.dram_write.tolist()) == ([24 + 48], [32])
+
+    def test_reduction_innermost_reads_x_per_column_tile_and_w_per_row_tile(self):
+        moved = self.moved(m=2, k=2, n=4, order="mnk")
+        assert (moved.x_read.tolist(), moved.w_read.tolist()) == ([24 * 2], [48 * 2])
+        assert moved.psum_write.tolist() == [0]
+
+    def test_reduction_outermost_spills_and_reads_back_partial_sums(self):
+        moved = self.moved(m=2, k=2, n=4, order="kmn")  # three tiles of k: out after the first and second, back twice
+        assert (moved.psum_write.tolist(), moved.psum_read.tolist()) == ([32 * 4 * 2], [32 * 4 * 2])
+        assert moved.x_read.tolist() == [24]  # n innermost: a tile of x stays
+        assert moved.w_read.tolist() == [48 * 2]
+
+    def test_an_output_that_is_one_tile_never_spills(self):
+        assert self.moved(m=4, k=2, n=8, order="kmn").psum_write.tolist() == [0]
+
+    def test_a_convolution_reads_each_pixel_once_and_fills_its_sram_with_columns(self):
+        gemm = int8_gemm(4, 9, 2, x_distinct=12)  # a third of 36 elements
+        moved = traffic(gemm=gemm, tilings=one(m=4, k=9, n=2), dram_bytes_per_cycle=1)
+        assert (moved.x_read.tolist(), moved.x_fill.tolist()) == ([12], [36])
+
+    def test_sub_byte_elements_are_packed_into_whole_bytes_per_tile(self):
+        gemm = int8_gemm(3, 1, 1, x_bits=4)
+        assert traffic(gemm=gemm, tilings=one(m=3, k=1, n=1), dram_bytes_per_cycle=1).x_read.tolist() == [2]
+        assert traffic(gemm=gemm, tilings=one(m=1, k=1, n=1), dram_bytes_per_cycle=1).x_read.tolist() == [3]
+
+
+class TestProperties:
+    @settings(max_examples=100, deadline=None)
+    @given(gemm=gemms(), machine=machines)
+    def test_dram_moves_at_least_the_unique_bytes(self, gemm, machine):
+        best = best_mapping(gemm=gemm, machine=machine)
+        assert best.dram_read_bytes + best.dram_write_bytes >= gemm.unique_bytes
+        assert best.cycles >= max(best.compute_cycles, best.dram_cycles)
+        assert best.stall_cycles == best.cycles - best.compute_cycles
+
+    @settings(max_examples=60, deadline=None)
+    @given(gemm=gemms(), machine=machines)
+    def test_doubling_the_bandwidth_is_never_slower(self, gemm, machine):
+        faster = dataclasses.replace(machine, dram_bytes_per_cycle=2 * machine.dram_bytes_per_cycle)
+        assert best_mapping(gemm=gemm, machine=faster).cycles <= best_mapping(gemm=gemm, machine=machine).cycles
+
+    @settings(max_examples=60, deadline=None)
+    @given(gemm=gemms(), machine=machines, slack=st.floats(0, 50))
+    def test_slack_trades_no_more_cycles_than_it_says_for_energy(self, gemm, machine, slack):
+        fastest = best_mapping(gemm=gemm, machine=machine)
+        relaxed = best_mapping(gemm=gemm, machine=dataclasses.replace(machine, cycle_slack_percent=slack))
+        assert relaxed.cycles <= fastest.cycles * (1 + slack / 100)
+        moved = [each.dram_read_bytes + each.dram_write_bytes for each in (fastest, relaxed)]
+        assert moved[1] <= moved[0]
+
+    @settings(max_examples=60, deadline=None)
+    @given(gemm=gemms(), sizes=st.tuples(*[st.integers(64, 400)] * 3))
+    def test_tiles_fit_half_of_each_sram_or_all_of_the_outputs(self, gemm, sizes):
+        buffers = Buffers(input_bytes=sizes[0], weight_bytes=sizes[1], output_bytes=sizes[2])
+        best = best_mapping(gemm=gemm, machine=Toy(buffers=buffers))
+        assert math.ceil(best.tile_m * best.tile_k * gemm.x_bits / 8) <= buffers.input_bytes / 2
+        assert math.ceil(best.tile_k * best.tile_n * gemm.w_bits / 8) <= buffers.weight_bytes / 2
+        sums = math.ceil(best.tile_m * best.tile_n * gemm.psum_bits / 8)
+        assert sums * best.output_buffers <= buffers.output_bytes
+
+    def test_the_result_does_not_depend_on_what_was_asked_before(self):
+        gemm, machine = int8_gemm(11, 7, 5, 3), Toy(startup=4)
+        first = best_mapping(gemm=gemm, machine=machine)
+        best_mapping.cache_clear()
+        assert best_mapping(gemm=gemm, machine=machine) == first
+
+
+class TestCandidates:
+    def test_sizes_are_doublings_of_the_unit_and_the_extent(self):
+        assert tile_sizes(extent=841, unit=32) == [32, 64, 128, 256, 512, 841]
+        assert tile_sizes(extent=20, unit=32) == [20]
+        assert tile_sizes(extent=64, unit=32) == [32, 64]
+
+    def test_loop_orders_that_make_no_difference_are_left_out(self):
+        machine = Toy(tile_unit=(4, 4, 4))
+        assert len(candidates(gemm=int8_gemm(4, 4, 4), machine=machine)) == 1
+        # Tiles of 4 or 8 along m and k: neither split 1 order, one split 1 each, both split 2.
+        assert len(candidates(gemm=int8_gemm(8, 8, 4), machine=machine)) == 1 + 1 + 1 + 2
+        # All three split: 6 orders; each of three pairs 2; each of three alone 1; none 1.
+        assert len(candidates(gemm=int8_gemm(8, 8, 8), machine=machine)) == 6 + 3 * 2 + 3 + 1
+
+    @pytest.mark.parametrize(
+        ("memory", "needed"),
+        [("input", 2 * 64 * 64), ("weight", 2 * 64 * 64), ("output", 64 * 64 * 4)],
+    )
+    def test_an_sram_too_small_for_the_smallest_tile_is_named_with_demand_capacity_and_lever(self, memory, needed):
+        sizes = {"input_bytes": 10**6, "weight_bytes": 10**6, "output_bytes": 10**6, f"{memory}_bytes": 1024}
+        machine = Toy(tile_unit=(64, 64, 64), buffers=Buffers(**sizes))
+        lever = f"raise {memory}_sram_kib to {needed // 1024}"
+        with pytest.raises(InputError, match=rf"{memory} SRAM holds 1024 bytes.*need {needed} .*{lever}"):
+            best_mapping(gemm=int8_gemm(100, 100, 100), machine=machine)
+
+
+class TestShares:
+    def test_more_distinct_elements_than_elements_count_as_all(self):
+        # A 1 x 1 convolution of stride 2 has more pixels than it reads.
+        assert int8_gemm(4, 4, 4, x_distinct=64).x_share == 1
+        assert int8_gemm(4, 4, 4, x_distinct=64).unique_bytes == 3 * 16
+
+    def test_shares_with_large_denominators_are_rounded_up(self):
+        gemm = int8_gemm(2**20 + 7, 3, 1, x_distinct=2**20 + 9)
+        exact = (2**20 + 9) / (3 * (2**20 + 7))
+        assert exact <= gemm.x_share <= exact + 2**-20
+        assert gemm.x_share.denominator <= 2**20
