@@ -100,9 +100,7 @@ class TestInteger:
     def test_zero_point_is_the_code_of_zero(self, rounding, zero_point):
         fmt = Integer(bits=8, signed=zero_point < 0, rounding=rounding)
         reals = torch.linspace(-150, 150, 901)
-        expected = [
-            min(max(slow_round(Fraction(x), rounding) + zero_point, fmt.low), fmt.high) for x in reals.tolist()
-        ]
+        expected = [min(max(slow_round(Fraction(x), rounding) + zero_point, fmt.low), fmt.high) for x in reals.tolist()]
         assert fmt.encode(torch.zeros(1), zero_point).tolist() == [zero_point]
         assert fmt.encode(reals, zero_point).tolist() == expected
 
@@ -174,7 +172,7 @@ class TestSaturation:
         assert [int(c) % 2**bits for c in codes] == [v % 2**bits for v in values]
 
     @given(
-        value=st.integers(-(2**20), 2**20),
+        value=st.integers(-5000, 5000),
         low=st.integers(-300, 0),
         width=st.integers(1, 600),
         saturation=st.sampled_from(Saturation),

@@ -7,7 +7,6 @@ from typing import Any, overload
 
 import torch
 
-from bitwright.accelerators.protocol import Accelerator
 from bitwright.methods.execution import Executor
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
@@ -17,8 +16,6 @@ from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.studies import compare as comparing
 from bitwright.studies.catalogue import Entry, accelerators, methods
 from bitwright.studies.compare import METHODS, Comparison, Settings
-from bitwright.studies.explain import Explanation
-from bitwright.studies.explain import explain as explain_site
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import accelerator_names, build_accelerators
 from bitwright.studies.provenance import provenance
@@ -33,7 +30,6 @@ __all__ = [
     "Comparison",
     "Entry",
     "Evaluation",
-    "Explanation",
     "ModelEntry",
     "Plan",
     "QuantizedNetwork",
@@ -42,7 +38,6 @@ __all__ = [
     "calibrate",
     "compare",
     "evaluate",
-    "explain",
     "load",
     "methods",
     "models",
@@ -249,7 +244,7 @@ def simulate(
 def simulate(
     network: Network | str,
     method: str | Plan,
-    accelerator: Sequence[str],
+    accelerator: list[str] | tuple[str, ...],
     *,
     parameters: Mapping[str, Any] | None = ...,
     options: Mapping[str, Any] | None = ...,
@@ -260,7 +255,7 @@ def simulate(
 def simulate(
     network: Network | str,
     method: str | Plan = "int8",
-    accelerator: str | Sequence[str] = "systolic-ws",
+    accelerator: str | list[str] | tuple[str, ...] = "systolic-ws",
     *,
     parameters: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -294,38 +289,13 @@ def simulate(
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
     machines = build_accelerators(names, parameters)
     network = _network(network)
-    plan = _plan(network, method, options, calibration_count, seed, progress)
+    if isinstance(method, str):
+        progress("calibrating", 0, 0)
+        method = calibrate(network, method, options=options, count=calibration_count, seed=seed)
     progress("simulating", 0, 0)
     batch, described = simulation_input(network, seed=seed)
-    found = simulate_plan(network, plan, machines, batch=batch, described=described)
+    found = simulate_plan(network, method, machines, batch=batch, described=described)
     return found[accelerator] if isinstance(accelerator, str) else found
-
-
-def explain(
-    network: Network | str,
-    method: str | Plan,
-    accelerator: str,
-    site: str,
-    *,
-    parameters: Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
-    calibration_count: int | None = None,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Explanation:
-    """Where the cycles and picojoules of one site come from; parameters as in `simulate`.
-
-    Examples
-    --------
-    >>> explain("gemm:841x576x128", "int8", "systolic-ws", "gemm").entry.cost.compute_cycles
-    67320
-    """
-    machine = build_accelerators([accelerator], parameters)[accelerator]
-    network = _network(network)
-    plan = _plan(network, method, options, calibration_count, seed, progress)
-    progress("simulating", 0, 0)
-    batch, _ = simulation_input(network, seed=seed)
-    return explain_site(network, plan, accelerator, machine, site, batch=batch)
 
 
 def compare(
@@ -374,12 +344,12 @@ def compare(
         compose(method)
     return comparing.compare(
         [_network(network) for network in several],
-        methods,
         machines,
         task=task,
         data=_path(data),
         limit=limit,
         settings=Settings(
+            methods=tuple(methods),
             exact=exact,
             options=options or {},
             calibration_count=calibration_count,
@@ -393,20 +363,6 @@ def compare(
 
 def _network(network: Network | str) -> Network:
     return load(network) if isinstance(network, str) else network
-
-
-def _plan(
-    network: Network,
-    method: str | Plan,
-    options: Mapping[str, Any] | None,
-    count: int | None,
-    seed: int,
-    progress: Progress,
-) -> Plan:
-    if isinstance(method, Plan):
-        return method
-    progress("calibrating", 0, 0)
-    return calibrate_method(network, method, options=options, count=count, seed=seed).plan
 
 
 def _path(data: str | Path | None) -> Path | None:

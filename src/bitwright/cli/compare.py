@@ -10,7 +10,7 @@ from bitwright.cli.main import FAILURE, app
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
-Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, as for simulate, separated by commas.")]
+Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.")]
 Methods = Annotated[str, typer.Option("--methods", "-m", help="Separated by commas; see: bitwright methods.")]
 Accelerators = Annotated[
     str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: all there are]")
@@ -21,6 +21,7 @@ Out = Annotated[list[Path] | None, typer.Option("--out", "-o", help="Write FILE.
 @app.command()
 def compare(
     models: Models,
+    *,
     methods: Methods = "float,int8,int8-sym",
     accelerators: Accelerators = None,
     task: given.Task = None,
@@ -55,9 +56,14 @@ def compare(
         machines = accelerator_names() if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
         build_accelerators(machines, settings)
-        shape = {"batch": batch, "sequence_length": sequence_length, "image_size": image_size, "phase": phase}
+        networks = [
+            api.load(
+                name, batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase, device=device
+            )
+            for name in given.names(models, "model")
+        ]
         result = api.compare(
-            [api.load(name, **shape, device=device) for name in given.names(models, "model")],
+            networks,
             given.names(methods, "method"),
             machines,
             task=task,

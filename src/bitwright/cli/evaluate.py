@@ -10,6 +10,7 @@ from bitwright.cli.working import working
 @app.command()
 def evaluate(
     model: given.Model,
+    *,
     method: given.Method = None,
     task: given.Task = None,
     data: given.Data = None,

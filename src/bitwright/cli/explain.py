@@ -17,6 +17,7 @@ Site = Annotated[str, typer.Option("--site", "-s", help="The site's name (see: b
 @app.command()
 def explain(
     model: given.Model,
+    *,
     site: Site,
     accelerator: Accelerator = "systolic-ws",
     method: given.Method = None,
@@ -39,6 +40,7 @@ def explain(
         from bitwright import api
         from bitwright.reports.explanation import print_explanation
         from bitwright.reports.records import explanation_record
+        from bitwright.studies.explain import explain as explain_site
         from bitwright.studies.machines import build_accelerators
         from bitwright.studies.provenance import provenance
 
@@ -48,16 +50,11 @@ def explain(
         network = api.load(
             model, batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase, device=device
         )
-        found = api.explain(
-            network,
-            chosen.of(network),
-            accelerator,
-            site,
-            parameters=settings,
-            options=chosen.options,
-            calibration_count=calibration,
-            seed=seed,
-            progress=progress,
-        )
+        used = chosen.of(network)
+        if isinstance(used, str):
+            progress("calibrating", 0, 0)
+            used = api.calibrate(network, used, options=chosen.options, count=calibration, seed=seed)
+        progress("simulating", 0, 0)
+        found = explain_site(network, used, accelerator, site, parameters=settings, seed=seed)
     made = provenance(given.command_line(), seed)
     show(lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json)

@@ -12,38 +12,42 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, WORKLOAD.yaml, or gemm:MxKxN.",
+        help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, WORKLOAD.yaml, "
+        "or gemm:MxKxN.",
     ),
 ]
 Method = Annotated[str | None, typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]")]
 Options = Annotated[
     list[str] | None,
-    typer.Option("--option", metavar="[GLOB:]KEY=VALUE", help="An option of the method, for sites that match GLOB. Repeatable."),
+    typer.Option("--option", metavar="[GLOB:]KEY=VALUE", help="An option of the method (for sites matching GLOB)."),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="[NAME.]KEY=VALUE", help="A parameter of the accelerator (called NAME). Repeatable."),
+    typer.Option("--set", metavar="[NAME.]KEY=VALUE", help="A parameter of the accelerators (of NAME only)."),
 ]
 Technology = Annotated[
-    str | None, typer.Option(metavar="28|45|FILE", help="Prices: a node in nm or a price list; --set node_nm=... for all.")
+    str | None,
+    typer.Option(metavar="28|45|FILE", help="A node in nm or a price list: --set node_nm=..."),
 ]
 Plan = Annotated[Path | None, typer.Option("--plan", help="Use this plan; it brings its own method.")]
 SavePlan = Annotated[Path | None, typer.Option("--save-plan", help="Keep the plan in this file.")]
 Calibration = Annotated[
-    int | None, typer.Option("--calibration", min=1, help="Calibration samples: images, sentences or windows of tokens.")
+    int | None,
+    typer.Option("--calibration", min=1, help="Calibration images, sentences or windows of tokens."),
 ]
 Task = Annotated[str | None, typer.Option("--task", "-t", help="top1, perplexity, sts, or fidelity (needs no data).")]
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The task's labelled samples.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images, pairs or tokens.")]
 Exact = Annotated[
-    bool, typer.Option("--exact/--fast", help="Integer arithmetic as the machine's, or float32 emulation of the same codes.")
+    bool,
+    typer.Option("--exact/--fast", help="Exact arithmetic, or float32 emulation of the same codes."),
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Test samples at once.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every choice of samples and of the bootstrap.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda where torch sees a GPU.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Inputs per inference.")]
-SequenceLength = Annotated[int | None, typer.Option("--sequence-length", min=1, help="Tokens, or tokens of context in decode.")]
+SequenceLength = Annotated[int | None, typer.Option("--sequence-length", min=1, help="Tokens; of context, in decode.")]
 ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Height and width, in pixels.")]
 Phase = Annotated[str, typer.Option("--phase", help="prefill (all tokens at once) or decode (one token).")]
 

@@ -17,6 +17,7 @@ Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.
 @app.command()
 def simulate(
     model: given.Model,
+    *,
     method: given.Method = None,
     accelerator: Accelerators = "systolic-ws",
     setting: given.Settings = None,

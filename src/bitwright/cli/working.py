@@ -29,16 +29,19 @@ def working() -> Iterator["Progress"]:
 
 
 class _Lines:
-    """Plain lines: at most one per stage after two seconds of it, then one every ten."""
+    """Plain lines after two seconds: one for every stage of unknown length, else one every ten seconds."""
 
     def __init__(self) -> None:
         self.stage = ""
-        self.began = self.said = 0.0
+        self.began = self.said = time.monotonic()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         if stage != self.stage:
-            self.stage, self.began, self.said = stage, now, now + PATIENCE_SECONDS - LINE_EVERY_SECONDS
+            self.stage, self.began = stage, now
+            if not total and now - self.said > PATIENCE_SECONDS:
+                self.said = now
+                sys.stderr.write(f"{stage} ...\n")
         if now - self.said < LINE_EVERY_SECONDS or done in (0, total):
             return
         self.said = now
@@ -54,7 +57,14 @@ class _Bar:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.progress: Any = Progress(
             TextColumn("{task.description}", markup=False),

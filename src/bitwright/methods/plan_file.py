@@ -3,9 +3,9 @@
 Reading refuses what does not fit (another network, a newer schema, a damaged file) and says what differs.
 """
 
+import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 from bitwright import registry
 from bitwright.errors import InputError
-from bitwright.formats import parse_granularity
+from bitwright.formats import Integer, parse_granularity
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, Rule, SitePlan
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
@@ -73,14 +73,13 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     record = _to_record(plan, tensors)
     content = save(tensors, metadata={KEY: json.dumps(record)})
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(target)
+            temporary.write_bytes(content)
+            temporary.replace(target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise InputError(f"the plan cannot be written to {target}: {error.strerror}; give a writable path") from None
@@ -102,7 +101,7 @@ def load_plan(path: str | Path, network: Network) -> Plan:
         made_for = record.fingerprint
         plan = _from_record(record, tensors)
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{source} is a damaged plan: {error}; make it anew with --save-plan") from None
+        raise InputError(f"{source} is a damaged plan: {_first(error)}; make it anew with --save-plan") from None
     if made_for:
         differs = difference(made_for, fingerprint(network))
         if differs:
@@ -128,8 +127,16 @@ def _read(source: Path) -> tuple[_Plan, dict[str, torch.Tensor]]:
             )
         return _Plan.model_validate(raw), tensors
     except (ValueError, TypeError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{source} is a damaged plan: {first}; make it anew with --save-plan") from None
+        raise InputError(f"{source} is a damaged plan: {_first(error)}; make it anew with --save-plan") from None
+
+
+def _first(error: Exception) -> str:
+    """What is wrong, in one clause."""
+    if isinstance(error, pydantic.ValidationError):
+        found = error.errors()[0]
+        place = ".".join(map(str, found["loc"]))
+        return f"{place}: {found['msg']}" if place else found["msg"]
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _to_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -161,7 +168,10 @@ def _site_to_record(name: str, site: SitePlan, tensors: dict[str, torch.Tensor])
 
 
 def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
-    kind = next(n for n in registry.names(FORMATS) if registry.lookup(FORMATS, n) is type(operand.format))
+    own = type(operand.format)
+    kind = next((name for name in registry.names(FORMATS) if registry.lookup(FORMATS, name) is own), None)
+    if kind is None:
+        raise InputError(f"a plan with {own.__name__} cannot be saved; register it under the entry point group {FORMATS}")
     fields = pydantic.TypeAdapter(type(operand.format)).dump_python(operand.format, mode="json")
     return {
         "format": {"type": kind, **fields},
@@ -187,14 +197,24 @@ def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
     )
 
 
+def _format_from_record(fields: dict[str, Any]) -> Integer:
+    name = fields.pop("type")
+    if name not in registry.names(FORMATS):
+        raise ValueError(f"format {name!r} is not installed here")
+    kind = registry.lookup(FORMATS, name)
+    unknown = sorted(set(fields) - {field.name for field in dataclasses.fields(kind)})
+    if unknown:
+        raise ValueError(f"format {name!r} has no field {unknown[0]!r}")
+    fmt: Integer = pydantic.TypeAdapter(kind).validate_python(fields)
+    return fmt
+
+
 def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor]) -> SitePlan:
     def operand(part: str, record: _Operand | None) -> OperandPlan | None:
         if record is None:
             return None
-        fields = dict(record.format)
-        kind = registry.lookup(FORMATS, fields.pop("type"))
         return OperandPlan(
-            format=pydantic.TypeAdapter(kind).validate_python(fields),
+            format=_format_from_record(dict(record.format)),
             granularity=parse_granularity(record.granularity),
             scale=tensors[f"sites/{name}/{part}"] if record.static else None,
             zero_point=record.zero_point,

@@ -1,13 +1,15 @@
 """Exact integer products: sum over k of (x - zero_point) * w, for every layout, with an accumulator that never overflows.
 
 Three engines, chosen by a bound that is checked, never assumed:
-- codes of at most 8 bits: int8 x int8 -> int32 (`torch._int_mm`; convolutions by blocked im2col);
+- codes of at most 8 bits: int8 x int8 -> int32 (`torch._int_mm`, convolutions by blocked im2col, depthwise ones by a
+  kernel of our own);
 - integers carried in float32: exact in any order of summation while every partial sum stays below 2**24;
 - integers carried in float64: likewise below 2**53, which 16-bit operands reach only at k > 2**21.
 `reference_product` is their slow twin in int64.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -48,8 +50,13 @@ def integer_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     """
     k = reduction_length(call)
     bound = accumulator_bound(k, x, w)
-    if _fits_int8(x, w, k, bound) and (call.layout == "linear" or (call.layout == "conv2d" and call.groups == 1)):
-        return _linear_int8(x, w) if call.layout == "linear" else _conv_int8(call, x, w)
+    if _fits_int8(x, w, k, bound):
+        if call.layout == "linear":
+            return _linear_int8(x, w)
+        if call.layout == "conv2d" and call.groups == 1:
+            return _conv_int8(call, x, w)
+        if is_depthwise(call) and call.x.device.type == "cpu":
+            return _depthwise_int8(call, x, w)
     if bound >= FLOAT64_LIMIT:
         raise InputError(
             f"a sum of {k} products of {x.format.name} by {w.format.name} could exceed 2**53; use narrower operands"
@@ -75,6 +82,11 @@ def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     products = (patches.unsqueeze(2) * filters.unsqueeze(0).unsqueeze(-1)).sum(3)
     height = (xc.shape[2] + 2 * call.padding[0] - call.dilation[0] * (kernel[0] - 1) - 1) // call.stride[0] + 1
     return products.reshape(batch, n, height, -1)
+
+
+def is_depthwise(call: Call) -> bool:
+    """Whether a call is a convolution of each channel with one filter of its own."""
+    return call.layout == "conv2d" and call.groups == call.x.shape[1] == call.w.shape[0]
 
 
 @contextlib.contextmanager
@@ -105,15 +117,28 @@ def _fits_int8(x: Quantized, w: Quantized, k: int, bound: int) -> bool:
 
 def _stored(x: Quantized) -> tuple[torch.Tensor, int]:
     """x's codes as int8 and the zero point among them: unsigned 8-bit codes are stored minus 128."""
-    offset = 128 if x.format.high > 127 else 0
-    if x.codes.dtype == torch.int8 and offset == 0:
+    if x.codes.dtype == torch.int8:
         return x.codes, x.zero_point
+    offset = 128 if x.format.high > 127 else 0
+    if x.codes.dtype == torch.uint8 and offset:
+        return (x.codes ^ offset).view(torch.int8), x.zero_point - offset  # flipping the top bit subtracts 128
     return (x.codes - offset).to(torch.int8), x.zero_point - offset
+
+
+@functools.cache
+def _saturates() -> bool:
+    """Whether this processor's kernel clips the sum of two products to 16 bits, as x86 without VNNI does."""
+    x, w = torch.full((32, 64), 127, dtype=torch.int8), torch.full((32, 64), -128, dtype=torch.int8)
+    return bool((torch._int_mm(x, w.t()) != 64 * 127 * -128).any())
 
 
 def _int_mm(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """int8 [M, K] by int8 [N, K] -> int32 [M, N]; CUDA's kernel wants M > 16 and K, N in multiples of 8."""
     if not x.is_cuda:
+        if x.shape[1] == 1:  # torch's kernel leaves the result of one column unwritten
+            x, w = F.pad(x, (0, 1)), F.pad(w, (0, 1))
+        if _saturates():  # two products of 7-bit weights fit 16 bits: 2 * 255 * 64 < 2**15
+            return torch._int_mm(x, (w >> 1).t()).mul_(2).add_(torch._int_mm(x, (w & 1).t()))
         return torch._int_mm(x, w.t())
     m, (n, k) = x.shape[0], w.shape
     x = F.pad(x, (0, -k % 8, 0, max(0, 17 - m)))
@@ -163,3 +188,19 @@ def _conv_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     if zero_point:
         acc -= zero_point * weight.sum(1, dtype=torch.int32)
     return acc.reshape(batch, *size, n).permute(0, 3, 1, 2)
+
+
+def _depthwise_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+    from bitwright.methods import kernels
+
+    codes, zero_point = _stored(x)
+    weight = w.codes.to(torch.int8)[:, 0].permute(1, 2, 0).contiguous()
+    acc = kernels.depthwise(
+        codes.permute(0, 2, 3, 1).contiguous(),
+        weight,
+        zero_point,
+        stride=call.stride,
+        padding=call.padding,
+        dilation=call.dilation,
+    )
+    return acc.permute(0, 3, 1, 2)

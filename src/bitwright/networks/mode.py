@@ -102,7 +102,7 @@ class SiteMode(TorchFunctionMode):
         return _Nested(self)
 
     def _part(self, part: str, call: Call) -> torch.Tensor:
-        return self._compute(f"{self.path}:{part}", call)
+        return self._compute(self._named(part), call)
 
     def _compute(self, name: str, call: Call) -> torch.Tensor:
         self._seen[name] += 1
@@ -113,15 +113,18 @@ class SiteMode(TorchFunctionMode):
         finally:
             self.inside_site = False
 
+    def _named(self, part: str) -> str:
+        """The name of one product of the module that is running."""
+        return f"{self.path}:{part}" if self.path else part
+
     def _name(self, call: Call) -> str:
-        unowned = f"{self.path}:{call.op}" if self.path else call.op
         if call.weight is None:
-            return unowned
+            return self._named(call.op)
         for attribute, parameter in self._modules[self.path].named_parameters(recurse=False):
             if parameter is call.weight:  # the running module's own, even where another one shares it
                 part = attribute.removesuffix("weight").rstrip("_")
-                return f"{self.path}:{part}" if part else self.path or call.op
-        return self._names.get(id(call.weight), unowned)  # a parameter may be none of the network's
+                return self._named(part) if part else self.path or call.op
+        return self._names.get(id(call.weight)) or self._named(call.op)  # it may be none of the network's
 
     def _owner(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The parameter whose memory `tensor` is or views, if any."""

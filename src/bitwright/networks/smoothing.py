@@ -64,6 +64,7 @@ class SmoothingGroup:
         shared = s.view(-1, self.repeats, self.head).amax(dim=1, keepdim=True)
         return shared.expand(-1, self.repeats, -1).reshape(-1)
 
+    @torch.no_grad()
     def weight_peaks(self) -> torch.Tensor:
         """max |W_j| per input channel, over all sites of the group."""
         peaks = [w.abs().amax(dim=1 - axis) for w, axis in self.readers]

@@ -31,11 +31,17 @@ class Trace:
         return sum(site.macs for site in self.sites)
 
 
-VECTOR_PRODUCTS = {  # torch's registry has none of them; their matrix (or vector) argument has one element per MAC
-    torch.ops.aten.mv: 0,
-    torch.ops.aten.dot: 0,
-    torch.ops.aten.vdot: 0,
-    torch.ops.aten.addmv: 1,
+VECTOR = "product with a vector"
+UNREGISTERED: dict[Any, tuple[str, Callable[..., int]]] = {  # what torch's registry lacks: why no site, and its MACs
+    torch.ops.aten.mv: (VECTOR, lambda matrix, *_: matrix.numel()),
+    torch.ops.aten.dot: (VECTOR, lambda vector, *_: vector.numel()),
+    torch.ops.aten.vdot: (VECTOR, lambda vector, *_: vector.numel()),
+    torch.ops.aten.addmv: (VECTOR, lambda _, matrix, *__: matrix.numel()),
+    torch.ops.aten._trilinear: ("bilinear product", lambda x, w, *_: len(x) * w.numel()),
+    torch.ops.aten.mkldnn_rnn_layer: (
+        "recurrent layer, which is not split into sites",
+        lambda x, w_x, w_h, *_: x.shape[0] * x.shape[1] * (w_x.numel() + w_h.numel()),
+    ),
 }
 
 
@@ -58,8 +64,9 @@ class OperatorCounter(TorchDispatchMode):
         if func.overloadpacket in flop_registry:
             macs = flop_registry[func.overloadpacket](*args, **kwargs, out_val=result) // 2
             reason = _why_no_site(name, self.mode.function, args)
-        elif func.overloadpacket in VECTOR_PRODUCTS:
-            macs, reason = args[VECTOR_PRODUCTS[func.overloadpacket]].numel(), "product with a vector"
+        elif func.overloadpacket in UNREGISTERED:
+            reason, count = UNREGISTERED[func.overloadpacket]
+            macs = count(*args)
         entry = self.counts.setdefault((name, reason), [0, 0, 0])
         for i, value in enumerate((1, elements, macs)):
             entry[i] += value

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 from bitwright.reports.costs import cost_columns
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
-from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import DASH
+from bitwright.reports.tables import Column, fits, say, table, text
+from bitwright.reports.units import DASH, number
 from bitwright.studies.compare import Comparison
 from bitwright.studies.row import Row
+from bitwright.studies.simulate import Simulation
+from bitwright.tasks.calibrate import NOTHING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDE = 150  # characters; where there are fewer, scores and costs are two tables
+NAMED = 4  # sites that are named before the rest is summed up
 
 
 def print_comparison(comparison: Comparison, console: "Console") -> None:
@@ -29,8 +31,9 @@ def _print_network(network: str, rows: Sequence[Row], console: "Console") -> Non
     say(console, f"{network}: {_what(rows)}")
     names, scores = _name_columns(rows), _score_columns(rows)
     costs = cost_columns([row.simulation for row in rows])
-    if console.width >= WIDE:
-        console.print(table([*names, *scores, *costs]))
+    whole = table([*names, *scores, *costs])
+    if fits(whole, console):
+        console.print(whole)
     else:
         console.print(table([*names, *scores]))
         console.print(table([*names, *costs]))
@@ -40,21 +43,18 @@ def _print_network(network: str, rows: Sequence[Row], console: "Console") -> Non
         if row.reason:
             state = "not supported" if row.status == "unsupported" else "failed"
             say(console, f"{row.method} on {row.accelerator}: {state}: {row.reason}")
-    for row in {(row.method, row.simulation.accelerator): row for row in rows if row.simulation}.values():
-        _say_share(row, console)
+        if row.simulation is not None and row.simulation.unsupported:
+            say(console, f"{row.method} on {row.accelerator}: {_left_out(row.simulation)}")
     say(console, "")
 
 
-def _say_share(row: Row, console: "Console") -> None:
-    assert row.simulation is not None
-    if row.simulation.unsupported:
-        left_out = {entry.name for entry in row.simulation.unsupported}
-        share = 100 * row.simulation.supported_share
-        say(
-            console,
-            f"{row.method} on {row.accelerator}: {share:.4g} % of the multiply-accumulates are costed; left out: "
-            f"{', '.join(sorted(left_out)[:4])}{', ...' if len(left_out) > 4 else ''} (simulate says why)",
-        )
+def _left_out(simulation: Simulation) -> str:
+    names = sorted({entry.name for entry in simulation.unsupported})
+    more = ", ..." if len(names) > NAMED else ""
+    return (
+        f"{number(100 * simulation.supported_share)} % of the multiply-accumulates are costed; left out: "
+        f"{', '.join(names[:NAMED])}{more} (simulate says why)"
+    )
 
 
 def _what(rows: Sequence[Row]) -> str:
@@ -64,8 +64,8 @@ def _what(rows: Sequence[Row]) -> str:
     if scores:
         better = "higher is better" if scores[0].higher_is_better else "lower is better"
         said.append(f"{scores[0].metric} ({better}) on {scores[0].sample_count}: {scores[0].tested_on}.")
-        calibrated = dict.fromkeys(score.calibrated_on for score in scores)
-        said.append(f"Calibrated on {' / '.join(calibrated)}.")
+        calibrated = dict.fromkeys(score.calibrated_on for score in scores if score.calibrated_on != NOTHING)
+        said.append(f"Calibrated on {' / '.join(calibrated) or NOTHING}.")
     else:
         said.append("no score.")
     inputs = dict.fromkeys(row.simulation.input for row in rows if row.simulation is not None)

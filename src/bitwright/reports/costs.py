@@ -1,9 +1,9 @@
 """Costs as tables: a network on one or several machines, its sites, and what the machines do not run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bitwright.reports.tables import Column, area_column, quantity, say, table, text
+from bitwright.reports.tables import PICO, Column, area_column, energies, percents, quantity, say, table, text
 from bitwright.reports.units import number, scaled
 from bitwright.studies.simulate import Simulation, Unsupported
 
@@ -19,8 +19,7 @@ def print_simulations(simulations: Mapping[str, Simulation], console: "Console",
     first = found[0]
     say(
         console,
-        f"{first.network}, method {first.method}, one inference on {first.input}; "
-        f"{scaled(first.macs, 'MACs')} in {len(first.sites) or 'unsupported'} sites and other products.",
+        f"{first.network}, method {first.method}: one inference of {scaled(first.macs, 'MACs')} on {first.input}.",
     )
     running = [simulation for simulation in found if simulation.refusal is None]
     if running:
@@ -39,23 +38,23 @@ def print_simulations(simulations: Mapping[str, Simulation], console: "Console",
 
 
 def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
-    """Cycles, latency, energy with its parts, area, efficiency; a dash where there is no cost."""
-    costs = [None if simulation is None else simulation.cost for simulation in simulations]
-    components = list(dict.fromkeys(part for cost in costs if cost for part in cost.energy_pj))
+    """Cycles, latency, energy with its parts in the same unit, area, efficiency; a dash where there is no cost."""
+
+    def of(get: Callable[[Simulation], float | None]) -> list[float | None]:
+        return [None if simulation is None else get(simulation) for simulation in simulations]
+
+    def energy_of(part: str) -> list[float | None]:
+        return of(lambda simulation: simulation.cost.energy_pj.get(part, 0))
+
+    energy = of(lambda simulation: simulation.cost.total_energy_pj)
+    parts = dict.fromkeys(part for simulation in simulations if simulation for part in simulation.cost.energy_pj)
     return [
-        quantity("cycles", [cost and cost.cycles for cost in costs], ""),
-        quantity("latency", [simulation and simulation.latency_us for simulation in simulations], "s", -6),
-        Column(
-            header="utilization [%]",
-            cells=[number(_percent(simulation and simulation.utilization), 3) for simulation in simulations],
-        ),
-        quantity("energy", [cost and cost.total_energy_pj for cost in costs], "J", -12),
-        *(
-            quantity(component.replace("_", " "), [cost and cost.energy_pj.get(component, 0) for cost in costs], "J", -12)
-            for component in components
-        ),
-        area_column("area", [simulation and simulation.area.total_um2 for simulation in simulations]),
-        Column(header="TOPS/W", cells=[number(simulation and simulation.tops_per_watt) for simulation in simulations]),
+        quantity("cycles", of(lambda simulation: simulation.cost.cycles), ""),
+        quantity("latency", of(lambda simulation: simulation.latency_us), "s", -6),
+        percents("busy", of(lambda simulation: simulation.utilization)),
+        *energies(energy, {part: energy_of(part) for part in parts}),
+        area_column("area", of(lambda simulation: simulation.area.total_um2)),
+        Column(header="TOPS/W", cells=[number(value) for value in of(lambda simulation: simulation.tops_per_watt)]),
     ]
 
 
@@ -70,11 +69,8 @@ def site_table(simulation: Simulation) -> Any:
             text("groups x m x k x n", [" x ".join(map(str, shape)) for shape in shapes]),
             text("x, w", [f"{entry.plan.x_type}, {entry.plan.w_type}" for entry in entries]),
             quantity("cycles", [entry.cost.cycles for entry in entries], ""),
-            Column(
-                header="utilization [%]",
-                cells=[number(_percent(simulation.utilization_of(entry.cost)), 3) for entry in entries],
-            ),
-            quantity("energy", [entry.cost.total_energy_pj for entry in entries], "J", -12),
+            percents("busy", [simulation.utilization_of(entry.cost) for entry in entries]),
+            quantity("energy", [entry.cost.total_energy_pj for entry in entries], "J", PICO),
             quantity("DRAM", [_dram(entry.cost.traffic_bytes) for entry in entries], "B"),
         ],
         title=f"Sites on {simulation.accelerator}",
@@ -85,10 +81,6 @@ def _dram(traffic_bytes: Mapping[str, float]) -> float:
     return traffic_bytes.get("dram_read", 0) + traffic_bytes.get("dram_write", 0)
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
 def _print_unsupported(simulation: Simulation, console: "Console") -> None:
     """Entries with one reason together; nothing to say where a refusal said it all."""
     by_reason: dict[str, list[Unsupported]] = {}
@@ -96,20 +88,23 @@ def _print_unsupported(simulation: Simulation, console: "Console") -> None:
         if simulation.refusal is None or entry.kind == "operation":
             by_reason.setdefault(entry.reason, []).append(entry)
     if by_reason and simulation.refusal is None:
-        share = number(_percent(simulation.supported_share))
+        share = number(100 * simulation.supported_share)
         say(console, f"{simulation.accelerator} runs {share} % of the multiply-accumulates; not in its figures:")
     for reason, entries in by_reason.items():
         names = [entry.name for entry in entries]
         rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        percent = number(_percent(sum(entry.share for entry in entries)), 3)
+        percent = number(100 * sum(entry.share for entry in entries), 3)
         say(console, f"  {', '.join(names[:LISTED])}{rest}: {percent} % of the MACs: {reason}.")
 
 
 def _print_others(simulation: Simulation, console: "Console") -> None:
     if simulation.others:
-        names = [f"{other.name} ({scaled(other.elements, 'elements', digits=3)})" for other in simulation.others]
+        names = [f"{other.name} {scaled(other.elements, '', digits=3)}" for other in simulation.others]
         rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        say(console, f"Counted, not costed (no products): {', '.join(names[:LISTED])}{rest}.")
+        say(
+            console,
+            f"Counted, not costed (operators without products, output elements): {', '.join(names[:LISTED])}{rest}.",
+        )
 
 
 def _print_parameters(simulations: Sequence[Simulation], console: "Console") -> None:

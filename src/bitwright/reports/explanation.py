@@ -1,14 +1,17 @@
 """One site on one machine: mapping, cycles by cause, every priced event with its source, and area."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bitwright.accelerators.cost import Cost
 from bitwright.reports.records import site_fields
-from bitwright.reports.tables import Column, area_column, quantity, say, table, text
+from bitwright.reports.tables import Column, area_column, percents, quantity, say, table, text
 from bitwright.reports.units import number, scaled
 from bitwright.studies.explain import Explanation
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 CAUSES = {
     "busy": "every multiplier busy",
@@ -29,56 +32,50 @@ def print_explanation(explanation: Explanation, console: "Console") -> None:
     if explanation.mapping:
         items = explanation.mapping.items()
         cells = [number(value) if isinstance(value, float) else str(value) for _, value in items]
-        console.print(table([text("mapping", [key.replace("_", " ") for key, _ in items]), Column(header="", cells=cells)]))
+        console.print(
+            table([text("mapping", [key.replace("_", " ") for key, _ in items]), Column(header="", cells=cells)])
+        )
     causes = explanation.cycles
+    cycles = [*causes.values(), cost.cycles]
     console.print(
         table(
             [
                 text("where cycles go", [*(CAUSES.get(cause, cause) for cause in causes), "together"]),
-                Column(header="cycles", cells=[f"{value:,.0f}" for value in (*causes.values(), cost.cycles)]),
-                Column(
-                    header="[%]", cells=[number(100 * value / cost.cycles, 3) for value in (*causes.values(), cost.cycles)]
-                ),
+                Column(header="cycles", cells=[f"{value:,.0f}" for value in cycles]),
+                percents("share", [value / cost.cycles for value in cycles]),
             ]
         )
     )
-    _print_events(explanation, console)
     area = explanation.area
+    sources = list(dict.fromkeys([*(event.source for event in cost.events), *area.sources.values()]))
+    console.print(_events(cost, sources))
+    cited = [area.sources.get(part) for part in area.components_um2]
     console.print(
         table(
             [
                 text("area of the machine", [*area.components_um2, "together"]),
                 area_column("area", [*area.components_um2.values(), area.total_um2]),
-                text("source", [*(area.sources.get(part, "") for part in area.components_um2), ""]),
+                Column(header="source", cells=[*("" if c is None else str(1 + sources.index(c)) for c in cited), ""]),
             ]
         )
     )
+    say(console, *(f"source {i}: {source}" for i, source in enumerate(sources, 1)))
     say(console, f"Parameters: {', '.join(f'{key}={value}' for key, value in explanation.parameters.items())}")
 
 
-def _print_events(explanation: Explanation, console: "Console") -> None:
-    cost = explanation.entry.cost
+def _events(cost: Cost, sources: Sequence[str]) -> "Table":
+    """Count x price = energy of every event, and what they add up to."""
     events = cost.events
-    energy = quantity("energy", [*(event.energy_pj for event in events), cost.total_energy_pj], "J", -12)
-    sources = list(dict.fromkeys(event.source for event in events))
-    console.print(
-        table(
-            [
-                text("energy of", [*(event.component for event in events), "together"]),
-                text("event", [*(event.name for event in events), ""]),
-                Column(header="count", cells=[*(f"{event.count:,.0f}" for event in events), ""]),
-                text("unit", [*(event.unit for event in events), ""]),
-                Column(header="price [pJ]", cells=[*(number(event.price_pj) for event in events), ""]),
-                energy,
-                Column(header="[%]", cells=[*_shares(explanation), "100"]),
-                Column(header="source", cells=[*(str(1 + sources.index(event.source)) for event in events), ""]),
-            ]
-        )
+    energy = [*(event.energy_pj for event in events), cost.total_energy_pj]
+    return table(
+        [
+            text("energy of", [*(event.component for event in events), "together"]),
+            text("event", [*(event.name for event in events), ""]),
+            Column(header="count", cells=[*(f"{event.count:,.0f}" for event in events), ""]),
+            text("unit", [*(event.unit for event in events), ""]),
+            Column(header="price [pJ]", cells=[*(number(event.price_pj) for event in events), ""]),
+            quantity("energy", energy, "J", -12),
+            percents("share", [value / (cost.total_energy_pj or 1) for value in energy]),
+            Column(header="source", cells=[*(str(1 + sources.index(event.source)) for event in events), ""]),
+        ]
     )
-    say(console, *(f"  source {i}: {source}" for i, source in enumerate(sources, 1)))
-
-
-def _shares(explanation: Explanation) -> list[str]:
-    cost = explanation.entry.cost
-    total = cost.total_energy_pj or 1
-    return [number(100 * event.energy_pj / total, 3) for event in cost.events]

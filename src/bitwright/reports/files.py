@@ -21,25 +21,29 @@ SUFFIXES = (".json", ".csv")
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: dataclasses become mappings, NaN and infinities null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(entry) for entry in value]
-    if isinstance(value, bool | str | int | None) and not isinstance(value, enum.Enum):
-        return value
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> bool | int | float | str | None:
     if isinstance(value, enum.Enum):
-        return plain(value.value)
-    if hasattr(value, "item"):  # numpy's scalars
-        return plain(value.item())
+        value = value.value
+    elif hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return str(value)
+    return value if isinstance(value, bool | int | str | None) else str(value)
 
 
 def to_json(record: Mapping[str, Any]) -> str:
     """The record as JSON text, its schema version first."""
-    return json.dumps(plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, allow_nan=False, ensure_ascii=False)
+    return json.dumps(
+        plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, allow_nan=False, ensure_ascii=False
+    )
 
 
 def check_out(path: Path) -> None:

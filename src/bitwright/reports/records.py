@@ -165,12 +165,12 @@ def explanation_record(explanation: Explanation, made: Provenance) -> dict[str, 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """All rows with what they were made with, and the source of every price."""
-    rows = []
-    for row in comparison.rows:
-        record = row.record()
-        if row.simulation is not None:
-            record["unsupported"] = row.simulation.unsupported
-        rows.append(record)
+    found = [row.record() for row in comparison.rows]
+    keys = list(dict.fromkeys(key for record in found for key in record))
+    rows = [
+        {**dict.fromkeys(keys), **record, "unsupported": row.simulation.unsupported if row.simulation else None}
+        for row, record in zip(comparison.rows, found, strict=True)
+    ]
     return {
         "rows": rows,
         "parameters": comparison.parameters,

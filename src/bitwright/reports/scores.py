@@ -1,5 +1,6 @@
 """Scores in words: value, difference from float with its interval, and whether the samples can tell them apart."""
 
+import math
 from typing import TYPE_CHECKING
 
 from bitwright.reports.tables import Column, say, table, text
@@ -22,8 +23,8 @@ def value(score: Score) -> str:
 def difference(score: Score) -> str:
     """From float, with its interval: `-0.20 [-0.80, +0.60] ≈`; the score's own interval where it is one from float."""
     if score.difference is None or score.interval is None:
-        low, high = score.value_interval.low, score.value_interval.high
-        return f"in [{number(low, 3)}, {number(high, 3)}]"
+        own = score.value_interval
+        return f"in [{number(own.low, 3)}, {number(own.high, 3)}]" if math.isfinite(own.high - own.low) else DASH
     mark = "" if score.interval.separates() else f" {NOT_SEPARATED}"
     return f"{signed(score.difference)} [{signed(score.interval.low)}, {signed(score.interval.high)}]{mark}"
 
@@ -43,7 +44,14 @@ def print_evaluation(evaluation: Evaluation, name: str, notes: tuple[str, ...], 
     score = evaluation.score
     how = "exact arithmetic" if evaluation.exact else "float32 emulation of the same codes (fast)"
     say(console, f"{name}, method {evaluation.plan.method}, {how}.", tested(score))
-    console.print(table([text("", (key for key, _ in _lines(evaluation))), Column(header="", cells=[v for _, v in _lines(evaluation)])]))
+    console.print(
+        table(
+            [
+                text("", (key for key, _ in _lines(evaluation))),
+                Column(header="", cells=[v for _, v in _lines(evaluation)]),
+            ]
+        )
+    )
     if score.interval is not None and not score.interval.separates():
         say(console, f"{LEGEND}.")
     say(console, *(f"Note: {note}" for note in notes))

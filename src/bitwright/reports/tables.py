@@ -1,7 +1,7 @@
 """Plain tables for terminals and pipes: columns of text, units in their headers, nothing in a cell read as markup."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bitwright.reports.units import PREFIXES, exponent, number
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-PIPE_WIDTH = 200  # characters, where nobody says how wide the page is
+PICO = -12
+PIPE_WIDTH = 10_000  # characters: nothing is wrapped where no terminal limits it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,18 +28,42 @@ def text(header: str, cells: Iterable[str]) -> Column:
     return Column(header=header, cells=list(cells), right=False)
 
 
-def quantity(header: str, values: Iterable[float | None], unit: str, base: int = 0, digits: int = 4) -> Column:
-    """A column of numbers in one unit, which stands in the header with the prefix that suits the largest."""
+def quantity(header: str, values: Iterable[float | None], unit: str, base: int = 0) -> Column:
+    """A column of numbers in one unit, which stands in the header with the prefix that suits the largest.
+
+    The values are in units of 10 to the `base`.
+    """
     kept = list(values)
     power = exponent(kept, base)
-    cells = [number(None if value is None else value * 10.0 ** (base - power), digits) for value in kept]
     named = f"{PREFIXES[power]}{unit}"
-    return Column(header=f"{header} [{named}]" if named else header, cells=cells)
+    return Column(header=f"{header} [{named}]" if named else header, cells=_cells(kept, base - power))
+
+
+def energies(total_pj: Sequence[float | None], parts_pj: Mapping[str, Sequence[float | None]]) -> list[Column]:
+    """A column of energies and those of its parts, all in the unit of the first: `energy [mJ]`, `= mac`, `+ dram`."""
+    power = exponent(total_pj, PICO) - PICO
+    signs = ["=", *["+"] * len(parts_pj)]
+    return [
+        quantity("energy", total_pj, "J", PICO),
+        *(
+            Column(header=f"{sign} {part.replace('_', ' ')}", cells=_cells(values, -power))
+            for sign, (part, values) in zip(signs, parts_pj.items(), strict=False)
+        ),
+    ]
+
+
+def _cells(values: Sequence[float | None], power: int) -> list[str]:
+    return [number(None if value is None else value * 10.0**power) for value in values]
 
 
 def area_column(header: str, values_um2: Iterable[float | None]) -> Column:
     """A column of areas in mm2."""
     return Column(header=f"{header} [mm2]", cells=[number(None if v is None else v / 1e6) for v in values_um2])
+
+
+def percents(header: str, shares: Iterable[float | None]) -> Column:
+    """A column of shares of 1, in percent."""
+    return Column(header=f"{header} [%]", cells=[number(None if s is None else 100 * s, 3) for s in shares])
 
 
 def table(columns: Sequence[Column], title: str | None = None) -> "Table":
@@ -47,7 +72,14 @@ def table(columns: Sequence[Column], title: str | None = None) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    made = Table(box=SIMPLE, title=escape(title) if title else None, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        box=SIMPLE,
+        title=escape(title) if title else None,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        show_header=any(column.header for column in columns),
+    )
     for column in columns:
         made.add_column(escape(column.header), justify="right" if column.right else "left", overflow="fold")
     for cells in zip(*(column.cells for column in columns), strict=True):
@@ -56,11 +88,19 @@ def table(columns: Sequence[Column], title: str | None = None) -> "Table":
 
 
 def standard_console() -> "Console":
-    """What results are printed on: stdout, as wide as the terminal, or wide enough for a pipe."""
+    """What results are printed on: stdout, as wide as the terminal, or as wide as need be in a pipe."""
     from rich.console import Console
 
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def fits(made: "Table", console: "Console") -> bool:
+    """Whether a table can be printed without wrapping."""
+    from rich.measure import Measurement
+
+    unlimited = console.options.update(width=PIPE_WIDTH)
+    return Measurement.get(console, unlimited, made).maximum <= console.width
 
 
 def say(console: "Console", *lines: str) -> None:

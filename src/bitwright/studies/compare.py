@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
-from bitwright.errors import InputError
+from bitwright.errors import InputError, unknown_name
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
@@ -48,16 +48,25 @@ class Comparison:
     provenance: Provenance
 
     def frame(self) -> "pd.DataFrame":
-        """One line per row, units in the columns' names; what a row does not have is NaN."""
+        """One line per row, units in the columns' names; what a row does not have is NA."""
         import pandas as pd
 
-        return pd.DataFrame([row.record() for row in self.rows])
+        return pd.DataFrame([row.record() for row in self.rows]).convert_dtypes()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all networks of a comparison share; fields as in `evaluate` and `simulate`."""
+    """What all networks of a comparison share; other fields as in `evaluate`.
 
+    Attributes
+    ----------
+    methods : tuple of str
+        What is compared.
+    options : mapping
+        Each goes to those of the methods that have it.
+    """
+
+    methods: tuple[str, ...] = METHODS
     exact: bool = True
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     calibration_count: int | None = None
@@ -67,14 +76,13 @@ class Settings:
 
 def compare(
     networks: Sequence[Network],
-    methods: Sequence[str],
     accelerators: Mapping[str, Accelerator],
     *,
+    settings: Settings,
+    provenance: Provenance,
     task: str | None = None,
     data: "Path | None" = None,
     limit: int | None = None,
-    settings: Settings | None = None,
-    provenance: Provenance,
     progress: Progress = silent,
 ) -> Comparison:
     """Every network with every method on every accelerator.
@@ -84,88 +92,101 @@ def compare(
     InputError
         An unknown method, option or task, or data that do not fit, before anything runs.
     """
-    settings = settings or Settings()
-    for method in methods:
-        compose(method, options_of(method, settings.options, methods))
-    tasks = [None if network.shape_only else _task(network, task, data, limit, settings.seed) for network in networks]
-    if data is not None and not any(tasks):
-        raise InputError(f"{data} was given and no network has numbers to be tested on it; leave --data out")
-    if data is not None and len({each.name for each in tasks if each is not None}) > 1:
-        raise InputError(f"{data} can serve one task only; compare networks of one kind, or leave --data out")
+    for method in settings.methods:
+        compose(method, options_of(method, settings))
+    tasks = _tasks(networks, task, data, limit, settings.seed)
     rows: list[Row] = []
     for network, judge in zip(networks, tasks, strict=True):
-        rows += _rows(network, judge, methods, accelerators, settings, progress)
+        rows += _rows(network, judge, accelerators, settings, progress)
     parameters = {name: machine.parameters() for name, machine in accelerators.items()}
     return Comparison(rows=tuple(rows), parameters=parameters, provenance=provenance)
 
 
-def options_of(method: str, options: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Any]:
-    """Those of `options` that `method` has; an option that none of `methods` has is left in, to be refused."""
-    known = {each: _fields(each) for each in methods}
-    return {key: value for key, value in options.items() if key in known[method] or not _anyone(key, known)}
+def options_of(method: str, settings: Settings) -> dict[str, Any]:
+    """The options that `method` has; one that none of the methods has is refused."""
+    parts = {each: compose(each).methods for each in settings.methods}
+    fields = {each: {field for _, part, _ in of for field in part.options.model_fields} for each, of in parts.items()}
+    known: set[str] = set().union(*fields.values())
+    for key in settings.options:
+        if key not in known:
+            raise unknown_name(f"option of {', '.join(settings.methods)}", key, known)
+    return {key: value for key, value in settings.options.items() if key in fields[method]}
 
 
-def _anyone(key: str, known: Mapping[str, set[str]]) -> bool:
-    return any(key in fields for fields in known.values())
-
-
-def _fields(method: str) -> set[str]:
-    return {field for _, part, _ in compose(method).methods for field in part.options.model_fields}
-
-
-def _task(network: Network, name: str | None, data: "Path | None", limit: int | None, seed: int) -> Task:
-    return get_task(name, network=network, data=data, limit=limit, seed=seed)
+def _tasks(
+    networks: Sequence[Network], name: str | None, data: "Path | None", limit: int | None, seed: int
+) -> list[Task | None]:
+    """Each network's task; None for those with shapes only."""
+    found = [
+        None if network.shape_only else get_task(name, network=network, data=data, limit=limit, seed=seed)
+        for network in networks
+    ]
+    kinds = {task.name for task in found if task is not None}
+    if data is not None and not kinds:
+        raise InputError(f"{data} was given and no network has numbers to be tested on it; leave --data out")
+    if data is not None and len(kinds) > 1:
+        raise InputError(f"{data} serves one task, not {' and '.join(sorted(kinds))}; compare networks of one kind")
+    return found
 
 
 def _rows(
     network: Network,
     task: Task | None,
-    methods: Sequence[str],
     accelerators: Mapping[str, Accelerator],
     settings: Settings,
     progress: Progress,
 ) -> Iterator[Row]:
     """All rows of one network."""
-    made = {method: _calibrated(network, method, methods, task, settings, progress) for method in methods}
-    plans = {name: found.plan for name, found in made.items() if isinstance(found, Calibrated)}
-    scores: dict[str, Evaluation | Exception] = {}
-    if task is not None:
-        scores = evaluate_many(
-            network,
-            plans,
-            task,
-            exact=settings.exact,
-            calibrated_on={name: found.calibrated_on for name, found in made.items() if isinstance(found, Calibrated)},
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            progress=lambda stage, done, total: progress(f"{network.name}: {stage}", done, total),
-        )
-    for method in methods:
-        found = made[method]
+
+    def tell(stage: str, done: int, total: int) -> None:
+        progress(f"{network.name}: {stage}", done, total)
+
+    made = {method: _calibrated(network, method, task, settings, tell) for method in settings.methods}
+    ready = {name: found for name, found in made.items() if isinstance(found, Calibrated)}
+    scores = {} if task is None else _scores(network, ready, task, settings, tell)
+    for method, found in made.items():
         if isinstance(found, Exception):
             costs: dict[str, Simulation | Exception] = dict.fromkeys(accelerators, found)
         else:
-            progress(f"{network.name}: simulating {method}", 0, 0)
+            tell(f"simulating {method}", 0, 0)
             costs = _simulated(network, found.plan, accelerators, settings)
         for name in accelerators:
             yield Row.of(network, method, name, scores.get(method, found), costs[name])
 
 
 def _calibrated(
-    network: Network, method: str, methods: Sequence[str], task: Task | None, settings: Settings, progress: Progress
+    network: Network, method: str, task: Task | None, settings: Settings, progress: Progress
 ) -> Calibrated | Exception:
-    progress(f"{network.name}: calibrating {method}", 0, 0)
+    progress(f"calibrating {method}", 0, 0)
     try:
         return calibrate_method(
             network,
             method,
-            options=options_of(method, settings.options, methods),
+            options=options_of(method, settings),
             task=task,
             count=settings.calibration_count,
             seed=settings.seed,
         )
     except Exception as error:
         return error
+
+
+def _scores(
+    network: Network, ready: Mapping[str, Calibrated], task: Task, settings: Settings, progress: Progress
+) -> dict[str, Evaluation | Exception]:
+    try:
+        return evaluate_many(
+            network,
+            {name: found.plan for name, found in ready.items()},
+            task,
+            exact=settings.exact,
+            calibrated_on={name: found.calibrated_on for name, found in ready.items()},
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            progress=progress,
+        )
+    except Exception as error:  # of the data or of the float network: nobody has a score
+        return dict.fromkeys(ready, error)
 
 
 def _simulated(

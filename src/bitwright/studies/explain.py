@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitwright.accelerators.cost import Area
-from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.methods.work import Work
-from bitwright.networks.network import Batch, Network
+from bitwright.networks.network import Network
+from bitwright.studies.inputs import simulation_input
+from bitwright.studies.machines import build_accelerators
 from bitwright.studies.simulate import Costing, SiteCost, run_listening
 
 
@@ -50,16 +51,30 @@ class Explanation:
 
 
 def explain(
-    network: Network, plan: Plan, name: str, machine: Accelerator, site: str, *, batch: Batch | None = None
+    network: Network,
+    plan: Plan,
+    accelerator: str,
+    site: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Explanation:
-    """Explain the first execution of `site` on the machine called `name`.
+    """Explain the first execution of `site` on the accelerator of that name with these parameters.
 
     Raises
     ------
     InputError
         No such site (with the nearest names), or one that the machine does not run.
+
+    Examples
+    --------
+    >>> from bitwright.api import calibrate, load
+    >>> network = load("gemm:841x576x128")
+    >>> explain(network, calibrate(network, "int8"), "systolic-ws", "gemm").cycles["memory"]
+    1063
     """
-    costing, mapping = Costing(name, machine), dict[str, Any]()
+    machine = build_accelerators([accelerator], parameters)[accelerator]
+    costing, mapping = Costing(accelerator, machine), dict[str, Any]()
 
     def listen(work: Work) -> None:
         if work.site.name == site:
@@ -68,18 +83,19 @@ def explain(
             if costing.sites and own is not None:
                 mapping.update(own(work))
 
+    batch, _ = simulation_input(network, seed=seed)
     traced = run_listening(network, plan, [listen], batch)
     if costing.error is not None:
         raise costing.error
     if costing.refused:
-        raise InputError(f"{name} does not run {site}: {costing.refused[0][1]}")
+        raise InputError(f"{accelerator} does not run {site}: {costing.refused[0][1]}")
     if not costing.sites:
         raise _no_site(network.name, site, [each.name for each in traced.sites])
     entry = costing.sites[0]
     return Explanation(
         network=network.name,
         method=plan.method,
-        accelerator=name,
+        accelerator=accelerator,
         entry=entry,
         cycles=_cycles(entry, machine.peak_macs_per_cycle),
         mapping=mapping,

@@ -42,5 +42,6 @@ def _texts(network: Network, count: int) -> tuple[Batch, str]:
     masked = "attention_mask" in inputs and not bool(inputs["attention_mask"].all())
     tokens = next(iter(inputs.values())).shape[1]
     if masked or tokens < window_length(network):
-        raise InputError(f"there is not enough text for {counted(count, 'sequence')} of {window_length(network)} tokens")
+        wanted = f"{counted(count, 'sequence')} of {window_length(network)} tokens"
+        raise InputError(f"there is not enough text for {wanted}; use a smaller batch or shorter sequences")
     return inputs, f"{counted(count, 'text')} of {tokens} tokens of the prose in Python's pydoc_data.topics"

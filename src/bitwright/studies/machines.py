@@ -60,9 +60,11 @@ def _target(key: str, classes: Mapping[str, Any]) -> tuple[Sequence[str], str]:
 
 def _build(name: str, machine: Any, parameters: Mapping[str, Any]) -> Accelerator:
     try:
-        return machine(**parameters)
+        made: Accelerator = machine(**parameters)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         raise InputError(f"parameter {key} of {name} is {first['input']!r}, but it {message}") from None
+    made.area()  # a missing price list is refused before anything runs
+    return made

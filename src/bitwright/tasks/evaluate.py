@@ -15,7 +15,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.methods.execution import Executor, Listener
 from bitwright.methods.plan import Plan
-from bitwright.networks.network import Network
+from bitwright.networks.network import Batch, Network
 from bitwright.tasks.calibrate import NOTHING, calibrate_method, quantizes
 from bitwright.tasks.statistics import Array
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
@@ -122,7 +122,7 @@ def require_numbers(network: Network) -> None:
     """Refuse a network that cannot be judged because it has shapes only."""
     if network.shape_only:
         raise InputError(
-            f"{network.name} has shapes but no numbers, so it cannot be evaluated; simulate it, or load one with weights"
+            f"{network.name} has shapes but no numbers, so it cannot be evaluated; simulate it, or use one with weights"
         )
 
 
@@ -147,7 +147,7 @@ def evaluate_many(
             progress("comparing exact with fast products", 0, 0)
             for run in runs.values():
                 run.attempt(run.audit, batch)
-        reference, seconds = _timed(network, lambda inputs=batch.inputs: network.forward(inputs))
+        reference, seconds = _timed(network, network.forward, batch.inputs)
         float_seconds += seconds
         if not task.needs_reference:
             float_rows.append(task.collect(batch, reference))
@@ -203,7 +203,7 @@ class _Run:
         if self.executor is None:
             output, seconds = reference, float_seconds
         else:
-            output, seconds = _timed(self.executor.network, lambda run=self.executor.run: run(batch.inputs))
+            output, seconds = _timed(self.executor.network, self.executor.run, batch.inputs)
         self.seconds += seconds
         self.rows.append(task.collect(batch, output, reference))
 
@@ -223,15 +223,20 @@ class _Run:
         )
 
 
-def _timed(network: Network, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
+def _timed(network: Network, run: Callable[[Batch], torch.Tensor], inputs: Batch) -> tuple[torch.Tensor, float]:
     """An output without gradients, and the seconds it took."""
-    wait = torch.cuda.synchronize if network.device.type == "cuda" else lambda: None
-    wait()
+    _finish(network)
     start = time.perf_counter()
     with torch.no_grad():
-        output = run()
-    wait()
+        output = run(inputs)
+    _finish(network)
     return output, time.perf_counter() - start
+
+
+def _finish(network: Network) -> None:
+    """Wait for what a GPU still computes."""
+    if network.device.type == "cuda":
+        torch.cuda.synchronize(network.device)
 
 
 def _samples(network: Network, batch: TaskBatch) -> int:

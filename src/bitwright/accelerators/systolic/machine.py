@@ -53,10 +53,11 @@ class SystolicArray(BaseModel):
         default=None, gt=0, allow_inf_nan=False, description="Energy of a DRAM bit; None: the technology's price"
     )
     cycle_slack_percent: float = Field(
-        default=0,
+        default=1,
         ge=0,
         allow_inf_nan=False,
-        description="How much slower than the fastest mapping one may be that takes less energy; our choice",
+        description="mappings within this share of the fewest cycles compete by energy; our choice, because a fraction of a "
+        "percent of cycles otherwise buys tiny tiles with several times the DRAM traffic",
     )
 
     @property

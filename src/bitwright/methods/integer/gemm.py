@@ -10,6 +10,7 @@ import torch
 
 from bitwright.formats import Integer, PerGroup, PerToken, Quantized
 from bitwright.methods.integer.scales import symmetric_scale
+from bitwright.methods import kernels
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.products import integer_product
 from bitwright.networks.calls import Call
@@ -30,7 +31,7 @@ def encode_w(call: Call, plan: SitePlan) -> Quantized:
     quantized = _encode(call.w, operand, {"linear": (-1,), "conv2d": (1, 2, 3), "batched": (-2,)}[call.layout])
     if call.weight is None or operand.format.bits > 8:
         return quantized
-    return dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8)) if call.groups == 1 else quantized
+    return dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8))
 
 
 def exact_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
@@ -63,14 +64,20 @@ def _need(operand: OperandPlan | None) -> OperandPlan:
 
 def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -> Quantized:
     scale = _row_scale(tensor, operand.format, axes) if operand.scale is None else operand.scale.to(tensor.device)
-    codes = operand.format.encode(tensor.float() / scale, operand.zero_point, overwrite=True)
     return Quantized(
-        codes=codes,
+        codes=_codes(tensor, operand, scale),
         format=operand.format,
         scale=scale,
         zero_point=operand.zero_point,
         granularity=operand.granularity,
     )
+
+
+def _codes(tensor: torch.Tensor, operand: OperandPlan, scale: torch.Tensor) -> torch.Tensor:
+    """Integers as int8 or uint8 where the one-pass kernel applies, else carried in float32."""
+    if kernels.can_encode(tensor, operand.format, scale):
+        return kernels.encode(tensor, operand.format, scale, operand.zero_point)
+    return operand.format.encode(tensor.float() / scale, operand.zero_point, overwrite=True)
 
 
 def _row_scale(tensor: torch.Tensor, fmt: Integer, axes: tuple[int, ...]) -> torch.Tensor:
@@ -88,8 +95,19 @@ def _encode_groups(w: torch.Tensor, operand: OperandPlan, size: int) -> Quantize
 
 
 def _epilogue(call: Call, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
-    y = acc.to(torch.float32)
-    return call.add_bias(y.mul_(output_step(call, x, w)))
+    step = output_step(call, x, w)
+    if acc.dtype == torch.int32 and acc.device.type == "cpu" and x.scale.numel() == 1 and call.layout != "batched":
+        return _epilogue_in_place(call, acc, step)
+    return call.add_bias(acc.to(torch.float32).mul_(step))
+
+
+def _epilogue_in_place(call: Call, acc: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """One pass over int32 sums whose columns (channels, stored last) have one scale and one bias each."""
+    rows = acc.permute(0, 2, 3, 1) if call.layout == "conv2d" else acc
+    bias = call.bias if call.bias is not None and call.bias.dim() == 1 else None
+    y = kernels.scale_columns(rows.contiguous(), step.reshape(-1), bias)
+    y = y.permute(0, 3, 1, 2) if call.layout == "conv2d" else y
+    return y if bias is not None or call.bias is None else call.add_bias(y)
 
 
 def _grouped(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:

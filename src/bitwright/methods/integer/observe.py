@@ -92,7 +92,7 @@ def add_histograms(network: Network, samples: Sequence[Batch], ranges: dict[str,
 
 
 def _ranges(site: Site, call: Call) -> Ranges:
-    x = call.x
+    x, w = call.x.detach(), call.w.detach()
     if call.layout == "linear" and call.weight is not None:
         low, high = torch.aminmax(x.reshape(-1, x.shape[-1]), dim=0)
     else:
@@ -103,10 +103,10 @@ def _ranges(site: Site, call: Call) -> Ranges:
         w_low, w_high = torch.aminmax(call.w) if call.layout != "batched" or call.w.dim() < 4 else _per_head(call.w, columns=call.op == "attention_pv")
         _check_finite(site, "w", w_low, w_high)
         result.w_low, result.w_high = w_low.float(), w_high.float()
-    elif not torch.isfinite(call.w).all():
+    elif not torch.isfinite(w).all():
         raise InputError(f"the weight of {site.name} holds NaN or infinity; quantization needs finite numbers")
     else:
-        result.weight = call.w.detach()
+        result.weight = w
     return result
 
 

@@ -2,7 +2,7 @@
 
 Judging a site by its own output error is misleading (errors that cancel later are punished, errors that spread are
 not), so candidates are judged by the network's output on the calibration samples: first one strength for all groups,
-then one per kind of layer (group names without their numbers), coordinate by coordinate. Grid, judges and the least gain
+then one per kind of layer (and for the last block), coordinate by coordinate. Grid, judges and the least gain
 for which a kind leaves the common strength are our choices: a stronger migration fills the range of every channel, so
 that it looks a little better on text like the calibration's and clips on other text.
 """
@@ -43,7 +43,7 @@ def smooth(
     if not groups:
         return network, {}
     if isinstance(strength, float):
-        factors = all_factors(groups, ranges, {kind(group): strength for group in groups})
+        factors = all_factors(groups, ranges, dict.fromkeys(kinds_of(groups).values(), strength))
     else:
         judges = samples[-JUDGES:] if len(samples) > JUDGES else samples
         seen = observe_ranges(work, samples[: len(samples) - len(judges)] or samples)
@@ -127,9 +127,15 @@ def _applied(groups: list[SmoothingGroup], factors: Mapping[str, torch.Tensor]) 
                 tensor.copy_(before)
 
 
-def kind(group: SmoothingGroup) -> str:
-    """What a group has in common with its like in other blocks: its first site's name without numbers."""
-    return re.sub(r"\d+", "*", group.sites[0])
+def kinds_of(groups: Sequence[SmoothingGroup]) -> dict[str, str]:
+    """First site of a group -> its kind: the site's name without numbers, but for the last block.
+
+    Blocks are alike, except that the last one feeds the head: its activations spread over other ranges.
+    """
+    blocks = {name: int(found[0]) for name in (g.sites[0] for g in groups) if (found := re.findall(r"\d+", name))}
+    last = max(blocks.values(), default=-1)
+    ends = {name for name, block in blocks.items() if block == last and len(set(blocks.values())) > 1}
+    return {g.sites[0]: g.sites[0] if g.sites[0] in ends else re.sub(r"\d+", "*", g.sites[0]) for g in groups}
 
 
 def group_factors(group: SmoothingGroup, ranges: Mapping[str, Ranges], strength: float) -> dict[str, torch.Tensor]:
@@ -145,8 +151,9 @@ def all_factors(
 ) -> dict[str, torch.Tensor]:
     """Factors per site for one strength per kind; None leaves a kind unsmoothed."""
     factors: dict[str, torch.Tensor] = {}
+    kinds = kinds_of(groups)
     for group in groups:
-        strength = strengths[kind(group)]
+        strength = strengths[kinds[group.sites[0]]]
         if strength is not None:
             factors |= group_factors(group, ranges, strength)
     return factors
@@ -154,7 +161,7 @@ def all_factors(
 
 def search(groups: list[SmoothingGroup], ranges: Mapping[str, Ranges], judge: Judge) -> dict[str, torch.Tensor]:
     """The factors that `judge` likes best; none at all if that is best."""
-    kinds = sorted({kind(group) for group in groups})
+    kinds = sorted(set(kinds_of(groups).values()))
     losses: dict[tuple[float | None, ...], float] = {}
 
     def loss(strengths: Mapping[str, float | None]) -> float:

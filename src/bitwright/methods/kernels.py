@@ -1,0 +1,128 @@
+"""CPU kernels where torch has no operator: one pass over memory instead of several.
+
+Each computes bit for bit what torch operators compute in several passes (`Integer.encode`, an int64 convolution, scale
+and bias), on tensors whose memory is dense; tests hold them equal. numba compiles them once and caches the result.
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bitwright.formats import Integer, Rounding, Saturation
+
+BLOCK = 16384  # elements a thread takes at once
+
+Array = npt.NDArray[np.generic]
+
+
+def can_encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor) -> bool:
+    """Whether `encode` covers this case: float32 on the CPU, one scale, at most 8 bits, round half even and clip."""
+    usual = fmt.rounding is Rounding.HALF_EVEN and fmt.saturation is Saturation.CLIP and fmt.bits <= 8
+    return usual and x.device.type == "cpu" and x.dtype == torch.float32 and scale.numel() == 1 and x.numel() > 0
+
+
+def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) -> torch.Tensor:
+    """Codes clip(round(x / scale) + zero_point), as uint8 or int8 in the memory layout of `x`."""
+    x = x.detach() if _dense(x) is not None else x.detach().contiguous()
+    codes = torch.empty_like(x, dtype=torch.int8 if fmt.signed else torch.uint8)
+    flat, out = _dense(x), _dense(codes)
+    assert flat is not None
+    assert out is not None
+    limits = np.float32(fmt.low), np.float32(fmt.high)
+    _use_torch_threads()
+    _encode(flat.numpy(), np.float32(scale.item()), np.float32(zero_point), *limits, out.numpy())
+    return codes
+
+
+def depthwise(
+    x: torch.Tensor,
+    w: torch.Tensor,
+    zero_point: int,
+    *,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> torch.Tensor:
+    """Sums of (x - zero_point) * w per channel: x [B, H, W, C] uint8 or int8, w [kh, kw, C] int8 -> int32 [B, H', W', C]."""
+    batch, *size, channels = x.shape
+    out = [(size[i] + 2 * padding[i] - dilation[i] * (w.shape[i] - 1) - 1) // stride[i] + 1 for i in (0, 1)]
+    acc = torch.empty(batch, *out, channels, dtype=torch.int32)
+    _use_torch_threads()
+    _depthwise(x.numpy(), w.numpy(), np.int32(zero_point), stride, padding, dilation, acc.numpy())
+    return acc
+
+
+def scale_columns(acc: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """float32(acc) * scale + bias for int32 acc [..., N], scale [N] or [1], bias [N]; the memory of `acc` is reused."""
+    n = acc.shape[-1]
+    y = acc.view(torch.float32)
+    columns = scale.detach().float().expand(n).contiguous().numpy()
+    _use_torch_threads()
+    if bias is None:
+        _scale(acc.view(-1, n).numpy(), columns, y.view(-1, n).numpy())
+    else:
+        _scale_and_add(acc.view(-1, n).numpy(), columns, bias.detach().float().contiguous().numpy(), y.view(-1, n).numpy())
+    return y
+
+
+def _dense(x: torch.Tensor) -> torch.Tensor | None:
+    """The memory of `x` as a flat view in order; None if it has gaps or overlaps."""
+    if x.is_contiguous():
+        return x.view(-1)
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x.permute(0, 2, 3, 1).reshape(-1)
+    return None
+
+
+def _use_torch_threads() -> None:
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+
+@numba.njit(parallel=True, cache=True)
+def _encode(x: Array, scale: np.float32, zero_point: np.float32, low: np.float32, high: np.float32, out: Array) -> None:
+    n = x.size
+    for block in numba.prange((n + BLOCK - 1) // BLOCK):
+        for i in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
+            code = np.rint(x[i] / scale) + zero_point
+            code = low if code < low else code
+            code = high if code > high else code
+            out[i] = np.int32(code)
+
+
+@numba.njit(parallel=True, cache=True)
+def _depthwise(x: Array, w: Array, zero_point: np.int32, stride: Array, padding: Array, dilation: Array, acc: Array) -> None:
+    batch, height, width, channels = x.shape
+    _, rows, columns, _ = acc.shape
+    for line in numba.prange(batch * rows):
+        image, row = line // rows, line % rows
+        for column in range(columns):
+            total = acc[image, row, column]
+            total[:] = 0
+            for i in range(w.shape[0]):
+                y = row * stride[0] + i * dilation[0] - padding[0]
+                if y < 0 or y >= height:
+                    continue  # padding is real zero: code - zero_point = 0
+                for j in range(w.shape[1]):
+                    z = column * stride[1] + j * dilation[1] - padding[1]
+                    if z < 0 or z >= width:
+                        continue
+                    pixel, tap = x[image, y, z], w[i, j]
+                    for c in range(channels):
+                        total[c] += (np.int32(pixel[c]) - zero_point) * np.int32(tap[c])
+
+
+@numba.njit(parallel=True, cache=True)
+def _scale(acc: Array, scale: Array, y: Array) -> None:
+    m, n = acc.shape
+    for i in numba.prange(m):
+        for j in range(n):
+            y[i, j] = np.float32(acc[i, j]) * scale[j]
+
+
+@numba.njit(parallel=True, cache=True)
+def _scale_and_add(acc: Array, scale: Array, bias: Array, y: Array) -> None:
+    m, n = acc.shape
+    for i in numba.prange(m):
+        for j in range(n):
+            y[i, j] = np.float32(acc[i, j]) * scale[j] + bias[j]

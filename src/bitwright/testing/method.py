@@ -1,0 +1,244 @@
+"""What every quantization method must hold: `check_method`.
+
+Each check states a promise of `bitwright.methods.protocol.Method`; a broken one is an AssertionError that says which.
+A method that does not encode operands (an accumulation rule, say) is checked on top of `int8`.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import torch
+
+from bitwright import registry
+from bitwright.errors import InputError
+from bitwright.formats import Quantized
+from bitwright.methods.execution import Executor
+from bitwright.methods.plan import EXACT, STATIC, Part, Plan
+from bitwright.methods.plan_file import load_plan, save_plan
+from bitwright.methods.protocol import GROUP, Composition, Method, compose
+from bitwright.methods.work import Work
+from bitwright.networks.calls import Call
+from bitwright.networks.fingerprint import fingerprint
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
+from bitwright.networks.trace import example_batch, trace
+from bitwright.testing.networks import shape_only, toy_networks
+from bitwright.testing.requirement import require
+
+BASE = "int8"
+ROUNDING = 1e-5  # relative: a handful of float32 roundings in the epilogue
+Samples = Sequence[Batch]
+
+
+def check_method(
+    method: str | Method, network: Network | None = None, *, off_by: int = 0, options: Mapping[str, Any] | None = None
+) -> None:
+    """Raise AssertionError unless a registered method keeps its promises.
+
+    Parameters
+    ----------
+    method : str or Method
+        A name as on the command line (a method, a recipe, or a composition), or a registered object.
+    network : Network or None
+        What to run it on beside the toy networks, by its own example input.
+    off_by : int
+        How many accumulator steps `fast` may differ from `gemm`, as the method's documentation states.
+    options : mapping or None
+        Options to check it with, by name.
+
+    Examples
+    --------
+    >>> check_method("int8")
+    """
+    name = method if isinstance(method, str) else _name_of(method)
+    composition = compose(name, options)
+    for _, part, _ in composition.methods:
+        _check_description(name, part)
+    name = composition.name if _encodes(composition) else f"{BASE}+{name}"
+    composition = compose(name, options)
+    _check_options(name)
+    cases = list(toy_networks().values())
+    if network is not None:
+        require(network.example is not None, f"{network.name} has no example input to check {name} on")
+        cases.append((network, (example_batch(network),)))
+    for case, samples in cases:
+        _check_on(composition, case, samples, off_by)
+    for case, _ in toy_networks().values():
+        _check_shape_only(composition, case)
+    _check_refusals(composition)
+
+
+def _name_of(method: Method) -> str:
+    for name in registry.names(GROUP):
+        if registry.lookup(GROUP, name) is method:
+            return name
+    raise AssertionError(
+        f"{method!r} is not registered under the entry point group {GROUP!r}; plans find their method by its name"
+    )
+
+
+def _encodes(composition: Composition) -> bool:
+    return any(Part.OPERANDS in method.fills for _, method, _ in composition.methods)
+
+
+def _check_description(name: str, method: Method) -> None:
+    require(isinstance(method, Method), f"{name} lacks a part of the protocol bitwright.methods.protocol.Method")
+    require(method.summary.strip(), f"{name} has no summary")
+    require("\n" not in method.summary, f"the summary of {name} is longer than one line")
+    require(method.fills, f"{name} fills no part of a site's plan")
+    require(
+        method.fills <= set(Part), f"{name} fills {set(method.fills) - set(Part)}, which is no part of a site's plan"
+    )
+    config = method.options.model_config
+    require(config.get("extra") == "forbid", f"the options of {name} accept unknown keys; set extra='forbid'")
+    require(config.get("frozen"), f"the options of {name} can be changed after they were checked; set frozen=True")
+    for recipe, values in method.recipes.items():
+        try:
+            method.options(**values)
+        except pydantic.ValidationError as error:
+            raise AssertionError(f"recipe {recipe} of {name} is refused by its own options: {error}") from None
+
+
+def _check_options(name: str) -> None:
+    _expect_refusal(lambda: compose(name, {"no_such_option": 1}), f"{name} accepts an unknown option")
+    _expect_refusal(lambda: compose(f"{name}+{name}"), f"{name} composes with itself, though both fill the same part")
+
+
+def _expect_refusal(action: Callable[[], object], otherwise: str) -> None:
+    try:
+        action()
+    except InputError as error:
+        message = str(error)
+    else:
+        raise AssertionError(otherwise)
+    require(message.strip() and "\n" not in message, f"a refusal is one sentence, not {message!r}")
+
+
+def _check_on(composition: Composition, network: Network, samples: Samples, off_by: int) -> None:
+    name, before = f"{composition.name} on {network.name}", fingerprint(network)
+    plan = composition.calibrate(network, samples)
+    require(plan.method == composition.name, f"{name}: the plan's method is {plan.method!r}")
+    batch = samples[-1]
+    content, output = _saved(plan), _check_execution(name, network, plan, batch, off_by)
+    require(fingerprint(network) == before, f"{name}: calibration or execution changed the network itself")
+    again = composition.calibrate(network, samples)
+    require(_saved(again) == content, f"{name}: a second calibration on the same samples gives another plan")
+    _check_file(name, network, plan, batch, output)
+
+
+def _saved(plan: Plan) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "plan"
+        save_plan(plan, path)
+        return path.read_bytes()
+
+
+class _CheckedExecutor(Executor):
+    """An executor that compares every exact product of integers with the same in float64, and keeps what it did."""
+
+    def __init__(self, network: Network, plan: Plan, what: str) -> None:
+        self.works: list[Work] = []
+        self.what = what
+        super().__init__(network, plan, exact=True, listeners=[self.works.append])
+
+    def handle(self, site: Site, call: Call) -> torch.Tensor:
+        """As `Executor.handle`."""
+        output = super().handle(site, call)
+        work = self.works[-1]
+        plain = work.plan.precision.name == STATIC.name and work.plan.accumulation.name == EXACT.name
+        if plain and work.x is not None and work.w is not None:
+            _check_product(f"{self.what}: {site.name}", call, work.x, work.w, output)
+        return output
+
+
+def _check_product(what: str, call: Call, x: Quantized, w: Quantized, output: torch.Tensor) -> None:
+    """`output` against the reals that the codes stand for, multiplied and added in float64."""
+    expected = call.product(x.dequantize().double(), w.dequantize().double())
+    if call.bias is not None:
+        expected = expected + (call.bias.view(1, -1, 1, 1) if call.layout == "conv2d" else call.bias)
+    size = float(expected.abs().max()) or 1.0
+    difference = float((output.double() - expected).abs().max())
+    require(
+        difference <= ROUNDING * size,
+        f"{what}: the product of the codes is off by {difference} (values up to {size})",
+    )
+
+
+def _check_execution(name: str, network: Network, plan: Plan, batch: Batch, off_by: int) -> torch.Tensor:
+    executor = _CheckedExecutor(network, plan, name)
+    steps = executor.audit(batch)
+    require(steps <= off_by, f"{name}: fast differs from gemm by {steps} steps of the accumulator, {off_by} are stated")
+    sites = [site.name for site in trace(executor.network, batch).sites]
+    require([work.site.name for work in executor.works] == sites, f"{name}: not every site was executed once, in order")
+    for work in executor.works:
+        for operand, quantized in (("x", work.x), ("w", work.w)):
+            if quantized is not None:
+                _check_codes(f"{name}: {operand} of {work.site.name}", quantized)
+    output, repeated = (Executor(network, plan, exact=True).run(batch) for _ in range(2))
+    with torch.no_grad():
+        expected = network.forward(batch)
+    require(output.shape == expected.shape, f"{name}: the output has shape {tuple(output.shape)}")
+    require(output.dtype == expected.dtype, f"{name}: the output is {output.dtype}, the network's own {expected.dtype}")
+    require(bool(output.isfinite().all()), f"{name}: the output is not finite")
+    require(torch.equal(output, repeated), f"{name}: two executions of one plan differ")
+    return output
+
+
+def _check_codes(what: str, operand: Quantized) -> None:
+    codes, fmt = operand.codes.double(), operand.format
+    require(bool((codes == codes.round()).all()), f"{what}: codes are not whole numbers")
+    require(fmt.low <= float(codes.min()), f"{what}: code {codes.min()} is below {fmt.name}'s lowest, {fmt.low}")
+    require(float(codes.max()) <= fmt.high, f"{what}: code {codes.max()} is above {fmt.name}'s highest, {fmt.high}")
+    decoded = fmt.encode(fmt.decode(operand.codes))
+    require(torch.equal(decoded.double(), codes), f"{what}: encoding what codes of {fmt.name} mean gives other codes")
+    scale = operand.scale
+    require(bool((scale.isfinite() & (scale > 0)).all()), f"{what}: a scale is not positive and finite")
+    require(
+        fmt.low <= operand.zero_point <= fmt.high,
+        f"{what}: zero point {operand.zero_point} is no code of {fmt.name}",
+    )
+
+
+def _check_file(name: str, network: Network, plan: Plan, batch: Batch, output: torch.Tensor) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "plan"
+        save_plan(plan, path)
+        loaded = load_plan(path, network)
+        require(_saved(loaded) == path.read_bytes(), f"{name}: a plan that was saved and loaded is saved differently")
+        after = Executor(network, loaded, exact=True).run(batch)
+        require(torch.equal(output, after), f"{name}: a plan that was saved and loaded gives other outputs")
+        if plan.sites:
+            other = next(toy for toy, _ in toy_networks().values() if toy.name != network.name)
+            _expect_refusal(
+                lambda: load_plan(path, other), f"{name}: its plan loads for {other.name}; set the fingerprint"
+            )
+
+
+def _check_shape_only(composition: Composition, network: Network) -> None:
+    name, shapes = f"{composition.name} on the shapes of {network.name}", shape_only(network)
+    plan = composition.calibrate(shapes, [])
+    known = {site.name for site in trace(shapes).sites}
+    require(set(plan.sites) <= known, f"{name}: planned sites that do not exist: {sorted(set(plan.sites) - known)}")
+    for site, decided in plan.sites.items():
+        for operand in (decided.x, decided.w):
+            require(operand is None or operand.scale is None, f"{name}: {site} has a scale, but there are no numbers")
+
+
+def _check_refusals(composition: Composition) -> None:
+    network, samples = toy_networks()["linear"]
+    plan = composition.calibrate(network, samples)
+    if not any(site.quantized for site in plan.sites.values()):
+        return
+    broken = {"x": samples[0]["x"].clone()}
+    broken["x"][0, 0] = torch.nan
+    _expect_refusal(lambda: composition.calibrate(network, []), f"{composition.name} calibrates without samples")
+    _expect_refusal(lambda: composition.calibrate(network, [broken]), f"{composition.name} calibrates on NaN")
+    _expect_refusal(lambda: Executor(network, plan).run(broken), f"{composition.name} executes on NaN")
+    smaller = dataclasses.replace(plan, sites=dict(list(plan.sites.items())[:1]))
+    _expect_refusal(
+        lambda: Executor(network, smaller).run(samples[0]), f"{composition.name} runs what it has no plan for"
+    )

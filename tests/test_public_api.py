@@ -1,0 +1,82 @@
+"""The public names, that they are quick to import, and the examples in the docstrings."""
+
+import doctest
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch
+from tests.toys import network_of, normal
+
+import bitwright
+from bitwright.errors import InputError
+from bitwright.methods.plan import Plan
+
+NAMES = ["accelerators", "calibrate", "compare", "evaluate", "load", "methods", "models", "quantize", "simulate"]
+
+
+def toy():
+    torch.manual_seed(0)
+    return network_of(torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)), normal(2, 8))
+
+
+def test_public_names():
+    assert bitwright.__all__ == NAMES
+    assert dir(bitwright) == sorted([*NAMES, "__version__"])
+    assert all(callable(getattr(bitwright, name)) for name in NAMES)
+    with pytest.raises(AttributeError, match="no attribute 'simulator'"):
+        _ = bitwright.simulator
+
+
+def test_every_public_function_is_documented():
+    for name in set(NAMES) - {"methods", "accelerators"}:
+        assert inspect.getdoc(getattr(bitwright, name))
+
+
+def test_packages_that_list_stay_packages():
+    assert {"float", "int8"} <= {entry.name for entry in bitwright.methods()}
+    assert {"systolic-ws", "systolic-os"} <= {entry.name for entry in bitwright.accelerators()}
+    assert bitwright.methods.__name__ == "bitwright.methods"
+
+
+def test_importing_is_lean():
+    check = "import sys, bitwright.cli.main; print({'torch', 'pandas', 'numpy', 'pydantic'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)  # noqa: S603
+    assert found.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["api", "cli.given", "reports.units", "studies.explain", "studies.machines"],
+)
+def test_examples_in_docstrings(name):
+    result = doctest.testmod(importlib.import_module(f"bitwright.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_a_notebook_session(tmp_path):
+    network = toy()
+    plan = bitwright.calibrate(network, "int8", options={"smoothing": "none"})
+    assert isinstance(plan, Plan)
+    exact, fast = (bitwright.quantize(network, plan, exact=exact) for exact in (True, False))
+    batch = {"input_0": normal(2, 8)}
+    assert torch.equal(exact(batch), exact.run(batch))
+    torch.testing.assert_close(exact(batch), fast(batch))
+    assert bitwright.evaluate(network, plan, limit=8).off_by == 0
+    found = bitwright.simulate(network, plan, ["systolic-ws", "systolic-os"], parameters={"rows": 8})
+    assert [simulation.cost.macs_dense for simulation in found.values()] == [2 * (8 * 4 + 4 * 3)] * 2
+    frame = bitwright.compare(network, ["float", "int8"], ["systolic-ws"], limit=8).frame()
+    assert frame["status"].tolist() == ["unsupported", "ok"]
+
+
+def test_samples_of_ones_own():
+    plan = bitwright.calibrate(toy(), "int8-sym", samples=[{"input_0": torch.full((1, 8), 2.54)}])
+    assert float(plan.site("0").x.scale) == pytest.approx(2.54 / 127)
+
+
+def test_shapes_cannot_be_quantized():
+    with pytest.raises(InputError, match="shapes but no numbers"):
+        bitwright.quantize("gemm:4x4x4", "int8")
