@@ -30,7 +30,11 @@ def listening(name: str, rounds: int) -> None:
     machines = [WeightStationary(), OutputStationary()]
     alone = Executor(network, plan)
     heard = Executor(network, plan, listeners=[machine.run for machine in machines])
-    runs = {"float": lambda: network.forward(batch), "exact": lambda: alone.run(batch), "heard": lambda: heard.run(batch)}
+    runs = {
+        "float": lambda: network.forward(batch),
+        "exact": lambda: alone.run(batch),
+        "heard": lambda: heard.run(batch),
+    }
     times: dict[str, list[float]] = {key: [] for key in runs}
     with torch.no_grad():
         for i in range(rounds + 1):

@@ -264,7 +264,8 @@ class TestEvaluate:
     def test_exact_and_fast_agree(self):
         network = two_layers()
         task = get_task(None, network=network, limit=8)
-        exact, fast = (evaluate(network, "int8", task, exact=exact) for exact in (True, False))
+        plan = plan_of(network)
+        exact, fast = (evaluate(network, plan, task, exact=exact) for exact in (True, False))
         assert exact.off_by == fast.off_by == 0
         assert exact.off_by_site is None
         assert exact.score.value == pytest.approx(fast.score.value)

@@ -35,7 +35,8 @@ def lookup(group: str, name: str) -> Any:
         return points[name].load()
     except Exception as error:
         raise InputError(
-            f"the plug-in {name!r} ({points[name].value}) of {group} cannot be imported: {error!r}; mend or uninstall it"
+            f"the plug-in {name!r} ({points[name].value}) of {group} cannot be imported: {error!r}; "
+            "mend or uninstall it"
         ) from error
 
 

@@ -35,7 +35,7 @@ def evaluate(
         from bitwright.reports.scores import print_evaluation
         from bitwright.studies.provenance import provenance
 
-        chosen = find_plan(method, option, plan)
+        chosen = find_plan(method, option, plan, save_plan)
         network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
         result = api.evaluate(
             network,

@@ -32,8 +32,10 @@ class Choice:
         return load_plan(self.file, network)
 
 
-def find_plan(method: str | None, options: Sequence[str] | None, file: Path | None) -> Choice:
-    """Refuse contradictions, unknown methods and unknown options before a network is loaded."""
+def find_plan(method: str | None, options: Sequence[str] | None, file: Path | None, keep: Path | None = None) -> Choice:
+    """Refuse contradictions, unknown methods and options, and no folder to `keep` a plan in, before anything runs."""
+    if keep is not None and not keep.parent.is_dir():
+        raise InputError(f"the folder {keep.parent} of {keep.name} does not exist; make it first")
     if file is not None and (method is not None or options):
         raise InputError(f"the plan {file} has a method and options of its own; leave --method and --option out")
     choice = Choice(method=method or DEFAULT_METHOD, options=method_options(options), file=file)

@@ -44,7 +44,7 @@ def simulate(
         from bitwright.studies.machines import build_accelerators
         from bitwright.studies.provenance import provenance
 
-        chosen = find_plan(method, option, plan)
+        chosen = find_plan(method, option, plan, save_plan)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         build_accelerators(machines, settings)
         network = api.load(

@@ -34,7 +34,7 @@ def composition_of(plan: Plan) -> Composition:
 
 
 def prepare(network: Network, plan: Plan) -> Network:
-    """A copy of `network` with the changes to its weights that `plan` asks for: batch norm folded, smoothing applied."""
+    """A copy of `network` with the changes to its weights that `plan` asks for: folding and smoothing."""
     if not plan.fold_batch_norm and not plan.smoothing:
         return network
     folded = fold_batch_norm(network) if plan.fold_batch_norm else network

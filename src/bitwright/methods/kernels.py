@@ -14,6 +14,7 @@ from bitwright.formats import Integer, Rounding, Saturation
 BLOCK = 16384  # elements a thread takes at once
 
 Array = npt.NDArray[np.generic]
+Pair = tuple[int, int]
 
 
 def can_encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor) -> bool:
@@ -44,7 +45,7 @@ def depthwise(
     padding: tuple[int, int],
     dilation: tuple[int, int],
 ) -> torch.Tensor:
-    """Sums of (x - zero_point) * w per channel: x [B, H, W, C] uint8 or int8, w [kh, kw, C] int8 -> int32 [B, H', W', C]."""
+    """Sums of (x - zero_point) * w per channel: x [B, H, W, C] int8 or uint8, w [kh, kw, C] int8 -> int32."""
     batch, *size, channels = x.shape
     out = [(size[i] + 2 * padding[i] - dilation[i] * (w.shape[i] - 1) - 1) // stride[i] + 1 for i in (0, 1)]
     acc = torch.empty(batch, *out, channels, dtype=torch.int32)
@@ -62,7 +63,9 @@ def scale_columns(acc: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | N
     if bias is None:
         _scale(acc.view(-1, n).numpy(), columns, y.view(-1, n).numpy())
     else:
-        _scale_and_add(acc.view(-1, n).numpy(), columns, bias.detach().float().contiguous().numpy(), y.view(-1, n).numpy())
+        _scale_and_add(
+            acc.view(-1, n).numpy(), columns, bias.detach().float().contiguous().numpy(), y.view(-1, n).numpy()
+        )
     return y
 
 
@@ -76,7 +79,8 @@ def _dense(x: torch.Tensor) -> torch.Tensor | None:
 
 
 def _use_torch_threads() -> None:
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(min(torch.get_num_threads(), limit))
 
 
 @numba.njit(parallel=True, cache=True)
@@ -91,7 +95,9 @@ def _encode(x: Array, scale: np.float32, zero_point: np.float32, low: np.float32
 
 
 @numba.njit(parallel=True, cache=True)
-def _depthwise(x: Array, w: Array, zero_point: np.int32, stride: Array, padding: Array, dilation: Array, acc: Array) -> None:
+def _depthwise(
+    x: Array, w: Array, zero_point: np.int32, stride: Pair, padding: Pair, dilation: Pair, acc: Array
+) -> None:
     batch, height, width, channels = x.shape
     _, rows, columns, _ = acc.shape
     for line in numba.prange(batch * rows):

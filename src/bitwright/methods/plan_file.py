@@ -123,7 +123,8 @@ def _read(source: Path) -> tuple[_Plan, dict[str, torch.Tensor]]:
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(
-                f"{source} has plan schema version {version}, this bitwright reads up to {SCHEMA_VERSION}; upgrade bitwright"
+                f"{source} has plan schema version {version}, this bitwright reads up to {SCHEMA_VERSION}; "
+                "upgrade bitwright"
             )
         return _Plan.model_validate(raw), tensors
     except (ValueError, TypeError) as error:
@@ -171,7 +172,9 @@ def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
     own = type(operand.format)
     kind = next((name for name in registry.names(FORMATS) if registry.lookup(FORMATS, name) is own), None)
     if kind is None:
-        raise InputError(f"a plan with {own.__name__} cannot be saved; register it under the entry point group {FORMATS}")
+        raise InputError(
+            f"a plan with {own.__name__} cannot be saved; register it under the entry point group {FORMATS}"
+        )
     fields = pydantic.TypeAdapter(type(operand.format)).dump_python(operand.format, mode="json")
     return {
         "format": {"type": kind, **fields},

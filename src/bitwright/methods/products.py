@@ -1,4 +1,4 @@
-"""Exact integer products: sum over k of (x - zero_point) * w, for every layout, with an accumulator that never overflows.
+"""Exact integer products: sum over k of (x - zero_point) * w, with an accumulator that never overflows.
 
 Three engines, chosen by a bound that is checked, never assumed:
 - codes of at most 8 bits: int8 x int8 -> int32 (`torch._int_mm`, convolutions by blocked im2col, depthwise ones by a
@@ -75,7 +75,7 @@ def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     if call.layout == "batched":
         return (xc.unsqueeze(-1) * wc.unsqueeze(-3)).sum(-2)
     n, per_group, *kernel = wc.shape
-    patches = F.unfold(xc.double(), kernel, call.dilation, call.padding, call.stride).long()
+    patches = F.unfold(xc.double(), (kernel[0], kernel[1]), call.dilation, call.padding, call.stride).long()
     batch, _, pixels = patches.shape
     patches = patches.reshape(batch, call.groups, per_group * kernel[0] * kernel[1], pixels)
     filters = wc.reshape(call.groups, n // call.groups, -1)

@@ -4,8 +4,9 @@ A method fills one or more of the three parts of a site's plan. Whoever fills th
 operands; the product is computed by whoever fills the last part: accumulation, else precision, else operands.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pydantic
@@ -93,10 +94,14 @@ def _first_part(method: tuple[str, Method, Any]) -> int:
 
 def method_names() -> list[str]:
     """Every name that `compose` takes for one part: methods and their recipes."""
-    found = set(registry.names(GROUP))
+    return sorted({*registry.names(GROUP), *(recipe for method in _importable() for recipe in method.recipes)})
+
+
+def _importable() -> Iterator[Method]:
+    """Every registered method; a plug-in that cannot be imported is an error only for who asks for it by name."""
     for name in registry.names(GROUP):
-        found |= set(registry.lookup(GROUP, name).recipes)
-    return sorted(found)
+        with contextlib.suppress(InputError):
+            yield registry.lookup(GROUP, name)
 
 
 def compose(name: str, options: Mapping[str, Any] | None = None) -> Composition:
@@ -133,10 +138,9 @@ def parse_options(name: str, method: Method, given: Mapping[str, Any]) -> Any:
 
 
 def _find(name: str) -> tuple[Method, Mapping[str, Any]]:
-    for registered in registry.names(GROUP):
-        method: Method = registry.lookup(GROUP, registered)
-        if name == registered:
-            return method, {}
+    if name in registry.names(GROUP):
+        return registry.lookup(GROUP, name), {}
+    for method in _importable():
         if name in method.recipes:
             return method, method.recipes[name]
     raise unknown_name("method", name, method_names())
@@ -148,6 +152,7 @@ def _check_parts(name: str, chosen: Sequence[tuple[str, Method]]) -> None:
         for filled in sorted(method.fills):
             if filled in taken:
                 raise InputError(
-                    f"{name}: {taken[filled]} and {part} both decide the {filled}; compose methods that decide different parts"
+                    f"{name}: {taken[filled]} and {part} both decide the {filled}; "
+                    "compose methods that decide different parts"
                 )
             taken[filled] = part

@@ -47,7 +47,7 @@ def attention(
         scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
     peak = scores.amax(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
     exponentials = torch.exp(scores - peak)
-    # A row that may look at nothing is all zeros; dividing by at least a tiny number keeps it so, as torch's kernels do.
+    # A row that may look at nothing is all zeros; dividing by no less than a tiny number keeps it so, as torch does.
     total = exponentials.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
     pv = Call(layout="batched", op="attention_pv", x=exponentials, w=value, shared=shared)
     return product("pv", pv) / total

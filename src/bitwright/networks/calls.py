@@ -86,8 +86,17 @@ class Call:
             return Site(name=name, op=self.op, m=m, k=k, n=n, x_elements=m * k, w_elements=n * k, static_weight=static)
         *lead, m, k = self.x.shape
         n, groups = self.w.shape[-1], math.prod(lead)
-        elements = {"x_elements": _distinct(self.x), "w_elements": _distinct(self.w) // self.shared}
-        return Site(name=name, op=self.op, m=m, k=k, n=n, groups=groups, static_weight=static, **elements)
+        return Site(
+            name=name,
+            op=self.op,
+            m=m,
+            k=k,
+            n=n,
+            groups=groups,
+            x_elements=_distinct(self.x),
+            w_elements=_distinct(self.w) // self.shared,
+            static_weight=static,
+        )
 
 
 def _distinct(tensor: torch.Tensor) -> int:
@@ -185,7 +194,9 @@ def _matmul(owner: Parameters, input: Any, other: Any) -> Call | None:  # noqa: 
         return None  # a vector product: a GEMV by hand, left to torch and counted
     if other.dim() == 2:
         weight = owner(other)
-        return Call(layout="linear", op="linear" if weight is not None else "matmul", x=input, w=other.t(), weight=weight)
+        return Call(
+            layout="linear", op="linear" if weight is not None else "matmul", x=input, w=other.t(), weight=weight
+        )
     lead = torch.broadcast_shapes(input.shape[:-2], other.shape[:-2])
     x = input.expand(*lead, *input.shape[-2:])
     w = other.expand(*lead, *other.shape[-2:])

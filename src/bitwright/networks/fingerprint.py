@@ -41,4 +41,4 @@ def _describe(tensor: torch.Tensor) -> str:
     if tensor.is_meta:
         return f"{shape} meta"
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return f"{shape} {hashlib.sha256(memoryview(flat.view(torch.uint8).numpy())).hexdigest()[:DIGITS]}"
+    return f"{shape} {hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()[:DIGITS]}"

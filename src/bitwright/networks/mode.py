@@ -79,7 +79,7 @@ class SiteMode(TorchFunctionMode):
         """Path of the module that is running now."""
         return self._stack[-1]
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = self._call(func, args, kwargs or {})
         if self.watcher is not None:
             self.watcher(func, args, kwargs or {}, result)

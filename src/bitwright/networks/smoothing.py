@@ -1,8 +1,8 @@
 """Activation smoothing: large activation channels are divided by s, and the weights that read them multiplied by s.
 
 s_j = max|X_j|**a / max|W_j|**(1 - a) per input channel j, with a the migration strength (SmoothQuant, Xiao et al.,
-ICML 2023, eq. 4). The division is folded into the weights before, so it costs nothing at run time. Where it can go is read
-off a recorded forward pass: into a norm's gain, a linear layer's rows, or (through attention) the value projection.
+ICML 2023, eq. 4). The division is folded into the weights before, so it costs nothing at run time. Where it can go is
+read off a recorded forward pass: into a norm's gain, a linear layer's rows or, through attention, the value projection.
 A tensor that anything else reads too, or that a non-linear function made, is left alone.
 """
 

@@ -46,14 +46,14 @@ UNREGISTERED: dict[Any, tuple[str, Callable[..., int]]] = {  # what torch's regi
 
 
 class OperatorCounter(TorchDispatchMode):
-    """Counts the operators that run outside the sites of `mode`; views and bookkeeping move nothing and do not count."""
+    """Counts the operators that run outside the sites of `mode`, but for views, which move nothing."""
 
     def __init__(self, mode: SiteMode) -> None:
         super().__init__()
         self.mode = mode
         self.counts: dict[tuple[str, str], list[int]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if self.mode.inside_site or func.is_view or not isinstance(result, torch.Tensor | tuple | list):

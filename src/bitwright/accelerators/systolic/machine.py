@@ -56,8 +56,8 @@ class SystolicArray(BaseModel):
         default=1,
         ge=0,
         allow_inf_nan=False,
-        description="mappings within this share of the fewest cycles compete by energy; our choice, because a fraction of a "
-        "percent of cycles otherwise buys tiny tiles with several times the DRAM traffic",
+        description="Mappings within this share of the fewest cycles compete by energy; our choice, because otherwise "
+        "a fraction of a percent of cycles buys tiny tiles with several times the DRAM traffic",
     )
 
     @property

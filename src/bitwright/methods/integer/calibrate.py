@@ -1,4 +1,4 @@
-"""Calibration of the integer method: ranges from unlabelled samples become scales, zero points and smoothing factors."""
+"""Calibration of the integer method: ranges of unlabelled samples become scales, zero points, smoothing factors."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Integer sites: operands to codes, the exact product, and the epilogue y = s_x * s_w * acc + bias in float32.
 
-`exact_gemm` multiplies integers; `fast_gemm` multiplies the same codes as float32. Both share the epilogue, so that they
-agree bit for bit unless a float32 sum had to round (|partial sum| > 2**24).
+`exact_gemm` multiplies integers; `fast_gemm` multiplies the same codes as float32. Both round alike in the epilogue, so
+that they agree bit for bit unless a float32 sum had to round (|partial sum| > 2**24).
 """
 
 import dataclasses
@@ -9,8 +9,8 @@ import dataclasses
 import torch
 
 from bitwright.formats import Integer, PerGroup, PerToken, Quantized
-from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods import kernels
+from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.products import integer_product
 from bitwright.networks.calls import Call

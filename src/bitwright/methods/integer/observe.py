@@ -25,7 +25,7 @@ class Ranges:
     x_low, x_high : torch.Tensor
         Of x: per channel [K] for linear layers with a weight (smoothing needs it), else scalars.
     w_low, w_high : torch.Tensor or None
-        Of a w that is computed at run time: per head [H, 1, 1] (values, whose columns are fixed: [H, 1, N]), or scalars.
+        Of a w that is computed at run time: per head [H, 1, 1] (values: per column too, [H, 1, N]), or scalars.
     weight : torch.Tensor or None
         A static w, in the call's layout.
     layout : str
@@ -100,7 +100,11 @@ def _ranges(site: Site, call: Call) -> Ranges:
     result = Ranges(site=site, x_low=low.float(), x_high=high.float(), layout=call.layout)
     _check_finite(site, "x", low, high)
     if call.weight is None:
-        w_low, w_high = torch.aminmax(call.w) if call.layout != "batched" or call.w.dim() < 4 else _per_head(call.w, columns=call.op == "attention_pv")
+        w_low, w_high = (
+            torch.aminmax(call.w)
+            if call.layout != "batched" or call.w.dim() < 4
+            else _per_head(call.w, columns=call.op == "attention_pv")
+        )
         _check_finite(site, "w", w_low, w_high)
         result.w_low, result.w_high = w_low.float(), w_high.float()
     elif not torch.isfinite(w).all():
@@ -136,5 +140,6 @@ def _union(
 def _check_finite(site: Site, operand: str, low: torch.Tensor, high: torch.Tensor) -> None:
     if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
         raise InputError(
-            f"{operand} of {site.name} holds NaN or infinity on the calibration samples; quantization needs finite numbers"
+            f"{operand} of {site.name} holds NaN or infinity on the calibration samples; "
+            "quantization needs finite numbers"
         )

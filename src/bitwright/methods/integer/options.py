@@ -21,13 +21,19 @@ class IntegerOptions(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     x_bits: int = pydantic.Field(8, ge=2, le=16, description="bits of activations")
-    x_symmetric: bool = pydantic.Field(False, description="signed activations around 0 instead of unsigned with a zero point")
-    x_granularity: str = pydantic.Field("tensor", description="tensor (static scale) or token (scaled at run time, symmetric)")
+    x_symmetric: bool = pydantic.Field(
+        False, description="signed activations around 0 instead of unsigned ones with a zero point"
+    )
+    x_granularity: str = pydantic.Field(
+        "tensor", description="tensor (static scale) or token (scaled at run time, symmetric)"
+    )
     w_bits: int = pydantic.Field(8, ge=2, le=16, description="bits of weights")
     w_granularity: str = pydantic.Field("channel", description="tensor, channel or group:SIZE")
     calibrator: Calibrator = pydantic.Field("minmax", description="how activation ranges are chosen")
     w_calibrator: Calibrator = pydantic.Field("minmax", description="how weight ranges are chosen")
-    percentile: float = pydantic.Field(99.99, gt=50, le=100, description="of |values| kept, by the percentile calibrators")
+    percentile: float = pydantic.Field(
+        99.99, gt=50, le=100, description="of |values| kept, by the percentile calibrators"
+    )
     rounding: Rounding = pydantic.Field(Rounding.HALF_EVEN, description="reals to codes")
     saturation: Saturation = pydantic.Field(Saturation.CLIP, description="what happens outside the range")
     smoothing: Literal["search", "none"] | float = pydantic.Field(
@@ -36,9 +42,11 @@ class IntegerOptions(pydantic.BaseModel):
     attention: bool = pydantic.Field(True, description="quantize the products of attention too")
     ends: Literal["head8", "both8", "float", "same"] = pydantic.Field(
         "head8",
-        description="first and last layer: last at 8 bits at least, both at 8 bits at least, both in float, or like the rest",
+        description="first and last layer: the last at 8 bits or more, both at 8 or more, both float, or as the rest",
     )
-    sites: dict[str, dict[str, Any]] = pydantic.Field(default_factory=dict, description="options per glob on site names")
+    sites: dict[str, dict[str, Any]] = pydantic.Field(
+        default_factory=dict, description="options per glob on site names"
+    )
 
     @pydantic.field_validator("x_granularity")
     @classmethod

@@ -54,8 +54,9 @@ class Rules:
             granularity = parse_granularity(options.w_granularity)
             if grid and options.w_bits <= 4 and isinstance(granularity, PerGroup) and grid % granularity.size == 0:
                 raise InputError(
-                    f"{network.name}: its weights come from a file of 4-bit groups of {grid}, so {options.w_bits}-bit groups of "
-                    f"{granularity.size} would look lossless; use --option w_granularity=channel or a group larger than {grid}"
+                    f"{network.name}: its weights come from a file of 4-bit groups of {grid}, so {options.w_bits}-bit "
+                    f"groups of {granularity.size} would look lossless; "
+                    f"use --option w_granularity=channel or a group larger than {grid}"
                 )
 
 
@@ -100,7 +101,9 @@ def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
     granularity = parse_granularity(options.w_granularity)
     if isinstance(granularity, PerGroup):
         if seen.layout == "linear":
-            return OperandPlan(format=fmt, granularity=granularity, scale=_group_scales(weight, granularity, fmt, options))
+            return OperandPlan(
+                format=fmt, granularity=granularity, scale=_group_scales(weight, granularity, fmt, options)
+            )
         granularity = PerChannel()
     rows = weight.float().reshape(1, -1)
     if isinstance(granularity, PerChannel):

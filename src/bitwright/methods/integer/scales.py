@@ -50,7 +50,14 @@ def weight_peaks(w: torch.Tensor, fmt: Integer, calibrator: str, percentile: flo
 
 
 def clipped_range(
-    histogram: torch.Tensor, low: float, high: float, fmt: Integer, *, calibrator: str, percentile: float, symmetric: bool
+    histogram: torch.Tensor,
+    low: float,
+    high: float,
+    fmt: Integer,
+    *,
+    calibrator: str,
+    percentile: float,
+    symmetric: bool,
 ) -> tuple[float, float]:
     """The range to keep of values counted in equal bins over [`low`, `high`]."""
     centres = low + (torch.arange(len(histogram)) + 0.5) * ((high - low) / len(histogram))

@@ -1,0 +1,431 @@
+"""The command line as a user runs it: results, exit codes, one sentence for every bad input, nothing half-written."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from typer.testing import CliRunner
+
+from bitwright import registry
+from bitwright.cli import given, working
+from bitwright.cli.main import app
+from bitwright.errors import InputError
+
+RUNNER = CliRunner()
+NETWORKS = '''
+    import torch
+
+    class Layers(torch.nn.Module):
+        """A linear layer (640 MACs of x [2, 2, 16]) behind a 1-D convolution, and an einsum."""
+
+        def __init__(self, value=None):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = torch.nn.Conv1d(2, 2, 3, padding=1)
+            self.fc = torch.nn.Linear(16, 10)
+            self.example_inputs = torch.randn(2, 2, 16)
+            if value is not None:
+                self.fc.weight.data[0, 0] = value
+
+        def forward(self, x):
+            y = self.fc(torch.relu(self.conv(x)))
+            return torch.einsum("bij,bkj->bik", y, y)
+
+    def layers():
+        print("a module that prints")
+        return Layers()
+
+    def poisoned():
+        return Layers(float("nan"))
+
+    def markup():
+        module = torch.nn.Sequential()
+        module.add_module("[bold]odd[", torch.nn.Linear(4, 4))
+        module.example_inputs = torch.randn(1, 4)
+        return module
+'''
+MACHINE = """
+    from typing import ClassVar
+
+    import pydantic
+
+    from bitwright.accelerators.cost import Area, Cost
+
+
+    class Broken(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+        summary: ClassVar[str] = "a machine that loses multiply-accumulates"
+        needs_codes: ClassVar[bool] = False
+        clock_mhz: float = 1
+        peak_macs_per_cycle: float = 1
+
+        def supports(self, plan):
+            return None
+
+        def run(self, work):
+            return Cost(cycles=1, compute_cycles=1, macs_dense=work.site.macs, macs_executed=0)
+
+        def area(self):
+            return Area(components_um2={})
+
+        def parameters(self):
+            return self.model_dump()
+"""
+
+
+@pytest.fixture(autouse=True)
+def toys(tmp_path, monkeypatch):
+    """Toy networks in the current folder, and a machine of somebody else's, installed as a package would be."""
+    (tmp_path / "toy_networks.py").write_text(textwrap.dedent(NETWORKS))
+    (tmp_path / "toy_machine.py").write_text(textwrap.dedent(MACHINE))
+    installed = tmp_path / "toy_machine-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-machine\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[bitwright.accelerators]\nbroken = toy_machine:Broken\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    registry.refresh()
+    yield tmp_path
+    registry.refresh()
+    for name in ("toy_networks", "toy_machine"):
+        sys.modules.pop(name, None)
+
+
+def run(*arguments):
+    return RUNNER.invoke(app, list(arguments))
+
+
+def json_of(*arguments):
+    """What `--json` prints; that it is all there is on stdout."""
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def refused(*arguments, code=2):
+    """The one sentence on stderr; nothing is on stdout."""
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("bitwright: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0].removeprefix("bitwright: ")
+
+
+class TestLists:
+    def test_models(self):
+        found = {entry["name"]: entry for entry in json_of("models")["models"]}
+        assert found["minilm-l6"]["trained"]
+        assert not found["llama2-7b"]["trained"]
+        assert "llama2-7b" in run("models").stdout
+
+    def test_methods_and_their_options(self):
+        names = [entry["name"] for entry in json_of("methods")["methods"]]
+        assert {"float", "int8", "int8-sym", "int8-token", "w4a8"} <= set(names)
+        options = {entry["name"]: entry["default"] for entry in json_of("methods", "int7-sym")["method"]["parameters"]}
+        assert options["x_bits"] == 7
+        assert "bits of activations" in run("methods", "int8").stdout
+
+    def test_accelerators_with_somebody_elses(self):
+        found = run("accelerators").stdout
+        assert "a machine that loses multiply-accumulates" in found
+        assert "systolic-ws" in found
+        assert "dram_bytes_per_cycle" in run("accelerators", "systolic-os").stdout
+        assert "Did you mean 'systolic-ws'" in refused("accelerators", "systolic-sw")
+
+
+class TestSimulate:
+    def test_cycles_of_the_closed_form(self):
+        found = json_of("simulate", "gemm:841x576x128", "-m", "int8", "-a", "systolic-ws", "--set", "rows=32")
+        assert found["compute_cycles"] == 67320  # 18 x 4 folds of 2 x 32 + 32 + 841 - 2 cycles
+        assert found["macs"] == 841 * 576 * 128
+        assert found["latency_us"] == found["cycles"] / found["parameters"]["clock_mhz"]
+        assert found["total_energy_pj"] == pytest.approx(sum(found["energy_pj"].values()))
+        assert found["total_energy_pj"] == pytest.approx(sum(e["count"] * e["price_pj"] for e in found["events"]))
+        assert found["tops_per_watt"] == pytest.approx(2 * found["macs"] / found["total_energy_pj"])
+
+    def test_keys(self):
+        found = json_of("simulate", "gemm:8x8x8")
+        assert next(iter(found)) == "schema_version"
+        assert found["schema_version"] == 1
+        assert {
+            "cycles",
+            "compute_cycles",
+            "macs",
+            "latency_us",
+            "energy_pj",
+            "total_energy_pj",
+            "area_um2",
+            "traffic_bytes",
+            "tops_per_watt",
+            "unsupported",
+            "other_operations",
+            "sites",
+            "parameters",
+        } <= set(found)
+        assert [site["name"] for site in found["sites"]] == ["gemm"]
+
+    def test_several_accelerators_and_parameters_of_one(self):
+        found = json_of(
+            "simulate",
+            "gemm:8x8x8",
+            "-a",
+            "systolic-ws,systolic-os",
+            "--set",
+            "rows=16",
+            "--set",
+            "systolic-os.cols=64",
+        )["accelerators"]
+        sizes = {name: (each["parameters"]["rows"], each["parameters"]["cols"]) for name, each in found.items()}
+        assert sizes == {"systolic-ws": (16, 32), "systolic-os": (16, 64)}
+
+    def test_technology(self):
+        found = json_of("simulate", "gemm:8x8x8", "--technology", "45")
+        assert str(found["parameters"]["node_nm"]) == "45"
+
+    def test_operations_that_no_machine_supports(self):
+        found = json_of("simulate", "toy_networks:layers")
+        conv, site, einsum = 2 * 2 * 16 * 2 * 3, 2 * 2 * 16 * 10, 2 * 2 * 2 * 10
+        assert found["macs"] == conv + site + einsum
+        assert found["cycles"] > 0
+        assert found["supported_share"] == site / found["macs"]
+        shares = {entry["reason"].split(";")[0]: entry["share"] for entry in found["unsupported"]}
+        assert shares["1-D convolution"] == conv / found["macs"]
+        assert [entry["name"] for entry in found["other_operations"]] == ["relu"]
+        table = run("simulate", "toy_networks:layers", "--sites").stdout
+        assert "1-D convolution" in table
+        assert re.search(r"fc +linear +1 x 4 x 16 x 10", table)
+
+    def test_what_is_not_supported_costs_no_zeros(self):
+        found = json_of("simulate", "gemm:8x8x8", "--method", "float")
+        assert not found["supported"]
+        assert "--set mac=float32" in found["reason"]
+        assert found["cycles"] is found["total_energy_pj"] is None
+        assert "not supported: x is float32" in run("simulate", "gemm:8x8x8", "--method", "float").stdout
+
+    def test_shape_options(self):
+        found = json_of("simulate", "resnet18", "--image-size", "32", "--batch", "2")
+        assert found["sites"][0]["m"] == 2 * 16 * 16
+
+    def test_names_are_not_markup(self):
+        assert "[bold]odd[" in run("simulate", "toy_networks:markup", "--sites").stdout
+
+    def test_a_machine_that_breaks_conservation(self):
+        said = refused("simulate", "gemm:8x8x8", "-a", "broken", code=1)
+        assert said.startswith("broken broke conservation at gemm: 0 executed + 0 skipped of 512 dense MACs")
+
+
+class TestEvaluate:
+    def test_keys(self):
+        found = json_of("evaluate", "toy_networks:layers", "--limit", "8")
+        keys = "score float_score metric off_by seconds float_seconds schema_version difference interval samples"
+        keys += " tested_on calibrated_on model method options exact notes"
+        assert set(keys.split()) <= set(found)
+        assert (found["off_by"], found["exact"], found["samples"], found["metric"]) == (0, True, 8, "SQNR")
+        assert found["options"]["int8"]["x_bits"] == 8
+
+    def test_float(self):
+        found = json_of("evaluate", "toy_networks:layers", "--method", "float", "--limit", "8")
+        assert found["off_by"] is None
+        assert found["score"] is None  # infinite: JSON has no word for it
+        assert "∞ dB" in run("evaluate", "toy_networks:layers", "--method", "float", "--limit", "8").stdout
+
+    def test_options_of_the_method_and_of_single_sites(self):
+        found = json_of("evaluate", "toy_networks:layers", "--limit", "8", "--option", "fc:x_bits=7", "--fast")
+        assert found["options"]["int8"]["sites"] == {"fc": {"x_bits": 7}}
+        assert found["exact"] is False
+
+    def test_the_same_seed_gives_the_same_score(self):
+        first, second = (json_of("evaluate", "toy_networks:layers", "--limit", "8", "--seed", "3") for _ in range(2))
+        assert {**first, "seconds": 0, "float_seconds": 0} == {**second, "seconds": 0, "float_seconds": 0}
+
+    def test_a_plan_is_kept_and_used(self, toys):
+        made = json_of(
+            "evaluate", "toy_networks:layers", "--limit", "8", "--method", "int8-sym", "--save-plan", "p.plan"
+        )
+        used = json_of("evaluate", "toy_networks:layers", "--limit", "8", "--plan", "p.plan")
+        assert (used["method"], used["score"]) == ("int8-sym", made["score"])
+        assert "p.plan" in used["calibrated_on"]
+        assert json_of("simulate", "toy_networks:layers", "--plan", "p.plan")["method"] == "int8-sym"
+
+    def test_words_say_what_was_run(self):
+        said = run("evaluate", "toy_networks:layers", "--limit", "8").stdout
+        assert said.startswith(
+            "toy_networks:layers, method int8, exact arithmetic.\nTested on 8 inputs: 8 noise inputs"
+        )
+        assert "Calibrated on 32 noise inputs" in said
+
+
+class TestExplain:
+    def test_events_have_prices_and_sources(self):
+        found = json_of("explain", "gemm:841x576x128", "--site", "gemm")
+        assert sum(found["cycles_by_cause"].values()) == found["cycles"]
+        assert found["total_energy_pj"] == pytest.approx(sum(e["count"] * e["price_pj"] for e in found["events"]))
+        assert all(event["source"] for event in found["events"])
+        assert found["mapping"]["bound"] == "compute"
+
+    def test_table(self):
+        said = run("explain", "gemm:841x576x128", "--site", "gemm").stdout
+        for words in ("fill, drain and idle edges", "waiting for DRAM", "source 1: ", "area of the machine", "tile k"):
+            assert words in said
+
+
+class TestCompare:
+    def test_files_and_table(self, toys):
+        result = run("compare", "gemm:8x8x8,toy_networks:layers", "--limit", "8", "-a", "systolic-ws,systolic-os", *OUT)
+        assert result.exit_code == 0, result.output
+        rows = json.loads((toys / "c.json").read_text())["rows"]
+        assert len(rows) == 2 * 3 * 2
+        assert len((toys / "c.csv").read_text().splitlines()) == 1 + len(rows)
+        assert {row["off_by"] for row in rows if row["network"] == "toy_networks:layers"} == {None, 0}
+        assert [row["status"] for row in rows[:4]] == ["unsupported", "unsupported", "ok", "ok"]
+        assert re.search(r"int8-sym +systolic-os +\S+ dB", result.stdout)
+
+    def test_a_failing_cell_keeps_the_others(self, toys):
+        result = run("compare", "gemm:8x8x8", "-m", "int8", "-a", "systolic-ws,broken", *OUT)
+        assert result.exit_code == 1
+        rows = json.loads((toys / "c.json").read_text())["rows"]
+        assert [row["status"] for row in rows] == ["ok", "failed"]
+        assert "broke conservation" in result.stdout
+
+    def test_json_is_what_the_file_says(self, toys):
+        shown = json_of("compare", "gemm:8x8x8", "-m", "int8", "-a", "systolic-ws", *OUT)
+        assert shown == json.loads((toys / "c.json").read_text())
+        assert shown["rows"][0]["cycles"] > 0
+        assert shown["parameters"]["systolic-ws"]["rows"] == 32
+
+
+OUT = ("--out", "c.json", "--out", "c.csv")
+TOY = "toy_networks:layers"
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["evaluate", "minilm-l7"], "Did you mean 'minilm-l6'"),
+            (["evaluate", TOY, "-m", "int9"], "Did you mean 'int"),
+            (["evaluate", TOY, "--option", "x_bit=8"], "Did you mean 'x_bits'"),
+            (["evaluate", TOY, "--option", "x_bits=99"], "option x_bits of int8"),
+            (["evaluate", TOY, "--option", "x_bits"], "write --option key=value"),
+            (["evaluate", TOY, "--option", "x_bits=[8"], "not the YAML"),
+            (["evaluate", TOY, "--option", "x_bits=8", "--option", "x_bits=7"], "given twice"),
+            (["evaluate", TOY, "--option", "nobody*:x_bits=7"], "matches no site"),
+            (["evaluate", TOY, "-t", "fidelty"], "Did you mean 'fidelity'"),
+            (["evaluate", TOY, "-t", "sts"], "judges networks of kind sentence"),
+            (["evaluate", TOY, "-d", "nowhere.txt"], "leave --data out"),
+            (["evaluate", TOY, "--plan", "missing.plan"], "there is no plan missing.plan"),
+            (["evaluate", TOY, "--plan", "toy_networks.py"], "toy_networks.py is no plan"),
+            (["evaluate", TOY, "--plan", "toy_networks.py", "-m", "int8"], "leave --method and --option out"),
+            (["evaluate", TOY, "--save-plan", "nowhere/p"], "nowhere"),
+            (["evaluate", "toy_networks:poisoned"], "'fc.weight' holds NaN or infinity in 1 of its 160 values"),
+            (["evaluate", "toy_networks:layer"], "Did you mean 'layers'"),
+            (["evaluate", "gemm:8x8x8"], "simulate it"),
+            (["evaluate", TOY, "--device", "abacus"], "device 'abacus' cannot be used"),
+            (["simulate", "gemm:8x8"], "gemm:MxKxN"),
+            (["simulate", "gemm:8x8x8", "-a", "systolic"], "Did you mean 'systolic-"),
+            (["simulate", "gemm:8x8x8", "-a", ","], "no accelerator is named"),
+            (["simulate", "gemm:8x8x8", "--set", "row=8"], "Did you mean 'rows'"),
+            (["simulate", "gemm:8x8x8", "--set", "rows=many"], "parameter rows of systolic-ws is 'many'"),
+            (["simulate", "gemm:8x8x8", "--set", "rows=8", "--set", "rows=9"], "set twice"),
+            (["simulate", "gemm:8x8x8", "--set", "systolic-os.rows=8"], "among those asked for"),
+            (["simulate", "gemm:8x8x8", "--technology", "7"], "unknown technology node '7'"),
+            (["simulate", "gemm:8x8x8", "--technology", "cheap.yaml"], "has no price for 'mac_int8'"),
+            (["simulate", "twice.yaml"], "key 'layers' is given twice"),
+            (["simulate", "misspelt.yaml"], "line 2: unknown key 'mm'"),
+            (["simulate", "bert-base", "--phase", "decode"], "only language models decode"),
+            (["explain", TOY, "--site", "fcc"], "unknown site 'fcc'"),
+            (["compare", TOY, "--out", "page.html"], "HTML pages are not made yet"),
+            (["compare", TOY, "--out", "page.xlsx"], "end its name in .json or .csv"),
+            (["compare", TOY, "--out", "nowhere/page.csv"], "the folder nowhere"),
+            (["compare", TOY, "-m", "int8,int9"], "unknown method 'int9'"),
+            (["compare", "gemm:8x8x8", "-d", "nowhere"], "no network has numbers"),
+        ],
+    )
+    def test_is_one_sentence(self, toys, arguments, message):
+        (toys / "cheap.yaml").write_text(
+            "node_nm: 28\nprices: {dram: {energy_pj: 1, unit: bit, source: a test, kind: assumed}}\n"
+        )
+        (toys / "twice.yaml").write_text("layers: []\nlayers: []\n")
+        (toys / "misspelt.yaml").write_text("layers:\n  - {name: a, op: gemm, mm: 1, k: 1, n: 1}\n")
+        before = sorted(path.name for path in toys.iterdir() if path.name != "__pycache__")
+        assert message in refused(*arguments)
+        assert sorted(path.name for path in toys.iterdir() if path.name != "__pycache__") == before
+
+    @pytest.mark.parametrize(
+        "arguments", [["evaluate"], ["frobnicate"], ["evaluate", TOY, "--bogus"], ["evaluate", TOY, "--seed", "x"]]
+    )
+    def test_usage_errors(self, arguments):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+
+
+class TestSettings:
+    def test_globs_end_at_the_last_colon(self):
+        found = given.method_options(["x_bits=7", "*:qk:x_bits=8", "*:qk:attention=false", "w_granularity=group:64"])
+        assert found == {"x_bits": 7, "w_granularity": "group:64", "sites": {"*:qk": {"x_bits": 8, "attention": False}}}
+
+    def test_values_are_yaml_scalars(self):
+        found = given.machine_settings(["a=1", "b=1.5", "c=true", "d=text", "e=null"], "28")
+        assert found == {"node_nm": "28", "a": 1, "b": 1.5, "c": True, "d": "text", "e": None}
+
+    def test_names(self):
+        assert given.names(" a, b,a", "thing") == ["a", "b"]
+        with pytest.raises(InputError, match="no thing is named"):
+            given.names(" ,", "thing")
+
+
+class TestProgress:
+    def test_plain_lines_after_two_seconds(self, monkeypatch, capsys):
+        now = [0.0]
+        monkeypatch.setattr(working.time, "monotonic", lambda: now[0])
+        with working.working() as progress:
+            print("for stderr")  # noqa: T201
+            for now[0], state in (
+                (0, ("a", 0, 0)),
+                (1, ("b", 1, 8)),
+                (3, ("c", 0, 0)),
+                (20, ("d", 0, 8)),
+                (31, ("d", 4, 8)),
+            ):
+                progress(*state)
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.splitlines() == ["for stderr", "c ...", "d: 4 of 8, about 11 s left"]
+
+    def test_a_bar_on_a_terminal(self):
+        bar = working._Bar()
+        for state in (("a", 0, 0), ("b", 1, 2), ("b", 2, 2)):
+            bar(*state)
+        assert [(task.description, task.completed, task.total) for task in bar.progress.tasks] == [("b", 2, 2)]
+        bar.close()
+        assert not bar.timer.is_alive()
+
+
+class TestProcess:
+    def test_module_and_exit_codes(self, toys):
+        command = [sys.executable, "-m", "bitwright"]
+        shown = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+        assert shown.stdout.startswith("bitwright 0.")
+        bad = subprocess.run([*command, "simulate", "gemm:1"], capture_output=True, text=True, check=False)  # noqa: S603
+        assert (bad.returncode, bad.stdout) == (2, "")
+        assert bad.stderr.startswith("bitwright: cannot read 'gemm:1'")
+        assert len(bad.stderr.splitlines()) == 1
+
+    def test_interrupted(self, toys):
+        (toys / "slow.py").write_text(
+            "import time\ndef network():\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        )
+        command = [sys.executable, "-m", "bitwright", "evaluate", "slow:network"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+            assert process.stderr.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (130, "")
+        assert err == "bitwright: interrupted; nothing was written\n"
