@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
-from toys import Calling, generator, network_of, normal
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerChannel, PerGroup, PerTensor, PerToken, Rounding, Saturation
@@ -20,6 +19,7 @@ from bitwright.methods.integer.scales import affine, clipped_range, symmetric_sc
 from bitwright.methods.protocol import compose
 from bitwright.networks.trace import trace
 from bitwright.testing.networks import TOYS, shape_only, toy_networks
+from toys import Calling, generator, network_of, normal
 
 SIMPLE = {"smoothing": "none", "ends": "same"}
 reals = st.floats(-1e6, 1e6, width=32)
@@ -68,7 +68,7 @@ class TestScales:
     def test_symmetric(self, low, high, bits):
         assume(low <= high)
         scale, zero_point = affine(low, high, Integer(bits=bits, narrow=True), symmetric=True)
-        peak = max(abs(min(low, 0.0)), max(high, 0.0))
+        peak = max(-low, high, 0.0)
         expected = peak / (2 ** (bits - 1) - 1) if peak else 1.0
         assert zero_point == 0
         assert float(scale) == pytest.approx(max(expected, float(np.finfo(np.float32).tiny)), rel=1e-6)
@@ -447,7 +447,9 @@ class TestWeightsThatAreNotParameters:
 
     def test_experts(self):
         """A stack of weights that broadcasts over the batch, whose size may change."""
-        module = Calling(lambda m, x: x @ m.experts, experts=normal(3, 6, 4) * torch.tensor([1.0, 9, 0.1]).view(3, 1, 1))
+        module = Calling(
+            lambda m, x: x @ m.experts, experts=normal(3, 6, 4) * torch.tensor([1.0, 9, 0.1]).view(3, 1, 1)
+        )
         x = normal(2, 3, 5, 6)
         network = network_of(module, x)
         plan = planned(network, [{"x": x}])
@@ -522,9 +524,9 @@ class TestRefusals:
         plan = planned(network, [{"a": a, "b": b}])
         b = b.clone()
         b[1, 2, 0] = bad
-        with pytest.raises(InputError, match="^w of matmul holds NaN or infinity"):
+        with pytest.raises(InputError, match=r"^w of matmul holds NaN or infinity"):
             executed(network, plan, {"a": a, "b": b})
-        with pytest.raises(InputError, match="^w of matmul holds NaN or infinity on the calibration samples"):
+        with pytest.raises(InputError, match=r"^w of matmul holds NaN or infinity on the calibration samples"):
             planned(network, [{"a": a, "b": b}])
 
     def test_a_site_that_was_never_calibrated(self):
@@ -549,8 +551,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"x_bits": 1}, "option x_bits of int8: .*greater than or equal to 2"),
-            ({"w_bits": 17}, "option w_bits of int8: .*less than or equal to 16"),
+            ({"x_bits": 1}, r"option x_bits of int8: .*greater than or equal to 2"),
+            ({"w_bits": 17}, r"option w_bits of int8: .*less than or equal to 16"),
             ({"x_granularity": "channel"}, "per tensor or per token"),
             ({"w_granularity": "token"}, "per tensor, channel or group"),
             ({"w_granularity": "group:0"}, "unknown granularity"),
@@ -560,7 +562,7 @@ class TestRefusals:
             ({"sites": {"*": {"ends": "same"}}}, "'ends' is no option of a single site"),
             ({"sites": {"*": {"x_bit": 4}}}, "'x_bit' is no option of a single site"),
             ({"sites": {"*": {"x_bits": 40}}}, "less than or equal to 16"),
-            ({"xbits": 8}, "unknown option of int8 'xbits'. Did you mean 'x_bits'"),
+            ({"xbits": 8}, r"unknown option of int8 'xbits'\. Did you mean 'x_bits'"),
         ],
     )
     def test_options(self, options, message):

@@ -236,6 +236,7 @@ class TestWriting:
     def test_an_interrupted_write_leaves_the_old_file(self, saved, monkeypatch):
         _, path = saved
         before, (_, other, _) = path.read_bytes(), made(w_bits=5)
+
         def interrupt(self, content):
             with self.open("wb") as file:
                 file.write(content[:100])

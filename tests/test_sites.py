@@ -376,15 +376,17 @@ class TestMode:
 
     def test_gradients_flow(self):
         module = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(16, 8), Conv1D_of(8))
-        attention = Calling(lambda m, x: F.scaled_dot_product_attention(*[m.body(x)[None, None]] * 3), body=module)
-        x = normal(3, 2, 4, 4)
+        attention = Calling(
+            lambda m, x: F.scaled_dot_product_attention(*[m.body(x)[None, None]] * 3), body=module
+        ).double()
+        x = normal(3, 2, 4, 4).double()
         expected = torch.autograd.grad(attention(x).square().sum(), list(attention.parameters()))
         with SiteMode(attention, lambda site, call: call.float_result()):
             output = attention(x)
         found = torch.autograd.grad(output.square().sum(), list(attention.parameters()))
         assert len(found) == 6
         for ours, torchs in zip(found, expected, strict=True):
-            torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(ours, torchs, rtol=1e-9, atol=1e-9)
 
     def test_shapes_without_numbers_give_the_same_sites(self):
         module = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), Conv1D_of(8), Twice()])

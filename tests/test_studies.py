@@ -1,11 +1,13 @@
 """Studies on toy networks and toy machines: conservation, what is not supported, comparisons that lose no row."""
 
 import dataclasses
+import io
 from typing import ClassVar
 
 import pydantic
 import pytest
 import torch
+from rich.console import Console
 from tests.toys import Calling, network_of, normal
 
 from bitwright.accelerators.cost import Area, Cost, Event
@@ -13,6 +15,7 @@ from bitwright.errors import BitwrightError, InputError
 from bitwright.methods.execution import Executor
 from bitwright.networks.load import load
 from bitwright.networks.network import InputShape
+from bitwright.reports.comparison import print_comparison
 from bitwright.reports.files import check_out, plain, write_atomic
 from bitwright.reports.records import comparison_record, simulation_record
 from bitwright.reports.scores import difference
@@ -148,7 +151,8 @@ class TestSimulate:
         found = simulated(two_layers(), Honest(), ends="float", sites={})
         assert found.refusal == "it multiplies integers; quantize the site"
         found = simulated(mixed(), Honest(), method="float")
-        assert found.refusal is not None
+        assert found.refusal == "it multiplies integers; quantize the site"
+        assert {entry.kind for entry in found.unsupported} == {"site", "operation"}
         assert found.cost.cycles == 0
         assert simulation_record(found)["cycles"] is None
 
@@ -374,6 +378,15 @@ class TestReports:
         assert exponent([0, None, float("inf")], base=-12) == -12
         assert scaled(999.0, "J", base=-12) == "999.0 pJ"
         assert scaled(1500.0, "J", base=-12) == "1.500 nJ"
+
+    @pytest.mark.parametrize("width", [60, 80, 120, 300])
+    def test_no_page_is_too_narrow_for_whole_numbers(self, width):
+        found = compared([two_layers()])
+        stream = io.StringIO()
+        print_comparison(found, Console(file=stream, width=width))
+        energy = number(found.rows[1].simulation.cost.total_energy_pj)
+        for words in ("off by", "= mac", "TOPS/W", "int8", f" {energy} "):
+            assert words in stream.getvalue()
 
     def test_json_has_neither_nan_nor_infinity(self):
         values = {"a": float("nan"), "b": [float("inf"), 1], "c": Interval(low=-float("inf"), high=0.5)}

@@ -80,7 +80,10 @@ def _dense(x: torch.Tensor) -> torch.Tensor | None:
 
 def _use_torch_threads() -> None:
     limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(torch.get_num_threads(), limit))
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, limit))
+    if torch.get_num_threads() != threads:  # numba's first use of OpenMP sets the number of threads for all
+        torch.set_num_threads(threads)
 
 
 @numba.njit(parallel=True, cache=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from bitwright.reports.costs import cost_columns
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
-from bitwright.reports.tables import Column, fits, say, table, text
+from bitwright.reports.tables import Column, print_spread, say, text
 from bitwright.reports.units import DASH, number
 from bitwright.studies.compare import Comparison
 from bitwright.studies.row import Row
@@ -29,14 +29,8 @@ def print_comparison(comparison: Comparison, console: "Console") -> None:
 
 def _print_network(network: str, rows: Sequence[Row], console: "Console") -> None:
     say(console, f"{network}: {_what(rows)}")
-    names, scores = _name_columns(rows), _score_columns(rows)
-    costs = cost_columns([row.simulation for row in rows])
-    whole = table([*names, *scores, *costs])
-    if fits(whole, console):
-        console.print(whole)
-    else:
-        console.print(table([*names, *scores]))
-        console.print(table([*names, *costs]))
+    scores = _score_columns(rows)
+    print_spread(_name_columns(rows), [*scores, *cost_columns([row.simulation for row in rows])], console)
     if any(cell.endswith(NOT_SEPARATED) for column in scores for cell in column.cells):
         say(console, f"{LEGEND}.")
     for row in rows:

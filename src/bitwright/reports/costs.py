@@ -3,7 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bitwright.reports.tables import PICO, Column, area_column, energies, percents, quantity, say, table, text
+from bitwright.reports.tables import (
+    PICO,
+    Column,
+    area_column,
+    energies,
+    percents,
+    print_spread,
+    quantity,
+    say,
+    table,
+    text,
+)
 from bitwright.reports.units import number, scaled
 from bitwright.studies.simulate import Simulation, Unsupported
 
@@ -24,7 +35,7 @@ def print_simulations(simulations: Mapping[str, Simulation], console: "Console",
     running = [simulation for simulation in found if simulation.refusal is None]
     if running:
         names = text("accelerator", [simulation.accelerator for simulation in running])
-        console.print(table([names, *cost_columns(running)]))
+        print_spread([names], cost_columns(running), console)
     for simulation in found:
         if simulation.refusal is not None:
             say(console, f"{simulation.accelerator}: not supported: {simulation.refusal}.")

@@ -95,12 +95,22 @@ def standard_console() -> "Console":
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
-def fits(made: "Table", console: "Console") -> bool:
-    """Whether a table can be printed without wrapping."""
+def print_spread(names: Sequence[Column], columns: Sequence[Column], console: "Console") -> None:
+    """A table, or as many as the page needs so that no number is broken, each with the columns of `names`."""
+    shown: list[Column] = []
+    for column in columns:
+        if shown and not _fits([*names, *shown, column], console):
+            console.print(table([*names, *shown]))
+            shown = []
+        shown.append(column)
+    console.print(table([*names, *shown]))
+
+
+def _fits(columns: Sequence[Column], console: "Console") -> bool:
     from rich.measure import Measurement
 
     unlimited = console.options.update(width=PIPE_WIDTH)
-    return Measurement.get(console, unlimited, made).maximum <= console.width
+    return Measurement.get(console, unlimited, table(columns)).maximum <= console.width
 
 
 def say(console: "Console", *lines: str) -> None:

@@ -105,7 +105,8 @@ class Simulation:
         """Why the machine runs nothing of this network; None if it runs some of it."""
         if self.sites:
             return None
-        reasons = dict.fromkeys(entry.reason for entry in self.unsupported)
+        kinds = [[entry for entry in self.unsupported if entry.kind == kind] for kind in ("site", "operation")]
+        reasons = dict.fromkeys(entry.reason for entry in kinds[0] or kinds[1])
         return "; ".join(reasons) or "the network has no product"
 
     @property

@@ -1,0 +1,100 @@
+"""Compiled kernels against the torch operators they stand for, bit for bit."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitwright.formats import Integer, Rounding, Saturation
+from bitwright.methods import kernels
+from bitwright.methods.products import reference_product
+from bitwright.networks.calls import Call
+from toys import generator, normal, quantized, random_codes
+
+FORMATS = [Integer(bits=bits, **kind) for bits in (2, 5, 8) for kind in ({}, {"narrow": True}, {"signed": False})]
+
+
+class TestEncode:
+    @pytest.mark.parametrize("fmt", FORMATS, ids=str)
+    @pytest.mark.parametrize("scale", [1.0, 0.25, 0.1, 3e-5, 7e4])
+    def test_equals_the_format(self, fmt, scale):
+        """Ties, both ends, values that divide inexactly, and more of them than a thread takes at once."""
+        steps = torch.cat([torch.arange(-700, 700) / 4, normal(2 * kernels.BLOCK + 5) * 50])
+        x, s = steps * scale, torch.tensor(scale)
+        for zero_point in {0, fmt.low, fmt.high, (fmt.low + fmt.high) // 2}:
+            codes = kernels.encode(x, fmt, s, zero_point)
+            assert codes.dtype == (torch.int8 if fmt.signed else torch.uint8)
+            assert torch.equal(codes.float(), fmt.encode(x / s, zero_point))
+
+    @pytest.mark.parametrize(
+        "x",
+        [
+            normal(2, 3, 4, 5).to(memory_format=torch.channels_last),
+            normal(6, 4).t(),
+            normal(6, 8)[:, ::2],
+            normal(1, 4).expand(3, 4),
+            normal(2, 3, 1, 1),
+        ],
+        ids=["channels last", "transposed", "gaps", "expanded", "pixel"],
+    )
+    def test_any_layout(self, x):
+        fmt, before = Integer(bits=8), x.clone()
+        codes = kernels.encode(x, fmt, torch.tensor(0.02), 3)
+        assert torch.equal(codes.float(), fmt.encode(x / 0.02, 3))
+        assert torch.equal(x, before)
+
+    @pytest.mark.parametrize(
+        ("fmt", "x", "scale"),
+        [
+            (Integer(bits=9), normal(3), torch.tensor(1.0)),
+            (Integer(bits=8, rounding=Rounding.FLOOR), normal(3), torch.tensor(1.0)),
+            (Integer(bits=8, saturation=Saturation.WRAP), normal(3), torch.tensor(1.0)),
+            (Integer(bits=8), normal(3).double(), torch.tensor(1.0)),
+            (Integer(bits=8), normal(3), torch.ones(3)),
+            (Integer(bits=8), torch.empty(0), torch.tensor(1.0)),
+        ],
+    )
+    def test_what_it_leaves_to_torch(self, fmt, x, scale):
+        assert not kernels.can_encode(x, fmt, scale)
+        assert kernels.can_encode(normal(3), Integer(bits=8), torch.tensor(1.0))
+
+
+@settings(max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(4, 7), st.integers(4, 7)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    zero_point=st.integers(-128, 127),
+)
+def test_depthwise_equals_the_reference(*, shape, kernel, stride, padding, dilation, zero_point):
+    x = quantized(random_codes(Integer(bits=8), shape, 1), bits=8, zero_point=zero_point)
+    w = quantized(random_codes(Integer(bits=8), (shape[1], 1, *kernel), 2), bits=8)
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+    if any(shape[2 + i] + 2 * padding[i] <= dilation[i] * (kernel[i] - 1) for i in (0, 1)):
+        return
+    call = Call(layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), groups=shape[1], **geometry)
+    found = kernels.depthwise(
+        x.codes.to(torch.int8).permute(0, 2, 3, 1).contiguous(),
+        w.codes.to(torch.int8)[:, 0].permute(1, 2, 0).contiguous(),
+        zero_point,
+        **geometry,
+    )
+    assert torch.equal(found.permute(0, 3, 1, 2).long(), reference_product(call, x, w))
+
+
+@pytest.mark.parametrize("columns", [1, 7])
+@pytest.mark.parametrize("bias", [False, True])
+def test_scale_columns_equals_torch(columns, bias):
+    acc = torch.randint(-(2**31), 2**31 - 1, (5, 300, 7), generator=generator(3)).to(torch.int32)
+    scale, shift = normal(columns).abs() * math.pi, normal(7) if bias else None
+    expected = acc.float() * scale + (shift if bias else 0.0)
+    assert torch.equal(kernels.scale_columns(acc.clone(), scale, shift), expected)
+
+
+def test_threads_stay_as_the_user_set_them():
+    kernels.encode(normal(10), Integer(bits=8), torch.tensor(1.0), 0)
+    assert torch.get_num_threads() == 1
