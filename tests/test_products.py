@@ -4,7 +4,6 @@ import itertools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -263,7 +262,11 @@ class TestSettings:
                         found = integer_product(linear_call(x.codes, w.codes), x, w)
                         assert found.dtype == torch.int32 and bool((found == k * a * b).all()), (k, a, b)
             """
-        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(Path(__file__).parent)}
+        environment = {
+            **os.environ,
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         subprocess.run([sys.executable, "-c", code], env=environment, check=True)  # noqa: S603
 
     def test_without_onednn(self):

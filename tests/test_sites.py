@@ -213,8 +213,10 @@ class TestAttention:
         assert output[0, 0, 2].isnan().all()
         assert output.isnan().sum() == 3
 
-    def test_large_scores_do_not_overflow(self):
+    @pytest.mark.parametrize("offset", [1e5, -1e5])
+    def test_large_scores_do_not_overflow(self, offset):
         check_unchanged(sdpa(), Q * 1e4, K, V)
+        check_unchanged(sdpa(), Q.double(), K.double(), V.double(), torch.full((5, 6), offset).double())
 
     @pytest.mark.parametrize(("heads", "shared"), [((4, 2), 2), ((6, 1), 6), ((3, 3), 1)])
     def test_grouped_queries(self, heads, shared):

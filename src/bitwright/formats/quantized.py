@@ -29,6 +29,8 @@ class Quantized:
         The code of real zero; one per tensor, because hardware subtracts one constant.
     granularity : Granularity
         What shares a scale.
+    sums : torch.Tensor or None
+        Of a static weight, the sum of each row's codes [N] as int32: known offline, it corrects for x's zero point.
     """
 
     codes: torch.Tensor
@@ -36,6 +38,7 @@ class Quantized:
     scale: torch.Tensor
     zero_point: int = 0
     granularity: Granularity = PerTensor()
+    sums: torch.Tensor | None = None
 
     def centred(self) -> torch.Tensor:
         """code - zero_point as float32: exact integers that multiply like the machine's."""

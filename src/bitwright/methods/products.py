@@ -146,12 +146,19 @@ def _int_mm(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     return torch._int_mm(x, w.t())[:m, :n]
 
 
+def row_sums(w: Quantized) -> torch.Tensor:
+    """The sum of each row's codes [N], int32: kept with a static weight, else computed."""
+    if w.sums is not None:
+        return w.sums
+    return w.codes.flatten(1).float().sum(1, dtype=torch.float64).to(torch.int32)
+
+
 def _linear_int8(x: Quantized, w: Quantized) -> torch.Tensor:
     codes, zero_point = _stored(x)
     weight = w.codes.to(torch.int8)
     acc = _int_mm(codes.reshape(-1, codes.shape[-1]), weight)
     if zero_point:
-        acc -= zero_point * weight.sum(1, dtype=torch.int32)
+        acc -= zero_point * row_sums(w)
     return acc.reshape(*codes.shape[:-1], len(weight))
 
 
@@ -186,7 +193,7 @@ def _conv_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     parts = [_int_mm(patches[i : i + block].reshape(-1, k), weight) for i in range(0, batch, block)]
     acc = parts[0] if len(parts) == 1 else torch.cat(parts)
     if zero_point:
-        acc -= zero_point * weight.sum(1, dtype=torch.int32)
+        acc -= zero_point * row_sums(w)
     return acc.reshape(batch, *size, n).permute(0, 3, 1, 2)
 
 

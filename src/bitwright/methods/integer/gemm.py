@@ -12,7 +12,7 @@ from bitwright.formats import Integer, PerGroup, PerToken, Quantized
 from bitwright.methods import kernels
 from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
-from bitwright.methods.products import integer_product
+from bitwright.methods.products import integer_product, row_sums
 from bitwright.networks.calls import Call
 
 
@@ -31,7 +31,8 @@ def encode_w(call: Call, plan: SitePlan) -> Quantized:
     quantized = _encode(call.w, operand, {"linear": (-1,), "conv2d": (1, 2, 3), "batched": (-2,)}[call.layout])
     if call.weight is None or operand.format.bits > 8:
         return quantized
-    return dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8))
+    quantized = dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8))
+    return dataclasses.replace(quantized, sums=row_sums(quantized))
 
 
 def exact_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:

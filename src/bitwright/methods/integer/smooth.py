@@ -24,7 +24,7 @@ from bitwright.networks.smoothing import SmoothingGroup, smoothing_factors, smoo
 from bitwright.networks.trace import example_batch
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
-LEAST_GAIN = 0.1  # of the loss; what two windows cannot tell apart decides nothing
+LEAST_GAIN = 0.1  # of the loss; what two batches cannot tell apart decides nothing
 JUDGES = 2  # batches that judge; the others give the ranges (our choice)
 Judge = Callable[[Mapping[str, torch.Tensor]], float]  # factors per site -> the network's loss with them
 
@@ -170,12 +170,15 @@ def search(groups: list[SmoothingGroup], ranges: Mapping[str, Ranges], judge: Ju
             losses[key] = judge(all_factors(groups, ranges, strengths))
         return losses[key]
 
-    candidates: list[float | None] = [None, *GRID]
-    best = min((dict.fromkeys(kinds, strength) for strength in candidates), key=loss)
+    def better(
+        of: Mapping[str, float | None], challengers: list[Mapping[str, float | None]]
+    ) -> Mapping[str, float | None]:
+        challenger = min(challengers, key=loss)
+        return challenger if loss(challenger) < (1 - LEAST_GAIN) * loss(of) else of
+
+    best = better(dict.fromkeys(kinds), [dict.fromkeys(kinds, strength) for strength in GRID])
     for one in kinds if len(kinds) > 1 else []:
-        challenger = min(({**best, one: strength} for strength in _near(best[one])), key=loss)
-        if loss(challenger) < (1 - LEAST_GAIN) * loss(best):
-            best = challenger
+        best = better(best, [{**best, one: strength} for strength in _near(best[one])])
     return all_factors(groups, ranges, best)
 
 
