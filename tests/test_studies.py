@@ -100,7 +100,7 @@ def mixed():
 
 
 def plan_of(network, method="int8", **options):
-    return calibrate_method(network, method, options={"smoothing": "none", **options} if method != "float" else {}).plan
+    return calibrate_method(network, method, options={"smoothing": "none", **options} if method != "float" else {})
 
 
 def simulated(network, machine, method="int8", **options):
@@ -294,8 +294,8 @@ class TestEvaluate:
         task = get_task(None, network=network, limit=8)
         good = plan_of(network)
         bad = dataclasses.replace(good, sites={"0": good.sites["0"]})
-        found = evaluate_many(network, {"good": good, "bad": bad}, task, calibrated_on={"good": "a", "bad": "b"})
-        assert found["good"].score.calibrated_on == "a"
+        found = evaluate_many(network, {"good": good, "bad": bad}, task)
+        assert found["good"].score.calibrated_on == good.calibrated_on
         assert "'2' is not in the plan" in str(found["bad"])
 
     def test_float_plans_of_shapes_cannot_be_judged(self):

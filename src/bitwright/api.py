@@ -117,7 +117,7 @@ def calibrate(
     network = _network(network)
     if samples is not None:
         return compose(method, options).calibrate(network, samples)
-    return calibrate_method(network, method, options=options, count=count, seed=seed).plan
+    return calibrate_method(network, method, options=options, count=count, seed=seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,6 @@ def evaluate(
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
     calibration_count: int | None = None,
-    calibrated_on: str = "unknown samples",
     batch_size: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -188,7 +187,7 @@ def evaluate(
     network : Network or str
         Or its name.
     method : str or Plan
-        A name is calibrated first; `calibrated_on` says what a plan was calibrated on.
+        A name is calibrated first.
     task : str or None
         top1, perplexity, sts or fidelity; None is the network's own with `data`, and fidelity without.
     data : path or None
@@ -221,7 +220,6 @@ def evaluate(
         options=options,
         exact=exact,
         calibration_count=calibration_count,
-        calibrated_on=calibrated_on,
         batch_size=batch_size,
         seed=seed,
         progress=progress,

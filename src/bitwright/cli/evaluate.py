@@ -46,7 +46,6 @@ def evaluate(
             limit=limit,
             options=chosen.options,
             calibration_count=calibration,
-            calibrated_on=f"what the plan in {plan.name} was" if plan else "",
             batch_size=batch_size,
             seed=seed,
             progress=progress,

@@ -17,7 +17,7 @@ DEFAULT_METHOD = "int8"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A method with options, or the file of a plan."""
+    """A method with options, or the file of a plan (made by `method`, if that is named too)."""
 
     method: str
     options: dict[str, Any]
@@ -29,16 +29,22 @@ class Choice:
             return self.method
         from bitwright.methods.plan_file import load_plan
 
-        return load_plan(self.file, network)
+        plan = load_plan(self.file, network)
+        if self.method not in ("", plan.method):
+            raise InputError(
+                f"the plan {self.file} is one of {plan.method!r}, not of {self.method!r}; leave --method out"
+            )
+        return plan
 
 
 def find_plan(method: str | None, options: Sequence[str] | None, file: Path | None, keep: Path | None = None) -> Choice:
     """Refuse contradictions, unknown methods and options, and no folder to `keep` a plan in, before anything runs."""
     if keep is not None and not keep.parent.is_dir():
         raise InputError(f"the folder {keep.parent} of {keep.name} does not exist; make it first")
-    if file is not None and (method is not None or options):
-        raise InputError(f"the plan {file} has a method and options of its own; leave --method and --option out")
-    choice = Choice(method=method or DEFAULT_METHOD, options=method_options(options), file=file)
+    if file is not None and options:
+        raise InputError(f"the plan {file} has options of its own; leave --option out")
+    default = DEFAULT_METHOD if file is None else ""
+    choice = Choice(method=method or default, options=method_options(options), file=file)
     if file is None:
         from bitwright.methods.protocol import compose
 

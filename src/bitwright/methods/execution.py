@@ -22,7 +22,7 @@ from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.smoothing import apply_smoothing
-from bitwright.networks.trace import example_batch
+from bitwright.networks.trace import Trace, example_batch, trace
 
 Listener = Callable[[Work], None]
 
@@ -95,6 +95,13 @@ class Executor:
             output = self.network.forward(batch)
         self._check_finite()
         return output
+
+    def trace(self, batch: Batch) -> Trace:
+        """Run one batch and return which sites and operators ran."""
+        self._sums = []
+        traced = trace(self.network, batch, self.handle)
+        self._check_finite()
+        return traced
 
     def audit(self, batch: Batch) -> int:
         """Run one batch and compare, per site and on the same codes, exact with fast: the largest "off by N".

@@ -118,6 +118,8 @@ class Plan:
         Batch norm is folded into the convolutions before it.
     smoothing : mapping
         Site name -> factors [K] that x is divided by, folded into the weights before (`bitwright.networks.smoothing`).
+    calibrated_on : str
+        Which samples it was calibrated on, in a phrase.
     notes : tuple of str
         What every report on this plan must say.
     """
@@ -128,7 +130,13 @@ class Plan:
     sites: Mapping[str, SitePlan] = dataclasses.field(default_factory=dict)
     fold_batch_norm: bool = False
     smoothing: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+    calibrated_on: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether any site is computed on codes."""
+        return any(site.quantized for site in self.sites.values())
 
     def site(self, name: str) -> SitePlan:
         """The plan of one site; float32 where the method left it alone."""

@@ -58,6 +58,7 @@ class _Plan(_Strict):
     sites: dict[str, _Site]
     smoothing: list[str]
     fold_batch_norm: bool
+    calibrated_on: str
     notes: list[str]
 
 
@@ -152,6 +153,7 @@ def _to_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         "sites": sites,
         "smoothing": sorted(plan.smoothing),
         "fold_batch_norm": plan.fold_batch_norm,
+        "calibrated_on": plan.calibrated_on,
         "notes": list(plan.notes),
     }
 
@@ -196,6 +198,7 @@ def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
         sites={name: _site_from_record(name, site, tensors) for name, site in record.sites.items()},
         smoothing={name: tensors[f"smoothing/{name}"] for name in record.smoothing},
         fold_batch_norm=record.fold_batch_norm,
+        calibrated_on=record.calibrated_on,
         notes=tuple(record.notes),
     )
 

@@ -18,7 +18,7 @@ from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation, simulate_each
 from bitwright.tasks import Task, get_task
-from bitwright.tasks.calibrate import Calibrated, calibrate_method
+from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, evaluate_many, silent
 
 if TYPE_CHECKING:
@@ -142,21 +142,21 @@ def _rows(
         progress(f"{network.name}: {stage}", done, total)
 
     made = {method: _calibrated(network, method, task, settings, tell) for method in settings.methods}
-    ready = {name: found for name, found in made.items() if isinstance(found, Calibrated)}
+    ready = {name: found for name, found in made.items() if isinstance(found, Plan)}
     scores = {} if task is None else _scores(network, ready, task, settings, tell)
     for method, found in made.items():
         if isinstance(found, Exception):
             costs: dict[str, Simulation | Exception] = dict.fromkeys(accelerators, found)
         else:
             tell(f"simulating {method}", 0, 0)
-            costs = _simulated(network, found.plan, accelerators, settings)
+            costs = _simulated(network, found, accelerators, settings)
         for name in accelerators:
             yield Row.of(network, method, name, scores.get(method, found), costs[name])
 
 
 def _calibrated(
     network: Network, method: str, task: Task | None, settings: Settings, progress: Progress
-) -> Calibrated | Exception:
+) -> Plan | Exception:
     progress(f"calibrating {method}", 0, 0)
     try:
         return calibrate_method(
@@ -172,15 +172,14 @@ def _calibrated(
 
 
 def _scores(
-    network: Network, ready: Mapping[str, Calibrated], task: Task, settings: Settings, progress: Progress
+    network: Network, ready: Mapping[str, Plan], task: Task, settings: Settings, progress: Progress
 ) -> dict[str, Evaluation | Exception]:
     try:
         return evaluate_many(
             network,
-            {name: found.plan for name, found in ready.items()},
+            ready,
             task,
             exact=settings.exact,
-            calibrated_on={name: found.calibrated_on for name, found in ready.items()},
             batch_size=settings.batch_size,
             seed=settings.seed,
             progress=progress,

@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 from bitwright.errors import BitwrightError
+from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.simulate import Simulation
-from bitwright.tasks.calibrate import Calibrated
 from bitwright.tasks.evaluate import Evaluation
 
 
@@ -42,7 +42,7 @@ class Row:
         network: Network,
         method: str,
         accelerator: str,
-        scored: Evaluation | Calibrated | Exception,
+        scored: Evaluation | Plan | Exception,
         costed: Simulation | Exception,
     ) -> "Row":
         """The row of what came out, failures included."""

@@ -16,7 +16,7 @@ from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.work import Work
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import OtherOperation, Site
-from bitwright.networks.trace import Trace, trace
+from bitwright.networks.trace import Trace, example_batch, trace
 from bitwright.studies.conservation import check_site, check_total
 from bitwright.studies.inputs import EXAMPLE
 
@@ -188,7 +188,7 @@ def run_listening(network: Network, plan: Plan, listeners: Sequence[Listener], b
                 listener(Work(site=site, plan=plan.site(site.name)))
         return traced
     executor = Executor(network, plan, exact=True, listeners=listeners)
-    return trace(executor.network, batch, executor.handle)
+    return executor.trace(example_batch(network) if batch is None else batch)
 
 
 def simulate(

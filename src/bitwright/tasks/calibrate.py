@@ -16,19 +16,6 @@ NOTHING = "nothing"
 SHAPES = "nothing (shapes only: formats without scales)"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Calibrated:
-    """A plan, and one phrase that says which samples it was calibrated on."""
-
-    plan: Plan
-    calibrated_on: str
-
-
-def quantizes(plan: Plan) -> bool:
-    """Whether any site of the plan is computed on codes."""
-    return any(site.quantized for site in plan.sites.values())
-
-
 def calibrate_method(
     network: Network,
     method: str,
@@ -37,8 +24,8 @@ def calibrate_method(
     task: Task | None = None,
     count: int | None = None,
     seed: int = 0,
-) -> Calibrated:
-    """The plan of `method` for `network`.
+) -> Plan:
+    """The plan of `method` for `network`; it keeps which samples it was calibrated on.
 
     Parameters
     ----------
@@ -62,9 +49,9 @@ def calibrate_method(
     """
     composition = compose(method, options)
     if network.shape_only:
-        return Calibrated(plan=composition.calibrate(network, ()), calibrated_on=SHAPES)
+        return dataclasses.replace(composition.calibrate(network, ()), calibrated_on=SHAPES)
     count = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
     source = task.calibration if task is not None else default_samples
     samples = source(network, count=count, seed=seed)
     plan = composition.calibrate(network, samples.batches)
-    return Calibrated(plan=plan, calibrated_on=samples.description if quantizes(plan) else NOTHING)
+    return dataclasses.replace(plan, calibrated_on=samples.description if plan.quantizes else NOTHING)

@@ -16,7 +16,7 @@ from bitwright.errors import InputError
 from bitwright.methods.execution import Executor, Listener
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
-from bitwright.tasks.calibrate import NOTHING, calibrate_method, quantizes
+from bitwright.tasks.calibrate import NOTHING, calibrate_method
 from bitwright.tasks.statistics import Array
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
 
@@ -66,7 +66,6 @@ def evaluate(
     options: Mapping[str, Any] | None = None,
     exact: bool = True,
     calibration_count: int | None = None,
-    calibrated_on: str = "unknown samples",
     batch_size: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -79,8 +78,7 @@ def evaluate(
     network : Network
         With numbers to execute.
     method : str or Plan
-        A name is calibrated first, with `options`, on `calibration_count` samples; a plan was calibrated on
-        `calibrated_on`.
+        A name is calibrated first, with `options`, on `calibration_count` samples.
     task : Task
         The judge and its samples.
     exact : bool
@@ -100,14 +98,12 @@ def evaluate(
     require_numbers(network)
     if isinstance(method, str):
         progress("calibrating", 0, 0)
-        made = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
-        method, calibrated_on = made.plan, made.calibrated_on
+        method = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
     found = evaluate_many(
         network,
         {"": method},
         task,
         exact=exact,
-        calibrated_on={"": calibrated_on},
         batch_size=batch_size,
         seed=seed,
         progress=progress,
@@ -132,7 +128,6 @@ def evaluate_many(
     task: Task,
     *,
     exact: bool = True,
-    calibrated_on: Mapping[str, str],
     batch_size: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -157,14 +152,14 @@ def evaluate_many(
         progress("evaluating", done, task.samples)
     float_statistics = np.concatenate(float_rows) if float_rows else None
 
-    def result(name: str, run: "_Run") -> Evaluation | Exception:
+    def result(run: "_Run") -> Evaluation | Exception:
         if run.error is not None:
             return run.error
-        samples = calibrated_on[name] if quantizes(run.plan) else NOTHING
+        samples = (run.plan.calibrated_on or "samples that its plan does not name") if run.plan.quantizes else NOTHING
         score = summarise(task, np.concatenate(run.rows), float_statistics, calibrated_on=samples, seed=seed)
         return run.evaluation(score, float_seconds)
 
-    return {name: result(name, run) for name, run in runs.items()}
+    return {name: result(run) for name, run in runs.items()}
 
 
 class _Run:
@@ -176,7 +171,7 @@ class _Run:
         self.seconds = 0.0
         self.error: Exception | None = None
         self.executor: Executor | None = None
-        if quantizes(plan) or listeners:
+        if plan.quantizes or listeners:
             self.attempt(self._prepare, network)
 
     def _prepare(self, network: Network) -> None:
@@ -193,7 +188,7 @@ class _Run:
 
     def audit(self, batch: TaskBatch) -> None:
         """Exact against fast on one batch, which nobody listens to."""
-        if self.executor is not None and quantizes(self.plan):
+        if self.executor is not None and self.plan.quantizes:
             self.executor.listeners = ()
             self.executor.audit(batch.inputs)
             self.executor.listeners = self.listeners
@@ -209,7 +204,7 @@ class _Run:
 
     def evaluation(self, score: Score, float_seconds: float) -> Evaluation:
         """Everything together."""
-        steps = self.executor.off_by if self.executor is not None and quantizes(self.plan) else None
+        steps = self.executor.off_by if self.executor is not None and self.plan.quantizes else None
         worst = max(steps, key=lambda name: steps[name], default=None) if steps else None
         off_by = None if steps is None else steps[worst] if worst is not None else 0
         return Evaluation(

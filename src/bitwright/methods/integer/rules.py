@@ -31,13 +31,13 @@ class Rules:
         return cls(options=options, first=layers[0], last=layers[-1])
 
     def at(self, name: str) -> IntegerOptions:
-        """The options of one site."""
-        options, rule = self.options.at(name), self.options.ends
+        """The options of one site; what a glob says of it wins."""
+        options, rule = self.options, self.options.ends
         if (rule == "head8" and name == self.last) or (rule == "both8" and name in (self.first, self.last)):
             wide = {"x_bits": max(8, options.x_bits), "w_bits": max(8, options.w_bits)}
             narrow_weights = {"w_granularity": "channel"} if options.w_bits < 8 else {}
-            return options.model_copy(update=wide | narrow_weights)
-        return options
+            options = options.model_copy(update=wide | narrow_weights)
+        return options.at(name)
 
     def floating(self, site: Site) -> bool:
         """Whether a site stays float32."""
