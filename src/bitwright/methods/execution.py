@@ -60,6 +60,8 @@ class Executor:
         Told of every execution of every site.
     prepared : bool
         `network` already has the plan's changes.
+    weights : dict or None
+        Encoded weights, by site first, to use and to add to: shared by executors of one network.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Executor:
         exact: bool = True,
         listeners: Sequence[Listener] = (),
         prepared: bool = False,
+        weights: dict[tuple[Any, ...], Quantized] | None = None,
     ) -> None:
         self.network = network if prepared else prepare(network, plan)
         self.plan = plan
@@ -77,7 +80,7 @@ class Executor:
         self.listeners = tuple(listeners)
         self.off_by: dict[str, int] = {}
         self._methods = composition_of(plan)
-        self._weights: dict[tuple[Any, ...], Quantized] = {}
+        self._weights = {} if weights is None else weights
         self._sums: list[tuple[str, torch.Tensor]] = []
         self._auditing = False
 

@@ -7,14 +7,15 @@ for which a kind leaves the common strength are our choices: a stronger migratio
 that it looks a little better on text like the calibration's and clips on other text.
 """
 
-import contextlib
 import copy
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
+from bitwright.formats import Quantized
 from bitwright.methods.execution import Executor
 from bitwright.methods.integer.observe import Ranges, observe_ranges
 from bitwright.methods.integer.rules import Rules, site_plan
@@ -26,6 +27,7 @@ from bitwright.networks.trace import example_batch
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST_GAIN = 0.1  # of the loss; what two batches cannot tell apart decides nothing
 JUDGES = 2  # batches that judge; the others give the ranges (our choice)
+Peaks = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 Judge = Callable[[Mapping[str, torch.Tensor]], float]  # factors per site -> the network's loss with them
 
 
@@ -43,43 +45,85 @@ def smooth(
     if not groups:
         return network, {}
     if isinstance(strength, float):
-        factors = all_factors(groups, ranges, dict.fromkeys(kinds_of(groups).values(), strength))
+        factors = all_factors(groups, peaks_of(groups, ranges), dict.fromkeys(kinds_of(groups).values(), strength))
     else:
         judges = samples[-JUDGES:] if len(samples) > JUDGES else samples
         seen = observe_ranges(work, samples[: len(samples) - len(judges)] or samples)
-        factors = search(groups, seen, judge_of(work, judges, groups, seen, rules))
+        trial = Trial(work, judges, groups, seen, rules)
+        factors = search(groups, peaks_of(groups, seen), trial.judge)
+        trial.restore()
     for group in groups:
         if group.sites[0] in factors:
             group.apply(factors[group.sites[0]])
     return work, factors
 
 
-def judge_of(
-    network: Network,
-    batches: Sequence[Batch],
-    groups: list[SmoothingGroup],
-    ranges: Mapping[str, Ranges],
-    rules: Rules,
-) -> Judge:
-    """How much the whole quantized network loses on `batches` (`output_loss`), as a function of the factors.
+class Trial:
+    """A network under changing factors, judged by `output_loss` on a few batches.
 
-    `ranges` come from other samples than `batches`, so that a strength whose ranges do not carry over is seen.
+    Only what a change of factors touches is done again: those weights, their codes, the plans of their sites. `ranges`
+    come from other samples than the batches, so that a strength whose ranges do not carry over is seen.
     """
-    with torch.no_grad():
-        references = [network.forward(batch) for batch in batches]
-    logits = network.kind in ("language", "image")
 
-    def judge(factors: Mapping[str, torch.Tensor]) -> float:
-        with _applied(groups, factors):
-            seen = smoothed_ranges(ranges, groups, factors)
-            plan = Plan(method="int", sites={name: site_plan(r, rules) for name, r in seen.items()})
-            executor = Executor(network, plan, exact=True, prepared=True)  # the quicker of the two
-            return sum(
-                output_loss(executor.run(batch), reference, logits=logits)
-                for batch, reference in zip(batches, references, strict=True)
-            )
+    def __init__(
+        self,
+        network: Network,
+        batches: Sequence[Batch],
+        groups: list[SmoothingGroup],
+        ranges: Mapping[str, Ranges],
+        rules: Rules,
+    ) -> None:
+        self.network, self.batches, self.groups, self.ranges, self.rules = network, batches, groups, ranges, rules
+        with torch.no_grad():
+            self.references = [network.forward(batch) for batch in batches]
+        self.plans = {name: site_plan(seen, rules) for name, seen in ranges.items()}
+        self.weights: dict[tuple[Any, ...], Quantized] = {}
+        self.applied: dict[str, torch.Tensor] = {}
+        self.kept = [(t, t.detach().clone()) for t in {id(t): t for g in groups for t in _tensors(g)}.values()]
 
-    return judge
+    def judge(self, factors: Mapping[str, torch.Tensor]) -> float:
+        """The loss of the whole quantized network with these factors."""
+        self._apply(factors)
+        plan = Plan(method="int", sites=self.plans)
+        executor = Executor(self.network, plan, exact=True, prepared=True, weights=self.weights)
+        logits = self.network.kind in ("language", "image")
+        return sum(
+            output_loss(executor.run(batch), reference, logits=logits)
+            for batch, reference in zip(self.batches, self.references, strict=True)
+        )
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Bring the weights back, bit for bit."""
+        for tensor, before in self.kept:
+            tensor.copy_(before)
+
+    def _apply(self, factors: Mapping[str, torch.Tensor]) -> None:
+        touched: set[int] = set()
+        stale: set[str] = set()
+        for group in self.groups:
+            first = group.sites[0]
+            old, new = self.applied.get(first), factors.get(first)
+            if new is old or (new is not None and old is not None and torch.equal(new, old)):
+                continue
+            one = torch.ones(group.channels, device=group.sources[0].device)
+            group.apply((one if new is None else new) / (one if old is None else old))
+            self.applied[first] = one if new is None else new
+            touched |= {_memory(t) for t in _tensors(group)}
+            stale |= {group.through or first}
+        seen = smoothed_ranges(self.ranges, self.groups, factors)
+        stale |= {name for name, r in self.ranges.items() if r.weight is not None and _memory(r.weight) in touched}
+        for name in stale & set(self.plans):
+            self.plans[name] = site_plan(seen[name], self.rules)
+        self.weights = {key: w for key, w in self.weights.items() if key[0] not in stale}
+
+
+def _tensors(group: SmoothingGroup) -> list[torch.Tensor]:
+    return [*group.sources, *(weight for weight, _ in group.readers)]
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def smoothed_ranges(
@@ -111,22 +155,6 @@ def output_loss(output: torch.Tensor, reference: torch.Tensor, *, logits: bool) 
     return float((output - reference).square().sum() / reference.square().sum())
 
 
-@contextlib.contextmanager
-def _applied(groups: list[SmoothingGroup], factors: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """Smoothing applied for a while; the weights come back bit for bit."""
-    chosen = [group for group in groups if group.sites[0] in factors]
-    touched = [t for group in chosen for t in (*group.sources, *(w for w, _ in group.readers))]
-    kept = [(tensor, tensor.detach().clone()) for tensor in touched]
-    try:
-        for group in chosen:
-            group.apply(factors[group.sites[0]])
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, before in reversed(kept):
-                tensor.copy_(before)
-
-
 def kinds_of(groups: Sequence[SmoothingGroup]) -> dict[str, str]:
     """First site of a group -> its kind: the site's name without numbers, but for the last block.
 
@@ -138,28 +166,31 @@ def kinds_of(groups: Sequence[SmoothingGroup]) -> dict[str, str]:
     return {g.sites[0]: g.sites[0] if g.sites[0] in ends else re.sub(r"\d+", "*", g.sites[0]) for g in groups}
 
 
-def group_factors(group: SmoothingGroup, ranges: Mapping[str, Ranges], strength: float) -> dict[str, torch.Tensor]:
-    """s [K] of one group, per site."""
-    seen = ranges[group.sites[0]]
-    peaks = torch.maximum(seen.x_high.abs(), seen.x_low.abs())
-    s = group.tie(smoothing_factors(peaks, group.weight_peaks().float(), strength))
-    return dict.fromkeys(group.sites, s)
+def peaks_of(groups: Sequence[SmoothingGroup], ranges: Mapping[str, Ranges]) -> Peaks:
+    """Per group, by its first site: max |X_j| and max |W_j| [K], of the unsmoothed network."""
+    found = {}
+    for group in groups:
+        seen = ranges[group.sites[0]]
+        x = torch.maximum(seen.x_high.abs(), seen.x_low.abs())
+        found[group.sites[0]] = (x, group.weight_peaks().float())
+    return found
 
 
 def all_factors(
-    groups: list[SmoothingGroup], ranges: Mapping[str, Ranges], strengths: Mapping[str, float | None]
+    groups: list[SmoothingGroup], peaks: Peaks, strengths: Mapping[str, float | None]
 ) -> dict[str, torch.Tensor]:
-    """Factors per site for one strength per kind; None leaves a kind unsmoothed."""
+    """Factors [K] per site for one strength per kind; None leaves a kind unsmoothed."""
     factors: dict[str, torch.Tensor] = {}
     kinds = kinds_of(groups)
     for group in groups:
         strength = strengths[kinds[group.sites[0]]]
         if strength is not None:
-            factors |= group_factors(group, ranges, strength)
+            s = group.tie(smoothing_factors(*peaks[group.sites[0]], strength))
+            factors |= dict.fromkeys(group.sites, s)
     return factors
 
 
-def search(groups: list[SmoothingGroup], ranges: Mapping[str, Ranges], judge: Judge) -> dict[str, torch.Tensor]:
+def search(groups: list[SmoothingGroup], peaks: Peaks, judge: Judge) -> dict[str, torch.Tensor]:
     """The factors that `judge` likes best; none at all if that is best."""
     kinds = sorted(set(kinds_of(groups).values()))
     losses: dict[tuple[float | None, ...], float] = {}
@@ -167,7 +198,7 @@ def search(groups: list[SmoothingGroup], ranges: Mapping[str, Ranges], judge: Ju
     def loss(strengths: Mapping[str, float | None]) -> float:
         key = tuple(strengths[k] for k in kinds)
         if key not in losses:
-            losses[key] = judge(all_factors(groups, ranges, strengths))
+            losses[key] = judge(all_factors(groups, peaks, strengths))
         return losses[key]
 
     def better(
@@ -179,7 +210,7 @@ def search(groups: list[SmoothingGroup], ranges: Mapping[str, Ranges], judge: Ju
     best = better(dict.fromkeys(kinds), [dict.fromkeys(kinds, strength) for strength in GRID])
     for one in kinds if len(kinds) > 1 else []:
         best = better(best, [{**best, one: strength} for strength in _near(best[one])])
-    return all_factors(groups, ranges, best)
+    return all_factors(groups, peaks, best)
 
 
 def _near(strength: float | None) -> list[float | None]:
