@@ -7,7 +7,15 @@ from bitwright.errors import InputError
 from bitwright.methods.integer.observe import add_histograms, observe_ranges
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
-from bitwright.methods.integer.smooth import smooth
+from bitwright.methods.integer.smooth import (
+    JUDGES,
+    all_factors,
+    apply_factors,
+    choose_strengths,
+    peaks_of,
+    smoothable,
+    smoothed_ranges,
+)
 from bitwright.methods.plan import Plan
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
@@ -34,15 +42,19 @@ def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOption
     if not samples:
         raise InputError(f"{network.name}: calibration needs at least one batch of samples")
     folded = fold_batch_norm(network)
-    ranges = observe_ranges(folded, samples)
+    work, groups = smoothable(folded) if options.smoothing != "none" else (folded, [])
+    judges = samples[-JUDGES:] if groups and options.smoothing == "search" and len(samples) > JUDGES else ()
+    ranges = observe_ranges(work, samples[: len(samples) - len(judges)])
     options.check_globs(ranges)
     rules = Rules.of(options, [seen.site for seen in ranges.values()])
     rules.check_weight_grid(network, ranges)
-    smoothed, factors = smooth(folded, samples, ranges, rules)
-    if factors:
-        ranges = observe_ranges(smoothed, samples)
+    strengths = choose_strengths(work, judges or samples, groups, ranges, rules)
+    ranges = observe_ranges(work, judges, ranges)
+    factors = all_factors(groups, peaks_of(groups, ranges), strengths)
+    ranges = smoothed_ranges(ranges, groups, factors)
+    apply_factors(groups, factors)
     if any(rules.at(name).calibrator != "minmax" for name in ranges):
-        add_histograms(smoothed, samples, ranges)
+        add_histograms(work, samples, ranges)
     return dataclasses.replace(
         plan,
         fingerprint=fingerprint(network),

@@ -49,15 +49,17 @@ class Ranges:
         return float(self.x_low.min()), float(self.x_high.max())
 
 
-def observe_ranges(network: Network, samples: Sequence[Batch]) -> dict[str, Ranges]:
-    """Ranges of every site of `network`, in the order in which the sites run.
+def observe_ranges(
+    network: Network, samples: Sequence[Batch], found: dict[str, Ranges] | None = None
+) -> dict[str, Ranges]:
+    """Ranges of every site of `network`, in the order in which the sites run; those `found` before are widened.
 
     Raises
     ------
     InputError
         If an operand is NaN or infinite, naming the site.
     """
-    found: dict[str, Ranges] = {}
+    found = {} if found is None else found
 
     def watch(site: Site, call: Call) -> torch.Tensor:
         if not call.x.numel():

@@ -17,7 +17,7 @@ import torch
 
 from bitwright.formats import Quantized
 from bitwright.methods.execution import Executor
-from bitwright.methods.integer.observe import Ranges, observe_ranges
+from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.rules import Rules, site_plan
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
@@ -28,34 +28,41 @@ GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST_GAIN = 0.1  # of the loss; what two batches cannot tell apart decides nothing
 JUDGES = 2  # batches that judge; the others give the ranges (our choice)
 Peaks = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+Strengths = Mapping[str, float | None]  # per kind of group; None leaves it unsmoothed
 Judge = Callable[[Mapping[str, torch.Tensor]], float]  # factors per site -> the network's loss with them
 
 
-def smooth(
-    network: Network, samples: Sequence[Batch], ranges: Mapping[str, Ranges], rules: Rules
-) -> tuple[Network, dict[str, torch.Tensor]]:
-    """A smoothed copy of `network` and its factors per site; `network` itself and none, where nothing is smoothed."""
-    strength = rules.options.smoothing
-    if strength == "none":
-        return network, {}
+def smoothable(network: Network) -> tuple[Network, list[SmoothingGroup]]:
+    """A copy of `network` whose weights may change, and its groups; `network` itself where there are none."""
     work = dataclasses.replace(network, module=copy.deepcopy(network.module))
     assert work.module is not None
     untie(work.module)
     groups = smoothing_groups(work, example_batch(work))
-    if not groups:
-        return network, {}
-    if isinstance(strength, float):
-        factors = all_factors(groups, peaks_of(groups, ranges), dict.fromkeys(kinds_of(groups).values(), strength))
-    else:
-        judges = samples[-JUDGES:] if len(samples) > JUDGES else samples
-        seen = observe_ranges(work, samples[: len(samples) - len(judges)] or samples)
-        trial = Trial(work, judges, groups, seen, rules)
-        factors = search(groups, peaks_of(groups, seen), trial.judge)
-        trial.restore()
+    return (work, groups) if groups else (network, groups)
+
+
+def choose_strengths(
+    network: Network,
+    judges: Sequence[Batch],
+    groups: list[SmoothingGroup],
+    ranges: Mapping[str, Ranges],
+    rules: Rules,
+) -> Strengths:
+    """A strength per kind of group, as given or searched on the batches `judges`; the weights stay as they are."""
+    strength = rules.options.smoothing
+    if not groups or not isinstance(strength, str):
+        return dict.fromkeys(kinds_of(groups).values(), strength if isinstance(strength, float) else None)
+    trial = Trial(network, judges, groups, ranges, rules)
+    strengths = search(groups, peaks_of(groups, ranges), trial.judge)
+    trial.restore()
+    return strengths
+
+
+def apply_factors(groups: Sequence[SmoothingGroup], factors: Mapping[str, torch.Tensor]) -> None:
+    """Smooth the groups' weights in place."""
     for group in groups:
         if group.sites[0] in factors:
             group.apply(factors[group.sites[0]])
-    return work, factors
 
 
 class Trial:
@@ -176,9 +183,7 @@ def peaks_of(groups: Sequence[SmoothingGroup], ranges: Mapping[str, Ranges]) -> 
     return found
 
 
-def all_factors(
-    groups: list[SmoothingGroup], peaks: Peaks, strengths: Mapping[str, float | None]
-) -> dict[str, torch.Tensor]:
+def all_factors(groups: list[SmoothingGroup], peaks: Peaks, strengths: Strengths) -> dict[str, torch.Tensor]:
     """Factors [K] per site for one strength per kind; None leaves a kind unsmoothed."""
     factors: dict[str, torch.Tensor] = {}
     kinds = kinds_of(groups)
@@ -190,27 +195,25 @@ def all_factors(
     return factors
 
 
-def search(groups: list[SmoothingGroup], peaks: Peaks, judge: Judge) -> dict[str, torch.Tensor]:
-    """The factors that `judge` likes best; none at all if that is best."""
+def search(groups: list[SmoothingGroup], peaks: Peaks, judge: Judge) -> Strengths:
+    """The strengths that `judge` likes best; none at all unless that is clearly worse."""
     kinds = sorted(set(kinds_of(groups).values()))
     losses: dict[tuple[float | None, ...], float] = {}
 
-    def loss(strengths: Mapping[str, float | None]) -> float:
+    def loss(strengths: Strengths) -> float:
         key = tuple(strengths[k] for k in kinds)
         if key not in losses:
             losses[key] = judge(all_factors(groups, peaks, strengths))
         return losses[key]
 
-    def better(
-        of: Mapping[str, float | None], challengers: list[Mapping[str, float | None]]
-    ) -> Mapping[str, float | None]:
+    def better(of: Strengths, challengers: list[Strengths]) -> Strengths:
         challenger = min(challengers, key=loss)
         return challenger if loss(challenger) < (1 - LEAST_GAIN) * loss(of) else of
 
     best = better(dict.fromkeys(kinds), [dict.fromkeys(kinds, strength) for strength in GRID])
     for one in kinds if len(kinds) > 1 else []:
         best = better(best, [{**best, one: strength} for strength in _near(best[one])])
-    return all_factors(groups, peaks, best)
+    return best
 
 
 def _near(strength: float | None) -> list[float | None]:
