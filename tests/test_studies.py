@@ -12,11 +12,12 @@ from tests.toys import Calling, network_of, normal
 
 from bitwright.accelerators.cost import Area, Cost, Event
 from bitwright.errors import BitwrightError, InputError
+from bitwright.files import write_atomic
 from bitwright.methods.execution import Executor
 from bitwright.networks.load import load
 from bitwright.networks.network import InputShape
 from bitwright.reports.comparison import print_comparison
-from bitwright.reports.files import check_out, plain, write_atomic
+from bitwright.reports.files import check_out, plain
 from bitwright.reports.records import comparison_record, simulation_record
 from bitwright.reports.scores import difference
 from bitwright.reports.units import exponent, number, scaled
@@ -395,14 +396,14 @@ class TestReports:
 
     def test_files_are_whole_or_absent(self, tmp_path, monkeypatch):
         target = tmp_path / "result.json"
-        write_atomic(target, "old")
+        write_atomic(target, b"old")
 
         def fail(self, other):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("pathlib.Path.replace", fail)
         with pytest.raises(InputError, match="No space left on device"):
-            write_atomic(target, "new")
+            write_atomic(target, b"new")
         assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("result.json", "old")]
 
     @pytest.mark.parametrize(

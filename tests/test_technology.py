@@ -254,9 +254,9 @@ HOSTILE = {
     ),
     "key given twice": (
         f"node_nm: 28\nprices:\n  a: {{{PRICE}}}\n  a: {{{PRICE}}}\n",
-        r"line 4: the key 'a' .* line 3",
+        r"line 4: key 'a' .* line 3",
     ),
-    "part given twice": (f"node_nm: 28\nprices:\n  a: {{{PRICE}, energy_pj: 2}}\n", r"line 3: the key 'energy_pj'"),
+    "part given twice": (f"node_nm: 28\nprices:\n  a: {{{PRICE}, energy_pj: 2}}\n", r"line 3: key 'energy_pj'"),
     "negative": ("node_nm: 28\nprices:\n  a: {energy_pj: -1, unit: bit, source: s, kind: assumed}\n", r"energy_pj.*-1"),
     "not finite": (
         "node_nm: 28\nprices:\n  a: {energy_pj: .nan, unit: bit, source: s, kind: assumed}\n",
@@ -293,9 +293,9 @@ HOSTILE = {
     "two nodes": ("extends: 28\nnode_nm: 45\nprices: {}\n", r"node_nm is 45 .* extends 28 nm"),
     "a list": ("- 1\n", r"mapping"),
     "empty": ("", r"mapping"),
-    "no YAML": ("prices: [\n", r"is not YAML"),
-    "list as a key": ("? [1, 2]\n: 3\n", r"is not YAML"),
-    "python object": ("!!python/object/apply:os.getcwd []\n", r"is not YAML"),
+    "no YAML": ("prices: [\n", r"not the YAML"),
+    "list as a key": ("? [1, 2]\n: 3\n", r"not the YAML"),
+    "python object": ("!!python/object/apply:os.getcwd []\n", r"not the YAML"),
 }
 
 

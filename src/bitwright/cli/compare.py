@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.main import FAILURE, app
+from bitwright.cli.app import FAILURE, app
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 

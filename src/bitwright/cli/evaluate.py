@@ -1,7 +1,7 @@
 """`evaluate`: how well a network does with a method, beside its float self."""
 
 from bitwright.cli import given
-from bitwright.cli.main import app
+from bitwright.cli.app import app
 from bitwright.cli.plans import find_plan, keep_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working

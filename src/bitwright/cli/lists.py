@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitwright.cli.app import app
 from bitwright.cli.given import Json
-from bitwright.cli.main import app
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import unknown_name

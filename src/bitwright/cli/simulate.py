@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.main import app
+from bitwright.cli.app import app
 from bitwright.cli.plans import find_plan, keep_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working

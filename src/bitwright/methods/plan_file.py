@@ -5,7 +5,6 @@ Reading refuses what does not fit (another network, a newer schema, a damaged fi
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from safetensors.torch import save
 
 from bitwright import registry
 from bitwright.errors import InputError
+from bitwright.files import write_atomic
 from bitwright.formats import Integer, parse_granularity
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, Rule, SitePlan
 from bitwright.networks.fingerprint import difference, fingerprint
@@ -73,17 +73,7 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     target = Path(path)
     tensors: dict[str, torch.Tensor] = {}
     record = _to_record(plan, tensors)
-    content = save(tensors, metadata={KEY: json.dumps(record)})
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"the plan cannot be written to {target}: {error.strerror}; give a writable path") from None
+    write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 
 def load_plan(path: str | Path, network: Network) -> Plan:

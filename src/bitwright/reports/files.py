@@ -1,17 +1,15 @@
-"""Results as JSON and CSV text, and files that are whole or not there at all."""
+"""Results as JSON and CSV text, and the files that keep them."""
 
-import contextlib
 import dataclasses
 import enum
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bitwright.errors import InputError
+from bitwright.files import write_atomic
 from bitwright.studies.compare import Comparison
 
 SCHEMA_VERSION = 1
@@ -62,29 +60,12 @@ def check_out(path: Path) -> None:
         raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file by way of a temporary one beside it, so that readers see all of it or what was there before."""
-    handle, name = -1, ""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        if name:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
-
-
 def write_comparison(comparison: Comparison, path: Path) -> None:
     """Write a comparison as `.json` (rows, parameters, sources, provenance) or `.csv` (rows only)."""
     from bitwright.reports.records import comparison_record
 
     check_out(path)
     if path.suffix == ".csv":
-        write_atomic(path, comparison.frame().to_csv(index=False))
+        write_atomic(path, comparison.frame().to_csv(index=False).encode())
     else:
-        write_atomic(path, to_json(comparison_record(comparison)) + "\n")
+        write_atomic(path, f"{to_json(comparison_record(comparison))}\n".encode())

@@ -47,8 +47,8 @@ def perplexity(*, network: Network, data: Path, limit: int | None = None, window
     length = min(window if window is not None else window_length(network), tokens)
     if length < 2:
         raise InputError(
-            f"perplexity needs windows of at least 2 tokens; {data.name} has {len(ids)} tokens, the limit is "
-            f"{limit} and the window {window}"
+            f"perplexity needs windows of at least 2 tokens; here they have {length} "
+            f"({data.name} has {len(ids)} tokens, the limit is {DEFAULT_TOKENS if limit is None else limit})"
         )
     windows = ids[: tokens // length * length].reshape(-1, length)
     return Perplexity(windows=windows, tested_on=f"the first {windows.size} of {len(ids)} tokens of {data.name}")

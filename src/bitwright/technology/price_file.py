@@ -4,15 +4,14 @@ A list names its node (`node_nm`), or continues a built-in one (`extends: 28`), 
 Unknown keys, keys given twice, negative numbers and prices without a source are refused, with the place and the remedy.
 """
 
-from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from bitwright import strict_yaml
 from bitwright.errors import InputError
 from bitwright.technology.price import Kind, Price
 
@@ -41,7 +40,7 @@ def read(path: Path, *, name: str | None = None) -> tuple[float, dict[str, Price
         The file cannot be read, is not such a list, or contradicts the node that it extends.
     """
     name = name or str(path)
-    listed = _validated(_parsed(path, name), name)
+    listed = _validated(strict_yaml.read(path, what="price list").data, name)
     own = {event: _price(event, entry, name) for event, entry in listed.prices.items()}
     if listed.extends is None:
         if listed.node_nm is None:
@@ -100,36 +99,6 @@ class _PriceList(BaseModel):
     node_nm: Positive | None = None
     extends: Annotated[int, BeforeValidator(_not_a_boolean)] | None = None
     prices: dict[Text, _Entry]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, except that a key given twice in one mapping is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build one mapping after checking that its keys differ."""
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise InputError(f"line {line}: the key {key.value!r} was already given on line {seen[key.value]}.")
-            seen[key.value] = line
-        return super().construct_mapping(node, deep=deep)
-
-
-def _parsed(path: Path, name: str) -> object:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"cannot read the price list {name}: {reason}.") from error
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except InputError as error:
-        raise InputError(f"{name}, {error}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{name} is not YAML: {' '.join(str(error).split())}.") from error
 
 
 def _validated(content: object, name: str) -> _PriceList:

@@ -1,0 +1,64 @@
+"""`bitwright`: the command that the verbs join, and what becomes of errors.
+
+An error of the input is one sentence on stderr and exit code 2, any other of bitwright's one sentence and 1, Ctrl-C a
+short line and 130. Nothing heavy is imported before a command runs.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bitwright.errors import BitwrightError, InputError
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+class Commands(TyperGroup):
+    """A group of commands whose errors become sentences and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            stop(str(error), USAGE)
+        except BitwrightError as error:
+            stop(str(error), FAILURE)
+        except KeyboardInterrupt:
+            stop("interrupted; nothing was written", INTERRUPTED)
+
+
+def stop(message: str, code: int) -> None:
+    """One line on stderr, then the end."""
+    sys.stderr.write(f"bitwright: {' '.join(message.split())}\n")
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Quantize real networks, execute them bit-exactly, and cost the same integers on models of accelerators.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def version(value: bool) -> None:
+    """Print the version and stop."""
+    if value:
+        import bitwright
+
+        typer.echo(f"bitwright {bitwright.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What all commands share."""
