@@ -98,3 +98,17 @@ def test_scale_columns_equals_torch(columns, bias):
 def test_threads_stay_as_the_user_set_them():
     kernels.encode(normal(10), Integer(bits=8), torch.tensor(1.0), 0)
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5, 7), (2, 3, 4, 9), (65, 300)])
+def test_a_scale_per_row_encodes_as_torch_does(shape, signed):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator) * 3
+    scale = torch.rand((*shape[:-1], 1), generator=generator) + 0.01
+    x.view(-1, shape[-1])[:, 0] = 2.5 * scale.view(-1)  # a tie in every row
+    fmt = Integer(bits=8, signed=signed, narrow=signed)
+    assert kernels.can_encode(x, fmt, scale)
+    codes = kernels.encode(x, fmt, scale, 0)
+    assert codes.dtype == (torch.int8 if signed else torch.uint8)
+    assert torch.equal(codes.float(), fmt.encode(x / scale))

@@ -18,9 +18,14 @@ Pair = tuple[int, int]
 
 
 def can_encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor) -> bool:
-    """Whether `encode` covers this case: float32 on the CPU, one scale, at most 8 bits, round half even and clip."""
+    """Whether `encode` covers this case: float32 on the CPU, at most 8 bits, round half even and clip.
+
+    One scale, or one per row of the last axis.
+    """
     usual = fmt.rounding is Rounding.HALF_EVEN and fmt.saturation is Saturation.CLIP and fmt.bits <= 8
-    return usual and x.device.type == "cpu" and x.dtype == torch.float32 and scale.numel() == 1 and x.numel() > 0
+    rows = x.is_contiguous() and scale.shape == (*x.shape[:-1], 1)
+    here = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+    return usual and here and (scale.numel() == 1 or rows)
 
 
 def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) -> torch.Tensor:
@@ -32,7 +37,12 @@ def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) 
     assert out is not None
     limits = np.float32(fmt.low), np.float32(fmt.high)
     _use_torch_threads()
-    _encode(flat.numpy(), np.float32(scale.item()), np.float32(zero_point), *limits, out.numpy())
+    if scale.numel() == 1:
+        _encode(flat.numpy(), np.float32(scale.item()), np.float32(zero_point), *limits, out.numpy())
+    else:
+        k = x.shape[-1]
+        scales = scale.detach().reshape(-1).contiguous().numpy()
+        _encode_rows(flat.view(-1, k).numpy(), scales, np.float32(zero_point), *limits, out.view(-1, k).numpy())
     return codes
 
 
@@ -95,6 +105,17 @@ def _encode(x: Array, scale: np.float32, zero_point: np.float32, low: np.float32
             code = low if code < low else code
             code = high if code > high else code
             out[i] = np.int32(code)
+
+
+@numba.njit(parallel=True, cache=True)
+def _encode_rows(x: Array, scale: Array, zero_point: np.float32, low: np.float32, high: np.float32, out: Array) -> None:
+    m, k = x.shape
+    for i in numba.prange(m):
+        for j in range(k):
+            code = np.rint(x[i, j] / scale[i]) + zero_point
+            code = low if code < low else code
+            code = high if code > high else code
+            out[i, j] = np.int32(code)
 
 
 @numba.njit(parallel=True, cache=True)

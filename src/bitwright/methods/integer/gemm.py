@@ -53,9 +53,13 @@ def output_step(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     """s_x * s_w, broadcastable to the output: what 1 in the accumulator is worth."""
     if isinstance(w.granularity, PerGroup):
         return x.scale * w.scale.amin(dim=1)
+    return x.scale * _column_scale(call, w)
+
+
+def _column_scale(call: Call, w: Quantized) -> torch.Tensor:
     if call.layout == "linear":
-        return x.scale * w.scale.reshape(-1)
-    return x.scale * (w.scale.view(1, -1, 1, 1) if call.layout == "conv2d" else w.scale)
+        return w.scale.reshape(-1)
+    return w.scale.view(1, -1, 1, 1) if call.layout == "conv2d" else w.scale
 
 
 def _need(operand: OperandPlan | None) -> OperandPlan:
@@ -96,18 +100,23 @@ def _encode_groups(w: torch.Tensor, operand: OperandPlan, size: int) -> Quantize
 
 
 def _epilogue(call: Call, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
-    step = output_step(call, x, w)
-    if acc.dtype == torch.int32 and acc.device.type == "cpu" and x.scale.numel() == 1 and call.layout != "batched":
-        return _epilogue_in_place(call, acc, step)
-    return call.add_bias(acc.to(torch.float32).mul_(step))
+    """One scale of x is multiplied into those of w beforehand; scales per token follow as a second factor."""
+    tokens = x.scale.numel() > 1
+    step = _column_scale(call, w) if tokens else output_step(call, x, w)
+    if acc.dtype == torch.int32 and acc.device.type == "cpu" and call.layout != "batched":
+        return _epilogue_in_place(call, acc, step, x.scale if tokens else None)
+    y = acc.to(torch.float32).mul_(step)
+    return call.add_bias(y.mul_(x.scale) if tokens else y)
 
 
-def _epilogue_in_place(call: Call, acc: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+def _epilogue_in_place(call: Call, acc: torch.Tensor, step: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
     """One pass over int32 sums whose columns (channels, stored last) have one scale and one bias each."""
     rows = acc.permute(0, 2, 3, 1) if call.layout == "conv2d" else acc
-    bias = call.bias if call.bias is not None and call.bias.dim() == 1 else None
+    bias = call.bias if tokens is None and call.bias is not None and call.bias.dim() == 1 else None
     y = kernels.scale_columns(rows.contiguous(), step.reshape(-1), bias)
     y = y.permute(0, 3, 1, 2) if call.layout == "conv2d" else y
+    if tokens is not None:
+        y.mul_(tokens)
     return y if bias is not None or call.bias is None else call.add_bias(y)
 
 
