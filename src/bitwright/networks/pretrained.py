@@ -5,6 +5,7 @@ Nothing that comes with the weights is executed (`trust_remote_code=False`).
 """
 
 import socket
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from bitwright.networks.network import InputShape, Network
 from bitwright.networks.packages import quiet, require
 from bitwright.networks.zoo import check_complete
 
-HUB = ("huggingface.co", 443)
 CALLABLE_HINT = "give it as package.module:callable, a function that returns the torch module"
 
 
@@ -184,11 +184,15 @@ def _check_connection(name: str) -> None:
     """Fail at once where there is no connection; transformers itself would retry for half a minute."""
     if urllib.request.getproxies():
         return
+    from huggingface_hub import constants
+
+    hub = urllib.parse.urlsplit(constants.ENDPOINT)  # HF_ENDPOINT, if it is set
+    port = hub.port or (80 if hub.scheme == "http" else 443)
     try:
-        socket.create_connection(HUB, timeout=5).close()
+        socket.create_connection((hub.hostname or "", port), timeout=5).close()
     except OSError as error:
         raise InputError(
-            f"model {name!r} is no folder here and not in the local Hugging Face cache, and {HUB[0]} cannot be "
+            f"model {name!r} is no folder here and not in the local Hugging Face cache, and {hub.hostname} cannot be "
             "reached; connect, or give a folder with config.json and safetensors."
         ) from error
 
