@@ -8,7 +8,7 @@ import dataclasses
 
 import torch
 
-from bitwright.formats import Integer, PerGroup, PerToken, Quantized
+from bitwright.formats import Integer, PerChannel, PerGroup, Quantized
 from bitwright.methods import kernels
 from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -130,6 +130,6 @@ def _grouped(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
         codes = w.codes[:, part].contiguous()
         sub = dataclasses.replace(call, x=call.x[..., part], w=codes, bias=None)
         x_part = dataclasses.replace(x, codes=x.codes[..., part].contiguous())
-        acc = integer_product(sub, x_part, dataclasses.replace(w, codes=codes, granularity=PerToken()))
+        acc = integer_product(sub, x_part, dataclasses.replace(w, codes=codes, granularity=PerChannel()))
         total += acc.to(torch.float32) * w.scale[:, group]
     return call.add_bias(total.mul_(x.scale))

@@ -69,7 +69,7 @@ class Trial:
     """A network under changing factors, judged by `output_loss` on a few batches.
 
     Only what a change of factors touches is done again: those weights, their codes, the plans of their sites. `ranges`
-    come from other samples than the batches, so that a strength whose ranges do not carry over is seen.
+    come from other samples than the batches where there are enough, so that ranges which do not carry over are seen.
     """
 
     def __init__(
