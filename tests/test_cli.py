@@ -184,6 +184,16 @@ class TestSimulate:
         sizes = {name: (each["parameters"]["rows"], each["parameters"]["cols"]) for name, each in found.items()}
         assert sizes == {"systolic-ws": (16, 32), "systolic-os": (16, 64)}
 
+    def test_the_substrate(self):
+        command = ("simulate", "gemm:8x8x8", "-a", "systolic-ws", "--substrate")
+        assert json_of(*command, "common")["substrate"] == {"name": "common", "differences": {}}
+        found = json_of(*command, "native")
+        assert found["parameters"]["rows"] == found["substrate"]["differences"]["systolic-ws"]["rows"]["value"] == 32
+        several = json_of("simulate", "gemm:8x8x8", "-a", "systolic-ws,simd", "--set", "simd.cols=8")
+        assert several["substrate"]["differences"] == {"simd": {"cols": {"value": 8, "common": 32}}}
+        assert "Substrate: native" in run(*command, "native").stdout
+        assert "systolic-ws: rows=32 (common: 24)" in run(*command, "native").stdout
+
     def test_technology(self):
         found = json_of("simulate", "gemm:8x8x8", "--technology", "45")
         assert str(found["parameters"]["node_nm"]) == "45"
@@ -269,6 +279,13 @@ class TestExplain:
         assert all(event["source"] for event in found["events"])
         assert found["mapping"]["bound"] == "compute"
 
+    def test_the_substrate(self):
+        command = ("explain", "gemm:841x576x128", "--site", "gemm", "--substrate", "native")
+        found = json_of(*command)
+        assert found["compute_cycles"] == 67320  # on 32 rows
+        assert found["substrate"]["differences"] == {"systolic-ws": {"rows": {"value": 32, "common": 24}}}
+        assert "systolic-ws: rows=32 (common: 24)" in run(*command).stdout
+
     def test_table(self):
         said = run("explain", "gemm:841x576x128", "--site", "gemm").stdout
         for words in ("fill, drain and idle edges", "waiting for DRAM", "source 1: ", "area of the machine", "tile k"):
@@ -297,7 +314,19 @@ class TestCompare:
         shown = json_of("compare", "gemm:8x8x8", "-m", "int8", "-a", "systolic-ws", *OUT)
         assert shown == json.loads((toys / "c.json").read_text())
         assert shown["rows"][0]["cycles"] > 0
+        assert shown["parameters"]["systolic-ws"]["rows"] == 24
+        assert shown["substrate"] == {"name": "common", "differences": {}}
+        assert (toys / "c.csv").read_text().splitlines()[1].endswith(",common")
+
+    def test_machines_as_published(self):
+        command = ("compare", "gemm:8x8x8", "-m", "int8", "-a", "systolic-ws,simd", "--substrate", "native")
+        shown = json_of(*command)
         assert shown["parameters"]["systolic-ws"]["rows"] == 32
+        assert shown["substrate"]["differences"] == {"systolic-ws": {"rows": {"value": 32, "common": 24}}}
+        said = run(*command).stdout
+        assert "Substrate: native" in said
+        assert "systolic-ws: rows=32 (common: 24)" in said
+        assert "simd: " not in said.partition("Substrate")[2]
 
 
 OUT = ("--out", "c.json", "--out", "c.csv")
@@ -334,6 +363,9 @@ class TestBadInput:
             (["simulate", "gemm:8x8x8", "--set", "rows=many"], "parameter rows of systolic-ws is 'many'"),
             (["simulate", "gemm:8x8x8", "--set", "rows=8", "--set", "rows=9"], "set twice"),
             (["simulate", "gemm:8x8x8", "--set", "systolic-os.rows=8"], "among those asked for"),
+            (["simulate", "gemm:8x8x8", "--substrate", "nativ"], "unknown substrate 'nativ'; it is common (the same"),
+            (["explain", "gemm:8x8x8", "-s", "gemm", "--substrate", "x"], "or native (as published)"),
+            (["compare", "gemm:8x8x8", "--substrate", ""], "unknown substrate ''"),
             (["simulate", "gemm:8x8x8", "--technology", "7"], "unknown technology node '7'"),
             (["simulate", "gemm:8x8x8", "--technology", "cheap.yaml"], "has no price for 'mac_int8'"),
             (["simulate", "twice.yaml"], "key 'layers' is given twice"),

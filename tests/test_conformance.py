@@ -15,7 +15,7 @@ from torch import nn
 
 from bitwright import registry
 from bitwright.accelerators.cost import Area, Cost, Event
-from bitwright.accelerators.systolic import OutputStationary, WeightStationary
+from bitwright.accelerators.dense import OutputStationary, Simd, WeightStationary
 from bitwright.errors import InputError
 from bitwright.methods.execution import Executor
 from bitwright.methods.floating import METHOD as FLOAT
@@ -174,9 +174,11 @@ class TestBuiltIn:
 
     def test_every_method_is_checked(self):
         assert set(method_names()) == {"float", "int", "int8", "int8-token", "int8-sym", "int7-sym", "w4a8"}
-        assert registry.names("bitwright.accelerators") == ["systolic-os", "systolic-ws"]
+        assert registry.names("bitwright.accelerators") == ["panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
 
-    @pytest.mark.parametrize("accelerator", [WeightStationary, OutputStationary, WeightStationary(rows=8, cols=16)])
+    @pytest.mark.parametrize(
+        "accelerator", [WeightStationary, OutputStationary, Simd, WeightStationary(rows=8, cols=16)]
+    )
     def test_accelerators(self, accelerator):
         check_accelerator(accelerator)
 
@@ -338,6 +340,11 @@ class TestToyAccelerator:
         check_accelerator(accelerator)
         check_accelerator(accelerator(clock_mhz=7))
 
+    def test_a_machine_that_sees_values_may_compress_them(self, toys):
+        check_accelerator(stored_as(0.25)())
+        with pytest.raises(AssertionError, match="0 distinct bytes"):
+            check_accelerator(stored_as(0)())
+
     def test_skips(self, toys):
         """Half of the codes are zero: half of the products are skipped."""
         x = torch.tensor([[0.0, 1.0, 0.0, -1.0]])
@@ -348,6 +355,18 @@ class TestToyAccelerator:
         cost = registry.lookup("bitwright.accelerators", "skipping")().run(works[0])
         assert (cost.macs_dense, cost.macs_executed, cost.macs_skipped) == (12, 6, 6)
         assert cost.total_energy_pj == pytest.approx(6 * 0.2 + 8 * (4 + 12 + 3) * 4)
+
+
+def stored_as(share):
+    """The skipping toy, whose operands and outputs take that share of their bytes."""
+    good = registry.lookup("bitwright.accelerators", "skipping")
+
+    def run(self, work):
+        cost = good.run(self, work)
+        moved = {place: share * count for place, count in cost.traffic_bytes.items()}
+        return dataclasses.replace(cost, traffic_bytes=moved, unique_bytes=int(share * cost.unique_bytes))
+
+    return without(good, __module__=__name__, run=run)
 
 
 def broken_array(**members):

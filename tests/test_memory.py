@@ -89,7 +89,7 @@ class TestTwin:
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
         assert pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [walked.cycles]
         assert total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [walked.compute_cycles]
-        for name in ("x_read", "w_read", "psum_read", "psum_write", "y_write"):
+        for name in ("x_read", "w_read", "psum_read", "psum_write", "y_write", "dram_cycles"):
             assert getattr(moved, name).tolist() == [getattr(walked, name)], name
 
     @pytest.mark.parametrize("order", ORDERS)

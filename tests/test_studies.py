@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.toys import Calling, network_of, normal
 
 from bitwright.accelerators.cost import Area, Cost, Event
+from bitwright.accelerators.substrate import Substrate
 from bitwright.errors import BitwrightError, InputError
 from bitwright.files import write_atomic
 from bitwright.methods.execution import Executor
@@ -25,7 +26,7 @@ from bitwright.studies.compare import Settings, compare, options_of
 from bitwright.studies.conservation import check_site, check_total
 from bitwright.studies.explain import explain
 from bitwright.studies.inputs import simulation_input
-from bitwright.studies.machines import build_accelerators
+from bitwright.studies.machines import Difference, accelerator_names, build_accelerators, footing
 from bitwright.studies.provenance import provenance
 from bitwright.studies.simulate import simulate
 from bitwright.tasks import Interval, get_task
@@ -207,6 +208,32 @@ class TestMachines:
         both = build_accelerators(["systolic-ws", "systolic-os"], {"rows": 8, "systolic-os.cols": 16})
         assert {name: (m.rows, m.cols) for name, m in both.items()} == {"systolic-ws": (8, 32), "systolic-os": (8, 16)}
 
+    def test_machines_are_built_as_published_below_the_users_settings(self):
+        names = ["systolic-ws", "systolic-os", "simd"]
+        machines = build_accelerators(names, {"systolic-os.rows": 8}, "native")
+        assert {name: machine.rows for name, machine in machines.items()} == {
+            "systolic-ws": 32,
+            "systolic-os": 8,
+            "simd": 24,
+        }
+        found = footing(machines, "native")
+        assert found.name == "native"
+        assert found.differences == {
+            "systolic-ws": {"rows": Difference(value=32, common=24)},
+            "systolic-os": {"rows": Difference(value=8, common=24)},
+        }
+
+    def test_all_machines_have_as_many_multipliers_on_the_common_substrate(self):
+        machines = build_accelerators(accelerator_names())
+        assert {machine.multipliers_4b for machine in machines.values()} == {3072}
+        shared = [[(key, machine.parameters()[key]) for key in Substrate.model_fields] for machine in machines.values()]
+        assert all(each == shared[0] for each in shared)
+        assert footing(machines).differences == {}
+
+    def test_an_unknown_substrate(self):
+        with pytest.raises(InputError, match=r"unknown substrate 'nativ'; it is common .* or native"):
+            build_accelerators(["systolic-ws"], substrate="nativ")
+
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
@@ -242,7 +269,7 @@ class TestInputs:
 class TestExplain:
     def test_cycles_by_cause_add_up(self):
         network = load("gemm:841x576x128")
-        found = explain(network, plan_of(network), "systolic-ws", "gemm")
+        found = explain(network, plan_of(network), "systolic-ws", "gemm", parameters={"rows": 32, "cols": 32})
         assert found.cycles["busy"] == 841 * 576 * 128 / 1024
         assert found.cycles["busy"] + found.cycles["array"] == 67320  # 72 folds of 935 cycles
         assert sum(found.cycles.values()) == found.entry.cost.cycles == found.mapping["cycles"]

@@ -14,7 +14,7 @@ class Event:
     Attributes
     ----------
     component : str
-        Where the energy goes: `mac`, `sram_input`, `sram_weight`, `sram_output`, `dram`, `leakage`.
+        Where the energy goes: `mac`, `sram_input`, `sram_weight`, `sram_output`, `dram`, `ppu`, `leakage`.
     name : str
         What happens: `mac_int8`, `read`, `write`.
     count : float
@@ -55,7 +55,7 @@ class Cost:
     traffic_bytes : mapping
         Bytes moved, by memory and direction: `dram_read`, `dram_write`, `sram_input_read`, ...
     unique_bytes : int
-        Distinct bytes of operands and result: DRAM traffic is at least this.
+        Distinct bytes of operands and result as the machine stores them: DRAM traffic is at least this.
     events : tuple of Event
         What is priced.
     """

@@ -1,7 +1,9 @@
 """What an accelerator is: frozen parameters that turn work into cost.
 
 An accelerator is a class registered under the entry point group `bitwright.accelerators`, constructed with keyword
-parameters only (a frozen pydantic model, so that a misspelt or impossible parameter is an error that names it).
+parameters only (a frozen pydantic model, so that a misspelt or impossible parameter is an error that names it). Its
+defaults are the common substrate's; a class whose published configuration differs says so in a mapping `native` from
+parameters to values (optional; `bitwright.accelerators.substrate.Substrate` has what machines share).
 """
 
 from typing import Any, ClassVar, Protocol, runtime_checkable

@@ -4,8 +4,25 @@ from bitwright.formats.granularity import Granularity, PerChannel, PerGroup, Per
 from bitwright.formats.integer import Integer
 from bitwright.formats.quantized import Quantized, largest_magnitude
 from bitwright.formats.rounding import Rounding, Saturation, round_to_integer, saturate
+from bitwright.formats.run_length import RunLengthStream, run_length_decode, run_length_encode, run_length_entries
+from bitwright.formats.slices import (
+    SLICED_WIDTHS,
+    SPLITS,
+    SlicedUnsigned,
+    combine_signed,
+    combine_unsigned,
+    frequent_slice,
+    low_slices,
+    signed_slices,
+    slice_window,
+    truncate,
+    unsigned_slices,
+    zero_window,
+)
 
 __all__ = [
+    "SLICED_WIDTHS",
+    "SPLITS",
     "Granularity",
     "Integer",
     "PerChannel",
@@ -14,9 +31,23 @@ __all__ = [
     "PerToken",
     "Quantized",
     "Rounding",
+    "RunLengthStream",
     "Saturation",
+    "SlicedUnsigned",
+    "combine_signed",
+    "combine_unsigned",
+    "frequent_slice",
     "largest_magnitude",
+    "low_slices",
     "parse_granularity",
     "round_to_integer",
+    "run_length_decode",
+    "run_length_encode",
+    "run_length_entries",
     "saturate",
+    "signed_slices",
+    "slice_window",
+    "truncate",
+    "unsigned_slices",
+    "zero_window",
 ]

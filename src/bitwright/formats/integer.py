@@ -54,6 +54,11 @@ class Integer:
         return int(2 ** (self.bits - int(self.signed))) - 1
 
     @property
+    def dropped_bits(self) -> int:
+        """Low-order bits that are not stored: codes are multiples of 2^dropped_bits."""
+        return 0
+
+    @property
     def name(self) -> str:
         """Short name: int8, uint8."""
         return f"{'int' if self.signed else 'uint'}{self.bits}"
@@ -67,8 +72,15 @@ class Integer:
             codes = x.round_() if overwrite else x.round()
             if zero_point:
                 codes += zero_point
-            return codes.clamp_(self.low, self.high)
-        return saturate(round_to_integer(x, self.rounding) + zero_point, self.low, self.high, self.saturation)
+            return self._kept(codes.clamp_(self.low, self.high))
+        return self._kept(
+            saturate(round_to_integer(x, self.rounding) + zero_point, self.low, self.high, self.saturation)
+        )
+
+    def _kept(self, codes: torch.Tensor) -> torch.Tensor:
+        """Codes without the bits that are not stored, as hardware drops them: rounded down."""
+        step = 1 << self.dropped_bits
+        return codes if step == 1 else codes.div_(step).floor_().mul_(step)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Reals of codes: the integers themselves, as float32."""

@@ -1,6 +1,6 @@
 """An operand as its machine sees it: codes, their format, and what the codes mean.
 
-real = scale * (code - zero_point), with scale and zero point broadcast against the codes.
+real = scale * (code - zero_point + dropped_mean), with scale and zero point broadcast against the codes.
 For `PerGroup` weights, codes [N, K] have scales [N, ceil(K / size)].
 """
 
@@ -31,6 +31,8 @@ class Quantized:
         What shares a scale.
     sums : torch.Tensor or None
         Of a static weight, the sum of each row's codes [N] as int32: known offline, it corrects for x's zero point.
+    dropped_mean : float
+        Mean of the low-order bits that the format drops; in a product it is a constant per output, added offline.
     """
 
     codes: torch.Tensor
@@ -39,6 +41,7 @@ class Quantized:
     zero_point: int = 0
     granularity: Granularity = PerTensor()
     sums: torch.Tensor | None = None
+    dropped_mean: float = 0.0
 
     def centred(self) -> torch.Tensor:
         """code - zero_point as float32: exact integers that multiply like the machine's."""
@@ -47,7 +50,7 @@ class Quantized:
 
     def dequantize(self) -> torch.Tensor:
         """The reals that the codes stand for, float32."""
-        centred = self.centred()
+        centred = self.centred() + self.dropped_mean
         if isinstance(self.granularity, PerGroup):
             n, k = centred.shape[0], centred[0].numel()
             scale = self.scale.repeat_interleave(self.granularity.size, dim=1)[:, :k]

@@ -3,6 +3,7 @@
 from bitwright.memory.gemm import FloatArray, Gemm, IntArray
 from bitwright.memory.search import Mapping, best_mapping
 from bitwright.memory.tiling import Buffers, TiledMachine, Tilings
+from bitwright.memory.timeline import TileCosts, Timeline, timeline
 from bitwright.memory.traffic import Traffic, edges, traffic
 
 __all__ = [
@@ -11,10 +12,13 @@ __all__ = [
     "Gemm",
     "IntArray",
     "Mapping",
+    "TileCosts",
     "TiledMachine",
     "Tilings",
+    "Timeline",
     "Traffic",
     "best_mapping",
     "edges",
+    "timeline",
     "traffic",
 ]

@@ -1,8 +1,9 @@
-"""The slow twin of `traffic` and `pipeline`: walks every tile of a mapping and moves every operand, one after another.
+"""The slow twin of `traffic`, `pipeline` and `timeline`: walks every tile of a mapping and moves all that it needs.
 
-Tests hold both equal. Plain Python integers, no closed form.
+Tests hold them equal. One tile after another in plain Python integers, no closed form.
 """
 
+import collections
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -12,26 +13,34 @@ import numpy as np
 
 from bitwright.memory.gemm import BITS_PER_BYTE, Gemm
 from bitwright.memory.tiling import AXES, TiledMachine
+from bitwright.memory.timeline import TileCosts
+
+Place = tuple[int, int, int]
+"""Group and two indices of a tile of x (m, k), w (k, n) or y (m, n)."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class Walk:
-    """What a walk over all tiles counted: cycles, cycles of the array, DRAM bytes."""
+    """What a walk over all tiles counted: cycles, cycles of array and DRAM, DRAM bytes, reads of each operand tile."""
 
     cycles: int = 0
     compute_cycles: int = 0
+    dram_cycles: int = 0
     x_read: int = 0
     w_read: int = 0
     psum_read: int = 0
     psum_write: int = 0
     y_write: int = 0
+    x_visits: collections.Counter[Place] = dataclasses.field(default_factory=collections.Counter)
+    w_visits: collections.Counter[Place] = dataclasses.field(default_factory=collections.Counter)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Tile:
-    x: tuple[int, int, int]  # group and indices of the operand's tile
-    w: tuple[int, int, int]
-    y: tuple[int, int, int]
+    place: tuple[int, int, int, int]  # group and indices along m, k and n
+    x: Place
+    w: Place
+    y: Place
     m: int
     k: int
     n: int
@@ -39,27 +48,64 @@ class _Tile:
 
 def walk(*, gemm: Gemm, tile: tuple[int, int, int], order: str, output_buffers: int, machine: TiledMachine) -> Walk:
     """Cycles and traffic of a mapping with tiles of (m, k, n), loops in `order` (outermost first)."""
+    return walk_costs(
+        gemm=gemm,
+        tile=tile,
+        order=order,
+        output_buffers=output_buffers,
+        costs=uniform_costs(gemm=gemm, tile=tile, machine=machine),
+        dram_bytes_per_cycle=machine.dram_bytes_per_cycle,
+    )
+
+
+def uniform_costs(*, gemm: Gemm, tile: tuple[int, int, int], machine: TiledMachine) -> TileCosts:
+    """What tiles take where their sizes alone decide."""
+    groups, m, k, n = gemm.groups, *(-(-e // t) for e, t in zip((gemm.m, gemm.k, gemm.n), tile, strict=True))
+    costs = TileCosts(
+        compute=np.zeros((groups, m, k, n), dtype=np.int64),
+        x_bytes=np.zeros((groups, m, k), dtype=np.int64),
+        w_bytes=np.zeros((groups, k, n), dtype=np.int64),
+    )
+    for each in _tiles(gemm, tile, AXES):
+        size = (np.array([extent], dtype=np.int64) for extent in (each.m, each.k, each.n))
+        costs.compute[each.place] = machine.compute_cycles(**dict(zip(AXES, size, strict=True)))[0]
+        costs.x_bytes[each.x] = _bytes(each.m * each.k, gemm.x_bits, gemm.x_share)
+        costs.w_bytes[each.w] = _bytes(each.k * each.n, gemm.w_bits, gemm.w_share)
+    return costs
+
+
+def walk_costs(
+    *,
+    gemm: Gemm,
+    tile: tuple[int, int, int],
+    order: str,
+    output_buffers: int,
+    costs: TileCosts,
+    dram_bytes_per_cycle: float,
+) -> Walk:
+    """Cycles and traffic of a mapping with tiles of (m, k, n) that take `costs`, loops in `order` (outermost first)."""
     total = Walk()
     reads, read_backs, writes, compute = [], [], [], []  # cycles of each tile
     tiles = list(_tiles(gemm, tile, order))
-    reduced: dict[tuple[int, int, int], int] = {}  # how far along k each output tile has come
+    reduced: dict[Place, int] = {}  # how far along k each output tile has come
     for i, now in enumerate(tiles):
         before, after = tiles[i - 1] if i else None, tiles[i + 1] if i + 1 < len(tiles) else None
-        x = _bytes(now.m * now.k, gemm.x_bits, gemm.x_share) if before is None or now.x != before.x else 0
-        w = _bytes(now.k * now.n, gemm.w_bits, gemm.w_share) if before is None or now.w != before.w else 0
+        new_x, new_w = before is None or now.x != before.x, before is None or now.w != before.w
+        x, w = int(costs.x_bytes[now.x]) * new_x, int(costs.w_bytes[now.w]) * new_w
         returns = (before is None or now.y != before.y) and now.y in reduced
         back = _bytes(now.m * now.n, gemm.psum_bits) if returns else 0
         reduced[now.y] = reduced.get(now.y, 0) + now.k
         leaves, finished = after is None or now.y != after.y, reduced[now.y] == gemm.k
         out = _bytes(now.m * now.n, gemm.y_bits if finished else gemm.psum_bits) if leaves else 0
+        total.x_visits[now.x] += new_x
+        total.w_visits[now.w] += new_w
         total.x_read, total.w_read, total.psum_read = total.x_read + x, total.w_read + w, total.psum_read + back
         total.y_write, total.psum_write = total.y_write + out * finished, total.psum_write + out * (not finished)
-        reads.append(_cycles(x, machine) + _cycles(w, machine))
-        read_backs.append(_cycles(back, machine))
-        writes.append(_cycles(out, machine))
-        m, k, n = (np.array([extent], dtype=np.int64) for extent in (now.m, now.k, now.n))
-        compute.append(int(machine.compute_cycles(m=m, k=k, n=n)[0]))
-    total.compute_cycles = sum(compute)
+        reads.append(_cycles(x, dram_bytes_per_cycle) + _cycles(w, dram_bytes_per_cycle))
+        read_backs.append(_cycles(back, dram_bytes_per_cycle))
+        writes.append(_cycles(out, dram_bytes_per_cycle))
+        compute.append(int(costs.compute[now.place]))
+    total.compute_cycles, total.dram_cycles = sum(compute), sum(reads) + sum(read_backs) + sum(writes)
     total.cycles = _time(compute, reads, read_backs, writes, output_buffers)
     return total
 
@@ -85,10 +131,12 @@ def _tiles(gemm: Gemm, tile: tuple[int, int, int], order: str) -> Iterator[_Tile
                 for inner in range(0, extents[order[2]], sizes[order[2]]):
                     start = dict(zip(order, (outer, middle, inner), strict=True))
                     size = {axis: min(sizes[axis], extents[axis] - start[axis]) for axis in AXES}
+                    m, k, n = (start[axis] // sizes[axis] for axis in AXES)
                     yield _Tile(
-                        x=(group, start["m"], start["k"]),
-                        w=(group, start["k"], start["n"]),
-                        y=(group, start["m"], start["n"]),
+                        place=(group, m, k, n),
+                        x=(group, m, k),
+                        w=(group, k, n),
+                        y=(group, m, n),
                         m=size["m"],
                         k=size["k"],
                         n=size["n"],
@@ -99,5 +147,5 @@ def _bytes(elements: int, bits: int, share: Fraction = Fraction(1)) -> int:
     return math.ceil(elements * bits * share / BITS_PER_BYTE)
 
 
-def _cycles(transferred_bytes: int, machine: TiledMachine) -> int:
-    return math.ceil(transferred_bytes / machine.dram_bytes_per_cycle)
+def _cycles(transferred_bytes: int, dram_bytes_per_cycle: float) -> int:
+    return math.ceil(transferred_bytes / dram_bytes_per_cycle)

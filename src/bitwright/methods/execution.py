@@ -2,11 +2,13 @@
 
 Both ways encode the same codes; `exact` multiplies them as the machine would, otherwise float32 products emulate it.
 What is not a site runs in float. An audit compares both products on the same codes, in steps of the accumulator.
+Synthetic operands are encoded and heard, and nothing is multiplied.
 """
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,11 +19,13 @@ from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.protocol import Composition, compose
 from bitwright.methods.work import Work
 from bitwright.networks.calls import Call
+from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.smoothing import apply_smoothing
+from bitwright.networks.synthetic import SyntheticSite, synthetic_sites
 from bitwright.networks.trace import Trace, example_batch, trace
 
 Listener = Callable[[Work], None]
@@ -31,6 +35,20 @@ def composition_of(plan: Plan) -> Composition:
     """The methods that made `plan`, with the options it keeps."""
     flat = {key: value for options in plan.options.values() for key, value in options.items()}
     return compose(plan.method, flat)
+
+
+def same_plan(one: Any, other: Any) -> bool:
+    """Whether two sites' plans, or parts of them, are equal in everything, tensors by value."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if type(one) is not type(other):
+        return False
+    if dataclasses.is_dataclass(one):
+        names = [field.name for field in dataclasses.fields(one)]
+        return all(same_plan(getattr(one, name), getattr(other, name)) for name in names)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(same_plan(value, other[key]) for key, value in one.items())
+    return bool(one == other)
 
 
 def prepare(network: Network, plan: Plan) -> Network:
@@ -106,6 +124,35 @@ class Executor:
         self._check_finite()
         return traced
 
+    def hear(self, batch: Batch) -> None:
+        """Tell the listeners of every site of a network with synthetic operands: encoded, not multiplied.
+
+        Equal sites with equal plans share one encoding, which is kept until the last of them was heard.
+
+        Raises
+        ------
+        InputError
+            If the plan was made for other operands, or a site is not in it.
+        """
+        differs = difference(self.plan.fingerprint, fingerprint(self.network)) if self.plan.fingerprint else None
+        if differs:
+            raise InputError(f"the plan was made for another network than {self.network.name}: {differs}")
+        sites = [each for each in synthetic_sites(self.network, batch) if each.shapes.x.numel()]
+        left = Counter(each.first for each in sites)
+        told: dict[str, list[Work]] = {}
+        for each in sites:
+            plan = self._site_plan(each.site)
+            equal = next((work for work in told.get(each.first, ()) if same_plan(work.plan, plan)), None)
+            if equal is None:
+                work = self._encoded(each, plan)
+                told.setdefault(each.first, []).append(work)
+            else:
+                work = dataclasses.replace(equal, site=each.site, same_as=equal.site.name)
+            self._tell(work)
+            left[each.first] -= 1
+            if not left[each.first]:
+                del told[each.first]
+
     def audit(self, batch: Batch) -> int:
         """Run one batch and compare, per site and on the same codes, exact with fast: the largest "off by N".
 
@@ -144,6 +191,12 @@ class Executor:
                 f"site {site.name!r} is not in the plan, so it was never calibrated; calibrate on inputs that reach it"
             )
         return self.plan.site(site.name)
+
+    def _encoded(self, drawn: SyntheticSite, plan: SitePlan) -> Work:
+        if not plan.quantized:
+            return Work(site=drawn.site, plan=plan)
+        call, encoder = drawn.call(), self._methods.encoder()
+        return Work(site=drawn.site, plan=plan, x=encoder.encode_x(call, plan), w=encoder.encode_w(call, plan))
 
     def _weight(self, site: Site, call: Call, plan: SitePlan) -> Quantized:
         if call.weight is None:

@@ -29,14 +29,14 @@ def can_encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor) -> bool:
 
 
 def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) -> torch.Tensor:
-    """Codes clip(round(x / scale) + zero_point), as uint8 or int8 in the memory layout of `x`."""
+    """Codes clip(round(x / scale) + zero_point) without dropped bits, as uint8 or int8 in the memory layout of `x`."""
     x = x.detach() if _dense(x) is not None else x.detach().contiguous()
     codes = torch.empty_like(x, dtype=torch.int8 if fmt.signed else torch.uint8)
     flat, out = _dense(x), _dense(codes)
     assert flat is not None
     assert out is not None
-    limits = np.float32(fmt.low), np.float32(fmt.high)
-    _use_torch_threads()
+    limits = np.float32(fmt.low), np.float32(fmt.high), np.int32(-1 << fmt.dropped_bits)
+    use_torch_threads()
     if scale.numel() == 1:
         _encode(flat.numpy(), np.float32(scale.item()), np.float32(zero_point), *limits, out.numpy())
     else:
@@ -59,7 +59,7 @@ def depthwise(
     batch, *size, channels = x.shape
     out = [(size[i] + 2 * padding[i] - dilation[i] * (w.shape[i] - 1) - 1) // stride[i] + 1 for i in (0, 1)]
     acc = torch.empty(batch, *out, channels, dtype=torch.int32)
-    _use_torch_threads()
+    use_torch_threads()
     _depthwise(x.numpy(), w.numpy(), np.int32(zero_point), stride, padding, dilation, acc.numpy())
     return acc
 
@@ -69,7 +69,7 @@ def scale_columns(acc: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | N
     n = acc.shape[-1]
     y = acc.view(torch.float32)
     columns = scale.detach().float().expand(n).contiguous().numpy()
-    _use_torch_threads()
+    use_torch_threads()
     if bias is None:
         _scale(acc.view(-1, n).numpy(), columns, y.view(-1, n).numpy())
     else:
@@ -88,7 +88,8 @@ def _dense(x: torch.Tensor) -> torch.Tensor | None:
     return None
 
 
-def _use_torch_threads() -> None:
+def use_torch_threads() -> None:
+    """Let numba use as many threads as torch does; called before every kernel."""
     limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, limit))
@@ -97,25 +98,41 @@ def _use_torch_threads() -> None:
 
 
 @numba.njit(parallel=True, cache=True)
-def _encode(x: Array, scale: np.float32, zero_point: np.float32, low: np.float32, high: np.float32, out: Array) -> None:
+def _encode(
+    x: Array,
+    scale: np.float32,
+    zero_point: np.float32,
+    low: np.float32,
+    high: np.float32,
+    kept: np.int32,
+    out: Array,
+) -> None:
     n = x.size
     for block in numba.prange((n + BLOCK - 1) // BLOCK):
         for i in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
             code = np.rint(x[i] / scale) + zero_point
             code = low if code < low else code
             code = high if code > high else code
-            out[i] = np.int32(code)
+            out[i] = np.int32(code) & kept
 
 
 @numba.njit(parallel=True, cache=True)
-def _encode_rows(x: Array, scale: Array, zero_point: np.float32, low: np.float32, high: np.float32, out: Array) -> None:
+def _encode_rows(
+    x: Array,
+    scale: Array,
+    zero_point: np.float32,
+    low: np.float32,
+    high: np.float32,
+    kept: np.int32,
+    out: Array,
+) -> None:
     m, k = x.shape
     for i in numba.prange(m):
         for j in range(k):
             code = np.rint(x[i, j] / scale[i]) + zero_point
             code = low if code < low else code
             code = high if code > high else code
-            out[i, j] = np.int32(code)
+            out[i, j] = np.int32(code) & kept
 
 
 @numba.njit(parallel=True, cache=True)

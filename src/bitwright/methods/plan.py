@@ -38,12 +38,16 @@ class OperandPlan:
         float32, broadcastable to the operand's layout; None: taken from the data at run time (dynamic).
     zero_point : int
         The code of real zero.
+    dropped_mean : float
+        Mean of the low-order part that a format with dropped bits leaves out of each code; what it costs the product
+        is a constant per output and added offline.
     """
 
     format: Integer
     granularity: Granularity
     scale: torch.Tensor | None = None
     zero_point: int = 0
+    dropped_mean: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

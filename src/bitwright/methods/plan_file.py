@@ -34,6 +34,7 @@ class _Operand(_Strict):
     format: dict[str, Any]
     granularity: str
     zero_point: int
+    dropped_mean: float = 0.0
     static: bool
 
 
@@ -172,6 +173,7 @@ def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
         "format": {"type": kind, **fields},
         "granularity": str(operand.granularity),
         "zero_point": operand.zero_point,
+        "dropped_mean": operand.dropped_mean,
         "static": operand.scale is not None,
     }
 
@@ -214,6 +216,7 @@ def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor
             granularity=parse_granularity(record.granularity),
             scale=tensors[f"sites/{name}/{part}"] if record.static else None,
             zero_point=record.zero_point,
+            dropped_mean=record.dropped_mean,
         )
 
     def rule(part: str, record: _Rule) -> Rule:

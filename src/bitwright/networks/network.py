@@ -67,6 +67,10 @@ class Network:
         What every report on this network must say.
     weight_grid : int or None
         Group size of the quantized file its weights came from: 4-bit groups of this size would look lossless.
+    distribution : str
+        What synthetic operands of a shape-only network are drawn from; empty: it has none.
+    distribution_seed : int
+        Of that drawing.
     """
 
     name: str
@@ -80,6 +84,8 @@ class Network:
     source: str = ""
     notes: tuple[str, ...] = ()
     weight_grid: int | None = None
+    distribution: str = ""
+    distribution_seed: int = 0
 
     @property
     def shape_only(self) -> bool:

@@ -33,7 +33,7 @@ def check_accelerator(accelerator: type[Accelerator] | Accelerator) -> None:
 
     Examples
     --------
-    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> from bitwright.accelerators.dense import WeightStationary
     >>> check_accelerator(WeightStationary(rows=8, cols=8))
     """
     machine = accelerator() if isinstance(accelerator, type) else accelerator
@@ -189,15 +189,23 @@ def _check_work(what: str, machine: Accelerator, work: Work, cost: Cost) -> None
         require(
             cost.compute_cycles >= needed, f"{what}: {cost.compute_cycles} compute cycles, the peak allows {needed}"
         )
-    operands = (site.x_elements * work.plan.x_bits + site.w_elements * work.plan.w_bits) / 8
+    if not machine.needs_codes:
+        _check_raw_operands(what, work, cost)
+    moved = cost.traffic_bytes.get("dram_read", 0) + cost.traffic_bytes.get("dram_write", 0)
+    require(cost.unique_bytes > 0, f"{what}: {cost.unique_bytes} distinct bytes")
+    require(moved >= cost.unique_bytes, f"{what}: {moved} bytes of DRAM traffic for {cost.unique_bytes} distinct ones")
+    require(min(cost.traffic_bytes.values()) >= 0, f"{what}: negative traffic")
+
+
+def _check_raw_operands(what: str, work: Work, cost: Cost) -> None:
+    """A machine that does not see values cannot compress them."""
+    plan, site = work.plan, work.site
+    operands = (site.x_elements * plan.x_bits + site.w_elements * plan.w_bits) / 8
     require(
         cost.unique_bytes >= operands,
         f"{what}: {cost.unique_bytes} distinct bytes, the operands alone are {operands}",
     )
-    moved = cost.traffic_bytes.get("dram_read", 0) + cost.traffic_bytes.get("dram_write", 0)
-    require(moved >= cost.unique_bytes, f"{what}: {moved} bytes of DRAM traffic for {cost.unique_bytes} distinct ones")
     require(cost.traffic_bytes.get("dram_read", 0) >= operands, f"{what}: less is read from DRAM than the operands are")
-    require(min(cost.traffic_bytes.values()) >= 0, f"{what}: negative traffic")
 
 
 def _check_energy(what: str, cost: Cost) -> None:

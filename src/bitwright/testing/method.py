@@ -13,6 +13,7 @@ from typing import Any
 
 import pydantic
 import torch
+import torch.nn.functional as F
 
 from bitwright import registry
 from bitwright.errors import InputError
@@ -161,7 +162,13 @@ class _CheckedExecutor(Executor):
 
 def _check_product(what: str, call: Call, x: Quantized, w: Quantized, output: torch.Tensor) -> None:
     """`output` against the reals that the codes stand for, multiplied and added in float64."""
-    expected = call.product(x.dequantize().double(), w.dequantize().double())
+    reals = x.dequantize().double()
+    if x.dropped_mean and any(call.padding):  # padding is a code too, and what it drops is made up for like the others'
+        vertical, horizontal = call.padding
+        padding = float(x.scale) * x.dropped_mean
+        reals = F.pad(reals, (horizontal, horizontal, vertical, vertical), value=padding)
+        call = dataclasses.replace(call, padding=(0, 0))
+    expected = call.product(reals, w.dequantize().double())
     if call.bias is not None:
         expected = expected + (call.bias.view(1, -1, 1, 1) if call.layout == "conv2d" else call.bias)
     size = float(expected.abs().max()) or 1.0

@@ -1,10 +1,12 @@
 """Calibration of the integer method: ranges of unlabelled samples become scales, zero points, smoothing factors."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import torch
 
 from bitwright.errors import InputError
-from bitwright.methods.integer.observe import add_histograms, observe_ranges
+from bitwright.methods.integer.observe import Ranges, add_histograms, observe_ranges
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
 from bitwright.methods.integer.smooth import (
@@ -20,13 +22,42 @@ from bitwright.methods.plan import Plan
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.trace import trace
+from bitwright.networks.trace import example_batch, trace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What calibration knows of a network before it decides anything about codes.
+
+    Attributes
+    ----------
+    network : Network
+        With batch norm folded and activations smoothed: as it will be executed.
+    ranges : mapping
+        Site name -> ranges of that network.
+    rules : Rules
+        Options per site.
+    smoothing : mapping
+        Site name -> factors that were applied.
+    folded : bool
+        Whether batch norm was.
+    judges : sequence of batches
+        Samples to judge choices by: such as did not choose the smoothing's ranges, where there are enough.
+    """
+
+    network: Network
+    ranges: Mapping[str, Ranges]
+    rules: Rules
+    smoothing: Mapping[str, torch.Tensor]
+    folded: bool
+    judges: Sequence[Batch]
 
 
 def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
     """`plan` with the operands of every site decided.
 
-    A shape-only network gets formats without scales: its sites can be costed, not executed.
+    A shape-only network gets formats without scales: its sites can be costed, not executed. With synthetic operands it
+    is calibrated on those.
 
     Raises
     ------
@@ -34,11 +65,36 @@ def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOption
         No samples, NaN or infinity in a weight or activation, a glob that matches no site, or 4-bit groups that lie on
         the grid of the file the weights came from.
     """
-    if network.shape_only:
+    if network.shape_only and not network.distribution:
         sites = trace(network).sites
         options.check_globs([site.name for site in sites])
         rules = Rules.of(options, sites)
         return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=shape_plans(sites, rules))
+    observed = observe_network(network, samples, options, histograms=options.calibrator != "minmax")
+    return decided(network, observed, plan)
+
+
+def decided(network: Network, observed: Observed, plan: Plan) -> Plan:
+    """`plan` with scales and zero points from what was observed."""
+    return dataclasses.replace(
+        plan,
+        fingerprint=fingerprint(network),
+        sites={name: site_plan(seen, observed.rules) for name, seen in observed.ranges.items()},
+        smoothing=observed.smoothing,
+        fold_batch_norm=observed.folded,
+        notes=(*plan.notes, *network.notes),
+    )
+
+
+def observe_network(
+    network: Network, samples: Sequence[Batch], options: IntegerOptions, *, histograms: bool
+) -> Observed:
+    """Fold, observe, smooth; raises as `calibrate` does.
+
+    `histograms` counts activations even where no site's calibrator needs it.
+    """
+    if network.shape_only:
+        return _observe_synthetic(network, options, histograms=histograms)
     if not samples:
         raise InputError(f"{network.name}: calibration needs at least one batch of samples")
     folded = fold_batch_norm(network)
@@ -53,13 +109,24 @@ def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOption
     factors = all_factors(groups, peaks_of(groups, ranges), strengths)
     ranges = smoothed_ranges(ranges, groups, factors)
     apply_factors(groups, factors)
-    if any(rules.at(name).calibrator != "minmax" for name in ranges):
+    if histograms or any(rules.at(name).calibrator != "minmax" for name in ranges):
         add_histograms(work, samples, ranges)
-    return dataclasses.replace(
-        plan,
-        fingerprint=fingerprint(network),
-        sites={name: site_plan(seen, rules) for name, seen in ranges.items()},
+    return Observed(
+        network=work,
+        ranges=ranges,
+        rules=rules,
         smoothing=factors,
-        fold_batch_norm=folded.module is not network.module,
-        notes=(*plan.notes, *network.notes),
+        folded=folded.module is not network.module,
+        judges=judges or samples,
     )
+
+
+def _observe_synthetic(network: Network, options: IntegerOptions, *, histograms: bool) -> Observed:
+    """Ranges of the synthetic operands, which are the samples and the weights at once; nothing can be judged."""
+    batch = {} if network.module is None else example_batch(network)
+    ranges = observe_ranges(network, [batch])
+    options.check_globs(ranges)
+    rules = Rules.of(options, [seen.site for seen in ranges.values()])
+    if histograms or any(rules.at(name).calibrator != "minmax" for name in ranges):
+        add_histograms(network, [batch], ranges)
+    return Observed(network=network, ranges=ranges, rules=rules, smoothing={}, folded=False, judges=())

@@ -37,6 +37,7 @@ def encode_w(call: Call, plan: SitePlan) -> Quantized:
 
 def exact_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     """The call's output from exact integer sums; [..., N], [B, N, H', W'] or [..., M, N], float32."""
+    call = _with_dropped_mean(call, x, w)
     if isinstance(w.granularity, PerGroup):
         return _grouped(call, x, w)
     return _epilogue(call, integer_product(call, x, w), x, w)
@@ -44,6 +45,7 @@ def exact_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
 
 def fast_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     """The call's output from float32 sums of the same codes."""
+    call = _with_dropped_mean(call, x, w)
     if isinstance(w.granularity, PerGroup):
         return call.add_bias(call.product(x.centred(), w.dequantize()) * x.scale)
     return _epilogue(call, call.product(x.centred(), w.centred()), x, w)
@@ -54,6 +56,22 @@ def output_step(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     if isinstance(w.granularity, PerGroup):
         return x.scale * w.scale.amin(dim=1)
     return x.scale * _column_scale(call, w)
+
+
+def _with_dropped_mean(call: Call, x: Quantized, w: Quantized) -> Call:
+    """The call with a bias that makes up for dropped bits: their mean times the sum of each output's weights.
+
+    It is one constant per output, as hardware would have it, so at the borders of a convolution it counts for padded
+    pixels too.
+    """
+    if not x.dropped_mean:
+        return call
+    if call.layout == "batched":
+        sums = w.codes.sum(-2, keepdim=True, dtype=torch.float32)  # exact: codes are narrow, and few are added
+        constant = sums * (x.scale * w.scale * x.dropped_mean)
+    else:
+        constant = row_sums(w) * (x.scale.reshape(-1) * w.scale.reshape(-1) * x.dropped_mean)
+    return dataclasses.replace(call, bias=constant if call.bias is None else call.bias + constant)
 
 
 def _column_scale(call: Call, w: Quantized) -> torch.Tensor:
@@ -75,6 +93,7 @@ def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -
         scale=scale,
         zero_point=operand.zero_point,
         granularity=operand.granularity,
+        dropped_mean=operand.dropped_mean,
     )
 
 

@@ -5,7 +5,7 @@ Every option can be overridden for sites whose name matches a glob: `sites={"*.d
 
 import fnmatch
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -19,6 +19,8 @@ class IntegerOptions(pydantic.BaseModel):
     """How a network is quantized to integers. Defaults are the recipe `int8`."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    whole_network: ClassVar[frozenset[str]] = frozenset({"sites", "smoothing", "ends"})
+    """Options that no single site can have."""
 
     x_bits: int = pydantic.Field(8, ge=2, le=16, description="bits of activations")
     x_symmetric: bool = pydantic.Field(
@@ -74,15 +76,20 @@ class IntegerOptions(pydantic.BaseModel):
     def _check_sites(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for glob, overrides in value.items():
             for key in overrides:
-                if key not in cls.model_fields or key in {"sites", "smoothing", "ends"}:
+                if key not in cls.model_fields or key in cls.whole_network:
                     raise ValueError(f"{glob}: {key!r} is no option of a single site")
             cls(**overrides)
         return value
 
-    def at(self, name: str) -> "IntegerOptions":
+    @property
+    def run_time_w_bits(self) -> int:
+        """Bits of a w that is computed at run time (keys, values): as an activation's."""
+        return self.x_bits
+
+    def at(self, name: str) -> Self:
         """The options of the site `name`, later globs winning."""
         merged = {k: v for glob, over in self.sites.items() if fnmatch.fnmatchcase(name, glob) for k, v in over.items()}
-        return IntegerOptions(**{**self.model_dump(), **merged}) if merged else self
+        return type(self)(**{**self.model_dump(), **merged}) if merged else self
 
     def check_globs(self, names: Iterable[str]) -> None:
         """Refuse a glob that matches none of the sites `names`."""
@@ -98,5 +105,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     "int8-token": {"x_granularity": "token", "x_symmetric": True},
     "int8-sym": {"x_symmetric": True},
     "int7-sym": {"x_symmetric": True, "x_bits": 7, "w_bits": 7},
+    "sibia": {"x_symmetric": True, "x_bits": 7, "w_bits": 7, "ends": "same"},
     "w4a8": {"w_bits": 4, "w_granularity": "group:128", "w_calibrator": "mse"},
 }

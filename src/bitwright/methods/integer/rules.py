@@ -116,7 +116,7 @@ def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
 
 def _plan_run_time_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
     """Keys and values: activations, therefore as wide as those; one scale per head, or per column at run time."""
-    fmt = _format(options.x_bits, options, signed=True)
+    fmt = _format(options.run_time_w_bits, options, signed=True)
     if options.x_granularity == "token":
         return OperandPlan(format=fmt, granularity=PerToken())
     assert seen.w_low is not None
@@ -152,6 +152,6 @@ def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:
             granularity = PerToken() if by_token else PerChannel()
         elif isinstance(granularity, PerGroup) and site.conv is not None:
             granularity = PerChannel()
-        bits = at.w_bits if site.static_weight else at.x_bits
+        bits = at.w_bits if site.static_weight else at.run_time_w_bits
         plans[site.name] = SitePlan(x=x, w=OperandPlan(format=_format(bits, at, signed=True), granularity=granularity))
     return plans

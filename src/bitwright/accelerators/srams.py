@@ -1,9 +1,9 @@
-"""The three SRAMs of a systolic array as sets of macros: energy per access, leakage and area.
+"""The SRAMs of a machine as sets of macros: energy per access, leakage and area.
 
-Our choice: a port feeds one side of the array per cycle, so it is as wide as the array's rows (input) or columns
-(weight, output) times the bits of what flows there. Macros of the technology's table are 8 to 1024 bits wide, at least
-32 rows deep and at most 16 MiB: wider ports are macros side by side, all of them accessed; larger capacities are macros
-of which one is accessed; ports too wide for a small capacity are narrowed, which takes more accesses.
+Our choice: machines ask for ports as wide as what flows there in a cycle. Macros of the technology's table are 8 to
+1024 bits wide, at least 32 rows deep and at most 16 MiB: wider ports are macros side by side, all of them accessed;
+larger capacities are macros of which one is accessed; ports too wide for a small capacity are narrowed, which takes
+more accesses.
 """
 
 import dataclasses

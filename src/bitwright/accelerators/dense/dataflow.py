@@ -1,9 +1,10 @@
-"""Compute cycles and SRAM accesses of the two dataflows, in closed form.
+"""Compute cycles and SRAM accesses of the dense arrays' dataflows, in closed form.
 
-Cycles of one fold are SCALE-Sim's (Samajdar et al., ISPASS 2020): 2 rows + cols + T - 2, with T the length of the
-stream; weights (or, output-stationary, finished sums) take `rows` cycles to shift in (out), and the skew takes
-rows + cols - 2. Weight-stationary folds k over the rows and n over the columns and streams m; output-stationary folds m
-and n and streams k. Twin: `bitwright.accelerators.systolic.register_level`.
+Cycles of one fold of a systolic array are SCALE-Sim's (Samajdar et al., ISPASS 2020): 2 rows + cols + T - 2, with T the
+length of the stream; weights (or, output-stationary, finished sums) take `rows` cycles to shift in (out), and the skew
+takes rows + cols - 2. Weight-stationary folds k over the rows and n over the columns and streams m; output-stationary
+folds m and n and streams k. SIMD lanes do so without skew, T + rows cycles (our choice). Twin:
+`bitwright.accelerators.dense.register_level`.
 """
 
 import dataclasses
@@ -48,6 +49,21 @@ def fold_cycles(*, on_rows: IntArray, on_cols: IntArray, stream: IntArray, rows:
     """
     folds = -(-on_rows // rows) * -(-on_cols // cols)
     return folds * (2 * rows + cols + stream - 2)
+
+
+def broadcast_cycles(*, on_rows: IntArray, on_cols: IntArray, stream: IntArray, rows: int, cols: int) -> IntArray:
+    """Cycles of a tile on lanes without skew, element-wise: each fold streams, then drains `rows` rows of sums.
+
+    Parameters are those of `fold_cycles`.
+
+    Examples
+    --------
+    >>> m, n, k = np.array([841]), np.array([128]), np.array([576])
+    >>> int(broadcast_cycles(on_rows=m, on_cols=n, stream=k, rows=24, cols=32)[0])  # 36 x 4 folds of 600 cycles
+    86400
+    """
+    folds = -(-on_rows // rows) * -(-on_cols // cols)
+    return folds * (stream + rows)
 
 
 def folds_of_tiles(*, extent: int, tile: IntArray, width: int) -> IntArray:

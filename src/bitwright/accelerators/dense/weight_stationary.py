@@ -3,15 +3,16 @@
 k lies on the rows and n on the columns; each fold of them streams all m of a tile.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from bitwright.accelerators.systolic.dataflow import SramElements, fold_cycles, weight_stationary_elements
-from bitwright.accelerators.systolic.machine import SystolicArray
+from bitwright.accelerators.dense.dataflow import SramElements, fold_cycles, weight_stationary_elements
+from bitwright.accelerators.dense.machine import DenseArray
 from bitwright.memory import Gemm, IntArray, Tilings
 
 
-class WeightStationary(SystolicArray):
-    """A weight-stationary systolic array; parameters are those of `SystolicArray`.
+class WeightStationary(DenseArray):
+    """A weight-stationary systolic array; parameters are those of `DenseArray`.
 
     Examples
     --------
@@ -20,6 +21,8 @@ class WeightStationary(SystolicArray):
     """
 
     summary: ClassVar[str] = "weight-stationary systolic array: dense, one multiplier width, weights rest in the array"
+    native: ClassVar[Mapping[str, Any]] = {"rows": 32}
+    """The ANT artifact's array is 32 x 32."""
 
     @property
     def tile_unit(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Systolic arrays: closed forms against a register-level simulation, published fold counts, and conservation."""
+"""Dense arrays: closed forms against a register-level simulation, published fold counts, and conservation."""
 
 import dataclasses
 import itertools
@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bitwright import technology
+from bitwright.accelerators.dense import OutputStationary, Simd, WeightStationary
+from bitwright.accelerators.dense.dataflow import broadcast_cycles, fold_cycles
+from bitwright.accelerators.dense.register_level import output_stationary, simd, weight_stationary
+from bitwright.accelerators.events import memory_prices, requantize_event, requantizer_area, requantizer_leakage
 from bitwright.accelerators.protocol import Accelerator
-from bitwright.accelerators.systolic import OutputStationary, WeightStationary
-from bitwright.accelerators.systolic.dataflow import fold_cycles
-from bitwright.accelerators.systolic.register_level import output_stationary, weight_stationary
-from bitwright.accelerators.systolic.srams import sram_macros
+from bitwright.accelerators.srams import sram_macros
+from bitwright.accelerators.substrate import Substrate
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.memory import Gemm, Tilings
@@ -24,7 +26,8 @@ from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
 from bitwright.methods.work import Work
 from bitwright.networks.sites import Site
 
-ARRAYS = (WeightStationary, OutputStationary)
+ARRAYS = (WeightStationary, OutputStationary, Simd)
+SQUARE = {"rows": 32, "cols": 32}
 
 
 def operand(bits, *, signed=True):
@@ -76,7 +79,8 @@ class TestRegisterLevel:
     @settings(max_examples=60, deadline=None)
     @given(shape=st.tuples(small, small, small), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(
-        ("array", "simulate"), [(WeightStationary, weight_stationary), (OutputStationary, output_stationary)]
+        ("array", "simulate"),
+        [(WeightStationary, weight_stationary), (OutputStationary, output_stationary), (Simd, simd)],
     )
     def test_the_product_is_exact_and_takes_the_closed_form_s_cycles(self, array, simulate, shape, size, seed):
         (m, k, n), (rows, cols) = shape, size
@@ -93,18 +97,30 @@ class TestRegisterLevel:
         x, w = np.array([[2], [3], [5]]), np.array([[7]])
         assert weight_stationary(x=x, w=w, rows=1, cols=1).cycles == 3 + 1
         assert output_stationary(x=x.T, w=np.array([[7], [1], [1]]), rows=1, cols=1).cycles == 3 + 1
+        assert simd(x=x.T, w=np.array([[7], [1], [1]]), rows=1, cols=1).cycles == 3 + 1
 
 
 class TestCycles:
     def test_weight_stationary_does_not_split_841_rows(self):
         # 576 / 32 = 18 folds by 128 / 32 = 4 folds, each 2 * 32 + 32 + 841 - 2 = 935 cycles.
-        cost = WeightStationary().run(work(841, 576, 128))
+        cost = WeightStationary(**SQUARE).run(work(841, 576, 128))
         assert cost.compute_cycles == 18 * 4 * 935 == 67320
-        assert WeightStationary().explain(work(841, 576, 128))["tile_m"] == 841
+        assert WeightStationary(**SQUARE).explain(work(841, 576, 128))["tile_m"] == 841
 
     def test_output_stationary_does_not_split_576_reductions(self):
         # ceil(841 / 32) = 27 by 4 folds, each 2 * 32 + 32 + 576 - 2 = 670 cycles.
-        assert OutputStationary().run(work(841, 576, 128)).compute_cycles == 27 * 4 * 670
+        assert OutputStationary(**SQUARE).run(work(841, 576, 128)).compute_cycles == 27 * 4 * 670
+
+    def test_the_default_arrays_have_24_rows(self):
+        # 576 / 24 = 24 by 4 folds of 2 * 24 + 32 + 841 - 2 cycles; ceil(841 / 24) = 36 by 4 folds of as many with 576.
+        assert WeightStationary().run(work(841, 576, 128)).compute_cycles == 24 * 4 * 919
+        assert OutputStationary().run(work(841, 576, 128)).compute_cycles == 36 * 4 * 654
+
+    def test_lanes_have_no_skew(self):
+        # 36 by 4 folds, each 576 cycles of products and 24 of draining.
+        assert Simd().run(work(841, 576, 128)).compute_cycles == 36 * 4 * (576 + 24)
+        full = broadcast_cycles(on_rows=np.array([48]), on_cols=np.array([33]), stream=np.array([5]), rows=24, cols=32)
+        assert full.tolist() == [2 * 2 * (5 + 24)]
 
     def test_folds_at_the_edge_take_as_long_as_full_ones(self):
         cycles = fold_cycles(on_rows=np.array([33]), on_cols=np.array([1]), stream=np.array([1]), rows=32, cols=32)
@@ -112,7 +128,7 @@ class TestCycles:
 
     def test_equal_groups_multiply_compute_cycles(self):
         # A depthwise 3 x 3 convolution: one fold of 64 + 32 + 196 - 2 = 290 cycles per channel.
-        assert WeightStationary().run(work(196, 9, 1, groups=960)).compute_cycles == 960 * 290
+        assert WeightStationary(**SQUARE).run(work(196, 9, 1, groups=960)).compute_cycles == 960 * 290
 
     def test_starved_of_bandwidth_dram_sets_the_pace(self):
         slow = WeightStationary(dram_bytes_per_cycle=0.5)
@@ -125,7 +141,7 @@ class TestCycles:
             cost, told = array().run(work(100, 200, 300)), array().explain(work(100, 200, 300))
             assert (cost.cycles, cost.compute_cycles) == (told["cycles"], told["compute_cycles"])
             assert told["stall_cycles"] == told["cycles"] - told["compute_cycles"]
-            assert told["utilization"] == 100 * 200 * 300 / (1024 * told["cycles"])
+            assert told["utilization"] == 100 * 200 * 300 / (24 * 32 * told["cycles"])
             assert cost.traffic_bytes["dram_read"] == told["dram_read_bytes"]
 
 
@@ -147,11 +163,12 @@ class TestSramTraffic:
         [((10, 9, 7), 2, 1), ((10, 4, 7), 2, 3), ((10, 9, 3), 1 + 1 + 1, 1)],
     )
     def test_output_stationary(self, tile, x_reads, psum_writes):
-        moved = OutputStationary(rows=4, cols=4).sram_elements(gemm=int8_gemm(10, 9, 7, 3), tilings=tilings(*tile))
-        assert moved.x_read.tolist() == [3 * 10 * 9 * x_reads]
-        assert moved.w_read.tolist() == [3 * 9 * 7 * 3]
-        assert moved.psum_write.tolist() == [3 * 10 * 7 * psum_writes]
-        assert moved.psum_read.tolist() == [3 * 10 * 7 * (psum_writes - 1)]
+        for array in (OutputStationary, Simd):
+            moved = array(rows=4, cols=4).sram_elements(gemm=int8_gemm(10, 9, 7, 3), tilings=tilings(*tile))
+            assert moved.x_read.tolist() == [3 * 10 * 9 * x_reads]
+            assert moved.w_read.tolist() == [3 * 9 * 7 * 3]
+            assert moved.psum_write.tolist() == [3 * 10 * 7 * psum_writes]
+            assert moved.psum_read.tolist() == [3 * 10 * 7 * (psum_writes - 1)]
 
     def test_one_fold_moves_every_byte_once_through_each_sram(self):
         traffic_bytes = OutputStationary(rows=4, cols=4).run(work(4, 6, 4)).traffic_bytes
@@ -248,13 +265,33 @@ class TestEnergyAndArea:
         assert leakage.price_pj == 16 * self.prices.price("mac_int8").leakage() / 500
         assert {each.name for each in self.cost.events if each.component == "leakage"} == {
             "mac_array",
+            "ppu",
             "sram_input",
             "sram_weight",
             "sram_output",
         }
 
+    def test_every_finished_output_is_requantized_once(self):
+        multiply, add, shift = (self.prices.price(f"{part}_int32") for part in ("multiply", "add", "shift"))
+        event = self.event("ppu", "requantize")
+        assert (event.count, event.unit) == (4 * 4, "operation")
+        assert event.price_pj == pytest.approx(multiply.energy() + add.energy() + shift.energy())
+        assert all(price.source in event.source for price in (multiply, add, shift))
+        assert all(f"{part}_int32" in event.source for part in ("multiply", "add", "shift"))
+
+    def test_a_column_has_a_requantizer_that_leaks(self):
+        multiply, add, shift = (self.prices.price(f"{part}_int32") for part in ("multiply", "add", "shift"))
+        assert self.machine.area().components_um2["ppu"] == pytest.approx(
+            4 * (multiply.area() + add.area() + shift.area())
+        )
+        logic = self.prices.price("logic_leakage")
+        leakage = self.event("leakage", "ppu")
+        leakage_uw = 4 * ((multiply.area() + add.area()) * logic.leakage() + shift.leakage())
+        assert leakage.price_pj == pytest.approx(leakage_uw / 500)
+        assert logic.source in leakage.source
+
     def test_area_is_that_of_the_multipliers_and_srams(self):
-        area = WeightStationary().area()
+        area = WeightStationary(**SQUARE).area()
         assert area.components_um2["mac_array"] == 1024 * self.prices.price("mac_int8").area()
         assert area.components_um2["sram_input"] == self.prices.sram(256 * 1024, 256).area_um2
         assert area.components_um2["sram_output"] == self.prices.sram(128 * 1024, 1024).area_um2
@@ -277,6 +314,29 @@ class TestSramMacros:
 
     def test_ports_are_narrowed_until_a_small_sram_has_32_rows(self):
         assert sram_macros(technology=self.prices, capacity_bytes=1024, port_bits=1024).port_bits == 1024 * 8 // 32
+
+
+class TestSubstrate:
+    def test_prices_are_those_of_the_node_and_the_user(self):
+        assert Substrate().technology.price("dram") == technology.load(28).price("dram")
+        assert Substrate(node_nm=45, dram_pj_per_bit=3).technology.price("dram").energy() == 3
+        assert Substrate(node_nm=45).technology.price("mac_int8") == technology.load(45).price("mac_int8")
+
+    def test_memory_prices_hold_the_ports_that_are_asked_for(self):
+        found = memory_prices(Substrate(clock_mhz=100), {"sram_output": 1024, "sram_input": 64})
+        assert {name: macros.port_bits for name, macros in found.srams.items()} == {
+            "sram_output": 1024,
+            "sram_input": 64,
+        }
+        assert found.clock_mhz == 100
+        assert [name for name, _, _ in found.leaking] == ["sram_output", "sram_input"]
+
+    def test_requantizers_grow_with_their_lanes_and_outputs(self):
+        prices = technology.load(28)
+        one, three = (requantizer_area(lanes, prices).total_um2 for lanes in (1, 3))
+        assert three == pytest.approx(3 * one)
+        assert requantizer_leakage(3, prices)[1] == pytest.approx(3 * requantizer_leakage(1, prices)[1])
+        assert requantize_event(7, prices).energy_pj == pytest.approx(7 * requantize_event(1, prices).energy_pj)
 
 
 class TestSupports:
@@ -326,8 +386,19 @@ class TestParameters:
         machine = array()
         assert isinstance(machine, Accelerator)
         assert machine.parameters()["dram_bytes_per_cycle"] == 128
-        assert machine.peak_macs_per_cycle == 1024
+        assert machine.peak_macs_per_cycle == 24 * 32
         assert array(**machine.parameters()) == machine
+
+    @pytest.mark.parametrize("array", ARRAYS)
+    def test_multipliers_are_counted_in_4_bit_ones(self, array):
+        assert array().multipliers_4b == 3072
+        assert array(rows=3, cols=5, mac="int4").multipliers_4b == 15
+        assert array(rows=3, cols=5, mac="int16").multipliers_4b == 15 * 16
+        assert array(mac="float32").multipliers_4b is None
+
+    def test_published_configurations(self):
+        assert WeightStationary.native == OutputStationary.native == {"rows": 32}
+        assert Simd.native == {}
 
     @pytest.mark.parametrize(("name", "value"), [("row", 16), ("rows", 0), ("clock_mhz", -1), ("mac", "int3")])
     def test_misspelt_and_impossible_ones_are_errors_that_name_them(self, name, value):
@@ -341,7 +412,7 @@ class TestParameters:
 
     def test_an_sram_too_small_says_what_to_raise(self):
         with pytest.raises(InputError, match=r"output SRAM holds 1024 bytes.*need 4096 .*raise output_sram_kib to 4"):
-            WeightStationary(output_sram_kib=1).run(work(64, 64, 64))
+            WeightStationary(output_sram_kib=1, **SQUARE).run(work(64, 64, 64))
 
     def test_an_unknown_node_is_an_error(self):
         with pytest.raises(InputError, match="17"):

@@ -21,12 +21,12 @@ def refusal(plan: SitePlan, mac: Mac) -> str | None:
     """None if an array of `mac` multipliers can run the plan, otherwise why not, and what would help."""
     if plan.precision.name != STATIC.name:
         return (
-            f"its precision is chosen at run time ({plan.precision.name}) and a plain systolic array has one; "
+            f"its precision is chosen at run time ({plan.precision.name}) and a plain array has one; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
     if plan.accumulation.name != EXACT.name:
         return (
-            f"its partial sums are quantized ({plan.accumulation.name}) and a plain systolic array adds them exactly; "
+            f"its partial sums are quantized ({plan.accumulation.name}) and a plain array adds them exactly; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
     for operand, number_type in (("x", plan.x_type), ("w", plan.w_type)):

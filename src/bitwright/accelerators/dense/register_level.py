@@ -1,7 +1,8 @@
-"""Systolic arrays register by register, cycle by cycle: the slow twin of the closed forms in `dataflow`.
+"""Dense arrays register by register, cycle by cycle: the slow twin of the closed forms in `dataflow`.
 
-Every cycle each register takes its neighbour's value, as in hardware. x [m, k] and w [k, n] are integers; the result is
-their product and the cycles it took. Folds follow one another without overlap (our choice, as in SCALE-Sim).
+Every cycle each register of a systolic array takes its neighbour's value, as in hardware; SIMD lanes hear a broadcast.
+x [m, k] and w [k, n] are integers; the result is their product and the cycles it took. Folds follow one another without
+overlap (our choice, as in SCALE-Sim).
 """
 
 import dataclasses
@@ -49,6 +50,21 @@ def output_stationary(*, x: IntArray, w: IntArray, rows: int, cols: int) -> Simu
     return Simulated(product=product, cycles=cycles)
 
 
+def simd(*, x: IntArray, w: IntArray, rows: int, cols: int) -> Simulated:
+    """Folds of the output rest in the lanes; a column of x and a row of w are broadcast; sums leave at the bottom."""
+    (m, k), n = x.shape, w.shape[1]
+    product = np.zeros((m, n), dtype=np.int64)
+    cycles = 0
+    for col in range(0, n, cols):
+        for row in range(0, m, rows):
+            inputs = _padded(x[row : row + rows], rows, k)
+            weights = _padded(w[:, col : col + cols], k, cols)
+            sums, fold_cycles = _broadcast_fold(inputs, weights)
+            product[row : row + rows, col : col + cols] = sums[: min(rows, m - row), : min(cols, n - col)]
+            cycles += fold_cycles
+    return Simulated(product=product, cycles=cycles)
+
+
 def _weight_fold(inputs: IntArray, weights: IntArray) -> tuple[IntArray, int]:
     (m, rows), cols = inputs.shape, weights.shape[1]
     weight, x, psum = (np.zeros((rows, cols), dtype=np.int64) for _ in range(3))
@@ -82,7 +98,28 @@ def _output_fold(inputs: IntArray, weights: IntArray) -> tuple[IntArray, int]:
         sums = sums + x * w
         met += (skew <= cycles) & (cycles < skew + k)
         cycles += 1
+    product, drain_cycles = _drained(sums)
+    return product, cycles + drain_cycles
+
+
+def _broadcast_fold(inputs: IntArray, weights: IntArray) -> tuple[IntArray, int]:
+    (rows, k), cols = inputs.shape, weights.shape[1]
+    sums = np.zeros((rows, cols), dtype=np.int64)
+    cycles = 0
+    while cycles < k:
+        for row in range(rows):
+            for col in range(cols):
+                sums[row, col] += inputs[row, cycles] * weights[cycles, col]
+        cycles += 1
+    product, drain_cycles = _drained(sums)
+    return product, cycles + drain_cycles
+
+
+def _drained(sums: IntArray) -> tuple[IntArray, int]:
+    """The sums as they leave at the bottom, a row per cycle, and the cycles that takes."""
+    rows, cols = sums.shape
     product = np.zeros((rows, cols), dtype=np.int64)
+    cycles = 0
     for row in reversed(range(rows)):  # the bottom row leaves first
         product[row] = sums[-1]
         sums = _down(sums, np.zeros(cols, dtype=np.int64))

@@ -3,15 +3,16 @@
 m lies on the rows and n on the columns; each fold of them streams all k of a tile, then shifts its sums out.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from bitwright.accelerators.systolic.dataflow import SramElements, fold_cycles, output_stationary_elements
-from bitwright.accelerators.systolic.machine import SystolicArray
+from bitwright.accelerators.dense.dataflow import SramElements, fold_cycles, output_stationary_elements
+from bitwright.accelerators.dense.machine import DenseArray
 from bitwright.memory import Gemm, IntArray, Tilings
 
 
-class OutputStationary(SystolicArray):
-    """An output-stationary systolic array; parameters are those of `SystolicArray`.
+class OutputStationary(DenseArray):
+    """An output-stationary systolic array; parameters are those of `DenseArray`.
 
     Examples
     --------
@@ -20,6 +21,8 @@ class OutputStationary(SystolicArray):
     """
 
     summary: ClassVar[str] = "output-stationary systolic array: dense, one multiplier width, sums rest in the array"
+    native: ClassVar[Mapping[str, Any]] = {"rows": 32}
+    """The ANT artifact's array is 32 x 32."""
 
     @property
     def tile_unit(self) -> tuple[int, int, int]:

@@ -1,64 +1,45 @@
-"""What the two systolic arrays share: parameters, and a site's cycles, traffic, energy and area from its mapping.
+"""What the dense arrays share: parameters, and a site's cycles, traffic, energy and area from its mapping.
 
-Defaults are the array, clock, SRAMs and bandwidth that the ANT artifact gives ANT and BitFusion (Guo et al., MICRO
-2022, github.com/clevercool/ANT-Quantization, ant_simulator). Dense: every multiply-accumulate is executed. Our choice:
-outputs leave at x's width, and the energy that DRAM spends in the background is not modelled.
+Dense: every multiply-accumulate is executed. Our choice: 24 rows, which with 32 columns of int8 multipliers are the
+3,072 4-bit by 4-bit ones of the common substrate (an int8 multiplier counts as four); a port feeds one side of the
+array per cycle; outputs leave at x's width; control and wiring are not modelled, nor the energy that DRAM spends in the
+background.
 """
 
 import functools
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from bitwright import technology
 from bitwright.accelerators.cost import Area, Cost
-from bitwright.accelerators.systolic.costs import Prices, movement_pj, priced_cost, sram_bytes
-from bitwright.accelerators.systolic.dataflow import SramElements
-from bitwright.accelerators.systolic.operands import MAC_BITS, Mac, refusal
-from bitwright.accelerators.systolic.srams import sram_macros
+from bitwright.accelerators.dense.costs import Prices, array_area, movement_pj, priced_cost, sram_bytes
+from bitwright.accelerators.dense.dataflow import SramElements
+from bitwright.accelerators.dense.operands import INTEGER_MAC_BITS, MAC_BITS, Mac, refusal
+from bitwright.accelerators.events import CACHED_MACHINES, memory_prices
+from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
-from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping, traffic
+from bitwright.memory import FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping, traffic
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.work import Work
 
-BYTES_PER_KIB = 1024
 CACHED_COSTS = 4096
-CACHED_MACHINES = 64
-ARTIFACT = "ANT artifact's configuration of ANT and BitFusion"
+COLS = 32
+ROWS = MULTIPLIERS_4B // 4 // COLS
+WORTH = f"our choice: {ROWS} x {COLS} int8 multipliers are worth {MULTIPLIERS_4B:,} 4-bit ones, the common substrate"
 
 
-class SystolicArray(BaseModel):
+class DenseArray(Substrate):
     """A rows x cols array of multiply-accumulate units between three double-buffered SRAMs, and DRAM.
 
     Subclasses say in which order operands meet: `compute_cycles` and `sram_elements`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     needs_codes: ClassVar[bool] = False
 
-    rows: int = Field(default=32, gt=0, description=f"Rows of the array; {ARTIFACT}")
-    cols: int = Field(default=32, gt=0, description=f"Columns of the array; {ARTIFACT}")
+    rows: int = Field(default=ROWS, gt=0, description=f"Rows of the array; {WORTH}")
+    cols: int = Field(default=COLS, gt=0, description=f"Columns of the array; {WORTH}")
     mac: Mac = Field(default="int8", description="The multiplier in every processing element; our choice")
-    psum_bits: int = Field(default=32, gt=0, description="Bits of a partial sum, not checked for overflow; our choice")
-    clock_mhz: float = Field(default=500, gt=0, allow_inf_nan=False, description=f"Clock; {ARTIFACT}")
-    node_nm: int | str = Field(default=28, description="Technology node, or path of a price list; our choice")
-    input_sram_kib: int = Field(default=256, gt=0, description=f"Input SRAM, both halves; {ARTIFACT}")
-    weight_sram_kib: int = Field(default=128, gt=0, description=f"Weight SRAM, both halves; {ARTIFACT}")
-    output_sram_kib: int = Field(default=128, gt=0, description=f"Output SRAM, both halves; {ARTIFACT}")
-    dram_bytes_per_cycle: float = Field(
-        default=128, gt=0, allow_inf_nan=False, description=f"DRAM bandwidth, 1024 bits per cycle; {ARTIFACT}"
-    )
-    dram_pj_per_bit: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Energy of a DRAM bit; None: the technology's price"
-    )
-    cycle_slack_percent: float = Field(
-        default=1,
-        ge=0,
-        allow_inf_nan=False,
-        description="Mappings within this share of the fewest cycles compete by energy; our choice, because otherwise "
-        "a fraction of a percent of cycles buys tiny tiles with several times the DRAM traffic",
-    )
 
     @property
     def peak_macs_per_cycle(self) -> float:
@@ -66,13 +47,10 @@ class SystolicArray(BaseModel):
         return self.rows * self.cols
 
     @property
-    def buffers(self) -> Buffers:
-        """SRAM capacities."""
-        return Buffers(
-            input_bytes=self.input_sram_kib * BYTES_PER_KIB,
-            weight_bytes=self.weight_sram_kib * BYTES_PER_KIB,
-            output_bytes=self.output_sram_kib * BYTES_PER_KIB,
-        )
+    def multipliers_4b(self) -> int | None:
+        """The multipliers in 4-bit by 4-bit ones (an int8 multiplier is worth four); None for float multipliers."""
+        bits = INTEGER_MAC_BITS.get(self.mac)
+        return None if bits is None else self.rows * self.cols * (bits // 4) ** 2
 
     @property
     @abstractmethod
@@ -91,7 +69,7 @@ class SystolicArray(BaseModel):
         """Energy of moving data, in pJ [candidates]; what else costs energy is the same for equally fast mappings."""
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
         sram = sram_bytes(gemm=gemm, elements=self.sram_elements(gemm=gemm, tilings=tilings), moved=moved)
-        return movement_pj(sram=sram, moved=moved, prices=_prices(self))
+        return movement_pj(sram=sram, moved=moved, prices=_prices(self).memory)
 
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
@@ -142,22 +120,8 @@ class SystolicArray(BaseModel):
         }
 
     def area(self) -> Area:
-        """Silicon area of the array and the SRAMs; control, wiring and the requantizer are not modelled."""
-        prices = _prices(self)
-        return Area(
-            components_um2={
-                "mac_array": prices.macs * prices.mac.area(),
-                **{component: macros.area_um2 for component, macros in prices.srams.items()},
-            },
-            sources={
-                "mac_array": prices.mac.source,
-                **{component: macros.source for component, macros in prices.srams.items()},
-            },
-        )
-
-    def parameters(self) -> dict[str, Any]:
-        """Every parameter with its value."""
-        return self.model_dump()
+        """Silicon area of the array, the requantizers and the SRAMs; control and wiring are not modelled."""
+        return array_area(_prices(self))
 
     def _gemm(self, work: Work) -> Gemm:
         site, plan = work.site, work.plan
@@ -179,7 +143,7 @@ class SystolicArray(BaseModel):
 
 
 @functools.lru_cache(maxsize=CACHED_COSTS)
-def _cost(machine: SystolicArray, gemm: Gemm) -> Cost:
+def _cost(machine: DenseArray, gemm: Gemm) -> Cost:
     mapping = best_mapping(gemm=gemm, machine=machine)
     tilings = mapping.tilings()
     moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
@@ -188,24 +152,17 @@ def _cost(machine: SystolicArray, gemm: Gemm) -> Cost:
 
 
 @functools.lru_cache(maxsize=CACHED_MACHINES)
-def _prices(machine: SystolicArray) -> Prices:
-    prices = technology.load(machine.node_nm)
-    if machine.dram_pj_per_bit is not None:
-        prices = prices.with_price("dram", energy_pj=machine.dram_pj_per_bit, unit="bit")
-    operand_bits, buffers = MAC_BITS[machine.mac], machine.buffers
-    dram = prices.price("dram")
+def _prices(machine: DenseArray) -> Prices:
+    operand_bits = MAC_BITS[machine.mac]
+    ports = {
+        "sram_input": machine.rows * operand_bits,
+        "sram_weight": machine.cols * operand_bits,
+        "sram_output": machine.cols * machine.psum_bits,
+    }
     return Prices(
-        mac=prices.price(f"mac_{machine.mac}"),
+        mac=machine.technology.price(f"mac_{machine.mac}"),
         macs=machine.rows * machine.cols,
-        srams={
-            component: sram_macros(technology=prices, capacity_bytes=capacity_bytes, port_bits=port_bits)
-            for component, capacity_bytes, port_bits in (
-                ("sram_input", buffers.input_bytes, machine.rows * operand_bits),
-                ("sram_weight", buffers.weight_bytes, machine.cols * operand_bits),
-                ("sram_output", buffers.output_bytes, machine.cols * machine.psum_bits),
-            )
-        },
-        dram_pj_per_bit=dram.energy(),
-        dram_source=dram.source,
-        clock_mhz=machine.clock_mhz,
+        requantizers=machine.cols,
+        memory=memory_prices(machine, ports),
+        technology=machine.technology,
     )

@@ -1,0 +1,142 @@
+"""A bit-slice array operator by operator, cycle by cycle: the slow twin of `blocks` and `schedule`.
+
+Every outer product is listed, every decoder reads one entry per cycle, every operator takes one product per cycle from
+its processing element's list, and a slot ends when decoders, operators and output are all done.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+Queues = Callable[[bool, bool, bool, bool], str | None]
+"""(w slice is high, x slice is high, w vector skippable, x vector skippable) -> the operators it goes to, or None."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Array:
+    """The array as the simulation needs it.
+
+    Attributes
+    ----------
+    peas : int
+        Processing elements, each with 4 columns of w.
+    operators : mapping
+        Per processing element: name -> how many take products from the list of that name.
+    block_vectors : int
+        Vectors of x in a block.
+    run_bits : int
+        Of a run-length entry.
+    lanes : int
+        Outputs per cycle that leave.
+    x_slices, w_slices : tuple of bool
+        Whether each slice is of high order.
+    queues : callable
+        Where a product goes.
+    """
+
+    peas: int
+    operators: dict[str, int]
+    block_vectors: int
+    run_bits: int
+    lanes: int
+    x_slices: tuple[bool, ...]
+    w_slices: tuple[bool, ...]
+    queues: Queues
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """Cycles of a tile, and outer products by operator list."""
+
+    cycles: int
+    products: dict[str, int]
+
+
+def simulate_tile(
+    x: Mask, w: Mask, *, rows: int, columns: int, first_k: bool, raw: tuple[bool, bool], array: Array
+) -> Simulated:
+    """One tile from masks x [vectors of rows, k] and w [vectors of columns, k], True where a vector is skippable.
+
+    `raw` says whether the tiles of x and w are stored raw; `first_k` whether partial sums need not be read back.
+    """
+    products = dict.fromkeys(array.operators, 0)
+    blocks = [
+        (slice(i, i + array.block_vectors), slice(j, j + array.peas))
+        for j in range(0, len(w), array.peas)
+        for i in range(0, len(x), array.block_vectors)
+    ]
+    cycles = _decode(x[blocks[0][0]], w[blocks[0][1]], raw, array)
+    previous = 0
+    for index, (at_x, at_w) in enumerate(blocks):
+        compute, counted = _compute(x[at_x], w[at_w], array)
+        for name, count in counted.items():
+            products[name] += count
+        following = 0
+        if index + 1 < len(blocks):
+            following = _decode(x[blocks[index + 1][0]], w[blocks[index + 1][1]], raw, array)
+        clock = 0
+        while clock < compute or clock < following or clock < previous:
+            clock += 1
+        cycles += clock
+        outputs = (min(rows, 4 * at_x.stop) - 4 * at_x.start) * (min(columns, 4 * at_w.stop) - 4 * at_w.start)
+        previous = _output(outputs, array.lanes) * (1 if first_k else 2)
+    return Simulated(cycles=cycles + previous, products=products)
+
+
+def _decode(x: Mask, w: Mask, raw: tuple[bool, bool], array: Array) -> int:
+    """Cycles until every stream has delivered its vectors."""
+    streams = [_entries(row, raw[0], array.run_bits) for row in x] + [
+        _entries(row, raw[1], array.run_bits) for row in w
+    ]
+    clock = 0
+    while any(left > 0 for left in streams):
+        streams = [left - 1 for left in streams]
+        clock += 1
+    return clock
+
+
+def _entries(row: npt.NDArray[np.bool_], raw: bool, run_bits: int) -> int:
+    if raw:
+        return len(row)
+    entries = run = 0
+    for skipped in row:
+        if skipped and run < 2**run_bits - 1:
+            run += 1
+        else:
+            entries += 1
+            run = 0
+    return entries
+
+
+def _compute(x: Mask, w: Mask, array: Array) -> tuple[int, dict[str, int]]:
+    """Cycles until the slowest processing element is done, and the products by list."""
+    slowest = 0
+    counted = dict.fromkeys(array.operators, 0)
+    for column in w:
+        lists = dict.fromkeys(array.operators, 0)
+        for row in x:
+            for k in range(len(row)):
+                for w_high in array.w_slices:
+                    for x_high in array.x_slices:
+                        goes_to = array.queues(w_high, x_high, bool(column[k]), bool(row[k]))
+                        if goes_to is not None:
+                            lists[goes_to] += 1
+        for name, count in lists.items():
+            counted[name] += count
+        clock = 0
+        while any(lists.values()):
+            lists = {name: max(0, left - array.operators[name]) for name, left in lists.items()}
+            clock += 1
+        slowest = max(slowest, clock)
+    return slowest, counted
+
+
+def _output(outputs: int, lanes: int) -> int:
+    clock = 0
+    while outputs > 0:
+        outputs -= lanes
+        clock += 1
+    return clock

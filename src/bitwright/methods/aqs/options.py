@@ -1,0 +1,72 @@
+"""Options of the method `aqs`: those of the integers that slices allow, and how zero points and splits are chosen.
+
+Sources: Panacea (arXiv 2412.10059, HPCA 2025) for asymmetric activations, zero-point manipulation (ZPM) at calibration
+and distribution-based bit slicing (DBS) per layer. Its equations, thresholds and bit widths are not public; what is
+"our choice" below is ours and must not be quoted as the paper's.
+"""
+
+from typing import ClassVar, Literal
+
+import pydantic
+
+from bitwright.formats import SLICED_WIDTHS, Saturation
+from bitwright.methods.integer.options import IntegerOptions
+
+
+class AqsOptions(IntegerOptions):
+    """How a network is quantized for AQS-GEMM; what is not named here is as in the method `int`."""
+
+    whole_network: ClassVar[frozenset[str]] = IntegerOptions.whole_network | {"dbs_budget"}
+
+    x_bits: Literal[8] = pydantic.Field(8, description="bits of activations: two unsigned slices of 4")
+    x_symmetric: Literal[False] = pydantic.Field(False, description="activations have a zero point")
+    x_granularity: Literal["tensor"] = pydantic.Field("tensor", description="activations have a static scale")
+    w_bits: int = pydantic.Field(7, description="bits of weights: 4, 7, 10 or 13, signed slices of 4 that overlap")
+    saturation: Literal[Saturation.CLIP] = pydantic.Field(Saturation.CLIP, description="outside the range: clip")
+    ends: Literal["same", "float"] = pydantic.Field("same", description="first and last layer: as the rest, or float")
+    zpm: bool = pydantic.Field(
+        True,
+        description="move zero points to the centre of their slice's bin where that lets more codes be skipped; never "
+        "of one-sided tensors (ZPM)",
+    )
+    zpm_range: Literal["rescale", "clip"] = pydantic.Field(
+        "rescale",
+        description="what a moved zero point does to the range: widen the scale to keep it, or clip its end; our choice",
+    )
+    dbs: bool = pydantic.Field(True, description="choose the split of activations per site, 4, 5 or 6 (DBS)")
+    dbs_coverage: float = pydantic.Field(
+        0.9, gt=0, lt=1, description="share of codes that a split's skipped bin should hold; our choice"
+    )
+    dbs_budget: float = pydantic.Field(
+        0.005,
+        ge=0,
+        allow_inf_nan=True,
+        description="how much splits above 4, which drop bits, may add to the network's loss on calibration samples: "
+        "nats of KL divergence from float, or share of squared error where there are no logits; inf: never decline; "
+        "our choice",
+    )
+    dropped_mean: bool = pydantic.Field(
+        True, description="add the mean of dropped bits back, as a constant in the bias; our choice"
+    )
+
+    @pydantic.field_validator("w_bits")
+    @classmethod
+    def _check_width(cls, value: int) -> int:
+        if value not in SLICED_WIDTHS:
+            raise ValueError("signed slices make widths of 3n + 4 bits: 4, 7, 10 or 13")
+        return value
+
+    @pydantic.field_validator("w_granularity")
+    @classmethod
+    def _check_groups(cls, value: str) -> str:
+        if value.startswith("group"):
+            raise ValueError("one zero point is corrected per output, so weights are scaled per tensor or channel")
+        return value
+
+    @property
+    def run_time_w_bits(self) -> int:
+        """Bits of keys and values: as weights', but at least 7 (our choice; 8 are no width of signed slices)."""
+        return max(7, self.w_bits)
+
+
+RECIPES: dict[str, dict[str, object]] = {"aqs-w4": {"w_bits": 4, "w_calibrator": "mse"}}

@@ -1,0 +1,157 @@
+"""CPU kernels for masks of slice vectors: each reads the codes once. Tests hold them equal to `reference_masks`.
+
+numba compiles them once and caches the result. Masks are uint8 inside and bool outside.
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bitwright.methods.kernels import use_torch_threads
+from bitwright.networks.sites import ConvGeometry
+
+VECTOR = 4
+
+Array = npt.NDArray[np.generic]
+Pair = tuple[int, int]
+
+
+def row_vectors(codes: torch.Tensor, window: Pair) -> torch.Tensor:
+    """bool [G, ceil(R / 4), K] of codes [G, R, K]: whether four consecutive rows all lie in `window`."""
+    rows = _plain(codes)
+    groups, count, k = rows.shape
+    mask = torch.empty(groups, -(-count // VECTOR), k, dtype=torch.bool)
+    use_torch_threads()
+    _row_vectors(rows.numpy(), *_limits(rows, window), mask.numpy())
+    return mask
+
+
+def inside(codes: torch.Tensor, window: Pair) -> torch.Tensor:
+    """bool, contiguous, of the shape of `codes`: whether each lies in `window`."""
+    rows = _plain(codes)
+    low, high = _limits(rows, window)
+    return (rows >= int(low)) & (rows <= int(high))
+
+
+def patch_vectors(inside: torch.Tensor, conv: ConvGeometry, groups: int) -> torch.Tensor:
+    """bool [G, ceil(m / 4), k] of pixels [B, H, W, C]: whether those that four consecutive outputs read are all inside.
+
+    Padded pixels are inside.
+    """
+    batch, _, _, channels = inside.shape
+    vectors = -(-batch * conv.output_size[0] * conv.output_size[1] // VECTOR)
+    taps = conv.kernel[0] * conv.kernel[1]
+    mask = torch.empty(vectors, taps, channels, dtype=torch.bool)
+    use_torch_threads()
+    geometry = (conv.kernel, conv.stride, conv.padding, conv.dilation, conv.output_size)
+    _patch_vectors(inside.numpy(), *geometry, mask.numpy())
+    if groups == 1:
+        return mask.view(1, vectors, taps * channels)
+    return mask.view(vectors, taps, groups, channels // groups).permute(2, 0, 1, 3).reshape(groups, vectors, -1)
+
+
+def run_entries(mask: torch.Tensor, tile_k: int, run_bits: int) -> torch.Tensor:
+    """int32 [G, V, ceil(K / tile_k)]: run-length entries of each vector row [G, V, K] within each tile of k.
+
+    As `bitwright.formats.run_length_entries` of every piece.
+    """
+    groups, vectors, k = mask.shape
+    entries = torch.empty(groups, vectors, -(-k // tile_k), dtype=torch.int32)
+    use_torch_threads()
+    _run_entries(mask.contiguous().numpy(), tile_k, 1 << run_bits, entries.numpy())
+    return entries
+
+
+def kept_in_blocks(mask: torch.Tensor, block: int) -> torch.Tensor:
+    """float32 [G, ceil(V / block), K]: how many vectors of each block of rows are not skipped, by k."""
+    groups, vectors, k = mask.shape
+    kept = torch.empty(groups, -(-vectors // block), k, dtype=torch.float32)
+    use_torch_threads()
+    _kept_in_blocks(mask.contiguous().numpy(), block, kept.numpy())
+    return kept
+
+
+def _plain(codes: torch.Tensor) -> torch.Tensor:
+    """Codes on the CPU, contiguous, as integers of at most 16 bits."""
+    codes = codes.cpu()
+    if codes.dtype not in (torch.uint8, torch.int8):
+        codes = codes.to(torch.int16)
+    return codes.contiguous()
+
+
+def _limits(codes: torch.Tensor, window: Pair) -> tuple[np.generic, np.generic]:
+    """The window in the codes' own type, in which comparisons are fastest."""
+    info = torch.iinfo(codes.dtype)
+    kind = {torch.uint8: np.uint8, torch.int8: np.int8, torch.int16: np.int16}[codes.dtype]
+    return kind(max(window[0], info.min)), kind(min(window[1], info.max))
+
+
+@numba.njit(parallel=True, cache=True)
+def _row_vectors(rows: Array, low: np.generic, high: np.generic, mask: Array) -> None:
+    groups, count, k = rows.shape
+    vectors = mask.shape[1]
+    for at in numba.prange(groups * vectors):
+        group, vector = at // vectors, at % vectors
+        out = mask[group, vector]
+        first = rows[group, VECTOR * vector]
+        for j in range(k):
+            out[j] = (first[j] >= low) & (first[j] <= high)
+        for i in range(VECTOR * vector + 1, min(count, VECTOR * vector + VECTOR)):
+            row = rows[group, i]
+            for j in range(k):
+                out[j] &= (row[j] >= low) & (row[j] <= high)
+
+
+@numba.njit(parallel=True, cache=True)
+def _patch_vectors(
+    inside: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair, mask: Array
+) -> None:
+    batch, height, width, channels = inside.shape
+    pixels = batch * size[0] * size[1]
+    for vector in numba.prange(mask.shape[0]):
+        mask[vector] = True
+        for pixel in range(VECTOR * vector, min(pixels, VECTOR * vector + VECTOR)):
+            image, place = pixel // (size[0] * size[1]), pixel % (size[0] * size[1])
+            row, column = place // size[1], place % size[1]
+            for i in range(kernel[0]):
+                y = row * stride[0] + i * dilation[0] - padding[0]
+                if y < 0 or y >= height:
+                    continue
+                for j in range(kernel[1]):
+                    z = column * stride[1] + j * dilation[1] - padding[1]
+                    if z < 0 or z >= width:
+                        continue
+                    source, out = inside[image, y, z], mask[vector, i * kernel[1] + j]
+                    for c in range(channels):
+                        out[c] &= source[c]
+
+
+@numba.njit(parallel=True, cache=True)
+def _run_entries(mask: Array, tile_k: int, longest: int, entries: Array) -> None:
+    groups, vectors, k = mask.shape
+    for at in numba.prange(groups * vectors):
+        group, vector = at // vectors, at % vectors
+        row = mask[group, vector]
+        for tile in range(entries.shape[2]):
+            count, run = 0, 0
+            for j in range(tile * tile_k, min(k, (tile + 1) * tile_k)):
+                run += 1
+                if not row[j] or run == longest:  # a stored vector, or the filler that ends the longest run
+                    count += 1
+                    run = 0
+            entries[group, vector, tile] = count
+
+
+@numba.njit(parallel=True, cache=True)
+def _kept_in_blocks(mask: Array, block: int, kept: Array) -> None:
+    groups, vectors, k = mask.shape
+    blocks = kept.shape[1]
+    for at in numba.prange(groups * blocks):
+        group, index = at // blocks, at % blocks
+        out = kept[group, index]
+        out[:] = 0
+        for vector in range(index * block, min(vectors, (index + 1) * block)):
+            row = mask[group, vector]
+            for j in range(k):
+                out[j] += not row[j]
