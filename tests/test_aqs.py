@@ -194,10 +194,10 @@ class TestSplits:
 
 class TestMethod:
     def test_it_keeps_the_promises_of_methods(self):
-        check_method("aqs")
+        check_method("aqs")  # with smoothing
 
-    def test_sibia_too(self):
-        check_method("sibia")
+    def test_it_keeps_them_where_bits_are_dropped(self):
+        check_method("aqs", options={"smoothing": "none", "dbs_budget": float("inf"), "dbs_coverage": 0.999})
 
     @pytest.mark.parametrize("options", [{"dbs_budget": float("inf"), "dbs_coverage": 0.999}, {"w_bits": 4}, {}])
     @pytest.mark.parametrize("name", ["linear", "conv", "attention"])

@@ -158,8 +158,11 @@ def toys(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+CHECKED = ["float", "int8", "int8-token", "int8-sym", "int7-sym", "w4a8", "sibia", "aqs", "aqs-w4"]
+
+
 class TestBuiltIn:
-    @pytest.mark.parametrize("name", ["float", "int8", "int8-token", "int8-sym", "int7-sym", "w4a8"])
+    @pytest.mark.parametrize("name", CHECKED)
     def test_methods(self, name):
         assert name in method_names()
         check_method(name, options={} if name in ("float", "int8-token") else {"smoothing": "none"})
@@ -173,7 +176,7 @@ class TestBuiltIn:
         check_method(INTEGER, network, options={"smoothing": "none"})
 
     def test_every_method_is_checked(self):
-        assert set(method_names()) == {"float", "int", "int8", "int8-token", "int8-sym", "int7-sym", "w4a8"}
+        assert set(method_names()) == {*CHECKED, "int"}
         assert registry.names("bitwright.accelerators") == ["panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
 
     @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Panacea and Sibia: closed forms against a simulation operator by operator, sizes against the coder, and limits."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -256,7 +257,7 @@ class TestLimits:
 
     def test_more_to_skip_never_costs_more(self):
         costs = [Panacea().run(work_of(64, 256, 64, shares=(share, share))) for share in (0.0, 0.5, 1.0)]
-        for before, after in zip(costs, costs[1:], strict=False):
+        for before, after in itertools.pairwise(costs):
             assert after.cycles <= before.cycles
             assert after.total_energy_pj < before.total_energy_pj
             assert after.traffic_bytes["dram_read"] < before.traffic_bytes["dram_read"]

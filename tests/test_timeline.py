@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.test_memory import Toy, gemms, int8_gemm, machines
 
-from bitwright.memory import Mapping, TileCosts, Tilings, best_mapping, timeline, traffic
+from bitwright.memory import Mapping, TileCosts, best_mapping, timeline, traffic
 from bitwright.memory.pipeline import pipelined_cycles
 from bitwright.memory.reference import uniform_costs, walk_costs
 from bitwright.memory.search import total_compute_cycles
 from bitwright.memory.tiling import ORDERS
-from tests.test_memory import Toy, gemms, int8_gemm, machines
 
 TOTALS = (
     "cycles",
@@ -38,6 +38,10 @@ def mapped(*, tile, order="mkn", output_buffers=2):
     }
     figures = {field.name for field in dataclasses.fields(Mapping)} - chosen.keys()
     return Mapping(**chosen, **dict.fromkeys(figures, -1))
+
+
+def tile_of(mapping):
+    return mapping.tile_m, mapping.tile_k, mapping.tile_n
 
 
 def totals(found):
@@ -67,7 +71,7 @@ def assert_equals_walk(gemm, mapping, costs, bandwidth, **options):
     found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=bandwidth, **options)
     walked = walk_costs(
         gemm=gemm,
-        tile=(mapping.tile_m, mapping.tile_k, mapping.tile_n),
+        tile=tile_of(mapping),
         order=mapping.order,
         output_buffers=mapping.output_buffers,
         costs=costs,
@@ -85,10 +89,6 @@ def cases(draw):
     tile = tuple(draw(st.integers(1, extent)) for extent in (gemm.m, gemm.k, gemm.n))
     mapping = mapped(tile=tile, order=draw(st.sampled_from(ORDERS)), output_buffers=draw(st.sampled_from([1, 2])))
     return gemm, mapping
-
-
-def tile_of(mapping):
-    return mapping.tile_m, mapping.tile_k, mapping.tile_n
 
 
 bandwidths = st.sampled_from([0.3, 1, 2.5, 7, 64])
@@ -122,7 +122,7 @@ class TestUniformTiles:
         bandwidth = machine.dram_bytes_per_cycle
         costs = uniform_costs(gemm=gemm, tile=tile_of(mapping), machine=machine)
         found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=bandwidth)
-        tilings: Tilings = mapping.tilings()
+        tilings = mapping.tilings()
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
         assert totals(found) == {
             "cycles": pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine)[0],

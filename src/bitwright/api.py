@@ -55,6 +55,8 @@ def load(
     phase: str = "prefill",
     device: str = "cpu",
     weights: str | Path | None = None,
+    distribution: str | None = None,
+    seed: int = 0,
 ) -> Network:
     """Load a network.
 
@@ -68,11 +70,16 @@ def load(
         cpu, cuda, or auto: cuda where torch sees a GPU.
     weights : path or None
         A safetensors file for a network that comes with shapes only.
+    distribution : str or None
+        Synthetic operands for a network with shapes only: gaussian, laplace, outliers or one-sided. Everything made of
+        them says so.
+    seed : int
+        Of synthetic operands.
 
     Raises
     ------
     InputError
-        Unknown name, missing package, or a shape that does not fit.
+        Unknown name, missing package, a shape that does not fit, or a distribution for a network with numbers.
 
     Examples
     --------
@@ -82,7 +89,7 @@ def load(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     shape = InputShape(batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase)
-    return load_network(name, shape=shape, device=device, weights=weights)
+    return load_network(name, shape=shape, device=device, weights=weights, distribution=distribution, seed=seed)
 
 
 def calibrate(
@@ -233,6 +240,7 @@ def simulate(
     accelerator: str = ...,
     *,
     parameters: Mapping[str, Any] | None = ...,
+    substrate: str = ...,
     options: Mapping[str, Any] | None = ...,
     calibration_count: int | None = ...,
     seed: int = ...,
@@ -245,6 +253,7 @@ def simulate(
     accelerator: list[str] | tuple[str, ...],
     *,
     parameters: Mapping[str, Any] | None = ...,
+    substrate: str = ...,
     options: Mapping[str, Any] | None = ...,
     calibration_count: int | None = ...,
     seed: int = ...,
@@ -256,6 +265,7 @@ def simulate(
     accelerator: str | list[str] | tuple[str, ...] = "systolic-ws",
     *,
     parameters: Mapping[str, Any] | None = None,
+    substrate: str = "common",
     options: Mapping[str, Any] | None = None,
     calibration_count: int | None = None,
     seed: int = 0,
@@ -268,11 +278,13 @@ def simulate(
     network : Network or str
         Or its name.
     method : str or Plan
-        A name is calibrated first (only formats where the network has shapes only).
+        A name is calibrated first (only formats where the network has shapes only and no synthetic operands).
     accelerator : str or sequence of str
         One name gives one `Simulation`, several give a mapping by name.
     parameters : mapping or None
         Of the machines: `rows`, or `systolic-ws.rows` for one of them.
+    substrate : str
+        `common`, the same for all machines; or `native`, as published; `parameters` go before either.
 
     Raises
     ------
@@ -285,7 +297,7 @@ def simulate(
     67320
     """
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
-    machines = build_accelerators(names, parameters)
+    machines = build_accelerators(names, parameters, substrate)
     network = _network(network)
     if isinstance(method, str):
         progress("calibrating", 0, 0)
@@ -305,6 +317,7 @@ def compare(
     data: str | Path | None = None,
     limit: int | None = None,
     parameters: Mapping[str, Any] | None = None,
+    substrate: str = "common",
     options: Mapping[str, Any] | None = None,
     exact: bool = True,
     calibration_count: int | None = None,
@@ -321,7 +334,7 @@ def compare(
         Each is judged by `task`, or by fidelity to its float self.
     methods, accelerators : sequence of str
         All registered accelerators if None.
-    data, limit, options, parameters
+    data, limit, options, parameters, substrate
         As in `evaluate` and `simulate`; an option or parameter goes to whoever has it.
     command : str or None
         What made this, for the record.
@@ -333,10 +346,13 @@ def compare(
 
     Examples
     --------
-    >>> compare("gemm:841x576x128", ["int8"], ["systolic-ws"]).frame()["compute_cycles"].tolist()
+    >>> array = {"rows": 32, "cols": 32}
+    >>> found = compare("gemm:841x576x128", ["int8"], ["systolic-ws"], parameters=array)
+    >>> found.frame()["compute_cycles"].tolist()
     [67320]
     """
-    machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters)
+    names = accelerator_names() if accelerators is None else accelerators
+    machines = build_accelerators(names, parameters, substrate)
     several = [networks] if isinstance(networks, Network | str) else list(networks)
     for method in methods:
         compose(method)
@@ -355,6 +371,7 @@ def compare(
             seed=seed,
         ),
         provenance=provenance(command or "bitwright.compare", seed),
+        substrate=substrate,
         progress=progress,
     )
 

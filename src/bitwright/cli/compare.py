@@ -29,6 +29,7 @@ def compare(
     limit: given.Limit = None,
     setting: given.Settings = None,
     technology: given.Technology = None,
+    substrate: given.Substrate = "common",
     option: given.Options = None,
     exact: given.Exact = True,
     calibration: given.Calibration = None,
@@ -37,6 +38,7 @@ def compare(
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
     phase: given.Phase = "prefill",
+    distribution: given.Distribution = None,
     seed: given.Seed = 0,
     device: given.Device = "auto",
     out: Out = None,
@@ -55,10 +57,17 @@ def compare(
             check_out(file)
         machines = accelerator_names() if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
-        build_accelerators(machines, settings)
+        build_accelerators(machines, settings, substrate)
         networks = [
             api.load(
-                name, batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase, device=device
+                name,
+                batch=batch,
+                sequence_length=sequence_length,
+                image_size=image_size,
+                phase=phase,
+                device=device,
+                distribution=distribution,
+                seed=seed,
             )
             for name in given.names(models, "model")
         ]
@@ -70,6 +79,7 @@ def compare(
             data=data,
             limit=limit,
             parameters=settings,
+            substrate=substrate,
             options=given.method_options(option),
             exact=exact,
             calibration_count=calibration,

@@ -23,6 +23,7 @@ def explain(
     method: given.Method = None,
     setting: given.Settings = None,
     technology: given.Technology = None,
+    substrate: given.Substrate = "common",
     option: given.Options = None,
     plan: given.Plan = None,
     calibration: given.Calibration = None,
@@ -30,6 +31,7 @@ def explain(
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
     phase: given.Phase = "prefill",
+    distribution: given.Distribution = None,
     seed: given.Seed = 0,
     device: given.Device = "auto",
     json: given.Json = False,
@@ -46,15 +48,22 @@ def explain(
 
         chosen = find_plan(method, option, plan)
         settings = given.machine_settings(setting, technology)
-        build_accelerators([accelerator], settings)
+        build_accelerators([accelerator], settings, substrate)
         network = api.load(
-            model, batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase, device=device
+            model,
+            batch=batch,
+            sequence_length=sequence_length,
+            image_size=image_size,
+            phase=phase,
+            device=device,
+            distribution=distribution,
+            seed=seed,
         )
         used = chosen.of(network)
         if isinstance(used, str):
             progress("calibrating", 0, 0)
             used = api.calibrate(network, used, options=chosen.options, count=calibration, seed=seed)
         progress("simulating", 0, 0)
-        found = explain_site(network, used, accelerator, site, parameters=settings, seed=seed)
+        found = explain_site(network, used, accelerator, site, parameters=settings, substrate=substrate, seed=seed)
     made = provenance(given.command_line(), seed)
     show(lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bitwright.errors import InputError
+from bitwright.networks.catalogue import DISTRIBUTIONS
 
 Model = Annotated[
     str,
@@ -29,6 +30,10 @@ Technology = Annotated[
     str | None,
     typer.Option(metavar="28|45|FILE", help="A node in nm or a price list: --set node_nm=..."),
 ]
+Substrate = Annotated[
+    str,
+    typer.Option("--substrate", metavar="common|native", help="The same for all machines, or each as published."),
+]
 Plan = Annotated[Path | None, typer.Option("--plan", help="Use this plan; it brings its own method.")]
 SavePlan = Annotated[Path | None, typer.Option("--save-plan", help="Keep the plan in this file.")]
 Calibration = Annotated[
@@ -49,6 +54,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Inputs per inference.")]
 SequenceLength = Annotated[int | None, typer.Option("--sequence-length", min=1, help="Tokens; of context, in decode.")]
 ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Height and width, in pixels.")]
+Distribution = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"Synthetic operands for a network with shapes only: {', '.join(DISTRIBUTIONS)}. Results say so.",
+    ),
+]
 Phase = Annotated[str, typer.Option("--phase", help="prefill (all tokens at once) or decode (one token).")]
 
 

@@ -22,6 +22,7 @@ def simulate(
     accelerator: Accelerators = "systolic-ws",
     setting: given.Settings = None,
     technology: given.Technology = None,
+    substrate: given.Substrate = "common",
     option: given.Options = None,
     sites: Sites = False,
     plan: given.Plan = None,
@@ -31,6 +32,7 @@ def simulate(
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
     phase: given.Phase = "prefill",
+    distribution: given.Distribution = None,
     seed: given.Seed = 0,
     device: given.Device = "auto",
     json: given.Json = False,
@@ -41,24 +43,33 @@ def simulate(
         from bitwright import api
         from bitwright.reports.costs import print_simulations
         from bitwright.reports.records import simulations_record
-        from bitwright.studies.machines import build_accelerators
+        from bitwright.studies.machines import build_accelerators, footing
         from bitwright.studies.provenance import provenance
 
         chosen = find_plan(method, option, plan, save_plan)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
-        build_accelerators(machines, settings)
+        standing = footing(build_accelerators(machines, settings, substrate), substrate)
         network = api.load(
-            model, batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase, device=device
+            model,
+            batch=batch,
+            sequence_length=sequence_length,
+            image_size=image_size,
+            phase=phase,
+            device=device,
+            distribution=distribution,
+            seed=seed,
         )
         used = chosen.of(network)
         if isinstance(used, str):
             progress("calibrating", 0, 0)
             used = api.calibrate(network, used, options=chosen.options, count=calibration, seed=seed)
-        found = api.simulate(network, used, machines, parameters=settings, seed=seed, progress=progress)
+        found = api.simulate(
+            network, used, machines, parameters=settings, substrate=substrate, seed=seed, progress=progress
+        )
         keep_plan(used, save_plan)
     made = provenance(given.command_line(), seed)
     show(
-        lambda: simulations_record(found, made),
-        lambda console: print_simulations(found, console, sites=sites),
+        lambda: simulations_record(found, standing, made),
+        lambda console: print_simulations(found, standing, console, sites=sites),
         json=json,
     )

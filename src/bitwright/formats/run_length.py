@@ -128,7 +128,7 @@ def _stored(skipped: npt.NDArray[np.bool_], run_bits: int) -> tuple[npt.NDArray[
 def _to_bits(values: npt.NDArray[np.int64], width: int) -> Bits:
     """[N, fields] as bits [N, fields * width], most significant first."""
     shifts = np.arange(width - 1, -1, -1)
-    return (values[..., None] >> shifts & 1).astype(np.uint8).reshape(len(values), -1)
+    return (values[..., None] >> shifts & 1).astype(np.uint8).reshape(len(values), values.shape[1] * width)
 
 
 def _to_integers(bits: Bits) -> npt.NDArray[np.int64]:

@@ -22,9 +22,7 @@ SPLITS = (4, 5, 6)
 def low_slices(bits: int) -> int:
     """n, the number of low-order slices of a signed integer of `bits` = 3n + 4 bits."""
     if bits not in SLICED_WIDTHS:
-        raise ValueError(
-            f"signed slices make integers of 3n + 4 bits (4, 7, 10 or 13), not of {bits}; choose one of these"
-        )
+        raise ValueError(f"signed slices make integers of 3n + 4 bits, not of {bits}; choose 4, 7, 10 or 13")
     return (bits - 4) // 3
 
 

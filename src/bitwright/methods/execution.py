@@ -124,10 +124,11 @@ class Executor:
         self._check_finite()
         return traced
 
-    def hear(self, batch: Batch) -> None:
+    def hear(self, batch: Batch | None = None) -> None:
         """Tell the listeners of every site of a network with synthetic operands: encoded, not multiplied.
 
-        Equal sites with equal plans share one encoding, which is kept until the last of them was heard.
+        The shapes are those of `batch`, or of the network's own example. Equal sites with equal plans share one
+        encoding, which is kept until the last of them was heard.
 
         Raises
         ------
@@ -137,6 +138,8 @@ class Executor:
         differs = difference(self.plan.fingerprint, fingerprint(self.network)) if self.plan.fingerprint else None
         if differs:
             raise InputError(f"the plan was made for another network than {self.network.name}: {differs}")
+        if batch is None:
+            batch = {} if self.network.module is None else example_batch(self.network)
         sites = [each for each in synthetic_sites(self.network, batch) if each.shapes.x.numel()]
         left = Counter(each.first for each in sites)
         told: dict[str, list[Work]] = {}
@@ -147,7 +150,7 @@ class Executor:
                 work = self._encoded(each, plan)
                 told.setdefault(each.first, []).append(work)
             else:
-                work = dataclasses.replace(equal, site=each.site, same_as=equal.site.name)
+                work = dataclasses.replace(equal, site=each.site, plan=plan, same_as=equal.site.name)
             self._tell(work)
             left[each.first] -= 1
             if not left[each.first]:

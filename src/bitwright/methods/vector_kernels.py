@@ -83,8 +83,8 @@ def _plain(codes: torch.Tensor) -> torch.Tensor:
 def _limits(codes: torch.Tensor, window: Pair) -> tuple[np.generic, np.generic]:
     """The window in the codes' own type, in which comparisons are fastest."""
     info = torch.iinfo(codes.dtype)
-    kind = {torch.uint8: np.uint8, torch.int8: np.int8, torch.int16: np.int16}[codes.dtype]
-    return kind(max(window[0], info.min)), kind(min(window[1], info.max))
+    low, high = np.array([max(window[0], info.min), min(window[1], info.max)], dtype=codes.numpy().dtype)
+    return low, high
 
 
 @numba.njit(parallel=True, cache=True)

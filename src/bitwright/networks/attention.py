@@ -39,6 +39,17 @@ def attention(
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     qk = Call(layout="batched", op="attention_qk", x=query, w=key.transpose(-2, -1), shared=shared)
     scores = product("qk", qk) * scale
+    x = exponentials(scores, attn_mask, is_causal=is_causal)
+    # A row that may look at nothing is all zeros; dividing by no less than a tiny number keeps it so, as torch does.
+    total = x.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    pv = Call(layout="batched", op="attention_pv", x=x, w=value, shared=shared, causal=is_causal)
+    return product("pv", pv) / total
+
+
+def exponentials(
+    scores: torch.Tensor, attn_mask: torch.Tensor | None = None, *, is_causal: bool = False
+) -> torch.Tensor:
+    """exp(score - row maximum) of scores [..., M, T], 0 where a mask hides one: the left operand of PV."""
     if is_causal:
         m, t = scores.shape[-2:]
         keep = torch.ones(m, t, dtype=torch.bool, device=scores.device).tril()
@@ -46,11 +57,7 @@ def attention(
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
     peak = scores.amax(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
-    exponentials = torch.exp(scores - peak)
-    # A row that may look at nothing is all zeros; dividing by no less than a tiny number keeps it so, as torch does.
-    total = exponentials.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
-    pv = Call(layout="batched", op="attention_pv", x=exponentials, w=value, shared=shared)
-    return product("pv", pv) / total
+    return torch.exp(scores - peak)
 
 
 def _share(x: torch.Tensor, times: int) -> torch.Tensor:

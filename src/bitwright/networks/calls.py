@@ -38,6 +38,8 @@ class Call:
         Of a convolution.
     shared : int
         How many groups share one w (grouped-query attention).
+    causal : bool
+        Of attention_pv: x is 0 above the diagonal, because no token looks at a later one.
     """
 
     layout: str
@@ -51,6 +53,7 @@ class Call:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     shared: int = 1
+    causal: bool = False
 
     def product(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """The bare product of operands that replace this call's own, by torch, without the bias."""

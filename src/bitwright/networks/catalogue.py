@@ -1,9 +1,10 @@
-"""What `load` knows by name, without importing torch: the zoo (trained weights) and the shape-only networks.
+"""What `load` knows by name, without importing torch: networks with trained weights, with shapes only, distributions.
 
 Parameter counts are those of the modules that `load` builds; tests hold them equal.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,13 @@ ENTRIES = (
     _entry("opt-6.7b", "language", "OPT, 32 layers of 4,096", 6_658_473_984),
     _entry("llama2-7b", "language", "LLaMA 2, 32 layers of 4,096", 6_738_415_616),
 )
+
+DISTRIBUTIONS: Mapping[str, str] = {  # of synthetic activations; `bitwright.networks.synthetic` draws them
+    "gaussian": "N(0, 1)",
+    "laplace": "Laplace of mean 0 and variance 1: longer tails",
+    "outliers": "N(0, 1) with 1 % of the channels 20 times as large",
+    "one-sided": "max(0, N(0, 1)), as after a ReLU",
+}
 
 
 def models() -> tuple[ModelEntry, ...]:

@@ -1,6 +1,7 @@
 """A network's fingerprint: which parameters and buffers it has, their shapes and their very bits (SHA-256, shortened).
 
-Plans carry it, so that a plan made for one network is refused by another, with the first thing that differs.
+Plans carry it, so that a plan made for one network is refused by another, with the first thing that differs. Synthetic
+operands are told apart by their distribution and seed, which decide all their numbers.
 """
 
 import hashlib
@@ -9,19 +10,25 @@ from collections.abc import Mapping
 import torch
 
 from bitwright.networks.network import Network
+from bitwright.networks.synthetic import describe
 
+SYNTHETIC = "synthetic operands"
 DIGITS = 16  # hexadecimal digits kept of each hash: no two networks of a study coincide by chance
 
 
 def fingerprint(network: Network) -> dict[str, str]:
     """Parameter or buffer name -> "shape type hash"; for a network without a module, its sites."""
+    synthetic = {SYNTHETIC: describe(network)} if network.distribution else {}
     if network.module is None:
-        return {site.name: f"{site.groups}x{site.m}x{site.k}x{site.n}" for site in network.sites}
-    return {name: _describe(tensor) for name, tensor in network.module.state_dict().items()}
+        return synthetic | {site.name: f"{site.groups}x{site.m}x{site.k}x{site.n}" for site in network.sites}
+    return synthetic | {name: _describe(tensor) for name, tensor in network.module.state_dict().items()}
 
 
 def difference(made_for: Mapping[str, str], given: Mapping[str, str]) -> str | None:
     """What distinguishes two fingerprints, in one clause; None if nothing does."""
+    drawn = [each.get(SYNTHETIC, f"no {SYNTHETIC}") for each in (given, made_for)]
+    if drawn[0] != drawn[1]:
+        return f"it has {drawn[0]} instead of {drawn[1]}"
     missing = sorted(set(made_for) - set(given))
     extra = sorted(set(given) - set(made_for))
     if missing:

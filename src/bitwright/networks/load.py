@@ -14,6 +14,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.networks import catalogue
 from bitwright.networks.checks import check_device, check_finite, check_shape
 from bitwright.networks.network import InputShape, Network
+from bitwright.networks.synthetic import check_distribution, with_distribution
 
 DEFAULT_SHAPE = InputShape()
 OTHER_FORMS = (
@@ -25,7 +26,13 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def load(
-    name: str, *, shape: InputShape = DEFAULT_SHAPE, device: str = "cpu", weights: str | Path | None = None
+    name: str,
+    *,
+    shape: InputShape = DEFAULT_SHAPE,
+    device: str = "cpu",
+    weights: str | Path | None = None,
+    distribution: str | None = None,
+    seed: int = 0,
 ) -> Network:
     """Load a network.
 
@@ -40,6 +47,11 @@ def load(
         Where a network with numbers is put; shape-only ones stay on the meta device.
     weights
         A safetensors file whose tensors replace the module's own; gives a shape-only network numbers to compute with.
+    distribution
+        One of `DISTRIBUTIONS`: gives a shape-only network synthetic operands, for machines whose costs depend on
+        values; everything made of it says so.
+    seed
+        Of synthetic operands.
 
     Returns
     -------
@@ -49,7 +61,8 @@ def load(
     Raises
     ------
     InputError
-        The name is unknown, a package is missing, or what was found cannot be used.
+        The name is unknown, a package is missing, or what was found cannot be used; a distribution that is unknown, or
+        given for a network that computes.
 
     Examples
     --------
@@ -57,6 +70,8 @@ def load(
     301989888
     """
     check_shape(shape)
+    if distribution is not None:
+        check_distribution(distribution)
     target = check_device(device)
     network = _found(name, shape, with_numbers=weights is not None)
     if weights is not None:
@@ -66,6 +81,8 @@ def load(
         check_finite(network.module, name)
         if not network.shape_only:
             network = network.to(target)
+    if distribution is not None:
+        network = with_distribution(network, distribution, seed)
     if network.example is None or shape == DEFAULT_SHAPE:
         return network
     network.example(shape)  # a shape that does not fit is refused here, where it was given

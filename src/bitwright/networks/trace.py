@@ -16,6 +16,7 @@ from bitwright.networks.calls import Call
 from bitwright.networks.mode import Handler, SiteMode
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.sites import OtherOperation, Site
+from bitwright.networks.synthetic import synthetic_calls
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,15 @@ def _why_no_site(name: str, function: str, args: Any) -> str:
 
 
 def observe(network: Network, batch: Batch, handler: Handler) -> torch.Tensor:
-    """The output of one forward pass whose sites are computed by `handler`, without gradients."""
+    """The output of one forward pass whose sites are computed by `handler`, without gradients.
+
+    A network with synthetic operands hands over its sites in the same order, each with operands of its own; whatever
+    `handler` returns goes nowhere, and the output is empty. Without a module it needs no batch: an empty one does.
+    """
+    if network.distribution:
+        for site, call, _ in synthetic_calls(network, batch):
+            handler(site, call)
+        return torch.empty(0)
     assert network.module is not None
     with torch.no_grad(), SiteMode(network.module, handler):
         return network.forward(batch)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bitwright.reports.costs import cost_columns
+from bitwright.reports.costs import cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
 from bitwright.reports.tables import Column, print_spread, say, text
@@ -24,6 +24,7 @@ def print_comparison(comparison: Comparison, console: "Console") -> None:
     for network in dict.fromkeys(row.network for row in comparison.rows):
         rows = [row for row in comparison.rows if row.network == network]
         _print_network(network, rows, console)
+    say(console, *substrate_lines(comparison.substrate))
     say(console, *(f"Note: {note}" for note in notes_of(comparison)))
 
 

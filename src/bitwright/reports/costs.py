@@ -16,6 +16,7 @@ from bitwright.reports.tables import (
     text,
 )
 from bitwright.reports.units import number, scaled
+from bitwright.studies.machines import COMMON, Footing
 from bitwright.studies.simulate import Simulation, Unsupported
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 LISTED = 12  # lines of a list that may be long
 
 
-def print_simulations(simulations: Mapping[str, Simulation], console: "Console", *, sites: bool) -> None:
+def print_simulations(
+    simulations: Mapping[str, Simulation], substrate: Footing, console: "Console", *, sites: bool
+) -> None:
     """All machines side by side, then what each leaves out, and the sites if asked for."""
     found = list(simulations.values())
     first = found[0]
@@ -44,8 +47,22 @@ def print_simulations(simulations: Mapping[str, Simulation], console: "Console",
     if sites:
         for simulation in running:
             console.print(site_table(simulation))
+    say(console, *substrate_lines(substrate))
     _print_parameters(found, console)
     say(console, *(f"Note: {note}" for note in first.notes))
+
+
+def substrate_lines(substrate: Footing) -> list[str]:
+    """Which substrate the machines stand on, and a line for each that differs from the common one."""
+    common = substrate.name == COMMON
+    first = "the machines' defaults" if common else "each machine's published configuration"
+    return [
+        f"Substrate: {substrate.name} ({first}).",
+        *(
+            f"  {name}: {', '.join(f'{key}={each.value} (common: {each.common})' for key, each in of.items())}"
+            for name, of in substrate.differences.items()
+        ),
+    ]
 
 
 def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bitwright.accelerators.cost import Cost
+from bitwright.reports.costs import substrate_lines
 from bitwright.reports.records import site_fields
 from bitwright.reports.tables import Column, area_column, percents, quantity, say, table, text
 from bitwright.reports.units import number, scaled
@@ -27,7 +28,7 @@ def print_explanation(explanation: Explanation, console: "Console") -> None:
         console,
         f"{site['name']} of {explanation.network} ({site['op']}: {site['groups']} x {site['m']} x {site['k']} x "
         f"{site['n']}, groups x m x k x n; x {site['x_type']}, w {site['w_type']}; {scaled(site['macs'], 'MACs')}) "
-        f"by {explanation.method} on {explanation.accelerator}.",
+        f"by {explanation.method} on {explanation.accelerator}; input: {explanation.input}.",
     )
     if explanation.mapping:
         items = explanation.mapping.items()
@@ -60,7 +61,9 @@ def print_explanation(explanation: Explanation, console: "Console") -> None:
         )
     )
     say(console, *(f"source {i}: {source}" for i, source in enumerate(sources, 1)))
+    say(console, *substrate_lines(explanation.substrate))
     say(console, f"Parameters: {', '.join(f'{key}={value}' for key, value in explanation.parameters.items())}")
+    say(console, *(f"Note: {note}" for note in explanation.notes))
 
 
 def _events(cost: Cost, sources: Sequence[str]) -> "Table":

@@ -7,6 +7,7 @@ from bitwright.accelerators.cost import Area, Cost
 from bitwright.networks.network import Network
 from bitwright.studies.compare import Comparison
 from bitwright.studies.explain import Explanation
+from bitwright.studies.machines import Footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.simulate import Simulation, SiteCost
 from bitwright.tasks.evaluate import Evaluation
@@ -132,12 +133,13 @@ def area_record(area: Area) -> dict[str, Any]:
     }
 
 
-def simulations_record(simulations: Mapping[str, Simulation], made: Provenance) -> dict[str, Any]:
+def simulations_record(simulations: Mapping[str, Simulation], substrate: Footing, made: Provenance) -> dict[str, Any]:
     """One machine's record itself, or several under `accelerators`."""
     records = {name: simulation_record(simulation) for name, simulation in simulations.items()}
+    common = {"substrate": substrate, "provenance": made}
     if len(records) == 1:
-        return {**next(iter(records.values())), "provenance": made}
-    return {"accelerators": records, "provenance": made}
+        return {**next(iter(records.values())), **common}
+    return {"accelerators": records, **common}
 
 
 def explanation_record(explanation: Explanation, made: Provenance) -> dict[str, Any]:
@@ -159,6 +161,9 @@ def explanation_record(explanation: Explanation, made: Provenance) -> dict[str, 
         "unique_bytes": cost.unique_bytes,
         **area_record(explanation.area),
         "parameters": explanation.parameters,
+        "substrate": explanation.substrate,
+        "input": explanation.input,
+        "notes": explanation.notes,
         "provenance": made,
     }
 
@@ -174,6 +179,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
     return {
         "rows": rows,
         "parameters": comparison.parameters,
+        "substrate": comparison.substrate,
         "sources": _sources(comparison),
         "notes": notes_of(comparison),
         "provenance": comparison.provenance,

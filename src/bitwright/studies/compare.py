@@ -14,6 +14,7 @@ from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
+from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation, simulate_each
@@ -39,19 +40,23 @@ class Comparison:
         By network, method, accelerator, in the order asked for.
     parameters : mapping
         Of every accelerator.
+    substrate : Footing
+        What the accelerators stand on.
     provenance : Provenance
         Command, seed, versions.
     """
 
     rows: tuple[Row, ...]
     parameters: Mapping[str, Mapping[str, Any]]
+    substrate: Footing
     provenance: Provenance
 
     def frame(self) -> "pd.DataFrame":
         """One line per row, units in the columns' names; what a row does not have is NA."""
         import pandas as pd
 
-        return pd.DataFrame([row.record() for row in self.rows]).convert_dtypes()
+        records = [{**row.record(), "substrate": self.substrate.name} for row in self.rows]
+        return pd.DataFrame(records).convert_dtypes()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,12 +85,13 @@ def compare(
     *,
     settings: Settings,
     provenance: Provenance,
+    substrate: str = COMMON,
     task: str | None = None,
     data: "Path | None" = None,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Comparison:
-    """Every network with every method on every accelerator.
+    """Every network with every method on every accelerator, which were built on `substrate`.
 
     Raises
     ------
@@ -99,7 +105,9 @@ def compare(
     for network, judge in zip(networks, tasks, strict=True):
         rows += _rows(network, judge, accelerators, settings, progress)
     parameters = {name: machine.parameters() for name, machine in accelerators.items()}
-    return Comparison(rows=tuple(rows), parameters=parameters, provenance=provenance)
+    return Comparison(
+        rows=tuple(rows), parameters=parameters, substrate=footing(accelerators, substrate), provenance=provenance
+    )
 
 
 def options_of(method: str, settings: Settings) -> dict[str, Any]:

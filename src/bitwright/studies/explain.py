@@ -16,8 +16,8 @@ from bitwright.methods.plan import Plan
 from bitwright.methods.work import Work
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
-from bitwright.studies.machines import build_accelerators
-from bitwright.studies.simulate import Costing, SiteCost, run_listening
+from bitwright.studies.machines import COMMON, Footing, build_accelerators, footing
+from bitwright.studies.simulate import Costing, SiteCost, notes_on, run_listening
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,12 @@ class Explanation:
         Of the machine.
     parameters : mapping
         Of the machine.
+    substrate : Footing
+        What it stands on.
+    input : str
+        What the network ran on.
+    notes : tuple of str
+        What every report must say.
     """
 
     network: str
@@ -48,6 +54,9 @@ class Explanation:
     mapping: Mapping[str, Any]
     area: Area
     parameters: Mapping[str, Any]
+    substrate: Footing
+    input: str
+    notes: tuple[str, ...]
 
 
 def explain(
@@ -57,9 +66,10 @@ def explain(
     site: str,
     *,
     parameters: Mapping[str, Any] | None = None,
+    substrate: str = COMMON,
     seed: int = 0,
 ) -> Explanation:
-    """Explain the first execution of `site` on the accelerator of that name with these parameters.
+    """Explain the first execution of `site` on the accelerator of that name, substrate and parameters.
 
     Raises
     ------
@@ -70,10 +80,12 @@ def explain(
     --------
     >>> from bitwright.api import calibrate, load
     >>> network = load("gemm:841x576x128")
-    >>> explain(network, calibrate(network, "int8"), "systolic-ws", "gemm").cycles["memory"]
+    >>> array = {"rows": 32, "cols": 32}
+    >>> explain(network, calibrate(network, "int8"), "systolic-ws", "gemm", parameters=array).cycles["memory"]
     1063
     """
-    machine = build_accelerators([accelerator], parameters)[accelerator]
+    machines = build_accelerators([accelerator], parameters, substrate)
+    machine = machines[accelerator]
     costing, mapping = Costing(accelerator, machine), dict[str, Any]()
 
     def listen(work: Work) -> None:
@@ -83,7 +95,7 @@ def explain(
             if costing.sites and own is not None:
                 mapping.update(own(work))
 
-    batch, _ = simulation_input(network, seed=seed)
+    batch, described = simulation_input(network, seed=seed)
     traced = run_listening(network, plan, [listen], batch)
     if costing.error is not None:
         raise costing.error
@@ -101,6 +113,9 @@ def explain(
         mapping=mapping,
         area=machine.area(),
         parameters=machine.parameters(),
+        substrate=footing(machines, substrate),
+        input=described,
+        notes=notes_on(network, plan),
     )
 
 

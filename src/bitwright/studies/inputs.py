@@ -1,11 +1,13 @@
 """The one input that a simulation runs a network on: real samples at exactly the network's input shape.
 
 Texts are long enough to fill the sequence, so that no padding is costed. Costs of dense machines depend on the shape
-only; machines that skip see real values. A decoding step takes the network's own example input.
+only; machines that skip see real values, or synthetic ones where that was asked for. A decoding step takes the
+network's own example input.
 """
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.synthetic import describe
 from bitwright.networks.trace import example_batch
 from bitwright.tasks.inputs import sentence_inputs, window_length
 from bitwright.tasks.prose import paragraphs
@@ -18,12 +20,13 @@ CONTEXT = "context"  # the input that only a decoding step has
 def simulation_input(network: Network, *, seed: int = 0) -> tuple[Batch | None, str]:
     """The batch, and one phrase that says what it is; None where a list of products needs none."""
     if network.module is None:
-        return None, "the given sizes"
+        return None, f"{describe(network)} of the given sizes" if network.distribution else "the given sizes"
     example = example_batch(network)
     first = next(iter(example.values()))
     if network.shape_only or CONTEXT in example:
         sizes = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in example.items())
-        return example, f"{'shapes only' if network.shape_only else EXAMPLE}: {sizes}"
+        kind = describe(network) if network.distribution else "shapes only" if network.shape_only else EXAMPLE
+        return example, f"{kind}: {sizes}"
     if network.kind == "sentence":
         return _texts(network, len(first))
     count = 1 if network.kind == "tensor" else len(first)  # a tensor network's example is its whole batch

@@ -1,6 +1,7 @@
 """Simulation: a network runs once by its plan, exactly, and every accelerator hears each product as it happens.
 
-A network with shapes only is not executed: its sites are costed from shapes and formats. Whatever a machine does not
+A network with shapes only is not executed: its sites are costed from shapes and formats, and from the codes of its
+synthetic operands where it has such. Whatever a machine does not
 run, sites and products that are no sites alike, is listed with its share of multiply-accumulates and the reason.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import BitwrightError
-from bitwright.methods.execution import Executor, Listener
+from bitwright.methods.execution import Executor, Listener, same_plan
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.work import Work
 from bitwright.networks.network import Batch, Network
@@ -20,6 +21,10 @@ from bitwright.networks.trace import Trace, example_batch, trace
 from bitwright.studies.conservation import check_site, check_total
 from bitwright.studies.inputs import EXAMPLE
 
+SHAPES_ONLY = (
+    "its costs depend on the operands' values and there are shapes only; "
+    "load a network with weights, or give --distribution for synthetic operands"
+)
 NO_SITE = "no accelerator model takes it"
 
 
@@ -150,6 +155,7 @@ class Costing:
         self.sites: list[SiteCost] = []
         self.refused: list[tuple[Site, str]] = []
         self.error: Exception | None = None
+        self._by_name: dict[str, SiteCost] = {}
 
     def __call__(self, work: Work) -> None:
         """One execution of one site; what goes wrong is kept, so that other machines hear the rest."""
@@ -163,13 +169,22 @@ class Costing:
     def _charge(self, work: Work) -> None:
         reason = self.machine.supports(work.plan)
         if reason is None and self.machine.needs_codes and work.x is None:
-            reason = "its costs depend on the operands' values and there are shapes only; load a network with weights"
+            reason = SHAPES_ONLY
         if reason is not None:
             self.refused.append((work.site, reason))
             return
-        cost = self.machine.run(work)
+        cost = self._known(work) or self.machine.run(work)
         check_site(self.name, work.site, cost)
-        self.sites.append(SiteCost(site=work.site, plan=work.plan, cost=cost))
+        entry = SiteCost(site=work.site, plan=work.plan, cost=cost)
+        self.sites.append(entry)
+        self._by_name[work.site.name] = entry
+
+    def _known(self, work: Work) -> Cost | None:
+        """What an equal site cost before; that it is equal is seen here, but for the operands."""
+        before = self._by_name.get(work.same_as)
+        if before is None or dataclasses.replace(before.site, name=work.site.name) != work.site:
+            return None
+        return before.cost if same_plan(before.plan, work.plan) else None
 
     def total(self) -> Cost:
         """The sum over all sites."""
@@ -183,6 +198,9 @@ def run_listening(network: Network, plan: Plan, listeners: Sequence[Listener], b
     """Run `network` once on `batch` (its own example if None) by `plan`, exactly, while `listeners` listen."""
     if network.shape_only:
         traced = trace(network, batch)
+        if network.distribution:
+            Executor(network, plan, listeners=listeners, prepared=True).hear(batch)
+            return traced
         for site in traced.sites:
             for listener in listeners:
                 listener(Work(site=site, plan=plan.site(site.name)))
@@ -273,5 +291,10 @@ def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, d
             for kind, name, count, reason in refused
         ),
         others=tuple(operation for operation in traced.others if not operation.macs),
-        notes=tuple(dict.fromkeys((*plan.notes, *network.notes))),
+        notes=notes_on(network, plan),
     )
+
+
+def notes_on(network: Network, plan: Plan) -> tuple[str, ...]:
+    """What every report on a network with a plan must say, each once."""
+    return tuple(dict.fromkeys((*plan.notes, *network.notes)))

@@ -7,6 +7,7 @@ from typing import Any
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
+from bitwright.networks.synthetic import describe
 from bitwright.tasks.samples import default_samples
 from bitwright.tasks.task import Task
 
@@ -30,7 +31,7 @@ def calibrate_method(
     Parameters
     ----------
     network : Network
-        One with shapes only gets formats without scales.
+        One with shapes only gets formats without scales, unless it has synthetic operands.
     method : str
         A method, a recipe, or a composition `a+b`.
     options : mapping or None
@@ -49,9 +50,17 @@ def calibrate_method(
     """
     composition = compose(method, options)
     if network.shape_only:
-        return dataclasses.replace(composition.calibrate(network, ()), calibrated_on=SHAPES)
+        plan = composition.calibrate(network, ())
+        return dataclasses.replace(plan, calibrated_on=_without_samples(network, plan))
     count = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
     source = task.calibration if task is not None else default_samples
     samples = source(network, count=count, seed=seed)
     plan = composition.calibrate(network, samples.batches)
     return dataclasses.replace(plan, calibrated_on=samples.description if plan.quantizes else NOTHING)
+
+
+def _without_samples(network: Network, plan: Plan) -> str:
+    """What stood in for samples of a network with shapes only."""
+    if not network.distribution:
+        return SHAPES
+    return describe(network) if plan.quantizes else NOTHING

@@ -22,7 +22,8 @@ from bitwright.networks.sites import Site
 from bitwright.testing.networks import toy_networks
 from bitwright.testing.requirement import require
 
-WIDTHS = (2, 4, 8, 16)
+WIDTHS = (2, 4, 7, 8, 16)
+RECIPES = ("int8", "int8-sym", "aqs", "sibia")
 UNKNOWN = Rule(name="a rule that nobody knows")
 SHAPES = ((1, 1, 1, 1), (1, 7, 5, 3), (1, 64, 48, 40), (6, 9, 33, 17))  # groups, m, k, n
 ROUNDING = 1e-9  # relative, of float64 sums in another order
@@ -156,8 +157,8 @@ def _shape_works(plans: list[SitePlan]) -> Iterator[Work]:
 
 
 def _code_works(machine: Accelerator) -> Iterator[Work]:
-    """What a machine would hear of the toy networks in int8, as far as it supports them."""
-    for recipe in ("int8", "int8-sym"):
+    """What a machine would hear of the toy networks, as far as it supports them."""
+    for recipe in RECIPES:
         for network, samples in toy_networks().values():
             works: list[Work] = []
             plan = compose(recipe, {"smoothing": "none"}).calibrate(network, samples)

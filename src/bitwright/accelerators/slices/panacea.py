@@ -1,10 +1,10 @@
 """`panacea`: skips frequent nonzero slices of activations and zero slices of weights at once (arXiv 2412.10059).
 
-Sourced: 16 processing element arrays; dynamic operators for the sparse work of high-order slices and static ones for the
-dense low-order work; a compensator that reuses loaded weight slices; run-length coded high-order vectors; double-tile
-processing, which keeps both kinds of operators busy. Recollected: 4 dynamic and 8 static operators, 3,072 multipliers.
-Double-tile processing is read as two row tiles in flight that share their weights: operators wait for each other only
-at the end of both. Everything else is our choice.
+Sourced: 16 processing element arrays; dynamic operators for the sparse work of high-order slices and static ones for
+the dense low-order work; a compensator that reuses loaded weight slices; run-length coded high-order vectors;
+double-tile processing, which keeps both kinds of operators busy. Recollected: 4 dynamic and 8 static operators, 3,072
+multipliers. Double-tile processing is read as two row tiles in flight that share their weights: operators wait for each
+other only at the end of both. Everything else is our choice.
 """
 
 from typing import ClassVar, Literal

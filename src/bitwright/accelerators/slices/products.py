@@ -85,7 +85,7 @@ def better_side(blocks: Blocks, slicing: Slicing, *, operators: int) -> Products
         low_high=counts[1],
         high_low=counts[2],
         low_low=counts[3],
-        pea_cycles=-(-sum(chosen) // operators),
+        pea_cycles=-(-np.add.reduce(chosen) // operators),
         skipping=skipping,
     )
 

@@ -1,9 +1,9 @@
 """`sibia`: skips zero slices of symmetric operands on one side, the sparser one per layer (Im et al., HPCA 2023).
 
-Sourced: signed bit slices, zero skipping in signed multipliers, a unit that monitors the sparsity of inputs and weights;
-that it skips one side at a time is a reading of the abstract. Output speculation is left out: it predicts, and this
-execution is exact. Ours: array, buffers and storage are Panacea's (both operands' high-order slices run-length coded,
-which its paper does not claim), so that the machines differ in what they skip.
+Sourced: signed bit slices, zero skipping in signed multipliers, a unit that monitors the sparsity of inputs and
+weights; that it skips one side at a time is a reading of the abstract. Output speculation is left out: it predicts, and
+this execution is exact. Ours: array, buffers and storage are Panacea's (both operands' high-order slices run-length
+coded, which its paper does not claim), so that the machines differ in what they skip.
 """
 
 from typing import ClassVar

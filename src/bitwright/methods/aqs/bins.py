@@ -1,9 +1,9 @@
-"""Where codes fall among the bins of the high-order slice, and zero points moved to the centres of their bins (ZPM).
+"""Where codes fall among the bins of the high-order slice, and zero points moved to the centres of bins (ZPM).
 
 A split l cuts the 256 codes into bins of 2^l; codes in the zero point's bin have the frequent slice r = zp >> l and can
 be skipped. ZPM (sourced: Panacea moves the zero point at calibration so that more slices are the compressible one)
-puts the zero point at the centre of its bin, zp' = 2^l floor(zp / 2^l) + 2^(l-1) (derived). A tensor is one-sided if its
-zero point is the first or last code: then its bin already holds everything near zero.
+puts the zero point at the centre of a bin, of its own: zp' = 2^l floor(zp / 2^l) + 2^(l-1) (derived). A tensor is
+one-sided if its zero point is the first or last code: then its bin already holds everything near zero.
 """
 
 import dataclasses
@@ -41,16 +41,29 @@ def centred_zero_point(zero_point: int, split: int) -> int:
 
 
 def centred(operand: OperandPlan, split: int, keep: Literal["rescale", "clip"]) -> OperandPlan:
-    """The operand with its zero point centred; to `rescale` is to widen the scale until both ends fit again."""
-    return _moved(operand, centred_zero_point(operand.zero_point, split), keep)
+    """The operand with its zero point at the centre of a bin.
+
+    To `clip` is to keep the scale and the bin, and to lose codes at one end. To `rescale` is to widen the scale until
+    both ends fit again, in that of the neighbouring bins where this takes least.
+    """
+    own = centred_zero_point(operand.zero_point, split)
+    if keep == "clip":
+        return _moved(operand, own, keep)
+    centres = [centre for centre in (own - (1 << split), own, own + (1 << split)) if 0 < centre < CODES]
+    return _moved(operand, min(centres, key=lambda centre: _widening(operand.zero_point, centre)), keep)
+
+
+def _widening(old: int, new: int) -> float:
+    """The scale that a range takes around another zero point, by the one it took."""
+    top = CODES - 1
+    return max((top - old) / (top - new), old / new)
 
 
 def _moved(operand: OperandPlan, new: int, keep: Literal["rescale", "clip"]) -> OperandPlan:
-    old, top = operand.zero_point, CODES - 1
-    if new == old or operand.scale is None or keep == "clip":
+    if new == operand.zero_point or operand.scale is None or keep == "clip":
         return dataclasses.replace(operand, zero_point=new)
-    widening = max((top - old) / (top - new), old / new)
-    return dataclasses.replace(operand, zero_point=new, scale=operand.scale * widening)
+    widened = operand.scale * _widening(operand.zero_point, new)
+    return dataclasses.replace(operand, zero_point=new, scale=widened)
 
 
 def code_shares(seen: Ranges, operand: OperandPlan) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Calibration of `aqs`: the integers' static calibration, then slices, zero points (ZPM) and splits (DBS) per site."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,7 @@ from bitwright.methods.aqs.options import AqsOptions
 from bitwright.methods.execution import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.observe import Ranges
-from bitwright.methods.integer.rules import shape_plans
-from bitwright.methods.integer.rules import Rules
+from bitwright.methods.integer.rules import Rules, shape_plans
 from bitwright.methods.integer.smooth import output_loss
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.networks.fingerprint import fingerprint

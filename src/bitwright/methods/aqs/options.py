@@ -31,7 +31,7 @@ class AqsOptions(IntegerOptions):
     )
     zpm_range: Literal["rescale", "clip"] = pydantic.Field(
         "rescale",
-        description="what a moved zero point does to the range: widen the scale to keep it, or clip its end; our choice",
+        description="what a moved zero point does to the range: widen the scale, or clip an end; our choice",
     )
     dbs: bool = pydantic.Field(True, description="choose the split of activations per site, 4, 5 or 6 (DBS)")
     dbs_coverage: float = pydantic.Field(

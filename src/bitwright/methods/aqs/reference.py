@@ -6,9 +6,9 @@ rows m, over all k,
   y = sum_{k not skipped} 2^l W_k x_HO_k + sum_k 2^(l-4) W_k x_LO_k - 2^l r sum_{k not skipped} W_k
       + (2^l r - zp) sum_k W_k,
 
-where x's vector at k is skipped if all four high-order slices are r, and W_k = sum_i 8^i W_i,k leaves out the high-order
-weight slice where all four of those are zero. The last term is known offline and belongs to the bias. Symmetric
-activations (Sibia) are the same with signed slices, r = 0 and no zero point.
+where x's vector at k is skipped if all four high-order slices are r, and W_k = sum_i 8^i W_i,k leaves out the
+high-order weight slice where all four of those are zero. The last term is known offline and belongs to the bias.
+Symmetric activations (Sibia) are the same with signed slices, r = 0 and no zero point.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from bitwright.errors import InputError
-from bitwright.methods.integer.observe import Ranges, add_histograms, observe_ranges
+from bitwright.methods.integer.observe import Ranges, add_histograms, observe_ranges, observe_synthetic
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
 from bitwright.methods.integer.smooth import (
@@ -18,7 +18,7 @@ from bitwright.methods.integer.smooth import (
     smoothable,
     smoothed_ranges,
 )
-from bitwright.methods.plan import Plan
+from bitwright.methods.plan import Plan, SitePlan
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
@@ -76,10 +76,14 @@ def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOption
 
 def decided(network: Network, observed: Observed, plan: Plan) -> Plan:
     """`plan` with scales and zero points from what was observed."""
+    sites: dict[str, SitePlan] = {}
+    for name, seen in observed.ranges.items():
+        alike = seen.same_as and observed.rules.at(seen.same_as) == observed.rules.at(name)
+        sites[name] = sites[seen.same_as] if alike else site_plan(seen, observed.rules)
     return dataclasses.replace(
         plan,
         fingerprint=fingerprint(network),
-        sites={name: site_plan(seen, observed.rules) for name, seen in observed.ranges.items()},
+        sites=sites,
         smoothing=observed.smoothing,
         fold_batch_norm=observed.folded,
         notes=(*plan.notes, *network.notes),
@@ -124,9 +128,8 @@ def observe_network(
 def _observe_synthetic(network: Network, options: IntegerOptions, *, histograms: bool) -> Observed:
     """Ranges of the synthetic operands, which are the samples and the weights at once; nothing can be judged."""
     batch = {} if network.module is None else example_batch(network)
-    ranges = observe_ranges(network, [batch])
+    wanted = histograms or any("calibrator" in over for over in options.sites.values())
+    ranges = observe_synthetic(network, batch, histograms=wanted)
     options.check_globs(ranges)
     rules = Rules.of(options, [seen.site for seen in ranges.values()])
-    if histograms or any(rules.at(name).calibrator != "minmax" for name in ranges):
-        add_histograms(network, [batch], ranges)
     return Observed(network=network, ranges=ranges, rules=rules, smoothing={}, folded=False, judges=())

@@ -9,6 +9,7 @@ from bitwright.errors import InputError
 from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
+from bitwright.networks.synthetic import synthetic_calls
 from bitwright.networks.trace import observe
 
 BINS = 4096
@@ -32,6 +33,8 @@ class Ranges:
         The call's layout.
     histogram : torch.Tensor or None
         Counts of x in equal bins over [min x_low, max x_high].
+    same_as : str
+        An earlier site with the very same operands (synthetic ones), whose plan this one's can be.
     """
 
     site: Site
@@ -42,6 +45,7 @@ class Ranges:
     weight: torch.Tensor | None = None
     layout: str = "linear"
     histogram: torch.Tensor | None = None
+    same_as: str = ""
 
     @property
     def x_range(self) -> tuple[float, float]:
@@ -76,6 +80,19 @@ def observe_ranges(
     return found
 
 
+def observe_synthetic(network: Network, batch: Batch, *, histograms: bool) -> dict[str, Ranges]:
+    """Ranges of the synthetic operands of a network without numbers; those of equal sites are found once."""
+    found: dict[str, Ranges] = {}
+    for site, call, same_as in synthetic_calls(network, batch):
+        if same_as:
+            found[site.name] = dataclasses.replace(found[same_as], site=site, same_as=same_as)
+            continue
+        seen = found[site.name] = _ranges(site, call)
+        if histograms:
+            seen.histogram = _counts(call.x, seen)
+    return found
+
+
 def add_histograms(network: Network, samples: Sequence[Batch], ranges: dict[str, Ranges]) -> None:
     """A second pass that counts x within the ranges found by the first."""
 
@@ -83,14 +100,18 @@ def add_histograms(network: Network, samples: Sequence[Batch], ranges: dict[str,
         if not call.x.numel():
             return call.float_result()
         seen = ranges[site.name]
-        low, high = seen.x_range
-        counts = torch.histc(call.x.detach().float().cpu(), BINS, low, high) if low < high else torch.ones(BINS)
-        counts = counts.double()  # float32 counts no further than 2**24
+        counts = _counts(call.x, seen)
         seen.histogram = counts if seen.histogram is None else seen.histogram + counts
         return call.float_result()
 
     for batch in samples:
         observe(network, batch, watch)
+
+
+def _counts(x: torch.Tensor, seen: Ranges) -> torch.Tensor:
+    low, high = seen.x_range
+    counts = torch.histc(x.detach().float().cpu(), BINS, low, high) if low < high else torch.ones(BINS)
+    return counts.double()  # to be added up: float32 counts no further than 2**24
 
 
 def _ranges(site: Site, call: Call) -> Ranges:
