@@ -1,5 +1,7 @@
 """Slices of 4 bits: exhaustive over all codes of all widths and splits."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -22,6 +24,8 @@ from bitwright.formats import (
     unsigned_slices,
     zero_window,
 )
+
+WIDE = (torch.int16, torch.int32, torch.int64, torch.float32, torch.float64)  # hold every code of 13 bits
 
 
 def every(bits):
@@ -47,6 +51,7 @@ class TestSigned:
         assert zero_window(4) == (0, 0)
         assert zero_window(7) == (-8, 7)
         assert zero_window(10) == (-72, 63)
+        assert zero_window(13) == (-(8 + 64 + 512), 8 * 8 * 8 - 1)
 
     @pytest.mark.parametrize("bits", [7, 10, 13])
     def test_small_numbers_of_either_sign_have_only_a_lowest_slice(self, bits):
@@ -65,10 +70,23 @@ class TestSigned:
         with pytest.raises(ValueError, match=rf"3n \+ 4 bits, not of {bits}"):
             low_slices(bits)
 
-    @pytest.mark.parametrize("code", [64, -65])
+    @pytest.mark.parametrize("code", [64, -65, 2**32, 2**40 + 3, -(2**32), 64.0, 1e30, math.inf, -math.inf, math.nan])
     def test_codes_outside_the_width_are_refused(self, code):
         with pytest.raises(ValueError, match=r"-64 \.\. 63"):
-            signed_slices(torch.tensor([code]), 7)
+            signed_slices(torch.tensor([0, code]), 7)
+
+    @given(data=st.data(), bits=st.sampled_from(SLICED_WIDTHS), dtype=st.sampled_from(WIDE))
+    def test_round_trip_of_any_shape_and_dtype(self, data, bits, dtype):
+        shape = data.draw(st.lists(st.integers(0, 4), max_size=3))
+        codes = st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        count = math.prod(shape)
+        w = torch.tensor(data.draw(st.lists(codes, min_size=count, max_size=count)), dtype=dtype).reshape(shape)
+        slices = signed_slices(w, bits)
+        assert {part.dtype for part in slices} == {torch.int8}
+        assert {part.shape for part in slices} == {w.shape}
+        whole = combine_signed(slices)
+        assert whole.dtype == torch.int32
+        assert torch.equal(whole.to(dtype), w)
 
 
 class TestUnsigned:
@@ -80,6 +98,17 @@ class TestUnsigned:
         assert int(low.max()) == 15
         assert torch.equal(combine_unsigned(high, low, split), truncate(x, split))
         assert torch.equal(truncate(x, split).long(), x - x % 2 ** (split - 4))
+
+    @given(data=st.data(), split=st.sampled_from(SPLITS), dtype=st.sampled_from((torch.uint8, *WIDE)))
+    def test_truncated_codes_round_trip_in_any_shape_and_dtype(self, data, split, dtype):
+        step = 2 ** (split - 4)
+        rows, columns = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 4))
+        count = rows * columns
+        codes = data.draw(st.lists(st.integers(0, 255 // step), min_size=count, max_size=count))
+        x = (torch.tensor(codes, dtype=dtype) * step).reshape(rows, columns)
+        high, low = unsigned_slices(x, split)
+        assert high.dtype == low.dtype == torch.uint8
+        assert torch.equal(combine_unsigned(high, low, split).to(dtype), x)
 
     @pytest.mark.parametrize("split", SPLITS)
     def test_a_window_holds_exactly_the_codes_with_its_slice(self, split):

@@ -62,14 +62,16 @@ def run_length_encode(vectors: torch.Tensor, skipped: int, run_bits: int) -> Run
     Raises
     ------
     ValueError
-        Slices that are not 4-bit integers, or a run of no or more than 8 bits.
+        Vectors or a skipped slice that are not 4-bit integers, or a run of no or more than 8 bits.
     """
     _check_run_bits(run_bits)
     if vectors.dim() != 2:
         raise ValueError(f"vectors are coded as [count, length], not as {tuple(vectors.shape)}")
     if vectors.numel() and not (int(vectors.min()) >= -8 and int(vectors.max()) <= 15):
         raise ValueError(f"slices have 4 bits, -8 .. 15, and {int(vectors.min())} .. {int(vectors.max())} were given")
-    slices = (vectors.to(torch.int64) % 16).numpy()
+    if not -8 <= skipped <= 15:
+        raise ValueError(f"slices have 4 bits, -8 .. 15, and the skipped one is {skipped}")
+    slices = (vectors.to(torch.int64) % 16).cpu().numpy()
     stored, runs = _stored((slices == skipped % 16).all(1), run_bits)
     fields = [_to_bits(runs[:, None], run_bits), _to_bits(slices[stored], SLICE_BITS)]
     data = np.packbits(np.concatenate(fields, axis=1).ravel()).tobytes()
@@ -88,8 +90,10 @@ def run_length_decode(stream: RunLengthStream, *, signed: bool) -> torch.Tensor:
     """
     _check(stream)
     entry_bits = stream.run_bits + SLICE_BITS * stream.length
-    bits = np.unpackbits(np.frombuffer(stream.data, dtype=np.uint8))[: stream.entries * entry_bits]
-    entries = bits.reshape(stream.entries, entry_bits)
+    bits = np.unpackbits(np.frombuffer(stream.data, dtype=np.uint8))
+    if bits[stream.bits :].any():
+        raise _damaged("it has bits after its end")
+    entries = bits[: stream.bits].reshape(stream.entries, entry_bits)
     runs = _to_integers(entries[:, None, : stream.run_bits])[:, 0]
     stored = _to_integers(entries[:, stream.run_bits :].reshape(stream.entries, stream.length, SLICE_BITS))
     places = np.cumsum(runs + 1) - 1
@@ -110,7 +114,7 @@ def run_length_entries(skipped: torch.Tensor, run_bits: int) -> torch.Tensor:
     """
     _check_run_bits(run_bits)
     count = skipped.shape[-1]
-    place = torch.arange(count).expand(skipped.shape)
+    place = torch.arange(count, device=skipped.device).expand(skipped.shape)
     last_stored = torch.where(skipped, -1, place).cummax(-1).values if count else place
     filler = skipped & ((place - last_stored) % (1 << run_bits) == 0)
     return (~skipped | filler).sum(-1)
@@ -141,7 +145,8 @@ def _checksum(data: bytes, **header: int) -> int:
 
 
 def _check(stream: RunLengthStream) -> None:
-    if stream.run_bits not in RUN_BITS or min(stream.vectors, stream.entries, stream.length) < 0:
+    counts = stream.vectors, stream.entries, stream.length
+    if stream.run_bits not in RUN_BITS or min(counts) < 0 or not 0 <= stream.skipped <= 15:
         raise _damaged("its header is impossible")
     size = -(-stream.bits // 8)
     if len(stream.data) != size:

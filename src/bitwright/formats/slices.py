@@ -27,16 +27,24 @@ def low_slices(bits: int) -> int:
 
 
 def signed_slices(w: torch.Tensor, bits: int) -> list[torch.Tensor]:
-    """Slices [LO_0, .., LO_n-1, HO] of signed integers of `bits` bits; int8, each of the shape of `w`."""
+    """Slices [LO_0, .., LO_n-1, HO] of signed integers of `bits` bits; int8, each of the shape of `w`.
+
+    Raises
+    ------
+    ValueError
+        If there are no slices of this width, or integers that it does not hold.
+    """
     count = low_slices(bits)
-    rest = w.to(torch.int32)
     limit = 1 << (bits - 1)
-    if rest.numel() and not (-limit <= int(rest.min()) and int(rest.max()) < limit):
-        raise ValueError(
-            f"integers of {bits} bits lie in {-limit} .. {limit - 1}, not {int(rest.min())} .. {int(rest.max())}"
-        )
+    if w.numel():
+        # Before they become int32: 2^32 would wrap around to 0 and pass.
+        low, high = w.min().item(), w.max().item()
+        if not (-limit <= low and high < limit):
+            raise ValueError(f"integers of {bits} bits lie in {-limit} .. {limit - 1}, not {low} .. {high}")
+    rest = w.to(torch.int32)
     slices = []
     for _ in range(count):
+        # The sign of what is left decides, not that of w: else -1 of 10 bits were -1, -8, 1, its high slice not 0.
         borrow = (rest < 0).to(torch.int32)
         slices.append(((rest & 7) - 8 * borrow).to(torch.int8))
         rest = (rest >> 3) + borrow

@@ -7,15 +7,16 @@ one-sided if its zero point is the first or last code: then its bin already hold
 """
 
 import dataclasses
-from typing import Literal
+import math
 
 import torch
 
-from bitwright.formats import SlicedUnsigned, frequent_slice, slice_window
+from bitwright.formats import SPLITS, Integer, SlicedUnsigned, frequent_slice, slice_window
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.plan import OperandPlan
 
 CODES = 256
+WIDENINGS = 9  # candidates between keeping the scale and keeping both ends of the range; our choice
 
 
 def sliced(operand: OperandPlan, split: int) -> OperandPlan:
@@ -27,7 +28,7 @@ def sliced(operand: OperandPlan, split: int) -> OperandPlan:
     kept = operand.zero_point >> fmt.dropped_bits << fmt.dropped_bits
     if kept == 0 < operand.zero_point:  # the first code would leave no room for negative numbers
         kept = 1 << fmt.dropped_bits
-    return _moved(dataclasses.replace(operand, format=fmt), kept, "rescale")
+    return dataclasses.replace(operand, format=fmt, zero_point=kept)
 
 
 def one_sided(zero_point: int) -> bool:
@@ -40,45 +41,56 @@ def centred_zero_point(zero_point: int, split: int) -> int:
     return (zero_point >> split << split) + (1 << (split - 1))
 
 
-def centred(operand: OperandPlan, split: int, keep: Literal["rescale", "clip"]) -> OperandPlan:
-    """The operand with its zero point at the centre of a bin.
+def centred(operand: OperandPlan, split: int, seen: Ranges) -> OperandPlan:
+    """The operand with its zero point at the centre of its bin or of one beside it.
 
-    To `clip` is to keep the scale and the bin, and to lose codes at one end. To `rescale` is to widen the scale until
-    both ends fit again, in that of the neighbouring bins where this takes least.
+    A range around another zero point loses codes at one end unless the scale is widened. Which centre, and how much
+    widening, from none to all that both ends need, is decided by the least squared error of full codes on the histogram
+    of calibration (our choice).
     """
+    assert operand.scale is not None
     own = centred_zero_point(operand.zero_point, split)
-    if keep == "clip":
-        return _moved(operand, own, keep)
-    centres = [centre for centre in (own - (1 << split), own, own + (1 << split)) if 0 < centre < CODES]
-    return _moved(operand, min(centres, key=lambda centre: _widening(operand.zero_point, centre)), keep)
+    values, counts = histogram_of(seen)
+    best, least = operand, math.inf
+    for centre in (own - (1 << split), own, own + (1 << split)):
+        if not 0 < centre < CODES - 1:
+            continue
+        needed = widening(operand.zero_point, centre)
+        for part in range(WIDENINGS):
+            scale = operand.scale * (1 + (needed - 1) * part / (WIDENINGS - 1))
+            codes = full(operand.format).encode(values / scale.cpu(), centre)
+            error = float((counts * ((codes - centre) * scale.cpu() - values).square()).sum())
+            if error < least:
+                best, least = dataclasses.replace(operand, zero_point=centre, scale=scale), error
+    return best
 
 
-def _widening(old: int, new: int) -> float:
-    """The scale that a range takes around another zero point, by the one it took."""
+def widening(old: int, new: int) -> float:
+    """The scale that a range takes around another zero point, by the one it took, if both ends are to fit."""
     top = CODES - 1
     return max((top - old) / (top - new), old / new)
 
 
-def _moved(operand: OperandPlan, new: int, keep: Literal["rescale", "clip"]) -> OperandPlan:
-    if new == operand.zero_point or operand.scale is None or keep == "clip":
-        return dataclasses.replace(operand, zero_point=new)
-    widened = operand.scale * _widening(operand.zero_point, new)
-    return dataclasses.replace(operand, zero_point=new, scale=widened)
+def full(fmt: Integer) -> Integer:
+    """The format with all its bits stored."""
+    return dataclasses.replace(fmt, split=SPLITS[0]) if isinstance(fmt, SlicedUnsigned) else fmt
+
+
+def histogram_of(seen: Ranges) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centres of the bins of calibration's histogram, and their counts."""
+    assert seen.histogram is not None
+    low, high = seen.x_range
+    bins = len(seen.histogram)
+    return low + (torch.arange(bins) + 0.5) * ((high - low) / bins), seen.histogram
 
 
 def code_shares(seen: Ranges, operand: OperandPlan) -> torch.Tensor:
     """Share of each of the 256 codes [256], low-order bits included, from the histogram of calibration."""
-    assert seen.histogram is not None
     assert operand.scale is not None
-    low, high = seen.x_range
-    bins = len(seen.histogram)
-    values = low + (torch.arange(bins) + 0.5) * ((high - low) / bins)
-    full = (
-        dataclasses.replace(operand.format, split=4) if isinstance(operand.format, SlicedUnsigned) else operand.format
-    )
-    codes = full.encode(values / operand.scale.float().cpu(), operand.zero_point).long()
-    counts = torch.zeros(CODES, dtype=torch.float64).index_add_(0, codes, seen.histogram)
-    return counts / counts.sum()
+    values, counts = histogram_of(seen)
+    codes = full(operand.format).encode(values / operand.scale.cpu(), operand.zero_point).long()
+    shares = torch.zeros(CODES, dtype=torch.float64).index_add_(0, codes, counts)
+    return shares / shares.sum()
 
 
 def skipped_share(shares: torch.Tensor, zero_point: int, split: int) -> float:
@@ -89,4 +101,15 @@ def skipped_share(shares: torch.Tensor, zero_point: int, split: int) -> float:
 
 def dropped_mean(shares: torch.Tensor, split: int) -> float:
     """Mean of the low-order bits that a split leaves out; (2^(l-4) - 1) / 2 where codes are spread evenly."""
-    return float((shares * (torch.arange(CODES) % (1 << (split - 4)))).sum())
+    return float((shares * dropped_bits(split)).sum())
+
+
+def dropped_variance(shares: torch.Tensor, split: int, *, corrected: bool) -> float:
+    """Mean square, in codes, of what a split leaves out; about its mean where that is added back."""
+    square = float((shares * dropped_bits(split).square()).sum())
+    return square - dropped_mean(shares, split) ** 2 if corrected else square
+
+
+def dropped_bits(split: int) -> torch.Tensor:
+    """What is left out of each of the 256 codes [256]."""
+    return torch.arange(CODES, dtype=torch.float64) % (1 << (split - 4))

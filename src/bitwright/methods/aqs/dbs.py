@@ -28,19 +28,19 @@ class Step:
         5 or 6.
     gain : float
         Slice products by activations that become skippable, estimated from single slices.
-    noise : float
-        Power of the dropped bits added, by the power of the activations.
+    loss : float
+        What the dropped bits are predicted to add to the network's loss.
     """
 
     site: str
     split: int
     gain: float
-    noise: float
+    loss: float
 
     @property
     def worth(self) -> float:
-        """Gain per noise."""
-        return self.gain / max(self.noise, 1e-30)
+        """Gain per predicted loss."""
+        return self.gain / max(self.loss, 1e-30)
 
 
 def wanted_split(skipped: Mapping[int, float], coverage: float) -> int:

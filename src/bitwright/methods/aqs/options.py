@@ -29,16 +29,12 @@ class AqsOptions(IntegerOptions):
         description="move zero points to the centre of their slice's bin where that lets more codes be skipped; never "
         "of one-sided tensors (ZPM)",
     )
-    zpm_range: Literal["rescale", "clip"] = pydantic.Field(
-        "rescale",
-        description="what a moved zero point does to the range: widen the scale, or clip an end; our choice",
-    )
     dbs: bool = pydantic.Field(True, description="choose the split of activations per site, 4, 5 or 6 (DBS)")
     dbs_coverage: float = pydantic.Field(
         0.9, gt=0, lt=1, description="share of codes that a split's skipped bin should hold; our choice"
     )
     dbs_budget: float = pydantic.Field(
-        0.005,
+        0.01,
         ge=0,
         allow_inf_nan=True,
         description="how much splits above 4, which drop bits, may add to the network's loss on calibration samples: "

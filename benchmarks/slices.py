@@ -1,0 +1,80 @@
+"""What slices cost: exact `aqs` against exact `int8`, and machines that count skipped vectors against execution alone.
+
+    python benchmarks/slices.py [NETWORK ...] [--rounds N] [--batch N]
+
+Prints, per network, medians of paired ratios: exact aqs by exact int8; exact aqs with Panacea, SIMD and a systolic array
+listening (statistics of skipped vectors included) by exact aqs alone; the same for Sibia alone on its own plan; and how
+much the process's peak memory grows when the machines listen.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+
+import torch
+
+from bitwright.accelerators.dense import OutputStationary, Simd
+from bitwright.accelerators.slices import Panacea, Sibia
+from bitwright.methods.execution import Executor
+from bitwright.methods.protocol import compose
+from bitwright.networks.load import load
+from bitwright.tasks import default_samples
+
+NETWORKS = ("efficientnet-lite0", "minilm-l6", "smollm2-135m")
+MIB = 1024  # ru_maxrss counts KiB
+
+
+def measure(name: str, rounds: int, count: int) -> None:
+    network = load(name)
+    batch = default_samples(network, count=count, batch_size=count).batches[0]
+    plans = {
+        method: compose(method, {"smoothing": "none", **options}).calibrate(network, [batch])
+        for method, options in (("int8", {}), ("aqs", {}), ("sibia", {}))
+    }
+    alone = {method: Executor(network, plan) for method, plan in plans.items()}
+    three = [machine.run for machine in (Panacea(), Simd(), OutputStationary())]
+    heard = Executor(network, plans["aqs"], listeners=three)
+    sibia = Executor(network, plans["sibia"], listeners=[Sibia().run])
+    runs = {
+        "int8": lambda: alone["int8"].run(batch),
+        "aqs": lambda: alone["aqs"].run(batch),
+        "sibia": lambda: alone["sibia"].run(batch),
+    }
+    for run in runs.values():
+        run()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    runs |= {"three machines": lambda: heard.run(batch), "with sibia": lambda: sibia.run(batch)}
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    with torch.no_grad():
+        for i in range(rounds + 1):
+            for key, run in runs.items():
+                start = time.perf_counter()
+                run()
+                if i:  # the first round warms up and searches the mappings
+                    times[key].append(time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def ratio(one: str, other: str) -> float:
+        return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
+
+    shape = {key: tuple(value.shape) for key, value in batch.items()}
+    print(
+        f"{name:20s} aqs {statistics.median(times['aqs']):.3f} s = {ratio('aqs', 'int8'):.2f}x int8; with statistics and "
+        f"three machines {ratio('three machines', 'aqs'):.2f}x; sibia with its machine {ratio('with sibia', 'sibia'):.2f}x; "
+        f"peak memory {before // MIB} MiB {(after - before) / MIB:+.0f} MiB; {rounds} rounds, batch {shape}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batch", type=int, default=1)
+    arguments = parser.parse_args()
+    for name in arguments.networks:
+        measure(name, arguments.rounds, arguments.batch)
+
+
+if __name__ == "__main__":
+    main()

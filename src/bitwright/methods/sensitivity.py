@@ -1,0 +1,75 @@
+"""How much a network's loss grows with noise at each of its sites, from one backward pass per batch.
+
+To second order, independent noise of variance v on every element of an activation x adds v / 2 * sum_i E[(d log p(y) /
+d x_i)^2] to the KL divergence from the noiseless output distribution p, with y drawn from p (Fisher information, whose
+cross terms between outputs vanish). Of outputs that are no logits, it adds v * |J|^2 to the squared error, and |J|^2 is
+the mean of |J^T s|^2 over random signs s (Hutchinson's estimator).
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from bitwright.networks.calls import Call
+from bitwright.networks.mode import SiteMode
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
+
+
+def noise_sensitivity(network: Network, batches: Sequence[Batch], *, logits: bool, seed: int = 0) -> dict[str, float]:
+    """Site name -> loss added per unit of noise variance on each element of its x.
+
+    The loss is the mean KL divergence per row of logits, in nats, or the relative squared error of other outputs;
+    averaged over `batches`.
+    """
+    assert network.module is not None
+    generator = torch.Generator().manual_seed(seed)
+    total: dict[str, float] = {}
+    for batch in batches:
+        squares: dict[str, torch.Tensor] = {}
+        with _frozen(network.module), torch.enable_grad(), SiteMode(network.module, _Watch(squares)):
+            output = network.forward(batch).float()
+            if logits:
+                log_p = output.flatten(0, -2).log_softmax(-1)
+                drawn = torch.multinomial(log_p.detach().exp().cpu(), 1, generator=generator).to(output.device)
+                target, weight = log_p.gather(-1, drawn).sum(), 0.5 / len(log_p)
+            else:
+                signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
+                target, weight = (output * signs).sum(), 1.0 / float(output.detach().square().sum())
+            target.backward()
+        for name, square in squares.items():
+            total[name] = total.get(name, 0.0) + weight * float(square) / len(batches)
+    return total
+
+
+@contextlib.contextmanager
+def _frozen(module: torch.nn.Module) -> Iterator[None]:
+    """Parameters need no gradients meanwhile: those of activations are wanted."""
+    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Watch:
+    """A handler that computes sites in float and adds up the squared gradients of their x."""
+
+    squares: dict[str, torch.Tensor]
+
+    def __call__(self, site: Site, call: Call) -> torch.Tensor:
+        x = call.x if call.x.requires_grad else call.x.detach().requires_grad_()
+        x = x.view_as(x)  # a node of its own: other sites may read the same tensor
+
+        def add(gradient: torch.Tensor) -> None:
+            square = gradient.detach().double().square().sum()
+            self.squares[site.name] = self.squares.get(site.name, torch.zeros_like(square)) + square
+
+        x.register_hook(add)
+        return dataclasses.replace(call, x=x).float_result()
