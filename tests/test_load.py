@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from bitwright.errors import InputError
 from bitwright.networks import catalogue, converted, packages, shape_only, zoo
 from bitwright.networks.images import Preprocess
+from bitwright.networks.inputs import run_cached
 from bitwright.networks.load import load, models
 from bitwright.networks.network import InputShape, Network
 
@@ -211,6 +212,8 @@ def test_minilm_embeds_by_meaning():
 @pytest.mark.zoo
 @needs("smollm2-135m")
 def test_smollm2_predicts_and_decodes_alike():
+    from transformers import DynamicCache
+
     network = load("smollm2-135m")
     assert (network.kind, network.default_task, network.weight_grid) == ("language", "perplexity", 32)
     assert parameters_of(network) == next(e.parameters for e in models() if e.name == network.name)
@@ -221,7 +224,8 @@ def test_smollm2_predicts_and_decodes_alike():
     with torch.no_grad():
         logits = network.forward({"input_ids": ids})
         assert tokenizer.decode(logits[0, -1].argmax()).strip() == "Paris"
-        cache = network.module(input_ids=ids[:, :-1], use_cache=True).past_key_values
+        cache = DynamicCache()
+        run_cached(network.module, ids[:, :-1], cache)
         context = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
         step = network.forward({"input_ids": ids[:, -1:], "context": context})
     assert torch.allclose(step[:, 0], logits[:, -1], atol=1e-3)

@@ -6,6 +6,7 @@ before it, [layers, 2, batch, key-value heads, tokens, head size].
 """
 
 import dataclasses
+import inspect
 from typing import Any
 
 import torch
@@ -143,7 +144,14 @@ def run_language(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     cache = DynamicCache()  # even an empty one keeps transformers from looking into the numbers of meta tensors
     for layer, (keys, values) in enumerate(() if context is None else context):
         cache.update(keys, values, layer)
-    return module(input_ids=ids, past_key_values=cache, use_cache=True).logits
+    return run_cached(module, ids, cache)
+
+
+def run_cached(module: torch.nn.Module, ids: torch.Tensor, cache: Any) -> torch.Tensor:
+    """Next-token logits after the tokens in transformers' `cache`, which these join."""
+    # transformers 5.24 renamed the argument and warns of the old name
+    name = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
+    return module(input_ids=ids, use_cache=True, **{name: cache}).logits
 
 
 def output_tensor(output: Any) -> torch.Tensor:
