@@ -76,10 +76,13 @@ def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
 
     energy = of(lambda simulation: simulation.cost.total_energy_pj)
     parts = dict.fromkeys(part for simulation in simulations if simulation for part in simulation.cost.energy_pj)
+    skips = any(simulation is not None and simulation.cost.macs_skipped for simulation in simulations)
+    executed = of(lambda simulation: simulation.executed_share)
     return [
         quantity("cycles", of(lambda simulation: simulation.cost.cycles), ""),
         quantity("latency", of(lambda simulation: simulation.latency_us), "s", -6),
         percents("busy", of(lambda simulation: simulation.utilization)),
+        *([percents("executed", executed)] if skips else []),
         *energies(energy, {part: energy_of(part) for part in parts}),
         area_column("area", of(lambda simulation: simulation.area.total_um2)),
         Column(header="TOPS/W", cells=[number(value) for value in of(lambda simulation: simulation.tops_per_watt)]),

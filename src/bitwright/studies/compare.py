@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
-from bitwright.errors import InputError, unknown_name
+from bitwright.errors import unknown_name
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
+from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation, simulate_each
-from bitwright.tasks import Task, get_task
+from bitwright.tasks import Task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, evaluate_many, silent
 
@@ -100,7 +101,7 @@ def compare(
     """
     for method in settings.methods:
         compose(method, options_of(method, settings))
-    tasks = _tasks(networks, task, data, limit, settings.seed)
+    tasks = judges_of(networks, task, data, limit, settings.seed)
     rows: list[Row] = []
     for network, judge in zip(networks, tasks, strict=True):
         rows += _rows(network, judge, accelerators, settings, progress)
@@ -119,22 +120,6 @@ def options_of(method: str, settings: Settings) -> dict[str, Any]:
         if key not in known:
             raise unknown_name(f"option of {', '.join(settings.methods)}", key, known)
     return {key: value for key, value in settings.options.items() if key in fields[method]}
-
-
-def _tasks(
-    networks: Sequence[Network], name: str | None, data: "Path | None", limit: int | None, seed: int
-) -> list[Task | None]:
-    """Each network's task; None for those with shapes only."""
-    found = [
-        None if network.shape_only else get_task(name, network=network, data=data, limit=limit, seed=seed)
-        for network in networks
-    ]
-    kinds = {task.name for task in found if task is not None}
-    if data is not None and not kinds:
-        raise InputError(f"{data} was given and no network has numbers to be tested on it; leave --data out")
-    if data is not None and len(kinds) > 1:
-        raise InputError(f"{data} serves one task, not {' and '.join(sorted(kinds))}; compare networks of one kind")
-    return found
 
 
 def _rows(

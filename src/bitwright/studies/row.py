@@ -46,7 +46,7 @@ class Row:
         costed: Simulation | Exception,
     ) -> "Row":
         """The row of what came out, failures included."""
-        failures = dict.fromkeys(_said(each) for each in (scored, costed) if isinstance(each, Exception))
+        failures = dict.fromkeys(said(each) for each in (scored, costed) if isinstance(each, Exception))
         refusal = costed.refusal if isinstance(costed, Simulation) else None
         return cls(
             network=network.name,
@@ -71,7 +71,8 @@ class Row:
         return names | score | (_cost_record(self.simulation) if self.simulation is not None else {})
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """The error in words; what is not bitwright's own is named."""
     return str(error) if isinstance(error, BitwrightError) else f"{type(error).__name__}: {error}"
 
 
@@ -109,6 +110,7 @@ def _cost_record(simulation: Simulation) -> dict[str, Any]:
         "cycles": cost.cycles,
         "compute_cycles": cost.compute_cycles,
         "utilization": simulation.utilization,
+        "executed_share": simulation.executed_share,
         "latency_us": simulation.latency_us,
         "total_energy_pj": cost.total_energy_pj,
         **{f"energy_{component}_pj": energy for component, energy in cost.energy_pj.items()},

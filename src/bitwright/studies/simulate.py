@@ -120,6 +120,11 @@ class Simulation:
         return self.cost.macs_dense / self.macs if self.macs else 0.0
 
     @property
+    def executed_share(self) -> float | None:
+        """Multiply-accumulates executed by those of the dense products; None if nothing ran."""
+        return self.cost.macs_executed / self.cost.macs_dense if self.cost.macs_dense else None
+
+    @property
     def latency_us(self) -> float:
         """Of everything that runs, in microseconds."""
         return self.latency_us_of(self.cost)
@@ -143,8 +148,8 @@ class Simulation:
         return 2 * cost.macs_dense / cost.total_energy_pj if cost.total_energy_pj else None
 
     def utilization_of(self, cost: Cost) -> float | None:
-        """Dense multiply-accumulates by the array's peak over all cycles; None if nothing ran."""
-        return cost.macs_dense / (self.peak_macs_per_cycle * cost.cycles) if cost.cycles else None
+        """Executed multiply-accumulates by the array's peak over all cycles; None if nothing ran."""
+        return cost.macs_executed / (self.peak_macs_per_cycle * cost.cycles) if cost.cycles else None
 
 
 class Costing:

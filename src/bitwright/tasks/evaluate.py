@@ -47,6 +47,8 @@ class Evaluation:
         Where that is; None where `off_by` is 0 or None.
     seconds, float_seconds : float
         Of the quantized and the plain network on all test samples, encoding of weights and loading of data excluded.
+    statistics : numpy.ndarray
+        The task's [rows, columns], one row per sample, so that plans judged together can be compared in pairs.
     """
 
     score: Score
@@ -56,6 +58,7 @@ class Evaluation:
     off_by_site: str | None
     seconds: float
     float_seconds: float
+    statistics: Array = dataclasses.field(repr=False, compare=False)
 
 
 def evaluate(
@@ -156,8 +159,9 @@ def evaluate_many(
         if run.error is not None:
             return run.error
         samples = (run.plan.calibrated_on or "samples that its plan does not name") if run.plan.quantizes else NOTHING
-        score = summarise(task, np.concatenate(run.rows), float_statistics, calibrated_on=samples, seed=seed)
-        return run.evaluation(score, float_seconds)
+        statistics = np.concatenate(run.rows)
+        score = summarise(task, statistics, float_statistics, calibrated_on=samples, seed=seed)
+        return run.evaluation(score, float_seconds, statistics)
 
     return {name: result(run) for name, run in runs.items()}
 
@@ -202,7 +206,7 @@ class _Run:
         self.seconds += seconds
         self.rows.append(task.collect(batch, output, reference))
 
-    def evaluation(self, score: Score, float_seconds: float) -> Evaluation:
+    def evaluation(self, score: Score, float_seconds: float, statistics: Array) -> Evaluation:
         """Everything together."""
         steps = self.executor.off_by if self.executor is not None and self.plan.quantizes else None
         worst = max(steps, key=lambda name: steps[name], default=None) if steps else None
@@ -215,6 +219,7 @@ class _Run:
             off_by_site=worst if off_by else None,
             seconds=self.seconds,
             float_seconds=float_seconds,
+            statistics=statistics,
         )
 
 
