@@ -30,3 +30,4 @@ lint: venv
 bench: venv
 	$(BIN)/python benchmarks/exact_vs_float.py
 	$(BIN)/python benchmarks/simulation_vs_execution.py
+	$(BIN)/python benchmarks/slices.py

@@ -2,15 +2,16 @@
 
     python benchmarks/slices.py [NETWORK ...] [--rounds N] [--batch N]
 
-Prints, per network, medians of paired ratios: exact aqs by exact int8; exact aqs with Panacea, SIMD and a systolic array
-listening (statistics of skipped vectors included) by exact aqs alone; the same for Sibia alone on its own plan; and how
-much the process's peak memory grows when the machines listen.
+Prints, per network, medians of paired ratios: exact aqs by exact int8; exact aqs with Panacea, SIMD and a systolic
+array listening (statistics of skipped vectors included) by exact aqs alone; the same for Sibia alone on its own plan;
+and the process's peak memory while aqs runs alone and while the machines listen (Linux).
 """
 
 import argparse
-import resource
 import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -22,7 +23,15 @@ from bitwright.networks.load import load
 from bitwright.tasks import default_samples
 
 NETWORKS = ("efficientnet-lite0", "minilm-l6", "smollm2-135m")
-MIB = 1024  # ru_maxrss counts KiB
+PROCESS = Path("/proc/self")
+
+
+def peak_mib(run: Callable[[], object]) -> int:
+    """The process's largest resident memory while `run` runs, in MiB."""
+    (PROCESS / "clear_refs").write_text("5")  # forget the peak so far
+    run()
+    fields = dict(line.split(":", 1) for line in (PROCESS / "status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) // 1024
 
 
 def measure(name: str, rounds: int, count: int) -> None:
@@ -39,12 +48,10 @@ def measure(name: str, rounds: int, count: int) -> None:
     runs = {
         "int8": lambda: alone["int8"].run(batch),
         "aqs": lambda: alone["aqs"].run(batch),
+        "three machines": lambda: heard.run(batch),
         "sibia": lambda: alone["sibia"].run(batch),
+        "with sibia": lambda: sibia.run(batch),
     }
-    for run in runs.values():
-        run()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    runs |= {"three machines": lambda: heard.run(batch), "with sibia": lambda: sibia.run(batch)}
     times: dict[str, list[float]] = {key: [] for key in runs}
     with torch.no_grad():
         for i in range(rounds + 1):
@@ -53,17 +60,17 @@ def measure(name: str, rounds: int, count: int) -> None:
                 run()
                 if i:  # the first round warms up and searches the mappings
                     times[key].append(time.perf_counter() - start)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peaks = {key: peak_mib(runs[key]) for key in ("aqs", "three machines")}
 
     def ratio(one: str, other: str) -> float:
         return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
 
     shape = {key: tuple(value.shape) for key, value in batch.items()}
-    print(
-        f"{name:20s} aqs {statistics.median(times['aqs']):.3f} s = {ratio('aqs', 'int8'):.2f}x int8; with statistics and "
-        f"three machines {ratio('three machines', 'aqs'):.2f}x; sibia with its machine {ratio('with sibia', 'sibia'):.2f}x; "
-        f"peak memory {before // MIB} MiB {(after - before) / MIB:+.0f} MiB; {rounds} rounds, batch {shape}"
-    )
+    print(f"{name}: {rounds} rounds, batch {shape}")
+    print(f"  aqs {statistics.median(times['aqs']):.3f} s = {ratio('aqs', 'int8'):.2f}x int8")
+    print(f"  with statistics and three machines {ratio('three machines', 'aqs'):.2f}x")
+    print(f"  sibia with its machine {ratio('with sibia', 'sibia'):.2f}x")
+    print(f"  peak memory {peaks['aqs']} MiB, with the machines {peaks['three machines']} MiB")
 
 
 def main() -> None:

@@ -192,15 +192,15 @@ class TestSplits:
         ]
         assert [(step.site, step.split) for step in ranked(steps)] == [("b", 5), ("a", 5), ("a", 6)]
 
-    @given(st.lists(st.floats(0, 1), max_size=30), st.floats(0, 3))
-    def test_the_budget_is_kept_and_the_next_step_would_break_it(self, noises, budget):
-        steps = [Step(site=str(i), split=5, gain=1, loss=noise) for i, noise in enumerate(noises)]
-        total = [sum(noises[:i]) for i in range(len(noises) + 1)]
-        taken = within_budget(steps, lambda splits: 7 + total[len(splits)], budget)
+    @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=30), st.integers(0, 24))
+    def test_the_budget_is_kept_as_predicted_and_as_measured_and_no_next_step_fits(self, losses, budget):
+        steps = [Step(site=str(i), split=5, gain=1, loss=predicted) for i, (predicted, _) in enumerate(losses)]
+        totals = [[sum(pair[side] for pair in losses[:i]) for i in range(len(losses) + 1)] for side in (0, 1)]
+        taken = within_budget(steps, lambda splits: 7 + totals[1][len(splits)], budget)
         assert list(taken) == [str(i) for i in range(len(taken))]
-        assert 7 + total[len(taken)] <= 7 + budget
-        if len(taken) < len(noises):
-            assert 7 + total[len(taken) + 1] > 7 + budget
+        assert all(total[len(taken)] <= budget for total in totals)
+        if len(taken) < len(losses):
+            assert any(total[len(taken) + 1] > budget for total in totals)
 
 
 class TestMethod:

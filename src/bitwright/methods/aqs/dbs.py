@@ -4,11 +4,13 @@ Sourced: Panacea classifies each layer's quantized distribution and slices it by
 not public: a site's type is the smallest split whose skipped bin holds the wanted share of calibrated codes (on normal
 data the recollected test z * sigma <= 2^(l-1)). Splits above 4 drop low-order bits, and what a network bears is not to
 be seen in one layer's distribution: so steps from 4 to 5 and from 5 to 6 are ranked by skipped products gained per
-noise power added, and as many of the best are taken as keep the loss of the whole network, on calibration samples,
-within a budget.
+predicted loss, and as many of the best are taken as keep the loss of the whole network within a budget, twice: as
+predicted, because the loss of a few samples jumps when thousands of roundings change at once and a search would profit
+from such luck; and as measured on calibration samples, because a prediction may be wrong.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from bitwright.formats import SPLITS
@@ -55,15 +57,17 @@ def ranked(steps: Sequence[Step]) -> list[Step]:
 
 
 def within_budget(steps: Sequence[Step], loss: Callable[[Splits], float], budget: float) -> dict[str, int]:
-    """Splits above 4 by site: the longest prefix of `steps` found by bisection that adds at most `budget` to the loss.
+    """Splits above 4 by site: a prefix of `steps` that is predicted and measured to add at most `budget` to the loss.
 
-    Losses need not be monotone in the prefix; the result is one whose loss was measured and fits.
+    The longest that is predicted to, or a shorter one found by bisection. Losses need not be monotone in the prefix;
+    the result is one whose loss was measured and fits.
     """
-    if not steps:
+    predicted = itertools.accumulate(step.loss for step in steps)
+    trial = sum(total <= budget for total in predicted)  # losses are not negative, so the totals rise
+    if not trial:
         return {}
     limit = loss({}) + budget
-    fits, fails = 0, len(steps) + 1
-    trial = len(steps)
+    fits, fails = 0, trial + 1
     while fits + 1 < fails:
         if loss(_taken(steps[:trial])) <= limit:
             fits = trial
