@@ -12,6 +12,7 @@ from bitwright.methods.kernels import use_torch_threads
 from bitwright.networks.sites import ConvGeometry
 
 VECTOR = 4
+BLOCK = 16  # vectors that are rearranged at once
 
 Array = npt.NDArray[np.generic]
 Pair = tuple[int, int]
@@ -48,7 +49,9 @@ def patch_vectors(inside: torch.Tensor, conv: ConvGeometry, groups: int) -> torc
     _patch_vectors(inside.numpy(), *geometry, mask.numpy())
     if groups == 1:
         return mask.view(1, vectors, taps * channels)
-    return mask.view(vectors, taps, groups, channels // groups).permute(2, 0, 1, 3).reshape(groups, vectors, -1)
+    apart = torch.empty(groups, vectors, taps * (channels // groups), dtype=torch.bool)
+    _by_group(mask.numpy(), apart.numpy())
+    return apart
 
 
 def run_entries(mask: torch.Tensor, tile_k: int, run_bits: int) -> torch.Tensor:
@@ -128,18 +131,41 @@ def _patch_vectors(
 
 
 @numba.njit(parallel=True, cache=True)
+def _by_group(mask: Array, apart: Array) -> None:
+    """[vectors, taps, channels] to [groups, vectors, taps * channels of a group], in blocks that stay in the cache."""
+    vectors, taps, _ = mask.shape
+    groups, _, k = apart.shape
+    width = k // taps
+    for block in numba.prange((vectors + BLOCK - 1) // BLOCK):
+        stop = min(vectors, (block + 1) * BLOCK)
+        for group in range(groups):
+            for vector in range(block * BLOCK, stop):
+                for tap in range(taps):
+                    for c in range(width):
+                        apart[group, vector, tap * width + c] = mask[vector, tap, group * width + c]
+
+
+@numba.njit(parallel=True, cache=True)
 def _run_entries(mask: Array, tile_k: int, longest: int, entries: Array) -> None:
     groups, vectors, k = mask.shape
     for at in numba.prange(groups * vectors):
         group, vector = at // vectors, at % vectors
         row = mask[group, vector]
         for tile in range(entries.shape[2]):
-            count, run = 0, 0
-            for j in range(tile * tile_k, min(k, (tile + 1) * tile_k)):
-                run += 1
-                if not row[j] or run == longest:  # a stored vector, or the filler that ends the longest run
+            start, stop = tile * tile_k, min(k, (tile + 1) * tile_k)
+            skipped = np.int32(0)
+            for flag in row[start:stop]:
+                skipped += np.int32(flag)
+            count = stop - start - skipped
+            while start + longest <= stop:  # a filler for every `longest` skipped in a row, looked for from their end
+                j = start + longest - 1
+                while j >= start and row[j]:
+                    j -= 1
+                if j < start:
                     count += 1
-                    run = 0
+                    start += longest
+                else:
+                    start = j + 1
             entries[group, vector, tile] = count
 
 

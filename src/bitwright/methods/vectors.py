@@ -48,12 +48,17 @@ class VectorMasks:
     @property
     def x_rate(self) -> float:
         """Share of x's vectors that is skipped, 0 .. 1."""
-        return float(self.x.float().mean())
+        return share(self.x)
 
     @property
     def w_rate(self) -> float:
         """Share of w's vectors that is skipped, 0 .. 1."""
-        return float(self.w.float().mean())
+        return share(self.w)
+
+
+def share(mask: torch.Tensor) -> float:
+    """Share of a mask that is True, 0 .. 1, from an exact count."""
+    return int(mask.count_nonzero()) / mask.numel()
 
 
 def sliceable(fmt: Integer) -> bool:

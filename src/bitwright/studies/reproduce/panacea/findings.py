@@ -79,11 +79,12 @@ def _of_energy(rivals: Rivalry) -> str:
     first, second = rivals.panacea, rivals.sibia
     return (
         f"shares of Panacea's energy, and Sibia's by Panacea's: {parts}. "
-        f"Sibia moves {_times(rivals.traffic_ratio)} the DRAM bytes, of which stored sizes are {_times(rivals.stored_ratio)} "
-        f"and mappings the rest. It executes {_times(rivals.product_ratio)} the slice products; the skip rates allow "
+        f"Sibia moves {_times(rivals.traffic_ratio)} the DRAM bytes, of which stored sizes are "
+        f"{_times(rivals.stored_ratio)} and mappings the rest. "
+        f"It executes {_times(rivals.product_ratio)} the slice products; the skip rates allow "
         f"{_times(rivals.ideal_ratio)} ({_rates(rivals)}, {BY_MACS}). {_limit(rivals)} "
-        f"Sibia takes {_times(rivals.cycle_ratio)} the cycles: stalls for memory are {_percent(waiting(first.cost))} of "
-        f"Panacea's and {_percent(waiting(second.cost))} of its own; in the others {_percent(busy(first))} and "
+        f"Sibia takes {_times(rivals.cycle_ratio)} the cycles: stalls for memory are {_percent(waiting(first.cost))} "
+        f"of Panacea's and {_percent(waiting(second.cost))} of its own; in the others {_percent(busy(first))} and "
         f"{_percent(busy(second))} of the multipliers work."
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from bitwright.accelerators.slices.machine import SliceArray
 from bitwright.accelerators.slices.slicing import Slicing
 from bitwright.formats import slice_window
-from bitwright.methods.vectors import split_of, x_mask
+from bitwright.methods.vectors import share, split_of, x_mask
 from bitwright.methods.work import Work
 from bitwright.networks.sites import Site
 
@@ -98,7 +98,7 @@ class Rates:
             slicing=self.machine.slicing(work.plan),
             split=split,
             zero_point=work.x.zero_point,
-            x=float(x.float().mean()),
+            x=share(x),
             w=masks.w_rate,
         )
 

@@ -1,0 +1,49 @@
+"""Published claims beside what was measured: one table, then the reason for each difference."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bitwright.reports.tables import Column, say, table, text
+from bitwright.reports.units import DASH, number
+from bitwright.studies.reproduce.claims import Claim
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def claim_record(claim: Claim) -> dict[str, Any]:
+    """One row: claim, source, published, measured, unit, conditions, reason."""
+    return {
+        "claim": claim.claim,
+        "source": claim.source,
+        "published": claim.published,
+        "measured": claim.measured,
+        "unit": claim.unit,
+        "conditions": claim.conditions,
+        "reason": claim.reason,
+    }
+
+
+def print_claims(claims: Sequence[Claim], console: "Console") -> None:
+    """All rows, numbered, and under the table why each measured figure is what it is."""
+    columns = [
+        text("", [f"{i}" for i in range(1, len(claims) + 1)]),
+        text("claim", [claim.claim for claim in claims]),
+        Column(header="published", cells=[_figure(claim.published, claim) for claim in claims]),
+        Column(header="measured", cells=[_figure(claim.measured, claim) for claim in claims]),
+        text("source", [claim.source for claim in claims]),
+    ]
+    console.print(table(columns))
+    for i, claim in enumerate(claims, 1):
+        say(console, f"({i}) {claim.reason}")
+
+
+def conditions_line(conditions: Mapping[str, str]) -> str:
+    """Conditions in one line."""
+    return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in conditions.items())
+
+
+def _figure(value: float | None, claim: Claim) -> str:
+    if value is None:
+        return DASH
+    return f"{number(value, 3)}{'' if claim.unit in ('x', '%') else ' '}{claim.unit}"

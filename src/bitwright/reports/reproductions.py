@@ -1,0 +1,22 @@
+"""Reproductions of whichever system: each has its own tables, and all have rows of claims."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bitwright.reports.panacea import panacea_record, print_panacea
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PRINTERS: Mapping[str, Callable[..., None]] = {"panacea": print_panacea}
+RECORDS: Mapping[str, Callable[[Any], dict[str, Any]]] = {"panacea": panacea_record}
+
+
+def print_reproduction(found: Any, console: "Console", *, sites: bool) -> None:
+    """What was measured of `found.system`."""
+    PRINTERS[found.system](found, console, sites=sites)
+
+
+def reproduction_record(found: Any) -> dict[str, Any]:
+    """The same for JSON: `rows` of claim, source, published, measured, conditions, reason."""
+    return RECORDS[found.system](found)
