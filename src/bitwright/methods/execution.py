@@ -16,7 +16,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.plan import Plan, SitePlan
-from bitwright.methods.protocol import Composition, compose
+from bitwright.methods.protocol import Composition, recompose
 from bitwright.methods.work import Work
 from bitwright.networks.calls import Call
 from bitwright.networks.fingerprint import difference, fingerprint
@@ -33,8 +33,7 @@ Listener = Callable[[Work], None]
 
 def composition_of(plan: Plan) -> Composition:
     """The methods that made `plan`, with the options it keeps."""
-    flat = {key: value for options in plan.options.values() for key, value in options.items()}
-    return compose(plan.method, flat)
+    return recompose(plan.method, plan.options)
 
 
 def same_plan(one: Any, other: Any) -> bool:
@@ -179,13 +178,12 @@ class Executor:
         self._sums.append((f"x of {site.name}", call.x.sum()))
         if call.weight is None:
             self._sums.append((f"w of {site.name}", call.w.sum()))
-        encoder, multiplier = self._methods.encoder(), self._methods.multiplier()
-        x = encoder.encode_x(call, plan)
+        x = self._methods.encoder().encode_x(call, plan)
         w = self._weight(site, call, plan)
         self._tell(Work(site=site, plan=plan, x=x, w=w))
         if self._auditing:
             self._compare(site, call, x, w, plan)
-        gemm = multiplier.gemm if self.exact else multiplier.fast
+        gemm = self._methods.gemm if self.exact else self._methods.fast
         return gemm(call, x, w, plan).to(call.x.dtype)
 
     def _site_plan(self, site: Site) -> SitePlan:
@@ -215,9 +213,8 @@ class Executor:
             listener(work)
 
     def _compare(self, site: Site, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> None:
-        multiplier = self._methods.multiplier()
-        difference = (multiplier.gemm(call, x, w, plan) - multiplier.fast(call, x, w, plan)).abs()
-        steps = int((difference / multiplier.step(call, x, w, plan)).max().round())
+        difference = (self._methods.gemm(call, x, w, plan) - self._methods.fast(call, x, w, plan)).abs()
+        steps = int((difference / self._methods.encoder().step(call, x, w, plan)).max().round())
         self.off_by[site.name] = max(steps, self.off_by.get(site.name, 0))
 
     def _check_finite(self) -> None:

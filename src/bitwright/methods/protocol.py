@@ -1,13 +1,14 @@
 """What a quantization method is, and how methods compose.
 
-A method fills one or more of the three parts of a site's plan. Whoever fills the operands' formats encodes the
-operands; the product is computed by whoever fills the last part: accumulation, else precision, else operands.
+A method fills one or more of the three parts of a site's plan. Who fills the operands encodes them, and turns sums of
+products into the site's output; who fills the accumulation says how products are added up to such sums. So partial sums
+are a concern of their own: any accumulation works with any operands whose method can finish sums.
 """
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pydantic
 import torch
@@ -15,7 +16,7 @@ import torch
 from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
-from bitwright.methods.plan import Part, Plan, SitePlan
+from bitwright.methods.plan import EXACT, Part, Plan, SitePlan
 from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 
@@ -38,8 +39,17 @@ class Method(Protocol):
     def calibrate(self, network: Network, samples: Sequence[Batch], options: Any, plan: Plan) -> Plan:
         """`plan` with this method's parts filled in, from a few unlabelled batches."""
 
+
+@runtime_checkable
+class OperandMethod(Method, Protocol):
+    """A method that fills the operands' formats.
+
+    To compose with methods that fill the accumulation it has, beside what is below, `finish(call, sums, x, w, plan)`:
+    the output of a call from its exact sums of products of centred codes, scale and bias included.
+    """
+
     def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
-        """Codes of a call's x. Encoding is asked only of a method that fills the operands."""
+        """Codes of a call's x."""
 
     def encode_w(self, call: Call, plan: SitePlan) -> Quantized:
         """Codes of a call's w; asked once where w is a parameter."""
@@ -52,6 +62,17 @@ class Method(Protocol):
 
     def step(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """What one unit of the accumulator is worth in the output (broadcastable to it), for "off by N"."""
+
+
+@runtime_checkable
+class AccumulationMethod(Method, Protocol):
+    """A method that fills the accumulation: asked for sums at the sites whose plan has its rule."""
+
+    def sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """Sums of products of centred codes as the machine adds them: integers, in the call's output layout."""
+
+    def fast_sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """The same by float32 arithmetic."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,23 +90,43 @@ class Composition:
             plan = method.calibrate(network, samples, chosen, plan)
         return plan
 
-    def encoder(self) -> Method:
+    def encoder(self) -> OperandMethod:
         """Whoever encodes operands."""
-        return self._filler(Part.OPERANDS)
+        method = self._filler(Part.OPERANDS)
+        if method is None:
+            raise InputError(
+                f"{self.name}: no method fills the {Part.OPERANDS}; compose it with one that does, such as int8"
+            )
+        return cast(OperandMethod, method)
 
-    def multiplier(self) -> Method:
-        """Whoever computes products."""
-        for part in (Part.ACCUMULATION, Part.PRECISION):
-            for _, method, _ in self.methods:
-                if part in method.fills:
-                    return method
-        return self.encoder()
+    def gemm(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """A call's output in exact arithmetic."""
+        adder = self._adder(plan)
+        if adder is None:
+            return self.encoder().gemm(call, x, w, plan)
+        return self._finish(call, adder.sums(call, x, w, plan), x, w, plan)
 
-    def _filler(self, part: Part) -> Method:
-        for _, method, _ in self.methods:
-            if part in method.fills:
-                return method
-        raise InputError(f"{self.name}: no method fills the {part}; compose it with one that does, such as int8")
+    def fast(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """The same from the same codes by float32 arithmetic."""
+        adder = self._adder(plan)
+        if adder is None:
+            return self.encoder().fast(call, x, w, plan)
+        return self._finish(call, adder.fast_sums(call, x, w, plan), x, w, plan)
+
+    def _adder(self, plan: SitePlan) -> AccumulationMethod | None:
+        """Whoever adds up the products of a site; None where they are added exactly."""
+        if plan.accumulation.name == EXACT.name:
+            return None
+        method = self._filler(Part.ACCUMULATION)
+        assert method is not None, f"{self.name} did not make the rule {plan.accumulation.name}"
+        return cast(AccumulationMethod, method)
+
+    def _finish(self, call: Call, sums: torch.Tensor, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        finish: Callable[..., torch.Tensor] = self.encoder().finish  # type: ignore[attr-defined]
+        return finish(call, sums, x, w, plan)
+
+    def _filler(self, part: Part) -> Method | None:
+        return next((method for _, method, _ in self.methods if part in method.fills), None)
 
 
 def _first_part(method: tuple[str, Method, Any]) -> int:
@@ -107,23 +148,53 @@ def _importable() -> Iterator[Method]:
 def compose(name: str, options: Mapping[str, Any] | None = None) -> Composition:
     """The methods named `a+b`, with `options` given to whichever of them knows each key.
 
+    An option for some sites only, in `sites`, goes to those methods likewise.
+
     Raises
     ------
     InputError
-        Unknown method or option, an option's value that is refused, or two methods that fill the same part.
+        Unknown method or option, an option's value that is refused, methods that fill the same part, or an accumulation
+        beside operands whose sums are not to be had.
     """
     chosen = [(part, *_find(part)) for part in name.split("+")]
     _check_parts(name, [(part, method) for part, method, _ in chosen])
     given = dict(options or {})
     known = {key for _, method, _ in chosen for key in method.options.model_fields}
-    for key in given:
+    by_site = {key for over in _overrides(given).values() for key in over} if len(chosen) > 1 else set()
+    for key in (*given, *sorted(by_site)):
         if key not in known:
             raise unknown_name(f"option of {name}", key, known)
     parts = []
     for part, method, recipe in chosen:
-        mine = {k: v for k, v in given.items() if k in method.options.model_fields}
+        mine = _own(method, given) if len(chosen) > 1 else given
         parts.append((part, method, parse_options(part, method, {**recipe, **mine})))
     return Composition(name=name, methods=tuple(parts))
+
+
+def recompose(name: str, options: Mapping[str, Mapping[str, Any]]) -> Composition:
+    """The methods named `a+b` with the options that a plan keeps, each method its own."""
+    parts = []
+    for part in name.split("+"):
+        method, recipe = _find(part)
+        parts.append((part, method, parse_options(part, method, {**recipe, **options.get(part, {})})))
+    return Composition(name=name, methods=tuple(parts))
+
+
+def _overrides(given: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    sites = given.get("sites", {})
+    return sites if isinstance(sites, Mapping) else {}
+
+
+def _own(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that `method` knows, for single sites too."""
+    fields = method.options.model_fields
+    mine = {key: value for key, value in given.items() if key in fields and key != "sites"}
+    sites = {
+        glob: {key: value for key, value in over.items() if key in fields}
+        for glob, over in _overrides(given).items()
+        if any(key in fields for key in over)
+    }
+    return {**mine, "sites": sites} if sites and "sites" in fields else mine
 
 
 def parse_options(name: str, method: Method, given: Mapping[str, Any]) -> Any:
@@ -156,3 +227,9 @@ def _check_parts(name: str, chosen: Sequence[tuple[str, Method]]) -> None:
                     "compose methods that decide different parts"
                 )
             taken[filled] = part
+    for part, method in chosen:
+        if Part.OPERANDS in method.fills and Part.ACCUMULATION in taken and not hasattr(method, "finish"):
+            raise InputError(
+                f"{name}: {part} has no sums of integers, so {taken[Part.ACCUMULATION]} has nothing to decide; "
+                "compose it with a method that has, such as int8"
+            )

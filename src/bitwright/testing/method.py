@@ -21,7 +21,7 @@ from bitwright.formats import Quantized
 from bitwright.methods.execution import Executor
 from bitwright.methods.plan import EXACT, STATIC, Part, Plan
 from bitwright.methods.plan_file import load_plan, save_plan
-from bitwright.methods.protocol import GROUP, Composition, Method, compose
+from bitwright.methods.protocol import GROUP, AccumulationMethod, Composition, Method, OperandMethod, compose
 from bitwright.methods.work import Work
 from bitwright.networks.calls import Call
 from bitwright.networks.fingerprint import fingerprint
@@ -34,6 +34,11 @@ from bitwright.testing.requirement import require
 BASE = "int8"
 ROUNDING = 1e-5  # relative: a handful of float32 roundings in the epilogue
 Samples = Sequence[Batch]
+PROTOCOLS: Mapping[Part | None, type] = {
+    None: Method,
+    Part.OPERANDS: OperandMethod,
+    Part.ACCUMULATION: AccumulationMethod,
+}
 
 
 def check_method(
@@ -86,7 +91,10 @@ def _name_of(method: Method) -> str:
 
 
 def _check_description(name: str, method: Method) -> None:
-    require(isinstance(method, Method), f"{name} lacks a part of the protocol bitwright.methods.protocol.Method")
+    for part, protocol in PROTOCOLS.items():
+        if part is None or part in method.fills:
+            of = f"bitwright.methods.protocol.{protocol.__name__}"
+            require(isinstance(method, protocol), f"{name} lacks a part of the protocol {of}")
     require(method.summary.strip(), f"{name} has no summary")
     require("\n" not in method.summary, f"the summary of {name} is longer than one line")
     require(method.fills, f"{name} fills no part of a site's plan")

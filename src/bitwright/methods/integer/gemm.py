@@ -8,6 +8,7 @@ import dataclasses
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.formats import Integer, PerChannel, PerGroup, Quantized
 from bitwright.methods import kernels
 from bitwright.methods.integer.scales import symmetric_scale
@@ -37,10 +38,25 @@ def encode_w(call: Call, plan: SitePlan) -> Quantized:
 
 def exact_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     """The call's output from exact integer sums; [..., N], [B, N, H', W'] or [..., M, N], float32."""
-    call = _with_dropped_mean(call, x, w)
     if isinstance(w.granularity, PerGroup):
-        return _grouped(call, x, w)
-    return _epilogue(call, integer_product(call, x, w), x, w)
+        return _grouped(_with_dropped_mean(call, x, w), x, w)
+    return finish(call, integer_product(call, x, w), x, w)
+
+
+def finish(call: Call, sums: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
+    """The call's output from sums of products of centred codes, in its output layout; int32 sums may be overwritten.
+
+    Raises
+    ------
+    InputError
+        If the weights are scaled in groups, whose sums have scales of their own.
+    """
+    if isinstance(w.granularity, PerGroup):
+        raise InputError(
+            "sums over groups of weights have a scale for each group, so that their partial sums cannot be quantized "
+            "as one; use --option w_granularity=channel"
+        )
+    return _epilogue(_with_dropped_mean(call, x, w), sums, x, w)
 
 
 def fast_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:

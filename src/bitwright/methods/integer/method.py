@@ -42,6 +42,17 @@ class IntegerMethod:
         """Float32 sums of the same codes."""
         return gemm.fast_gemm(call, x, w)
 
+    def finish(
+        self,
+        call: Call,
+        sums: torch.Tensor,
+        x: Quantized,
+        w: Quantized,
+        plan: SitePlan,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """The output from exact sums."""
+        return gemm.finish(call, sums, x, w)
+
     def step(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """What 1 in the accumulator is worth."""
         return gemm.output_step(call, x, w)
