@@ -9,6 +9,7 @@ Three engines, chosen by a bound that is checked, never assumed:
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -80,8 +81,7 @@ def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     patches = patches.reshape(batch, call.groups, per_group * kernel[0] * kernel[1], pixels)
     filters = wc.reshape(call.groups, n // call.groups, -1)
     products = (patches.unsqueeze(2) * filters.unsqueeze(0).unsqueeze(-1)).sum(3)
-    height = (xc.shape[2] + 2 * call.padding[0] - call.dilation[0] * (kernel[0] - 1) - 1) // call.stride[0] + 1
-    return products.reshape(batch, n, height, -1)
+    return products.reshape(batch, n, call.output_size[0], -1)
 
 
 def is_depthwise(call: Call) -> bool:
@@ -165,36 +165,39 @@ def _linear_int8(x: Quantized, w: Quantized) -> torch.Tensor:
 def _conv_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     """Convolution by im2col in blocks of images; input and result are channels-last, where rows are contiguous."""
     codes, zero_point = _stored(x)
-    n, channels, *kernel = w.codes.shape
+    n = len(w.codes)
     weight = w.codes.to(torch.int8).permute(0, 2, 3, 1).reshape(n, -1)
-    codes = codes.permute(0, 2, 3, 1).contiguous()
-    if any(call.padding):
-        vertical, horizontal = call.padding
-        codes = F.pad(codes, (0, 0, horizontal, horizontal, vertical, vertical), value=zero_point)
-    batch, height, width, _ = codes.shape
-    size = [
-        (extent - call.dilation[i] * (kernel[i] - 1) - 1) // call.stride[i] + 1
-        for i, extent in enumerate((height, width))
-    ]
-    step = codes.stride()
-    patches = codes.as_strided(
-        (batch, *size, *kernel, channels),
-        (
-            step[0],
-            step[1] * call.stride[0],
-            step[2] * call.stride[1],
-            step[1] * call.dilation[0],
-            step[2] * call.dilation[1],
-            1,
-        ),
-    )
-    k, pixels = weight.shape[1], size[0] * size[1]
-    block = batch if k == channels else max(1, IM2COL_BYTES // (pixels * k))
-    parts = [_int_mm(patches[i : i + block].reshape(-1, k), weight) for i in range(0, batch, block)]
+    blocks = patches(call, dataclasses.replace(x, codes=codes, zero_point=zero_point), IM2COL_BYTES)
+    parts = [_int_mm(block.reshape(-1, weight.shape[1]), weight) for block in blocks]
     acc = parts[0] if len(parts) == 1 else torch.cat(parts)
     if zero_point:
         acc -= zero_point * row_sums(w)
-    return acc.reshape(batch, *size, n).permute(0, 3, 1, 2)
+    return acc.reshape(len(codes), *call.output_size, n).permute(0, 3, 1, 2)
+
+
+def patches(call: Call, x: Quantized, block_bytes: int) -> Iterator[torch.Tensor]:
+    """What each output pixel of a convolution reads, by blocks of images: views [images, H', W', kh, kw, channels].
+
+    A copy of a block takes about `block_bytes` bytes, or those of one image. Padding is the zero point's code.
+    """
+    kernel = call.w.shape[2:]
+    codes = x.codes.permute(0, 2, 3, 1).contiguous()
+    if any(call.padding):
+        vertical, horizontal = call.padding
+        codes = F.pad(codes, (0, 0, horizontal, horizontal, vertical, vertical), value=x.zero_point)
+    batch, _, _, channels = codes.shape
+    size, step = call.output_size, codes.stride()
+    k = channels * kernel[0] * kernel[1]
+    strides = (
+        step[1] * call.stride[0],
+        step[2] * call.stride[1],
+        step[1] * call.dilation[0],
+        step[2] * call.dilation[1],
+    )
+    every = codes.as_strided((batch, *size, *kernel, channels), (step[0], *strides, 1))
+    bytes_each = size[0] * size[1] * k * codes.element_size()
+    block = batch if k == channels else max(1, block_bytes // bytes_each)
+    return (every[i : i + block] for i in range(0, batch, block))
 
 
 def _depthwise_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:

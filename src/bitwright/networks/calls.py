@@ -55,6 +55,17 @@ class Call:
     shared: int = 1
     causal: bool = False
 
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Height and width of a convolution's output, in pixels."""
+        size = [
+            (self.x.shape[2 + i] + 2 * self.padding[i] - self.dilation[i] * (self.w.shape[2 + i] - 1) - 1)
+            // self.stride[i]
+            + 1
+            for i in (0, 1)
+        ]
+        return size[0], size[1]
+
     def product(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """The bare product of operands that replace this call's own, by torch, without the bias."""
         if self.layout == "linear":
@@ -110,9 +121,7 @@ def _distinct(tensor: torch.Tensor) -> int:
 def _conv_site(call: Call, name: str) -> Site:
     batch, channels, *size = call.x.shape
     filters, per_group, *kernel = call.w.shape
-    out = [
-        (size[i] + 2 * call.padding[i] - call.dilation[i] * (kernel[i] - 1) - 1) // call.stride[i] + 1 for i in (0, 1)
-    ]
+    out = call.output_size
     m, k = batch * out[0] * out[1], per_group * kernel[0] * kernel[1]
     return Site(
         name=name,
@@ -131,7 +140,7 @@ def _conv_site(call: Call, name: str) -> Site:
             dilation=call.dilation,
             channels=channels,
             input_size=(size[0], size[1]),
-            output_size=(out[0], out[1]),
+            output_size=out,
         ),
     )
 

@@ -1,26 +1,19 @@
-"""Options of the integer method, and the recipes that name common sets of them.
+"""Options of the integer method, and the recipes that name common sets of them."""
 
-Every option can be overridden for sites whose name matches a glob: `sites={"*.down_proj": {"x_bits": 16}}`.
-"""
-
-import fnmatch
-from collections.abc import Iterable
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from bitwright.errors import InputError
 from bitwright.formats import PerChannel, PerGroup, PerTensor, PerToken, Rounding, Saturation, parse_granularity
+from bitwright.methods.site_options import SiteOptions
 
 Calibrator = Literal["minmax", "percentile", "mse"]
 
 
-class IntegerOptions(pydantic.BaseModel):
+class IntegerOptions(SiteOptions):
     """How a network is quantized to integers. Defaults are the recipe `int8`."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-    whole_network: ClassVar[frozenset[str]] = frozenset({"sites", "smoothing", "ends"})
-    """Options that no single site can have."""
+    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"smoothing", "ends"}
 
     x_bits: int = pydantic.Field(8, ge=2, le=16, description="bits of activations")
     x_symmetric: bool = pydantic.Field(
@@ -46,9 +39,6 @@ class IntegerOptions(pydantic.BaseModel):
         "head8",
         description="first and last layer: the last at 8 bits or more, both at 8 or more, both float, or as the rest",
     )
-    sites: dict[str, dict[str, Any]] = pydantic.Field(
-        default_factory=dict, description="options per glob on site names"
-    )
 
     @pydantic.field_validator("x_granularity")
     @classmethod
@@ -71,33 +61,10 @@ class IntegerOptions(pydantic.BaseModel):
             raise ValueError("a migration strength lies between 0 and 1")
         return value
 
-    @pydantic.field_validator("sites")
-    @classmethod
-    def _check_sites(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for glob, overrides in value.items():
-            for key in overrides:
-                if key not in cls.model_fields or key in cls.whole_network:
-                    raise ValueError(f"{glob}: {key!r} is no option of a single site")
-            cls(**overrides)
-        return value
-
     @property
     def run_time_w_bits(self) -> int:
         """Bits of a w that is computed at run time (keys, values): as an activation's."""
         return self.x_bits
-
-    def at(self, name: str) -> Self:
-        """The options of the site `name`, later globs winning."""
-        merged = {k: v for glob, over in self.sites.items() if fnmatch.fnmatchcase(name, glob) for k, v in over.items()}
-        return type(self)(**{**self.model_dump(), **merged}) if merged else self
-
-    def check_globs(self, names: Iterable[str]) -> None:
-        """Refuse a glob that matches none of the sites `names`."""
-        known = list(names)
-        for glob in self.sites:
-            if not fnmatch.filter(known, glob):
-                examples = ", ".join(known[:3])
-                raise InputError(f"option sites: {glob!r} matches no site; sites are named like {examples}")
 
 
 RECIPES: dict[str, dict[str, Any]] = {

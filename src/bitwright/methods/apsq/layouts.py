@@ -1,0 +1,85 @@
+"""The operands of a call as plain products: rows of x by columns of w, expanded block by block.
+
+A convolution's rows are the pixels under its kernel, positions outside channels, as execution expands them; a depthwise
+one's have a column per channel. Tiles are filled up to whole chunks of the kernels with codes that contribute nothing.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+
+from bitwright.formats import Quantized
+from bitwright.methods.products import is_depthwise, patches
+from bitwright.networks.calls import Call
+
+BLOCK_BYTES = 2**24
+"""Patches are expanded in blocks of about this many bytes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operands:
+    """One call as products of groups.
+
+    Attributes
+    ----------
+    x : iterator of torch.Tensor
+        Blocks of rows, codes [groups, rows, k], one after the other; depthwise: [rows, k, channels].
+    w : torch.Tensor
+        Codes [groups, k, n]; depthwise: [k, channels].
+    depthwise : bool
+        Which of the two.
+    """
+
+    x: Iterator[torch.Tensor]
+    w: torch.Tensor
+    depthwise: bool
+
+
+def operands(call: Call, x: Quantized, w: Quantized) -> list[Operands]:
+    """The products that a call consists of: one, or one per group of a grouped convolution that is not depthwise."""
+    codes = x.codes
+    if call.layout == "linear":
+        return [_plain(codes.reshape(1, -1, codes.shape[-1]), w.codes.t().unsqueeze(0))]
+    if call.layout == "batched":
+        k, n = w.codes.shape[-2:]
+        return [_plain(codes.reshape(-1, codes.shape[-2], k), w.codes.reshape(-1, k, n))]
+    if is_depthwise(call):
+        taps = w.codes[:, 0].flatten(1).t()
+        blocks = (block.flatten(0, 2).flatten(1, 2) for block in patches(call, x, BLOCK_BYTES))
+        return [Operands(x=blocks, w=taps, depthwise=True)]
+    per_group, filters = codes.shape[1] // call.groups, len(w.codes) // call.groups
+    found = []
+    for group in range(call.groups):
+        part = dataclasses.replace(x, codes=codes[:, group * per_group : (group + 1) * per_group])
+        weight = w.codes[group * filters : (group + 1) * filters].permute(0, 2, 3, 1).flatten(1)
+        rows = (block.flatten(0, 2).flatten(1).unsqueeze(0) for block in patches(call, part, BLOCK_BYTES))
+        found.append(Operands(x=rows, w=weight.t().unsqueeze(0), depthwise=False))
+    return found
+
+
+def output(call: Call, x: Quantized, w: Quantized, parts: list[torch.Tensor]) -> torch.Tensor:
+    """Sums of `operands`, rows [groups, rows, n] or [rows, channels] of each, in the call's output layout."""
+    if call.layout == "linear":
+        return parts[0].reshape(*x.codes.shape[:-1], -1)
+    if call.layout == "batched":
+        return parts[0].reshape(*x.codes.shape[:-1], w.codes.shape[-1])
+    rows = torch.cat([part.flatten(0, -2) for part in parts], dim=-1)
+    height, width = call.output_size
+    return rows.reshape(len(x.codes), height, width, -1).permute(0, 3, 1, 2)
+
+
+def padded(codes: torch.Tensor, *, axis: int, tile: int, chunk: int, value: int) -> torch.Tensor:
+    """Codes whose `axis`, the reduction, has every tile of `tile` elements filled up to a multiple of `chunk`."""
+    codes = codes.movedim(axis, -1)
+    k = codes.shape[-1]
+    width = -(-tile // chunk) * chunk
+    codes = F.pad(codes, (0, -k % tile), value=value)
+    if width != tile:
+        codes = F.pad(codes.unflatten(-1, (-1, tile)), (0, width - tile), value=value).flatten(-2)
+    return codes.movedim(-1, axis).contiguous()
+
+
+def _plain(x: torch.Tensor, w: torch.Tensor) -> Operands:
+    return Operands(x=iter([x]), w=w, depthwise=False)

@@ -1,0 +1,71 @@
+"""Options of the method `apsq`: how partial sums are stored, at which sites, and how their scales are found.
+
+Sources: APSQ (arXiv 2505.03748, DAC 2025) for additive quantization in groups with power-of-two scales; Pci = 8 is
+recollected. Rounding, saturation, phase, calibration and whether attention takes part are not public: our choices.
+"""
+
+from typing import ClassVar, Literal, Self
+
+import pydantic
+
+from bitwright.formats import Rounding, Saturation
+from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
+from bitwright.methods.site_options import SiteOptions
+
+Calibrator = Literal["max", "mse"]
+
+
+class ApsqOptions(SiteOptions):
+    """How partial sums are quantized. Defaults are the recipe `apsq-gs2`."""
+
+    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"psum_attention", "psum_rows"}
+
+    psum_rule: Kind = pydantic.Field(
+        Kind.APSQ,
+        description="apsq: the running sum, in groups; psq: each tile alone; block: the running sum, blocks scaled at run "
+        "time",
+    )
+    psum_tile: int = pydantic.Field(8, ge=1, description="Pci, elements of the reduction that are added exactly")
+    psum_bits: Literal[4, 6, 8, 16, 32] = pydantic.Field(8, description="bits of a stored partial sum")
+    group_size: int = pydantic.Field(2, ge=1, description="gs, tiles per quantization of the running sum")
+    phase: Phase = pydantic.Field(Phase.HEAD, description="the running sum is quantized at a group's head or tail")
+    psum_rounding: Literal[Rounding.HALF_UP, Rounding.FLOOR] = pydantic.Field(
+        Rounding.HALF_UP, description="of the shift that stores"
+    )
+    psum_saturation: Saturation = pydantic.Field(Saturation.CLIP, description="what happens outside the range")
+    psum_block: int = pydantic.Field(32, ge=1, description="outputs that share a scale, under the rule block")
+    psum_calibrator: Calibrator = pydantic.Field(
+        "mse", description="scales: max, the largest value seen fits; mse, least squared error of each step"
+    )
+    psum_attention: bool = pydantic.Field(True, description="products of attention too")
+    psum_rows: int = pydantic.Field(
+        1024, ge=1, description="rows per product and batch that scales are calibrated on, evenly spaced"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check_saturation(self) -> Self:
+        if self.psum_rule is Kind.BLOCK and self.psum_saturation is Saturation.WRAP:
+            raise ValueError("scales taken from the data fit them, so that nothing is left to wrap around")
+        return self
+
+    def partial_sums(self) -> PartialSums:
+        """The rule, without scales."""
+        return PartialSums(
+            kind=self.psum_rule,
+            tile=self.psum_tile,
+            bits=self.psum_bits,
+            group_size=self.group_size,
+            phase=self.phase,
+            rounding=Rounding(self.psum_rounding),
+            saturation=self.psum_saturation,
+            block=self.psum_block,
+        )
+
+
+RECIPES: dict[str, dict[str, object]] = {
+    **{f"apsq-gs{size}": {"group_size": size} for size in (1, 2, 3, 4)},
+    "psq": {"psum_rule": "psq"},
+    "psum-block": {"psum_rule": "block"},
+    "psum16": {"psum_bits": 16, "group_size": 1},
+    "psum32": {"psum_bits": 32, "group_size": 1},
+}

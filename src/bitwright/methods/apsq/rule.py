@@ -1,0 +1,190 @@
+"""How partial sums are stored: the accumulation rules `apsq`, `psq` and `block` of a site's plan.
+
+APSQ (arXiv 2505.03748, DAC 2025; idea from the abstract, schedule from an independent public re-implementation): a
+product is added up tile by tile along the reduction axis, T_i being the exact sum of one tile of width Pci. At every
+gs-th tile the running sum itself is quantized (APSQ step), the tiles in between are quantized alone (PSQ step):
+
+  AP_i = Q(T_i + sum of what is stored; a_i),   P_i = Q(T_i; a_i),   Q(v; a) = saturate(round(v / a)),
+
+with power-of-two scales a_i, one per tile index, and the last step an APSQ step whose a AP is the result. `psq` stores
+every tile alone and adds all of them at the end; `block` requantizes the running sum at every tile with a power-of-two
+scale that each block of outputs takes from its own data (as MXINT8 partial sums do). Rounding, saturation and where the
+schedule starts (`phase`) are not public; they are parameters.
+"""
+
+import dataclasses
+import enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bitwright.errors import InputError
+from bitwright.formats import Rounding, Saturation
+from bitwright.methods.plan import Rule
+
+BITS = (4, 6, 8, 16, 32)
+SHIFTS = (Rounding.HALF_UP, Rounding.FLOOR)
+"""What a shifter does: add half of what is dropped, or drop it."""
+TILE_SCALES, SUM_SCALES = "tile_scales", "sum_scales"
+
+Flags = npt.NDArray[np.bool_]
+
+
+class Kind(enum.StrEnum):
+    """Which rule."""
+
+    APSQ = "apsq"
+    PSQ = "psq"
+    BLOCK = "block"
+
+
+class Phase(enum.StrEnum):
+    """Where a group starts."""
+
+    HEAD = "head"  # APSQ steps at i = 0, gs, 2 gs, ...: the counter starts at gs - 1
+    TAIL = "tail"  # APSQ steps at i = gs - 1, 2 gs - 1, ...: the counter starts at 0, as in the authors' figure
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartialSums:
+    """One site's rule.
+
+    Attributes
+    ----------
+    kind : Kind
+        Which rule.
+    tile : int
+        Pci, the elements of the reduction axis that are added exactly.
+    bits : int
+        Of a stored partial sum.
+    group_size : int
+        gs; only of `apsq`.
+    phase : Phase
+        Only of `apsq`.
+    rounding, saturation : Rounding, Saturation
+        Of the shift that stores.
+    block : int
+        Outputs (consecutive columns) that share a scale; only of `block`.
+    tile_scales, sum_scales : torch.Tensor or None
+        Scales of stored tiles and of stored running sums by tile index, float32 [tiles]: powers of two. Of a reduction
+        whose length varies (attention), the longest that was calibrated. None for shapes only, and of `block`.
+    """
+
+    kind: Kind
+    tile: int
+    bits: int = 8
+    group_size: int = 1
+    phase: Phase = Phase.HEAD
+    rounding: Rounding = Rounding.HALF_UP
+    saturation: Saturation = Saturation.CLIP
+    block: int = 32
+    tile_scales: torch.Tensor | None = None
+    sum_scales: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tile", "group_size", "block"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of partial sums is {getattr(self, name)}; it is at least 1")
+        if self.bits not in BITS:
+            raise ValueError(f"partial sums of {self.bits} bits are not stored; choose {', '.join(map(str, BITS))}")
+        if self.rounding not in SHIFTS:
+            raise ValueError(f"a shifter rounds {' or '.join(SHIFTS)}, not {self.rounding}")
+        for name in (TILE_SCALES, SUM_SCALES):
+            _check_scales(name, getattr(self, name))
+
+    @property
+    def low(self) -> int:
+        """The smallest stored integer."""
+        return -(2 ** (self.bits - 1))
+
+    @property
+    def high(self) -> int:
+        """The largest stored integer."""
+        return int(2 ** (self.bits - 1)) - 1
+
+    def tiles(self, k: int) -> int:
+        """How many tiles a reduction of length `k` has; the last may be shorter."""
+        return -(-k // self.tile)
+
+    def additive(self, tiles: int) -> Flags:
+        """Which steps quantize the running sum [tiles]."""
+        step = np.arange(tiles)
+        if self.kind is Kind.PSQ:
+            return np.zeros(tiles, dtype=np.bool_)
+        if self.kind is Kind.BLOCK:
+            return np.ones(tiles, dtype=np.bool_)
+        first = 0 if self.phase is Phase.HEAD else self.group_size - 1
+        flags: Flags = (step % self.group_size == first) | (step == tiles - 1)
+        return flags
+
+    def scales(self, tiles: int) -> npt.NDArray[np.float32]:
+        """The scale of each step [tiles]; beyond what was calibrated, the last one of its kind.
+
+        Raises
+        ------
+        InputError
+            If there are none because the plan was made for shapes only.
+        """
+        if self.tile_scales is None or self.sum_scales is None:
+            raise InputError("partial sums have no scales: the plan was made for shapes only; calibrate on samples")
+        index = np.minimum(np.arange(tiles), len(self.sum_scales) - 1)
+        tile, total = (scales.detach().cpu().numpy()[index] for scales in (self.tile_scales, self.sum_scales))
+        return np.where(self.additive(tiles), total, tile).astype(np.float32)
+
+    def rule(self) -> Rule:
+        """As a plan keeps it."""
+        options: dict[str, Any] = {
+            "tile": self.tile,
+            "bits": self.bits,
+            "rounding": str(self.rounding),
+            "saturation": str(self.saturation),
+        }
+        if self.kind is Kind.APSQ:
+            options |= {"group_size": self.group_size, "phase": str(self.phase)}
+        if self.kind is Kind.BLOCK:
+            options |= {"block": self.block}
+        tensors = {TILE_SCALES: self.tile_scales, SUM_SCALES: self.sum_scales}
+        return Rule(
+            name=str(self.kind), options=options, tensors={key: t for key, t in tensors.items() if t is not None}
+        )
+
+    @classmethod
+    def of(cls, rule: Rule) -> "PartialSums":
+        """From a plan.
+
+        Raises
+        ------
+        InputError
+            If the rule cannot be followed: a scale that is no power of two, a group of none, an unknown option.
+        """
+        try:
+            options: dict[str, Any] = {**rule.options, **rule.tensors}
+            if "phase" in options:
+                options["phase"] = Phase(options["phase"])
+            options["rounding"] = Rounding(options.get("rounding", Rounding.HALF_UP))
+            options["saturation"] = Saturation(options.get("saturation", Saturation.CLIP))
+            return cls(kind=Kind(rule.name), **options)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the accumulation rule {rule.name} cannot be followed: {error}; calibrate anew") from None
+
+
+def is_partial_sums(rule: Rule) -> bool:
+    """Whether a rule is one of these."""
+    return rule.name in set(Kind)
+
+
+def _check_scales(name: str, scales: torch.Tensor | None) -> None:
+    """Refuse what a shifter cannot do."""
+    if scales is None:
+        return
+    if scales.dim() != 1 or not len(scales):
+        raise ValueError(f"{name} are one per tile, not {tuple(scales.shape)}")
+    mantissa, exponent = torch.frexp(scales.detach().double())
+    wrong = (mantissa != 0.5) | (exponent < 1)
+    if bool(wrong.any()):
+        index = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"{name}[{index}] is {float(scales[index]):g}, and shifters scale by powers of two that are at least 1"
+        )

@@ -1,0 +1,47 @@
+"""Options of a method that single sites can have otherwise.
+
+Every option can be overridden for sites whose name matches a glob: `sites={"*.down_proj": {"x_bits": 16}}`.
+"""
+
+import fnmatch
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
+
+import pydantic
+
+from bitwright.errors import InputError
+
+
+class SiteOptions(pydantic.BaseModel):
+    """What options of methods are made from: frozen, no unknown keys, overrides per glob on site names."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    whole_network: ClassVar[frozenset[str]] = frozenset({"sites"})
+    """Options that no single site can have."""
+
+    sites: dict[str, dict[str, Any]] = pydantic.Field(
+        default_factory=dict, description="options per glob on site names"
+    )
+
+    @pydantic.field_validator("sites")
+    @classmethod
+    def _check_sites(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for glob, overrides in value.items():
+            for key in overrides:
+                if key not in cls.model_fields or key in cls.whole_network:
+                    raise ValueError(f"{glob}: {key!r} is no option of a single site")
+            cls(**overrides)
+        return value
+
+    def at(self, name: str) -> Self:
+        """The options of the site `name`, later globs winning."""
+        merged = {k: v for glob, over in self.sites.items() if fnmatch.fnmatchcase(name, glob) for k, v in over.items()}
+        return type(self)(**{**self.model_dump(), **merged}) if merged else self
+
+    def check_globs(self, names: Iterable[str]) -> None:
+        """Refuse a glob that matches none of the sites `names`."""
+        known = list(names)
+        for glob in self.sites:
+            if not fnmatch.filter(known, glob):
+                examples = ", ".join(known[:3])
+                raise InputError(f"option sites: {glob!r} matches no site; sites are named like {examples}")

@@ -1,0 +1,268 @@
+"""Quantized partial sums: kernels and torch's loop against Python's integers, schedules, rules, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitwright.errors import InputError
+from bitwright.formats import Rounding, Saturation
+from bitwright.methods.apsq.reference import quantize, reference_sums
+from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
+from bitwright.methods.apsq.sums import fast_sums, sums
+from bitwright.methods.plan import Rule
+from bitwright.methods.products import reference_product
+from bitwright.networks.calls import Call
+from toys import generator, linear_call, quantized, random_codes
+
+SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(1, 11))
+
+
+def scales_of(exponents):
+    return torch.tensor([2.0**e for e in exponents])
+
+
+def rule_of(kind="apsq", *, tile=8, tiles=8, seed=0, top=7, **others):
+    """A rule with random shifts below `top`."""
+    if kind == "block":
+        return PartialSums(kind=Kind.BLOCK, tile=tile, **others)
+    shifts = torch.randint(0, top, (2, tiles), generator=generator(seed)).tolist()
+    return PartialSums(
+        kind=Kind(kind), tile=tile, tile_scales=scales_of(shifts[0]), sum_scales=scales_of(shifts[1]), **others
+    )
+
+
+def operands(m, k, n, *, seed=0, bits=8, zero_point=0, signed=True):
+    x = quantized(None, bits=bits, signed=signed, zero_point=zero_point)
+    x = quantized(random_codes(x.format, (m, k), seed), bits=bits, signed=signed, zero_point=zero_point)
+    w = quantized(None, bits=8)
+    return x, quantized(random_codes(w.format, (n, k), seed + 1), bits=8)
+
+
+def expected(x, w, rule):
+    centred = (x.codes.to(torch.int64) - x.zero_point).tolist()
+    return torch.tensor(reference_sums(centred, w.codes.to(torch.int64).tolist(), rule))
+
+
+@st.composite
+def rules(draw):
+    kind = draw(st.sampled_from(["apsq", "psq", "block"]))
+    others = {
+        "bits": draw(st.sampled_from([4, 6, 8, 16, 32])),
+        "rounding": draw(st.sampled_from([Rounding.HALF_UP, Rounding.FLOOR])),
+        "saturation": draw(st.sampled_from([Saturation.CLIP, Saturation.CLIP, Saturation.WRAP])),
+    }
+    if kind == "apsq":
+        others |= {"group_size": draw(st.integers(1, 5)), "phase": draw(st.sampled_from(list(Phase)))}
+    if kind == "block":
+        others |= {"block": draw(st.integers(1, 6)), "saturation": Saturation.CLIP}
+    top = 1 if others["bits"] == 32 else 8
+    tile = draw(st.sampled_from([1, 3, 8, 12, 16]))
+    return rule_of(kind, tile=tile, tiles=draw(st.integers(1, 40)), seed=draw(st.integers(0, 99)), top=top, **others)
+
+
+class TestTwins:
+    @settings(max_examples=150, deadline=None)
+    @given(SHAPES, rules(), st.integers(0, 99), st.sampled_from([(True, 0), (False, 0), (False, 131), (False, 255)]))
+    def test_linear(self, shape, rule, seed, kind):
+        signed, zero_point = kind
+        x, w = operands(*shape, seed=seed, signed=signed, zero_point=zero_point)
+        call = linear_call(x.codes.float(), w.codes.float())
+        found, right = sums(call, x, w, rule), expected(x, w, rule)
+        assert torch.equal(found.to(torch.int64), right)
+        assert torch.equal(fast_sums(call, x, w, rule).to(torch.int64), right)
+
+    @settings(max_examples=30, deadline=None)
+    @given(rules(), st.integers(0, 99))
+    def test_attention(self, rule, seed):
+        x = quantized(random_codes(quantized(None, bits=8).format, (2, 3, 5, 9), seed), bits=8)
+        w = quantized(random_codes(quantized(None, bits=8).format, (2, 3, 9, 4), seed + 1), bits=8)
+        call = Call(layout="batched", op="attention_qk", x=x.codes.float(), w=w.codes.float())
+        found = sums(call, x, w, rule)
+        for i in range(2):
+            for j in range(3):
+                head = quantized(x.codes[i, j], bits=8), quantized(w.codes[i, j].t(), bits=8)
+                assert torch.equal(found[i, j].to(torch.int64), expected(*head, rule))
+
+    @settings(max_examples=30, deadline=None)
+    @given(rules(), st.sampled_from([1, 2, 4]), st.integers(0, 99), st.sampled_from([1, 2]))
+    def test_convolutions(self, rule, groups, seed, stride):
+        """Groups of 4 channels: plain, grouped, depthwise; padding is the zero point."""
+        x = quantized(None, bits=8, signed=False)
+        codes = random_codes(x.format, (2, 4, 5, 6), seed)
+        x = quantized(codes, bits=8, signed=False, zero_point=77)
+        filters = 4 if groups == 4 else 6
+        w = quantized(random_codes(quantized(None, bits=8).format, (filters, 4 // groups, 3, 2), seed), bits=8)
+        call = Call(
+            layout="conv2d",
+            op="conv2d",
+            x=codes.float(),
+            w=w.codes.float(),
+            groups=groups,
+            padding=(1, 1),
+            stride=(stride, 1),
+        )
+        found = sums(call, x, w, rule)
+        height, width = call.output_size
+        padded = torch.nn.functional.pad(codes.to(torch.int64), (1, 1, 1, 1), value=77)
+        each, of = 4 // groups, filters // groups
+        for group in range(groups):
+            rows = [
+                padded[b, group * each : (group + 1) * each, i * stride : i * stride + 3, j : j + 2]
+                .permute(1, 2, 0)
+                .flatten()
+                for b in range(2)
+                for i in range(height)
+                for j in range(width)
+            ]
+            columns = w.codes[group * of : (group + 1) * of].permute(0, 2, 3, 1).flatten(1)
+            part = quantized(torch.stack(rows), bits=8, signed=False, zero_point=77), quantized(columns, bits=8)
+            right = expected(*part, rule).view(2, height, width, of).permute(0, 3, 1, 2)
+            assert torch.equal(found[:, group * of : (group + 1) * of].to(torch.int64), right)
+
+    def test_wide_outputs_cross_the_kernel_blocks(self):
+        rule = rule_of(tile=8, tiles=7, group_size=2)
+        x, w = operands(3, 50, 531)
+        assert torch.equal(sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule).long(), expected(x, w, rule))
+
+    def test_wide_tiles_and_float64(self):
+        """Sums of 16-bit registers with large scales leave float32's integers."""
+        rule = PartialSums(
+            kind=Kind.APSQ,
+            tile=200,
+            bits=16,
+            group_size=2,
+            tile_scales=scales_of([6] * 4),
+            sum_scales=scales_of([9] * 4),
+        )
+        x, w = operands(4, 700, 9)
+        found = sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule)
+        assert found.dtype == torch.float64
+        assert torch.equal(found.long(), expected(x, w, rule))
+
+
+class TestArithmetic:
+    def test_registers_wide_enough_add_exactly(self):
+        x, w = operands(6, 100, 7)
+        call = linear_call(x.codes, w.codes)
+        exact = reference_product(call, x, w)
+        for kind in ("apsq", "psq"):
+            rule = rule_of(kind, bits=32, top=1)
+            assert torch.equal(sums(call, x, w, rule).long(), exact)
+
+    def test_one_group_of_all_tiles_is_psq_and_a_last_quantization(self):
+        """In the phase of the figure no step but the last quantizes the running sum."""
+        x, w = operands(6, 64, 7)
+        call = linear_call(x.codes.float(), w.codes.float())
+        scales = {"tile_scales": scales_of([5] * 8), "sum_scales": scales_of([9] * 8)}
+        grouped = PartialSums(kind=Kind.APSQ, tile=8, group_size=8, phase=Phase.TAIL, **scales)
+        alone = PartialSums(
+            kind=Kind.PSQ, tile=8, tile_scales=scales_of([5] * 7 + [0]), sum_scales=scales_of([0] * 8), bits=32
+        )
+        # the last tile is added exactly before the running sum is quantized
+        alone_sums = sum(
+            sums(linear_call(x.codes[:, i : i + 8].float(), w.codes[:, i : i + 8].float()), part(x, i), part(w, i), one)
+            for i, one in ((i, last(8 if i < 56 else 32, 5 if i < 56 else 0)) for i in range(0, 64, 8))
+        )
+        right = ((alone_sums + 2**8).long() >> 9).clamp(-128, 127) << 9
+        assert torch.equal(sums(call, x, w, grouped).long(), right)
+        assert alone.additive(8).sum() == 0
+
+    def test_quantize_by_hand(self):
+        rule = rule_of(bits=4)
+        assert [quantize(v, 2, rule) for v in (5, 6, -6, -7, 100, -100)] == [1, 2, -1, -2, 7, -8]
+        floor = rule_of(bits=4, rounding=Rounding.FLOOR)
+        assert [quantize(v, 2, floor) for v in (5, 7, -1, -5)] == [1, 1, -1, -2]
+        wrap = rule_of(bits=4, saturation=Saturation.WRAP)
+        assert [quantize(v, 0, wrap) for v in (7, 8, 9, -9)] == [7, -8, -7, 7]
+
+    @pytest.mark.parametrize(
+        ("phase", "gs", "steps"),
+        [("head", 1, "11111"), ("head", 2, "10101"), ("head", 3, "10011"), ("tail", 2, "01011"), ("tail", 4, "00011")],
+    )
+    def test_schedule(self, phase, gs, steps):
+        rule = rule_of(group_size=gs, phase=Phase(phase))
+        assert "".join(map(str, rule.additive(5).astype(int))) == steps
+
+    def test_noise_falls_by_three_decibels_per_doubling_of_the_group(self):
+        """The uniform-noise derivation: error ~ np^2 / (2 gs), so +3 dB per doubling; measured within 1 dB at np = 96."""
+        g = generator(3)
+        x = quantized((30 * torch.randn(64, 768, generator=g)).round().clamp(-128, 127).long(), bits=8)
+        w = quantized((30 * torch.randn(32, 768, generator=g)).round().clamp(-128, 127).long(), bits=8)
+        call = linear_call(x.codes.float(), w.codes.float())
+        exact = reference_product(call, x, w).double()
+        tiles = torch.stack([exact_tile(x, w, i) for i in range(96)])
+        fit = [scales_for(v.abs().amax((1, 2))) for v in (tiles, tiles.cumsum(0))]
+        found = []
+        for gs in (1, 2, 4):
+            rule = PartialSums(kind=Kind.APSQ, tile=8, group_size=gs, tile_scales=fit[0], sum_scales=fit[1])
+            noise = (sums(call, x, w, rule).double() - exact).square().mean()
+            found.append(10 * np.log10(float(exact.square().mean() / noise)))
+        assert np.diff(found) == pytest.approx([3, 3], abs=1)
+
+
+def part(operand, i):
+    import dataclasses
+
+    return dataclasses.replace(operand, codes=operand.codes[:, i : i + 8])
+
+
+def last(bits, shift):
+    return PartialSums(kind=Kind.PSQ, tile=8, bits=bits, tile_scales=scales_of([shift]), sum_scales=scales_of([shift]))
+
+
+def exact_tile(x, w, i):
+    return x.codes[:, 8 * i : 8 * i + 8].double() @ w.codes[:, 8 * i : 8 * i + 8].double().t()
+
+
+def scales_for(peaks):
+    return torch.tensor([2.0 ** max(0, int(np.ceil(np.log2(float(peak) / 127)))) for peak in peaks])
+
+
+class TestRules:
+    @settings(max_examples=30, deadline=None)
+    @given(rules())
+    def test_round_trip(self, rule):
+        again = PartialSums.of(rule.rule())
+        assert again.rule().options == rule.rule().options
+        assert again.additive(9).tolist() == rule.additive(9).tolist()
+        if rule.kind is not Kind.BLOCK:
+            assert again.scales(9).tolist() == rule.scales(9).tolist()
+
+    @pytest.mark.parametrize(
+        ("options", "scales", "said"),
+        [
+            ({"tile": 8, "group_size": 0}, [1.0], "group_size of partial sums is 0; it is at least 1"),
+            ({"tile": 0}, [1.0], "tile of partial sums is 0"),
+            ({"tile": 8, "bits": 7}, [1.0], "partial sums of 7 bits are not stored; choose 4, 6, 8, 16, 32"),
+            ({"tile": 8}, [1.0, 3.0], r"scales\[1\] is 3, and shifters scale by powers of two that are at least 1"),
+            ({"tile": 8}, [0.5], r"scales\[0\] is 0.5"),
+            ({"tile": 8, "rounding": "half_even"}, [1.0], "a shifter rounds half_up or floor, not half_even"),
+            ({"tile": 8, "phase": "middle"}, [1.0], "middle"),
+            ({"tile": 8, "groups": 2}, [1.0], "groups"),
+        ],
+    )
+    def test_what_cannot_be_followed(self, options, scales, said):
+        scales = torch.tensor(scales)
+        rule = Rule(name="apsq", options=options, tensors={"tile_scales": scales, "sum_scales": scales})
+        with pytest.raises(InputError, match=said) as error:
+            PartialSums.of(rule)
+        assert "cannot be followed" in str(error.value)
+
+    def test_an_accumulator_that_could_overflow(self):
+        rule = rule_of(bits=32, top=1)
+        x, w = quantized(torch.zeros(1, 70000), bits=8, signed=False), quantized(torch.zeros(1, 70000), bits=8)
+        with pytest.raises(InputError, match="overflows an accumulator of 32 bits; use fewer partial-sum bits"):
+            sums(linear_call(x.codes, w.codes), x, w, rule)
+
+    def test_shapes_only_have_no_scales(self):
+        x, w = operands(1, 8, 1)
+        with pytest.raises(InputError, match="calibrate on samples"):
+            sums(linear_call(x.codes.float(), w.codes.float()), x, w, PartialSums(kind=Kind.APSQ, tile=8))
+
+    def test_longer_reductions_continue_with_the_last_scale(self):
+        rule = PartialSums(
+            kind=Kind.APSQ, tile=8, group_size=2, tile_scales=scales_of([1, 2]), sum_scales=scales_of([3, 4])
+        )
+        assert rule.scales(5).tolist() == [8, 4, 16, 4, 16]
