@@ -149,12 +149,13 @@ def toys(tmp_path, monkeypatch):
 
 
 CHECKED = ["float", "int8", "int8-token", "int8-sym", "int7-sym", "w4a8", "sibia", "aqs", "aqs-w4"]
+CHECKED += ["apsq", "apsq-gs1", "apsq-gs2", "apsq-gs3", "apsq-gs4", "psq", "psum-block", "psum16", "psum32", "aqs+apsq"]
 
 
 class TestBuiltIn:
     @pytest.mark.parametrize("name", CHECKED)
     def test_methods(self, name):
-        assert name in method_names()
+        assert set(name.split("+")) <= set(method_names())
         check_method(name, options={} if name in ("float", "int8-token") else {"smoothing": "none"})
 
     def test_smoothing_is_part_of_the_promise(self):
@@ -166,8 +167,9 @@ class TestBuiltIn:
         check_method(INTEGER, network, options={"smoothing": "none"})
 
     def test_every_method_is_checked(self):
-        assert set(method_names()) == {*CHECKED, "int"}
-        assert registry.names("bitwright.accelerators") == ["panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
+        assert set(method_names()) == {*"+".join(CHECKED).split("+"), "int"}
+        machines = ["apsq", "panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
+        assert registry.names("bitwright.accelerators") == machines
 
     @pytest.mark.parametrize(
         "accelerator", [WeightStationary, OutputStationary, Simd, WeightStationary(rows=8, cols=16)]

@@ -31,6 +31,7 @@ PUBLISHED_MACS = {  # multiply-accumulates of one inference at the default size,
     "vit-base": 17.6e9,  # DeiT paper's comparison, ViT-B at 224 px
     "deit-base": 17.6e9,
     "segformer-b0": 8.4e9,  # Xie et al., 2021, table 1
+    "efficientvit-b1": 3.1e9,  # the authors' repository, ADE20K at 512 px
     "bert-base": 22.5e9 / 2,  # TinyBERT, table 1: 22.5 G operations at 128 tokens
 }
 GPT_LIKE = {  # layers, width, MLP width, vocabulary, MLP matrices; attention is four width x width products
@@ -55,6 +56,8 @@ class Products(TorchFunctionMode):
             self.macs += args[0].numel() * args[1].shape[0]
         elif func is torch.addmm:
             self.macs += args[1].numel() * args[2].shape[1]
+        elif func is torch.matmul:
+            self.macs += y.numel() * args[0].shape[-1]
         elif func in {functional.conv2d, torch.conv2d}:
             self.macs += y.numel() * args[1][0].numel()
         elif func is functional.scaled_dot_product_attention:

@@ -186,7 +186,7 @@ class TestArithmetic:
         assert "".join(map(str, rule.additive(5).astype(int))) == steps
 
     def test_noise_falls_by_three_decibels_per_doubling_of_the_group(self):
-        """The uniform-noise derivation: error ~ np^2 / (2 gs), so +3 dB per doubling; measured within 1 dB at np = 96."""
+        """Derived from uniform noise: error ~ np^2 / (2 gs), so +3 dB per doubling; held within 1 dB at np = 96."""
         g = generator(3)
         x = quantized((30 * torch.randn(64, 768, generator=g)).round().clamp(-128, 127).long(), bits=8)
         w = quantized((30 * torch.randn(32, 768, generator=g)).round().clamp(-128, 127).long(), bits=8)

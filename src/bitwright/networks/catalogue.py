@@ -53,6 +53,7 @@ ENTRIES = (
     _entry("vit-base", "image", "ViT-B/16 at 224 px", 86_567_656),
     _entry("deit-base", "image", "DeiT-B/16 at 224 px (the same shapes as vit-base)", 86_567_656),
     _entry("segformer-b0", "image", "SegFormer-B0 for ADE20K at 512 px", 3_752_694),
+    _entry("efficientvit-b1", "image", "EfficientViT-B1 (MIT) for ADE20K at 512 px", 4_791_414),
     _entry("bert-base", "sentence", "BERT-Base, 12 layers", 109_482_240),
     _entry("gpt2", "language", "GPT-2 small, 12 layers", 124_439_808),
     _entry("opt-2.7b", "language", "OPT, 32 layers of 2,560", 2_651_596_800),

@@ -22,8 +22,7 @@ class ApsqOptions(SiteOptions):
 
     psum_rule: Kind = pydantic.Field(
         Kind.APSQ,
-        description="apsq: the running sum, in groups; psq: each tile alone; block: the running sum, blocks scaled at run "
-        "time",
+        description="apsq: the running sum in groups; psq: each tile alone; block: the running sum, scaled at run time",
     )
     psum_tile: int = pydantic.Field(8, ge=1, description="Pci, elements of the reduction that are added exactly")
     psum_bits: Literal[4, 6, 8, 16, 32] = pydantic.Field(8, description="bits of a stored partial sum")
