@@ -1,9 +1,9 @@
 """`bitwright`: the command line with all its verbs, which join `app` when they are imported."""
 
-from bitwright.cli import compare, evaluate, explain, lists, reproduce, simulate
+from bitwright.cli import compare, evaluate, explain, lists, reproduce, simulate, train
 from bitwright.cli.app import app
 
-__all__ = ["app", "compare", "evaluate", "explain", "lists", "main", "reproduce", "simulate"]
+__all__ = ["app", "compare", "evaluate", "explain", "lists", "main", "reproduce", "simulate", "train"]
 
 
 def main() -> None:

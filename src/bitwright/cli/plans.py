@@ -39,8 +39,7 @@ class Choice:
 
 def find_plan(method: str | None, options: Sequence[str] | None, file: Path | None, keep: Path | None = None) -> Choice:
     """Refuse contradictions, unknown methods and options, and no folder to `keep` a plan in, before anything runs."""
-    if keep is not None and not keep.parent.is_dir():
-        raise InputError(f"the folder {keep.parent} of {keep.name} does not exist; make it first")
+    check_folder(keep)
     if file is not None and options:
         raise InputError(f"the plan {file} has options of its own; leave --option out")
     default = DEFAULT_METHOD if file is None else ""
@@ -52,6 +51,12 @@ def find_plan(method: str | None, options: Sequence[str] | None, file: Path | No
     elif not file.is_file():
         raise InputError(f"there is no plan {file}; --save-plan of evaluate or simulate makes one")
     return choice
+
+
+def check_folder(file: Path | None) -> None:
+    """Refuse a file in a folder that does not exist, before anything runs."""
+    if file is not None and not file.parent.is_dir():
+        raise InputError(f"the folder {file.parent} of {file.name} does not exist; make it first")
 
 
 def keep_plan(plan: "Plan", file: Path | None) -> None:

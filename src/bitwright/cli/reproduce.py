@@ -1,6 +1,6 @@
 """`reproduce`: published figures beside what is measured here, and why they differ."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -9,10 +9,8 @@ from bitwright.cli.app import FAILURE, app
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
-System = Annotated[str, typer.Argument(metavar="SYSTEM", help="panacea.")]
-Models = Annotated[
-    str | None, typer.Option("--models", help="Separated by commas.  [default: the trained networks of the zoo]")
-]
+System = Annotated[str, typer.Argument(metavar="SYSTEM", help="panacea or apsq.")]
+Models = Annotated[str | None, typer.Option("--models", help="Separated by commas.  [default: the system's own]")]
 Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.")]
 
 
@@ -44,18 +42,28 @@ def reproduce(
         progress("loading", 0, 0)
         from bitwright import api
         from bitwright.reports.reproductions import print_reproduction, reproduction_record
-        from bitwright.studies.machines import build_accelerators
         from bitwright.studies.provenance import provenance
         from bitwright.studies.reproduce.systems import find_system
 
         chosen = find_system(system)
-        machines = build_accelerators(chosen.accelerators, given.machine_settings(setting, technology), substrate)
-        settings = chosen.settings(
-            options=given.method_options(option), calibration_count=calibration, batch_size=batch_size, seed=seed
+        settings = chosen.settings_from(
+            {
+                "options": given.method_options(option),
+                "task": task,
+                "data": data,
+                "limit": limit,
+                "calibration_count": calibration,
+                "batch_size": batch_size,
+                "seed": seed,
+            }
         )
-        shape: dict[str, Any] = {"batch": batch, "sequence_length": sequence_length, "image_size": image_size}
+        machines = chosen.machines(given.machine_settings(setting, technology), substrate)
+        sizes = {"batch": batch, "sequence_length": sequence_length, "image_size": image_size}
+        shape = {name: size for name, size in sizes.items() if size is not None}
         networks = [
-            api.load(name, **shape, device=device, distribution=distribution, seed=seed)
+            api.load(
+                name, **{**chosen.models.get(name, {}), **shape}, device=device, distribution=distribution, seed=seed
+            )
             for name in (given.names(models, "model") if models is not None else chosen.models)
         ]
         found = chosen.reproduce(
@@ -64,9 +72,6 @@ def reproduce(
             settings=settings,
             provenance=provenance(given.command_line(), seed),
             substrate=substrate,
-            task=task,
-            data=data,
-            limit=limit,
             progress=progress,
         )
     show(

@@ -24,7 +24,7 @@ from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
-from bitwright.networks.smoothing import apply_smoothing
+from bitwright.networks.smoothing import apply_smoothing, untie
 from bitwright.networks.synthetic import SyntheticSite, synthetic_sites
 from bitwright.networks.trace import Trace, example_batch, trace
 
@@ -51,15 +51,35 @@ def same_plan(one: Any, other: Any) -> bool:
 
 
 def prepare(network: Network, plan: Plan) -> Network:
-    """A copy of `network` with the changes to its weights that `plan` asks for: folding and smoothing."""
-    if not plan.fold_batch_norm and not plan.smoothing:
+    """A copy of `network` with the changes to its weights that `plan` asks for: folding, smoothing, trained values.
+
+    Raises
+    ------
+    InputError
+        If trained values are of other parameters than the network has.
+    """
+    if not (plan.fold_batch_norm or plan.smoothing or plan.weights):
         return network
-    folded = fold_batch_norm(network) if plan.fold_batch_norm else network
+    changed = fold_batch_norm(network) if plan.fold_batch_norm else network
+    if (plan.smoothing or plan.weights) and changed.module is network.module:
+        changed = dataclasses.replace(network, module=copy.deepcopy(network.module))
     if plan.smoothing:
-        if folded.module is network.module:
-            folded = dataclasses.replace(network, module=copy.deepcopy(network.module))
-        apply_smoothing(folded, plan.smoothing, example_batch(folded))
-    return folded
+        apply_smoothing(changed, plan.smoothing, example_batch(changed))
+    if plan.weights:
+        _load(changed, plan.weights)
+    return changed
+
+
+@torch.no_grad()
+def _load(network: Network, weights: Mapping[str, torch.Tensor]) -> None:
+    """Trained values into the module, in place; a head that shared its weight with an embedding has its own."""
+    assert network.module is not None
+    untie(network.module)
+    parameters = dict(network.module.named_parameters())
+    for name, values in weights.items():
+        if name not in parameters or parameters[name].shape != values.shape:
+            raise InputError(f"the plan has trained values of {name!r}, which {network.name} lacks; train it anew")
+        parameters[name].copy_(values)
 
 
 class Executor:

@@ -122,6 +122,8 @@ class Plan:
         Batch norm is folded into the convolutions before it.
     smoothing : mapping
         Site name -> factors [K] that x is divided by, folded into the weights before (`bitwright.networks.smoothing`).
+    weights : mapping
+        Parameter name -> trained values, which replace those of the network after folding and smoothing.
     calibrated_on : str
         Which samples it was calibrated on, in a phrase.
     notes : tuple of str
@@ -134,6 +136,7 @@ class Plan:
     sites: Mapping[str, SitePlan] = dataclasses.field(default_factory=dict)
     fold_batch_norm: bool = False
     smoothing: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+    weights: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
     calibrated_on: str = ""
     notes: tuple[str, ...] = ()
 

@@ -58,6 +58,7 @@ class _Plan(_Strict):
     fingerprint: dict[str, str]
     sites: dict[str, _Site]
     smoothing: list[str]
+    weights: list[str] = []
     fold_batch_norm: bool
     calibrated_on: str
     notes: list[str]
@@ -73,7 +74,7 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     """
     target = Path(path)
     tensors: dict[str, torch.Tensor] = {}
-    record = _to_record(plan, tensors)
+    record = plan_record(plan, tensors)
     write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 
@@ -132,10 +133,11 @@ def _first(error: Exception) -> str:
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _to_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+def plan_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     """The JSON part of a plan; its tensors are added to `tensors`."""
     sites = {name: _site_to_record(name, site, tensors) for name, site in plan.sites.items()}
     tensors |= {f"smoothing/{name}": _plain(factors) for name, factors in plan.smoothing.items()}
+    tensors |= {f"weights/{name}": _plain(values) for name, values in plan.weights.items()}
     return {
         "schema_version": SCHEMA_VERSION,
         "method": plan.method,
@@ -143,6 +145,7 @@ def _to_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         "fingerprint": dict(plan.fingerprint),
         "sites": sites,
         "smoothing": sorted(plan.smoothing),
+        "weights": sorted(plan.weights),
         "fold_batch_norm": plan.fold_batch_norm,
         "calibrated_on": plan.calibrated_on,
         "notes": list(plan.notes),
@@ -182,6 +185,17 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().cpu().contiguous().clone()
 
 
+def plan_from(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Plan:
+    """The plan whose JSON part is `record`, as `plan_record` made it.
+
+    Raises
+    ------
+    KeyError, ValueError, TypeError
+        If a part is missing or not what it should be.
+    """
+    return _from_record(_Plan.model_validate(record), tensors)
+
+
 def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
     return Plan(
         method=record.method,
@@ -189,6 +203,7 @@ def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
         fingerprint=record.fingerprint,
         sites={name: _site_from_record(name, site, tensors) for name, site in record.sites.items()},
         smoothing={name: tensors[f"smoothing/{name}"] for name in record.smoothing},
+        weights={name: tensors[f"weights/{name}"] for name in record.weights},
         fold_batch_norm=record.fold_batch_norm,
         calibrated_on=record.calibrated_on,
         notes=tuple(record.notes),

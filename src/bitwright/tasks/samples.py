@@ -64,7 +64,7 @@ def available_samples(network: Network, *, count: int, test: bool) -> int:
     if network.kind == "sentence":
         return min(count, len(prose.sentences(test=test)))
     if network.kind == "language":
-        return min(count, len(_windows(network, test=test)))
+        return min(count, len(windows(network, test=test)))
     return count
 
 
@@ -96,8 +96,8 @@ def default_batches(
         for start in range(0, count, size):
             yield sentence_inputs(network, chosen[start : start + size])
     else:
-        windows = _windows(network, test=test)
-        chosen_windows = windows[_choice(len(windows), count, seed)]
+        available = windows(network, test=test)
+        chosen_windows = available[_choice(len(available), count, seed)]
         for start in range(0, count, size):
             yield window_inputs(network, chosen_windows[start : start + size])
 
@@ -128,7 +128,7 @@ def _choice(available: int, count: int, seed: int) -> Array:
     return np.random.default_rng(seed).permutation(available)[:count]
 
 
-def _windows(network: Network, *, test: bool) -> Array:
+def windows(network: Network, *, test: bool) -> Array:
     """The part's text as token windows [n, T] that do not overlap."""
     ids, length = token_ids(network, "\n\n".join(prose.paragraphs(test=test))), window_length(network)
     if len(ids) < length:

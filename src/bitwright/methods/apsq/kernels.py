@@ -150,13 +150,14 @@ def peaks(x: Array, zero_point: Float, w: Array, width: int, tile: Array, total:
             tile[job, i], total[job, i] = of_tile, of_total
 
 
-@numba.njit(parallel=True, cache=True, fastmath=FAST)
+@numba.njit(parallel=True, cache=True, fastmath=True)  # an estimate: sums may be taken in any order
 def errors(
     x: Array,
     zero_point: Float,
     w: Array,
     width: int,
     scales: Array,
+    inverses: Array,
     half: Float,
     low: Float,
     high: Float,
@@ -179,9 +180,10 @@ def errors(
                 v = t if kind == 0 else s
                 for candidate in range(scales.shape[2]):
                     scale = scales[kind, i, candidate]
+                    by = inverses[kind, i, candidate]
                     error = scale * 0
                     for c in range(len(v)):
-                        off = min(max(np.floor(v[c] / scale + half), low), high) * scale - v[c]
+                        off = min(max(np.floor(v[c] * by + half), low), high) * scale - v[c]
                         error += off * off
                     squares[job, kind, i, candidate] = error
 

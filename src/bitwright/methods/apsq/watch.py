@@ -67,7 +67,8 @@ def step_errors(watched: Watched, rule: PartialSums, scales: Floats) -> Floats:
         squares = np.empty((len(x) * x.shape[1], *scales.shape), w.dtype)
         half = number(0.5 if rule.rounding is Rounding.HALF_UP else 0)
         limits = half, number(rule.low), number(rule.high)
-        kernels.errors(x, zero_point, w, width, scales.astype(number), *limits, squares)
+        tried: npt.NDArray[Any] = scales.astype(number)
+        kernels.errors(x, zero_point, w, width, tried, 1 / tried, *limits, squares)
         total += squares.sum(0, dtype=np.float64)
     return total
 

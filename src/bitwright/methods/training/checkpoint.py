@@ -1,0 +1,134 @@
+"""Checkpoints of training: one safetensors file with all that learns, Adam's moments and the plan; never pickle.
+
+A new checkpoint is written beside the old one, which is kept as FILE.previous until the next: whatever happens while
+writing, one of them is whole. A checkpoint carries the network's fingerprint and the settings, and resuming continues
+with the very same numbers.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from bitwright.errors import InputError
+from bitwright.files import write_atomic
+from bitwright.methods.plan import Plan
+from bitwright.methods.plan_file import plan_from, plan_record
+from bitwright.networks.fingerprint import difference, fingerprint
+from bitwright.networks.network import Network
+
+KEY = "bitwright_training"
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything that training needs to go on.
+
+    Attributes
+    ----------
+    plan : Plan
+        As training began: formats, zero points, smoothing.
+    values : mapping
+        Name -> what learns, as it stands: `weights/...`, `scales/...`.
+    moments : mapping
+        Name -> Adam's first and second moment of each: `weights/.../exp_avg`.
+    best : mapping
+        Name -> the values with the least loss so far.
+    progress : mapping
+        Step, losses, looks without improvement, seconds spent.
+    settings : mapping
+        Of training.
+    """
+
+    plan: Plan
+    values: Mapping[str, torch.Tensor]
+    moments: Mapping[str, torch.Tensor]
+    best: Mapping[str, torch.Tensor]
+    progress: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write it whole, keeping the one before as `previous_of(path)`."""
+    tensors: dict[str, torch.Tensor] = {}
+    plan_tensors: dict[str, torch.Tensor] = {}
+    record = {
+        "version": VERSION,
+        "plan": plan_record(checkpoint.plan, plan_tensors),
+        "progress": dict(checkpoint.progress),
+        "settings": dict(checkpoint.settings),
+    }
+    for part, held in (("plan", plan_tensors), *((each, getattr(checkpoint, each)) for each in PARTS)):
+        tensors |= {f"{part}/{name}": value.detach().cpu().contiguous().clone() for name, value in held.items()}
+    content = save(tensors, metadata={KEY: json.dumps(record)})
+    if path.exists():
+        path.replace(previous_of(path))
+    write_atomic(path, content)
+
+
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before lies."""
+    return path.with_name(f"{path.name}.previous")
+
+
+PARTS = ("values", "moments", "best")
+
+
+def load_checkpoint(path: Path, network: Network) -> Checkpoint:
+    """The checkpoint in `path`, if it is of `network`.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cut or damaged, no checkpoint, newer, or of another network; says so if the one before is
+        there.
+    """
+    record, tensors = _read(path)
+    try:
+        if record["version"] != VERSION:
+            raise InputError(f"{path} is a checkpoint of version {record['version']}, and this reads {VERSION}")
+        held = {
+            part: {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
+            for part in ("plan", *PARTS)
+        }
+        plan = plan_from(record["plan"], held["plan"])
+        found = Checkpoint(
+            plan=plan,
+            values=held["values"],
+            moments=held["moments"],
+            best=held["best"],
+            progress=record["progress"],
+            settings=record["settings"],
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is a damaged checkpoint ({error}){_or_previous(path)}") from None
+    differs = difference(plan.fingerprint, fingerprint(network))
+    if differs:
+        raise InputError(f"{path} is a checkpoint of another network than {network.name}: {differs}")
+    return found
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}{_or_previous(path)}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is cut or no checkpoint ({error}){_or_previous(path)}") from None
+    if KEY not in metadata:
+        raise InputError(f"{path} is a safetensors file but no checkpoint; training writes them with --checkpoint")
+    record: dict[str, Any] = json.loads(metadata[KEY])
+    return record, tensors
+
+
+def _or_previous(path: Path) -> str:
+    before = previous_of(path)
+    return f"; the one before it is whole: --checkpoint {before} --resume" if before.is_file() else ""

@@ -1,0 +1,20 @@
+"""How a network is trained. The paper's recipe is not public; every value is our choice."""
+
+import pydantic
+
+
+class TrainingSettings(pydantic.BaseModel):
+    """Steps, rates, and when to look and to stop."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = pydantic.Field(1000, ge=1, description="batches to learn from")
+    minutes: float = pydantic.Field(55.0, gt=0, allow_inf_nan=True, description="stop after so long, whatever is left")
+    learning_rate: float = pydantic.Field(3e-5, gt=0, lt=1, description="of weights, at its peak (Adam)")
+    scale_rate: float = pydantic.Field(1e-3, ge=0, lt=1, description="of scales, in natural logarithms")
+    features: float = pydantic.Field(
+        1.0, ge=0, description="weight of the mean relative squared error of every site's output, beside the output's"
+    )
+    every: int = pydantic.Field(50, ge=1, description="steps between looks at held-out samples, and checkpoints")
+    patience: int = pydantic.Field(8, ge=1, description="looks without improvement before an early stop")
+    seed: int = pydantic.Field(0, ge=0, description="of the samples")

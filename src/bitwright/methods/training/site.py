@@ -1,0 +1,193 @@
+"""One site while it learns: its scales as parameters, its forward pass with quantization, and its plan as it stands."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bitwright.errors import InputError
+from bitwright.formats import PerChannel, PerTensor, Quantized, Rounding
+from bitwright.methods.apsq.layouts import operands, padded
+from bitwright.methods.apsq.rule import Kind, PartialSums, is_partial_sums
+from bitwright.methods.apsq.sums import CHUNK, sums
+from bitwright.methods.kernels import use_torch_threads
+from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.methods.training.gradients import Codes, PartialSumScales
+from bitwright.networks.calls import Call
+
+ROWS = 64
+"""Rows of each product from which the scales of partial sums learn, evenly spaced: an estimate, our choice."""
+
+
+class LearningSite(nn.Module):
+    """The scales of one site, as logarithms: operands' natural ones, partial sums' to the base of 2.
+
+    Raises
+    ------
+    InputError
+        If a scale is taken from the data at run time, or weights are scaled in groups: there is nothing to learn.
+    """
+
+    def __init__(self, name: str, plan: SitePlan) -> None:
+        super().__init__()
+        assert plan.x is not None
+        assert plan.w is not None
+        self.name, self.plan = name, plan
+        self.x_log = _log_scale(name, "x", plan.x)
+        self.w_log = _log_scale(name, "w", plan.w)
+        self.rule = PartialSums.of(plan.accumulation) if is_partial_sums(plan.accumulation) else None
+        learns = self.rule is not None and self.rule.kind is not Kind.BLOCK
+        self.tile_logs = nn.Parameter(_log2(self.rule.tile_scales)) if learns and self.rule else None
+        self.sum_logs = nn.Parameter(_log2(self.rule.sum_scales)) if learns and self.rule else None
+
+    def forward(self, call: Call) -> torch.Tensor:
+        """The call's output, quantized as in execution, with gradients for operands and scales."""
+        x_plan, w_plan = self.plan.x, self.plan.w
+        assert x_plan is not None
+        assert w_plan is not None
+        x = Codes.apply(call.x, self.x_log, x_plan.zero_point, x_plan.format)
+        w = Codes.apply(call.w, self.w_log, 0, w_plan.format)
+        total = call.product(x, w)
+        rule = self.partial_sums()
+        if rule is not None:
+            total = self._quantized(call, x, w, total, rule)
+        step = self.x_log.exp() * _columns(call, self.w_log.exp())
+        if x_plan.dropped_mean:
+            axes = {"linear": (1,), "conv2d": (1, 2, 3), "batched": (-2,)}[call.layout]
+            constant = w.sum(axes, keepdim=True) * x_plan.dropped_mean
+            total = total + (_columns(call, constant) if call.layout != "batched" else constant)
+        return call.add_bias(total * step)
+
+    def partial_sums(self) -> PartialSums | None:
+        """The rule with the scales as they stand, powers of two."""
+        if self.rule is None or self.tile_logs is None or self.sum_logs is None:
+            return self.rule
+        scales = [torch.exp2(logs.detach().round().clamp_min(0)) for logs in (self.tile_logs, self.sum_logs)]
+        return dataclasses.replace(self.rule, tile_scales=scales[0], sum_scales=scales[1])
+
+    def site_plan(self) -> SitePlan:
+        """The plan as it stands."""
+        assert self.plan.x is not None
+        assert self.plan.w is not None
+        rule = self.partial_sums()
+        return dataclasses.replace(
+            self.plan,
+            x=dataclasses.replace(self.plan.x, scale=self.x_log.detach().exp().clone()),
+            w=dataclasses.replace(self.plan.w, scale=self.w_log.detach().exp().clone()),
+            accumulation=self.plan.accumulation if rule is None else rule.rule(),
+        )
+
+    def _quantized(
+        self, call: Call, x: torch.Tensor, w: torch.Tensor, exact: torch.Tensor, rule: PartialSums
+    ) -> torch.Tensor:
+        """Sums as registers hold them, gradients as if they were exact, and the gradients of the registers' scales."""
+        x_codes, w_codes = self._stored(x, "x"), self._stored(w, "w")
+        with torch.no_grad():
+            stored = sums(call, x_codes, w_codes, rule).to(exact)
+        total = exact + (stored - exact).detach()
+        if self.tile_logs is None or self.sum_logs is None:
+            return total
+        product = _Product(call, x_codes, w_codes, rule)
+        found: torch.Tensor = PartialSumScales.apply(total, self.tile_logs, self.sum_logs, product)
+        return found
+
+    def _stored(self, centred: torch.Tensor, part: str) -> Quantized:
+        operand: OperandPlan = getattr(self.plan, part)
+        codes = centred.detach() + operand.zero_point
+        narrow = torch.int8 if operand.format.signed else torch.uint8
+        return Quantized(
+            codes=codes.to(narrow) if operand.format.bits <= 8 else codes,
+            format=operand.format,
+            scale=torch.ones(()),
+            zero_point=operand.zero_point,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Product:
+    """One forward pass of a site, kept for the gradients of its partial sums' scales."""
+
+    call: Call
+    x: Quantized
+    w: Quantized
+    rule: PartialSums
+
+    def scale_gradients(self, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients by the scales' relative change, of stored tiles and of stored sums, from some of the rows."""
+        from bitwright.methods.training import kernels
+
+        rule, total = self.rule, torch.zeros(0)
+        use_torch_threads()
+        for part, rows_gradient in zip(operands(self.call, self.x, self.w), _by_rows(self.call, gradient), strict=True):
+            depthwise = part.depthwise
+            weights = part.w.t().unsqueeze(-1) if depthwise else part.w
+            w = padded(weights.float(), axis=1, tile=rule.tile, chunk=CHUNK, value=0).numpy()
+            start = 0
+            for block in part.x:
+                rows = block.permute(2, 0, 1) if depthwise else block
+                here = rows_gradient[:, start : start + rows.shape[1]]
+                start += rows.shape[1]
+                step = max(1, rows.shape[1] // ROWS)
+                codes = padded(rows[:, ::step], axis=2, tile=rule.tile, chunk=CHUNK, value=self.x.zero_point)
+                tiles = codes.shape[2] // (-(-rule.tile // CHUNK) * CHUNK)
+                found = np.empty((codes.shape[0] * codes.shape[1], tiles), np.float32)
+                scale = rule.scales(tiles)
+                kernels.scale_gradients(
+                    codes.numpy(),
+                    np.float32(self.x.zero_point),
+                    w,
+                    here[:, ::step].contiguous().numpy(),
+                    scale,
+                    1 / scale,
+                    rule.additive(tiles),
+                    np.float32(0.5 if rule.rounding is Rounding.HALF_UP else 0),
+                    np.float32(rule.low),
+                    np.float32(rule.high),
+                    found,
+                )
+                each = torch.from_numpy(found.sum(0)) * step
+                total = each if not len(total) else total + each
+        return self._by_kind(total)
+
+    def _by_kind(self, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each step's gradient to the scale that it used; steps beyond those calibrated use the last."""
+        assert self.rule.tile_scales is not None
+        count, additive = len(self.rule.tile_scales), torch.from_numpy(self.rule.additive(len(found)))
+        index = torch.arange(len(found)).clamp_max(count - 1)
+        empty = torch.zeros(count)
+        return empty.index_add(0, index, found * ~additive), empty.index_add(0, index, found * additive)
+
+
+def _by_rows(call: Call, gradient: torch.Tensor) -> list[torch.Tensor]:
+    """The gradient of an output as the rows of `operands`: [groups, rows, n] of each product."""
+    if call.layout == "linear":
+        return [gradient.reshape(1, -1, gradient.shape[-1])]
+    if call.layout == "batched":
+        return [gradient.reshape(-1, *gradient.shape[-2:])]
+    rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
+    if call.groups == call.x.shape[1] == call.w.shape[0]:
+        return [rows.t().unsqueeze(-1)]
+    return [part.unsqueeze(0) for part in rows.chunk(call.groups, dim=1)]
+
+
+def _columns(call: Call, scale: torch.Tensor) -> torch.Tensor:
+    if call.layout == "linear":
+        return scale.reshape(-1)
+    return scale.view(1, -1, 1, 1) if call.layout == "conv2d" else scale
+
+
+def _log_scale(name: str, part: str, operand: OperandPlan) -> nn.Parameter:
+    if operand.scale is None or not isinstance(operand.granularity, PerTensor | PerChannel):
+        raise InputError(
+            f"{part} of {name} is scaled per {operand.granularity}, and scales learn per tensor or channel; train a "
+            "method with static scales, such as int8"
+        )
+    return nn.Parameter(operand.scale.detach().clone().log())
+
+
+def _log2(scales: Any) -> torch.Tensor:
+    assert scales is not None
+    return torch.as_tensor(scales).detach().double().log().div(math.log(2)).float()

@@ -1,0 +1,254 @@
+"""The loop: batches, Adam, looks at held-out samples, checkpoints, an early stop.
+
+Learning rates rise over the first twentieth of the steps and fall as a cosine to nothing (our choice). What counts is
+the loss of exact execution on held-out samples; the best plan seen is the result, the calibrated one included, so that
+training never makes it worse on these.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bitwright.errors import InputError
+from bitwright.methods.plan import Plan
+from bitwright.methods.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bitwright.methods.training.learner import Learner
+from bitwright.methods.training.settings import TrainingSettings
+from bitwright.networks.network import Batch, Network
+
+WARM_UP = 0.05
+Progress = Callable[[str, int, int], None]
+Stream = Callable[[int], Batch]
+"""Step -> its batch, the same whenever it is asked for."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """The progress nobody asked for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What training came to.
+
+    Attributes
+    ----------
+    plan : Plan
+        The best one seen.
+    steps : int
+        Taken, resumed ones included.
+    first_loss, best_loss : float
+        Of exact execution on the held-out samples: before training, and of `plan`.
+    losses : tuple of (int, float)
+        Step and loss at every look.
+    seconds : float
+        Spent, those before a resumption included.
+    stopped : str
+        Why it ended: `steps`, `minutes`, `patience` or `interrupted`.
+    """
+
+    plan: Plan
+    steps: int
+    first_loss: float
+    best_loss: float
+    losses: tuple[tuple[int, float], ...]
+    seconds: float
+    stopped: str
+
+
+def train(
+    network: Network,
+    plan: Plan | None,
+    stream: Stream,
+    held_out: Sequence[Batch],
+    settings: TrainingSettings,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Outcome:
+    """Train `network` with `plan` in the loop.
+
+    Parameters
+    ----------
+    plan : Plan or None
+        Calibrated; None where training is resumed, whose checkpoint has it.
+    stream : callable
+        The batch of each step.
+    held_out : sequence of batches
+        Judged on, never learned from.
+    checkpoint : path or None
+        Where to keep all state at every look.
+    resume : bool
+        Continue from that file.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to train, or the checkpoint cannot be continued.
+    """
+    run = _resumed(network, checkpoint, settings) if resume else _started(network, plan, held_out, settings)
+    began, spent = time.monotonic(), run.seconds
+    stopped = "steps"
+    try:
+        while run.step < settings.steps:
+            progress("training", run.step, settings.steps)
+            run.take(stream(run.step))
+            run.seconds = spent + time.monotonic() - began
+            over = run.seconds > 60 * settings.minutes
+            if run.step % settings.every == 0 or run.step == settings.steps or over:
+                run.look(held_out)
+                _keep(run, checkpoint)
+                if over or run.waited >= settings.patience:
+                    stopped = "minutes" if over else "patience"
+                    break
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+        _keep(run, checkpoint)
+    return run.outcome(stopped)
+
+
+class _Run:
+    """Training as it stands."""
+
+    def __init__(self, learner: Learner, settings: TrainingSettings) -> None:
+        self.learner, self.settings = learner, settings
+        self.step, self.waited, self.seconds = 0, 0, 0.0
+        self.losses: list[tuple[int, float]] = []
+        self.learning = {
+            **{f"weights/{name}": p for name, p in learner.weights.items()},
+            **{f"scales/{name}": p for name, p in learner.scales().items()},
+        }
+        self.best: dict[str, torch.Tensor] = {}
+        scales = [p for name, p in self.learning.items() if name.startswith("scales/")]
+        self.rates = [settings.learning_rate, settings.scale_rate]
+        self.adam = torch.optim.Adam([{"params": list(learner.weights.values())}, {"params": scales}])
+
+    def take(self, batch: Batch) -> None:
+        """One step."""
+        factor = _factor(self.step, self.settings.steps)
+        for group, rate in zip(self.adam.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.adam.zero_grad(set_to_none=True)
+        loss = self.learner.loss(batch, self.settings.features)
+        if not bool(loss.isfinite()):
+            raise InputError(
+                f"the loss is {float(loss)} at step {self.step}; train with a lower --learning-rate, "
+                "from the last checkpoint if there is one"
+            )
+        loss.backward()
+        self.adam.step()
+        self.step += 1
+
+    def look(self, held_out: Sequence[Batch]) -> None:
+        """Judge, and remember the best."""
+        loss = self.learner.judge(list(held_out))
+        if not self.losses or loss < min(each for _, each in self.losses):
+            self.best = {name: p.detach().clone() for name, p in self.learning.items()}
+            self.waited = 0
+        else:
+            self.waited += 1
+        self.losses.append((self.step, loss))
+
+    def outcome(self, stopped: str) -> Outcome:
+        """With the best plan."""
+        self.load(self.best)
+        return Outcome(
+            plan=self.learner.now(),
+            steps=self.step,
+            first_loss=self.losses[0][1],
+            best_loss=min(loss for _, loss in self.losses),
+            losses=tuple(self.losses),
+            seconds=self.seconds,
+            stopped=stopped,
+        )
+
+    @torch.no_grad()
+    def load(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Values into what learns, in place."""
+        for name, parameter in self.learning.items():
+            parameter.copy_(values[name])
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """Adam's state by name; none before the first step."""
+        return {
+            f"{name}/{kind}": torch.as_tensor(value)
+            for name, parameter in self.learning.items()
+            for kind, value in self.adam.state.get(parameter, {}).items()
+        }
+
+    def load_moments(self, moments: Mapping[str, torch.Tensor]) -> None:
+        """Adam's state from `moments`."""
+        for name, parameter in self.learning.items():
+            state = {kind: moments[f"{name}/{kind}"] for kind in MOMENTS if f"{name}/{kind}" in moments}
+            if state:
+                self.adam.state[parameter] = state
+
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def _started(network: Network, plan: Plan | None, held_out: Sequence[Batch], settings: TrainingSettings) -> _Run:
+    assert plan is not None, "what is not resumed begins with a plan"
+    run = _Run(Learner(network, plan), settings)
+    run.look(held_out)
+    return run
+
+
+def _resumed(network: Network, path: Path | None, settings: TrainingSettings) -> _Run:
+    if path is None:
+        raise InputError("--resume continues from a checkpoint; name it with --checkpoint FILE")
+    found = load_checkpoint(path, network)
+    fixed = {"steps", "learning_rate", "scale_rate", "features", "seed"}
+    for name, value in settings.model_dump(include=fixed).items():
+        if found.settings[name] != value:
+            raise InputError(
+                f"{path} was trained with {name}={found.settings[name]}, not {value}; resume it with the same"
+            )
+    run = _Run(Learner(network, found.plan), settings)
+    missing = sorted(set(run.learning) ^ set(found.values))
+    if missing:
+        raise InputError(f"{path} does not fit {network.name}: {missing[0]} is on one side only; train it anew")
+    run.load(found.values)
+    run.load_moments(found.moments)
+    run.best = dict(found.best)
+    run.step, run.waited = int(found.progress["step"]), int(found.progress["waited"])
+    run.seconds = float(found.progress["seconds"])
+    run.losses = [(int(step), float(loss)) for step, loss in found.progress["losses"]]
+    return run
+
+
+def _keep(run: _Run, path: Path | None) -> None:
+    """The checkpoint, if one is wanted."""
+    if path is None:
+        return
+    progress: dict[str, Any] = {
+        "step": run.step,
+        "waited": run.waited,
+        "seconds": run.seconds,
+        "losses": run.losses,
+    }
+    values = {name: p.detach() for name, p in run.learning.items()}
+    save_checkpoint(
+        Checkpoint(
+            plan=run.learner.plan,
+            values=values,
+            moments=run.moments(),
+            best=run.best,
+            progress=progress,
+            settings=run.settings.model_dump(),
+        ),
+        path,
+    )
+
+
+def _factor(step: int, steps: int) -> float:
+    """The rate's share of its peak."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

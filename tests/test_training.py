@@ -1,0 +1,358 @@
+"""Training with quantization in the loop: gradients against autograd, state that survives, refusals."""
+
+import dataclasses
+import importlib
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitwright.errors import InputError
+from bitwright.methods.apsq.rule import PartialSums
+from bitwright.methods.execution import Executor, prepare
+from bitwright.methods.plan_file import load_plan, save_plan
+from bitwright.methods.protocol import compose
+from bitwright.methods.training import TrainingSettings, train
+from bitwright.methods.training.checkpoint import load_checkpoint, previous_of, save_checkpoint
+from bitwright.methods.training.gradients import Codes
+from bitwright.methods.training.learner import Learner
+from bitwright.methods.training.site import LearningSite, _Product
+from bitwright.networks.calls import Call
+from bitwright.testing import toy_networks
+from bitwright.testing.networks import shape_only
+from test_partial_sums import rule_of
+from toys import linear_call, normal, quantized, random_codes
+
+PLAIN = {"smoothing": "none"}
+loop = importlib.import_module("bitwright.methods.training.train")
+
+
+def straight_through(v, log2_scale, rule):
+    """a clip(round(v / a)) as automatic differentiation sees LSQ: rounding has gradient 1, clipping its own."""
+    scale = torch.exp2(log2_scale + (log2_scale.detach().round() - log2_scale.detach()))
+    shifted = v / scale
+    rounded = shifted + ((shifted + 0.5).floor() - shifted).detach()
+    return rounded.clamp(rule.low, rule.high) * scale
+
+
+def differentiable_sums(x, w, rule, logs):
+    """The schedule by autograd, tile by tile; logs of tile and sum scales."""
+    tiles = rule.tiles(x.shape[1])
+    additive, stored = rule.additive(tiles), torch.zeros(len(x), len(w), dtype=torch.float64)
+    for i in range(tiles):
+        part = slice(i * rule.tile, (i + 1) * rule.tile)
+        tile = x[:, part] @ w[:, part].t()
+        kept = straight_through(tile + stored if additive[i] else tile, logs[int(additive[i])][i], rule)
+        stored = kept if additive[i] else stored + kept
+    return stored
+
+
+class TestGradients:
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.integers(1, 30),
+        st.sampled_from(["apsq", "psq"]),
+        st.integers(1, 4),
+        st.sampled_from(["head", "tail"]),
+        st.sampled_from([4, 8]),
+        st.integers(0, 99),
+    )
+    def test_scales_of_partial_sums(self, k, kind, gs, phase, bits, seed):
+        """The kernel that walks the schedule backwards, saturation included, against autograd."""
+        from bitwright.methods.apsq.rule import Phase
+
+        others = {"group_size": gs, "phase": Phase(phase)} if kind == "apsq" else {}
+        rule = rule_of(kind, tile=4, tiles=-(-k // 4), seed=seed, bits=bits, **others)
+        x = quantized(random_codes(quantized(None, bits=8).format, (5, k), seed), bits=8)
+        w = quantized(random_codes(quantized(None, bits=8).format, (3, k), seed + 1), bits=8)
+        logs = [scales.log2().double().requires_grad_() for scales in (rule.tile_scales, rule.sum_scales)]
+        gradient = normal(5, 3, seed=seed)
+        total = differentiable_sums(x.codes.double(), w.codes.double(), rule, logs)
+        total.backward(gradient.double())
+        call = linear_call(x.codes.float(), w.codes.float())
+        found = _Product(call, x, w, rule).scale_gradients(gradient)
+        for mine, log in zip(found, logs, strict=True):
+            right = torch.zeros(len(log), dtype=torch.float64) if log.grad is None else log.grad
+            right = right / torch.log(torch.tensor(2.0))
+            assert torch.allclose(mine.double(), right, rtol=1e-3, atol=1e-3 * float(right.abs().max() + 1))
+
+    def test_operands(self):
+        """LSQ: x gets its gradient inside the range; log s gets s (round(x / s) - x / s) there, s times the end outside."""
+        x = torch.tensor([[0.24, -1.3, 9.0, -9.0]], requires_grad=True)
+        log_scale = torch.tensor(0.5).log().requires_grad_()
+        fmt = quantized(None, bits=4).format  # -8 .. 7
+        codes = Codes.apply(x, log_scale, 0, fmt)
+        assert codes.tolist() == [[0, -3, 7, -8]]
+        (codes * log_scale.exp()).sum().backward()
+        assert x.grad.tolist() == [[1, 1, 0, 0]]
+        inside = 0.5 * ((0 - 0.48) + (-3 + 2.6))
+        assert float(log_scale.grad) == pytest.approx(inside + 0.5 * (7 - 8))
+
+    def test_scales_per_channel_get_their_own(self):
+        w = normal(3, 5).requires_grad_()
+        logs = torch.zeros(3, 1, requires_grad=True)
+        (Codes.apply(w, logs, 0, quantized(None, bits=8).format) * logs.exp()).sum().backward()
+        right = (w.detach().round() - w.detach()).sum(1, keepdim=True)
+        assert torch.allclose(logs.grad, right, atol=1e-5)
+
+
+def learning(method="int8+apsq", kind="linear"):
+    network, samples = toy_networks()[kind]
+    return network, samples, compose(method, PLAIN).calibrate(network, samples)
+
+
+class TestLearner:
+    @pytest.mark.parametrize("kind", list(toy_networks()))
+    @pytest.mark.parametrize("method", ["int8+apsq", "aqs+psq", "int8", "int8+psum-block"])
+    def test_forward_is_execution(self, kind, method):
+        """What training computes is what the machine does: the same codes, the same sums."""
+        network, samples, plan = learning(method, kind)
+        learner = Learner(network, plan)
+        executor = Executor(learner.student, plan, prepared=True)
+        outputs = {}
+
+        def handle(site, call):
+            found = learner.sites[site.name](call) if site.name in learner.sites else call.float_result()
+            right = executor.handle(site, call)
+            outputs[site.name] = float((found - right).abs().max() / right.abs().max().clamp_min(1e-6))
+            return right
+
+        from bitwright.networks.mode import SiteMode
+
+        with torch.no_grad(), SiteMode(learner.student.module, handle):
+            learner.student.forward(samples[-1])
+        assert outputs
+        assert max(outputs.values()) < 1e-5
+
+    def test_the_plan_as_it_stands_executes_alike(self, tmp_path):
+        """Weights and scales that moved go into the plan, its file, and a fresh copy of the network."""
+        network, samples, plan = learning()
+        learner = Learner(network, plan)
+        with torch.no_grad():
+            for p in [*learner.weights.values(), *learner.scales().values()]:
+                p.add_(0.01 * torch.randn_like(p))
+        moved = learner.now()
+        inside = Executor(learner.student, learner.now(weights=False), prepared=True).run(samples[0])
+        assert torch.equal(Executor(network, moved).run(samples[0]), inside)
+        save_plan(moved, tmp_path / "plan")
+        again = load_plan(tmp_path / "plan", network)
+        assert torch.equal(Executor(network, again).run(samples[0]), inside)
+        assert not torch.equal(Executor(network, plan).run(samples[0]), inside)
+
+    def test_scales_stay_powers_of_two(self):
+        _, _, plan = learning()
+        site = LearningSite("s", next(iter(plan.sites.values())))
+        with torch.no_grad():
+            site.sum_logs.add_(0.4)
+            site.tile_logs.fill_(-3)
+        found = site.partial_sums()
+        assert found.sum_scales.equal(PartialSums.of(site.plan.accumulation).sum_scales)
+        assert (found.tile_scales == 1).all()
+
+    def test_what_cannot_learn(self):
+        network, samples = toy_networks()["linear"]
+        float_plan = compose("float").calibrate(network, samples)
+        with pytest.raises(InputError, match="quantizes nothing, so there is nothing to train"):
+            Learner(network, float_plan)
+        tokens = compose("int8-token").calibrate(network, samples)
+        with pytest.raises(InputError, match="is scaled per token, and scales learn per tensor or channel"):
+            Learner(network, tokens)
+
+    def test_weights_of_another_network(self):
+        network, _, plan = learning()
+        with pytest.raises(InputError, match="trained values of 'nobody', which toy-linear lacks"):
+            prepare(network, dataclasses.replace(plan, weights={"nobody": torch.ones(1)}))
+
+
+SETTINGS = TrainingSettings(steps=12, every=4, learning_rate=1e-3)
+
+
+def trained(network, samples, plan, settings=SETTINGS, **others):
+    return train(network, plan, lambda step: samples[step % len(samples)], samples[:1], settings, **others)
+
+
+class TestTraining:
+    @pytest.mark.parametrize("kind", list(toy_networks()))
+    def test_it_learns(self, kind):
+        network, samples, plan = learning("int8+apsq", kind)
+        plan = compose("int8+apsq", {**PLAIN, "psum_bits": 4}).calibrate(network, samples)
+        found = trained(network, samples, plan, TrainingSettings(steps=60, every=20, learning_rate=3e-3))
+        assert found.best_loss < found.first_loss
+        assert found.losses[0] == (0, found.first_loss)
+        assert Learner(network, found.plan).judge(list(samples[:1])) == pytest.approx(found.best_loss, rel=1e-6)
+
+    def test_a_worse_plan_is_never_the_result(self):
+        network, samples, plan = learning()
+        found = trained(network, samples, plan, TrainingSettings(steps=8, every=4, learning_rate=0.5))
+        assert found.best_loss <= found.first_loss
+
+    def test_patience(self):
+        network, samples, plan = learning()
+        found = trained(network, samples, plan, TrainingSettings(steps=99, every=1, learning_rate=0.9, patience=2))
+        assert found.stopped == "patience"
+        assert found.steps < 99
+
+    def test_a_killed_training_resumes_with_the_same_numbers(self, tmp_path):
+        """Stopped after 8 of 12 steps and continued from its file: as if nothing had happened, bit for bit."""
+        network, samples, plan = learning()
+        whole = trained(network, samples, plan)
+        file = tmp_path / "state"
+
+        class KilledError(Exception):
+            pass
+
+        def progress(stage, done, total):
+            if done == 9:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            trained(network, samples, plan, checkpoint=file, progress=progress)
+        again = trained(network, samples, None, checkpoint=file, resume=True)
+        assert again.steps == whole.steps
+        assert again.losses == whole.losses
+        for name, values in whole.plan.weights.items():
+            assert torch.equal(values, again.plan.weights[name])
+
+    def test_ctrl_c_keeps_everything(self, tmp_path):
+        network, samples, plan = learning()
+        file = tmp_path / "state"
+
+        def progress(stage, done, total):
+            if done == 6:
+                raise KeyboardInterrupt
+
+        found = trained(network, samples, plan, checkpoint=file, progress=progress)
+        assert found.stopped == "interrupted"
+        assert load_checkpoint(file, network).progress["step"] == 6
+        assert trained(network, samples, None, checkpoint=file, resume=True).steps == 12
+
+    def test_a_loss_that_is_no_number(self, monkeypatch):
+        network, samples, plan = learning()
+        monkeypatch.setattr(Learner, "loss", lambda self, batch, features: torch.tensor(torch.nan))
+        with pytest.raises(InputError, match="the loss is nan at step 0; train with a lower --learning-rate"):
+            trained(network, samples, plan)
+
+
+class TestCheckpoints:
+    @pytest.fixture
+    def state(self, tmp_path):
+        network, samples, plan = learning()
+        trained(network, samples, plan, checkpoint=tmp_path / "state")
+        return network, samples, tmp_path / "state"
+
+    def test_the_one_before_is_kept(self, state):
+        network, _, file = state
+        assert load_checkpoint(file, network).progress["step"] == 12
+        assert load_checkpoint(previous_of(file), network).progress["step"] == 8
+
+    def test_cut(self, state):
+        network, samples, file = state
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(
+            InputError, match=r"is cut or no checkpoint .*the one before it is whole: --checkpoint .*previous"
+        ):
+            load_checkpoint(file, network)
+        assert trained(network, samples, None, checkpoint=previous_of(file), resume=True).steps == 12
+
+    def test_missing(self, state):
+        network, _, file = state
+        file.unlink()
+        with pytest.raises(InputError, match=r"there is no checkpoint .*the one before it is whole"):
+            load_checkpoint(file, network)
+
+    def test_of_another_network(self, state):
+        _, _, file = state
+        other, _ = toy_networks()["attention" if "attention" in toy_networks() else "conv"]
+        with pytest.raises(InputError, match="is a checkpoint of another network than"):
+            load_checkpoint(file, other)
+
+    def test_a_plan_is_no_checkpoint(self, state, tmp_path):
+        network, _, _ = state
+        save_plan(learning()[2], tmp_path / "plan")
+        with pytest.raises(InputError, match="is a safetensors file but no checkpoint"):
+            load_checkpoint(tmp_path / "plan", network)
+
+    def test_other_settings(self, state):
+        network, samples, file = state
+        other = SETTINGS.model_copy(update={"learning_rate": 1e-5})
+        with pytest.raises(
+            InputError, match=r"was trained with learning_rate=0.001, not 1e-05; resume it with the same"
+        ):
+            trained(network, samples, None, other, checkpoint=file, resume=True)
+
+    def test_newer(self, state, monkeypatch):
+        network, _, file = state
+        found = load_checkpoint(file, network)
+        monkeypatch.setattr("bitwright.methods.training.checkpoint.VERSION", 2)
+        save_checkpoint(found, file)
+        monkeypatch.undo()
+        with pytest.raises(InputError, match="is a checkpoint of version 2, and this reads 1"):
+            load_checkpoint(file, network)
+
+    def test_no_file_to_resume_from(self, state):
+        network, samples, _ = state
+        with pytest.raises(InputError, match="--resume continues from a checkpoint; name it with --checkpoint FILE"):
+            trained(network, samples, None, resume=True)
+
+
+def test_shapes_only_have_nothing_to_learn():
+    from bitwright.tasks.training_samples import training_samples
+
+    with pytest.raises(InputError, match="has shapes but no weights"):
+        training_samples(shape_only(toy_networks()["linear"][0]))
+
+
+def test_held_out_texts_are_never_learned_from():
+    """Whatever the step, its sentences are none of those held out."""
+    from bitwright.networks.network import Network
+    from bitwright.tasks import training_samples as room
+
+    chosen = []
+    network = Network(name="toy", kind="sentence", module=torch.nn.Linear(1, 1))
+    original = room.sentence_inputs
+    try:
+        room.sentence_inputs = lambda network, texts: chosen.append(list(texts)) or {"x": torch.zeros(len(texts), 1)}
+        found = room.training_samples(network, batch_size=16, seed=3)
+        held = {text for texts in chosen for text in texts}
+        assert len(held) == room.HELD_OUT["sentence"]
+        chosen.clear()
+        for step in range(50):
+            found.stream(step)
+        first = list(chosen[7])
+        found.stream(7)
+        assert chosen[-1] == first
+    finally:
+        room.sentence_inputs = original
+    assert held.isdisjoint(text for texts in chosen for text in texts)
+
+
+def test_rates_rise_and_fall():
+    factors = [loop._factor(step, 100) for step in range(100)]
+    assert factors[0] == pytest.approx(0.2)
+    assert max(factors) == 1
+    assert factors[-1] < 0.01
+
+
+def test_convolutions_and_groups_give_rows_of_gradients():
+    """Gradients reach the rows that their outputs came from: scales of a grouped convolution, against a plain one."""
+    x = quantized(random_codes(quantized(None, bits=8).format, (1, 4, 3, 3), 0), bits=8)
+    w = quantized(random_codes(quantized(None, bits=8).format, (4, 2, 2, 2), 1), bits=8)
+    call = Call(layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), groups=2)
+    rule = rule_of(tile=4, tiles=2, top=4)
+    gradient = normal(1, 4, 2, 2)
+    grouped = _Product(call, x, w, rule).scale_gradients(gradient)
+    total = [torch.zeros(2), torch.zeros(2)]
+    for group in range(2):
+        part = Call(
+            layout="conv2d",
+            op="conv2d",
+            x=x.codes[:, 2 * group : 2 * group + 2].float(),
+            w=w.codes[2 * group : 2 * group + 2].float(),
+        )
+        px = dataclasses.replace(x, codes=x.codes[:, 2 * group : 2 * group + 2])
+        pw = dataclasses.replace(w, codes=w.codes[2 * group : 2 * group + 2])
+        found = _Product(part, px, pw, rule).scale_gradients(gradient[:, 2 * group : 2 * group + 2])
+        total = [a + b for a, b in zip(total, found, strict=True)]
+    assert torch.allclose(grouped[0], total[0], rtol=1e-4)
+    assert torch.allclose(grouped[1], total[1], rtol=1e-4)
