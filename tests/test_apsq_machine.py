@@ -85,12 +85,13 @@ class TestTwins:
         capacities=st.tuples(*[st.none() | st.integers(1, 150)] * 2),
         stored=stored_sums,
         dataflow=st.sampled_from(DATAFLOWS),
+        cut=st.booleans(),
     )
-    def test_closed_forms_are_what_a_walk_of_every_step_counts(self, shape, array, capacities, stored, dataflow):
+    def test_closed_forms_are_what_a_walk_of_every_step_counts(self, shape, array, capacities, stored, dataflow, cut):
         grid = Grid(**dict(zip("mkn", shape, strict=True)), **dict(zip(("po", "pci", "pco"), array, strict=True)))
         capacity = Capacity(x=capacities[0], w=capacities[1])
-        for found in candidates(grid, dataflow, capacity):
-            walked = walk(grid, found.order, capacity, stored)
+        for found in candidates(grid, dataflow, capacity, cut=cut):
+            walked = walk(grid, found.order, capacity, stored, found.piece)
             assert walked.steps == grid.steps
             for count in ("x_read", "w_read", "x_dram", "w_dram", "psum_read", "psum_write"):
                 assert getattr(walked, count) == getattr(found, count), (found.order, count)
@@ -99,12 +100,19 @@ class TestTwins:
             assert walked.quantized == (outputs if dataflow != "os" else 0)
 
     @settings(max_examples=60, deadline=None)
-    @given(shape=st.tuples(*[st.integers(1, 40)] * 3), groups=st.integers(1, 3), dataflow=st.sampled_from(DATAFLOWS))
-    def test_machines_charge_for_what_is_walked(self, shape, groups, dataflow):
-        machine = Apsq(po=3, pci=2, pco=4, dataflow=dataflow, input_sram_kib=1, weight_sram_kib=1)
+    @given(
+        shape=st.tuples(*[st.integers(1, 40)] * 3),
+        groups=st.integers(1, 3),
+        dataflow=st.sampled_from(DATAFLOWS),
+        variant=st.sampled_from(("fair", "tiled")),
+    )
+    def test_machines_charge_for_what_is_walked(self, shape, groups, dataflow, variant):
+        srams = {"input_sram_kib": 1, "weight_sram_kib": 1}
+        machine = Apsq(po=3, pci=2, pco=4, dataflow=dataflow, variant=variant, **srams)
         given_work = work(*shape, groups=groups, plan=apsq(2, tile=2))
         cost, moved = machine.run(given_work), machine.moved(given_work)
-        walked = walk(moved.grid, moved.accesses.order, Capacity(x=1024, w=1024), moved.stored)
+        capacity = Capacity(x=1024, w=1024)
+        walked = walk(moved.grid, moved.accesses.order, capacity, moved.stored, moved.accesses.piece)
         outputs = groups * shape[0] * shape[2]
         assert cost.traffic_bytes == {
             "dram_read": groups * (walked.x_dram + walked.w_dram),
@@ -118,6 +126,27 @@ class TestTwins:
         }
         assert cost.compute_cycles == groups * walked.steps + machine.fill_cycles
         assert moved.live_bytes == walked.live
+
+    @settings(max_examples=40, deadline=None)
+    @given(shape=st.tuples(*[st.integers(1, 60)] * 3), dataflow=st.sampled_from(("is", "ws")))
+    def test_of_all_pieces_the_one_that_moves_the_fewest_bytes_is_taken(self, shape, dataflow):
+        srams = {"input_sram_kib": 1, "weight_sram_kib": 1, "output_sram_kib": 1}
+        machine = Apsq(po=2, pci=8, pco=2, dataflow=dataflow, variant="tiled", **srams)
+        given_work = work(*shape)
+        moved = machine.moved(given_work)
+        tiles = moved.grid.row_tiles if dataflow == "ws" else moved.grid.column_tiles
+
+        def walked_bytes(piece):
+            walked = walk(moved.grid, moved.accesses.order, Capacity(x=1024, w=1024), moved.stored, piece)
+            stored = 4 * (walked.psum_read + walked.psum_write)
+            dram = walked.x_dram + walked.w_dram + stored * (4 * walked.live > 1024)
+            return dram, walked.x_read + walked.w_read
+
+        least = min(walked_bytes(piece) for piece in (tiles, *(2**j for j in range(12) if 2**j < tiles)))
+        assert walked_bytes(moved.accesses.piece) == least
+        outputs = shape[0] * shape[2]
+        traffic = machine.run(given_work).traffic_bytes
+        assert traffic["dram_read"] + traffic["dram_write"] == least[0] + outputs
 
     def test_of_two_loop_orders_the_one_with_fewer_bytes_is_taken(self):
         # One kibibyte each: a row tile of 4 x 64 fits, so does a column tile; all of either operand does not.
@@ -227,6 +256,60 @@ class TestVariants:
         )
 
 
+class TestTiled:
+    def test_rows_are_cut_so_that_sums_fit(self):
+        # 4 bytes x 8 columns x 8192 rows are twice 128 KiB. 683 tiles of 12 rows in pieces of 256: 3072 rows, 96 KiB.
+        given_work = work(8192, 64, 8)
+        fair, tiled = Apsq().moved(given_work), Apsq(variant="tiled").moved(given_work)
+        assert (fair.spills, fair.pieces, fair.accesses.piece) == (True, 1, 683)
+        assert (tiled.spills, tiled.pieces, tiled.accesses.piece) == (False, 3, 256)
+        assert tiled.live_bytes == 4 * 8 * 3072
+        # The 512 weights fit their SRAM: they come from DRAM once, and into the array for every piece.
+        assert tiled.accesses.w_read == 3 * 512
+        assert tiled.traffic_bytes["dram_read"] == 8192 * 64 + 512
+        assert Apsq(variant="tiled").explain(given_work)["piece"] == 256
+
+    def test_narrow_sums_need_fewer_pieces(self):
+        machine = Apsq(variant="tiled")
+        pieces = [machine.moved(work(8192, 64, 8, plan=plan)).pieces for plan in (INT8, apsq(1), apsq(2), apsq(3))]
+        assert pieces == [3, 1, 1, 3]  # three bytes in 512 tiles of 12 rows are 144 KiB: too many still
+
+    def test_columns_are_cut_where_inputs_rest(self):
+        # 4 bytes x 12 rows x 4096 columns are 192 KiB; 512 tiles of 8 columns in pieces of 256: 96 KiB.
+        machine = Apsq(dataflow="is", variant="tiled")
+        moved = machine.moved(work(12, 16, 4096))
+        assert (moved.accesses.piece, moved.pieces, moved.live_bytes) == (256, 2, 4 * 12 * 2048)
+        assert moved.accesses.x_read == 2 * 12 * 16
+        assert moved.accesses.x_dram == 12 * 16
+
+    def test_what_rests_is_read_again_from_dram_if_it_does_not_fit(self):
+        # 1024 x 256 weights are 256 KiB, twice their SRAM; 8192 inputs of depth 1024 pass 32 times unless cut.
+        given_work = work(8192, 1024, 256)
+        fair, tiled = (Apsq(variant=variant).moved(given_work) for variant in ("fair", "tiled"))
+        assert fair.accesses.x_dram == 32 * 8192 * 1024
+        rows = tiled.accesses.piece * 12
+        assert rows * 1024 <= 256 * 1024  # a piece of inputs stays in SRAM
+        assert tiled.accesses.x_dram == 8192 * 1024
+        assert tiled.accesses.w_dram == -(-8192 // rows) * 1024 * 256
+
+    def test_a_single_tile_that_rests_stays(self):
+        grid = Grid(m=40, k=8, n=8, po=4, pci=8, pco=8)
+        for found in candidates(grid, "ws", Capacity(x=None, w=1), cut=True):
+            assert (found.w_read, found.w_dram) == (64, 64)
+
+    def test_output_stationary_sums_leave_nothing_to_cut(self):
+        fair, tiled = (Apsq(dataflow="os", variant=variant).run(work(999, 99, 99)) for variant in ("fair", "tiled"))
+        assert fair == tiled
+
+    def test_it_takes_as_many_steps(self):
+        for dataflow in ("is", "ws"):
+            fair, tiled = (
+                Apsq(dataflow=dataflow, variant=variant).run(work(8192, 64, 4096)) for variant in ("fair", "tiled")
+            )
+            assert fair.compute_cycles == tiled.compute_cycles
+            assert tiled.traffic_bytes["dram_read"] < fair.traffic_bytes["dram_read"]
+
+
 class TestSpill:
     def test_what_just_fits_and_what_just_does_not(self):
         # Weight-stationary: 4 bytes x 8 columns x m in 128 KiB: 4,096 rows. Input-stationary: 4 x 12 rows x n.
@@ -310,7 +393,7 @@ class TestEnergy:
             64 * 64 * 7 * 0.25 / 8
         )
 
-    @pytest.mark.parametrize("variant", ["fair", "published"])
+    @pytest.mark.parametrize("variant", ["fair", "published", "tiled"])
     @pytest.mark.parametrize("shape", [(128, 768, 768), (4096, 576, 64), (1, 64, 64), (197, 64, 197)])
     def test_narrow_sums_save_where_sums_are_stored(self, variant, shape):
         for dataflow in DATAFLOWS:
@@ -434,6 +517,8 @@ class TestMachine:
             Apsq(dataflow="is", input_sram_kib=1, weight_sram_kib=1, output_sram_kib=1),
             Apsq(dataflow="os", input_sram_kib=1, weight_sram_kib=1, dram_bytes_per_cycle=3),
             Apsq(variant="published", output_sram_kib=1, spill_through_sram=False, po=3, pci=5, pco=7),
+            Apsq(variant="tiled", input_sram_kib=1, weight_sram_kib=1, output_sram_kib=1),
+            Apsq(variant="tiled", dataflow="is", input_sram_kib=1, output_sram_kib=1),
         ],
     )
     def test_it_keeps_the_promises_of_accelerators(self, machine):
@@ -444,7 +529,7 @@ class TestMachine:
         shape=st.tuples(*[st.integers(1, 300)] * 3, st.integers(1, 4)),
         plan=st.sampled_from((INT8, apsq(), apsq(3), psq(), block(32))),
         dataflow=st.sampled_from(DATAFLOWS),
-        variant=st.sampled_from(("fair", "published")),
+        variant=st.sampled_from(("fair", "published", "tiled")),
         kib=st.sampled_from((1, 4, 128)),
         share=st.floats(0.01, 1),
     )

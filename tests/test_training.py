@@ -78,7 +78,7 @@ class TestGradients:
             assert torch.allclose(mine.double(), right, rtol=1e-3, atol=1e-3 * float(right.abs().max() + 1))
 
     def test_operands(self):
-        """LSQ: x gets its gradient inside the range; log s gets s (round(x / s) - x / s) there, s times the end outside."""
+        """LSQ: gradients of x inside the range; log s gets s (round(x / s) - x / s) there, s times the end outside."""
         x = torch.tensor([[0.24, -1.3, 9.0, -9.0]], requires_grad=True)
         log_scale = torch.tensor(0.5).log().requires_grad_()
         fmt = quantized(None, bits=4).format  # -8 .. 7

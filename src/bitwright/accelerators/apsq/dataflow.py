@@ -8,7 +8,11 @@ not public. Of an output np - 1 partial sums are written and read back, because 
 
 DRAM: an operand that is streamed again is read again, all of it, if it does not fit its SRAM (our choice: what a buffer
 that forgets the least recently used does with a cyclic stream). Output-stationary loops have two orders, rows outside
-or columns outside. Twin: `bitwright.accelerators.apsq.reference`.
+or columns outside.
+
+Cut (ours, what a compiler would do): what streams is walked in pieces of 2^j tiles, one piece through all other loops
+before the next. Fewer partial sums live, and what rests is loaded again for every piece: weights under `ws`, whose rows
+are cut, and inputs under `is`, whose columns are. Twin: `bitwright.accelerators.apsq.reference`.
 """
 
 import dataclasses
@@ -65,6 +69,8 @@ class Accesses:
     ----------
     order : str
         Loops over tiles, outermost first: "nkm".
+    piece : int
+        Tiles of the innermost loop that are walked through all loops before the next so many; all of them if uncut.
     x_read, w_read : int
         From SRAM into the array.
     x_dram, w_dram : int
@@ -76,6 +82,7 @@ class Accesses:
     """
 
     order: str
+    piece: int
     x_read: int
     w_read: int
     x_dram: int
@@ -85,8 +92,8 @@ class Accesses:
     live_outputs: int
 
 
-def candidates(grid: Grid, dataflow: Dataflow, capacity: Capacity) -> tuple[Accesses, ...]:
-    """What one group moves under each loop order that a dataflow allows.
+def candidates(grid: Grid, dataflow: Dataflow, capacity: Capacity, *, cut: bool = False) -> tuple[Accesses, ...]:
+    """What one group moves under each loop order that a dataflow allows, and if `cut`, in each size of pieces.
 
     Examples
     --------
@@ -94,39 +101,56 @@ def candidates(grid: Grid, dataflow: Dataflow, capacity: Capacity) -> tuple[Acce
     >>> (found,) = candidates(grid, "ws", Capacity(x=None, w=None))
     >>> found.x_read == 128 * 768 * 96, found.psum_write == 95 * 128 * 768, found.live_outputs
     (True, True, 1024)
+    >>> pieces = candidates(grid, "ws", Capacity(x=None, w=None), cut=True)
+    >>> [(each.piece, each.live_outputs) for each in pieces]
+    [(8, 1024), (4, 512), (2, 256), (1, 128)]
     """
     if dataflow == "is":
-        return (_input_stationary(grid, capacity),)
+        return tuple(_input_stationary(grid, capacity, piece) for piece in _pieces(grid.column_tiles, cut=cut))
     if dataflow == "ws":
-        return (_weight_stationary(grid, capacity),)
+        return tuple(_weight_stationary(grid, capacity, piece) for piece in _pieces(grid.row_tiles, cut=cut))
     return _output_stationary(grid, capacity)
 
 
-def _input_stationary(grid: Grid, capacity: Capacity) -> Accesses:
+def _pieces(tiles: int, *, cut: bool) -> list[int]:
+    """All of the tiles, and if `cut`, every smaller power of two, the largest first."""
+    return [tiles, *(1 << j for j in reversed(range((tiles - 1).bit_length())) if cut)]
+
+
+def _loads(streamed: int, piece: int, resting: int) -> int:
+    """How often each of the `resting` tiles is loaded into the array: once per piece, but a single one stays."""
+    return -(-streamed // piece) if resting > 1 else 1
+
+
+def _input_stationary(grid: Grid, capacity: Capacity, piece: int) -> Accesses:
     x, w, stored = grid.m * grid.k, grid.k * grid.n, _stored(grid)
+    columns, loads = piece * grid.pco, _loads(grid.column_tiles, piece, grid.row_tiles * grid.psum_tiles)
     return Accesses(
         order="mkn",
-        x_read=x,
+        piece=piece,
+        x_read=x * loads,
         w_read=w * grid.row_tiles,
-        x_dram=x,
-        w_dram=w * _passes(w, capacity.w, grid.row_tiles),
+        x_dram=x * _passes(x, capacity.x, loads),
+        w_dram=_by_blocks(grid.n, columns, grid.k, capacity.w, grid.row_tiles),
         psum_read=stored,
         psum_write=stored,
-        live_outputs=min(grid.po, grid.m) * grid.n,
+        live_outputs=min(grid.po, grid.m) * min(columns, grid.n),
     )
 
 
-def _weight_stationary(grid: Grid, capacity: Capacity) -> Accesses:
+def _weight_stationary(grid: Grid, capacity: Capacity, piece: int) -> Accesses:
     x, w, stored = grid.m * grid.k, grid.k * grid.n, _stored(grid)
+    rows, loads = piece * grid.po, _loads(grid.row_tiles, piece, grid.column_tiles * grid.psum_tiles)
     return Accesses(
         order="nkm",
+        piece=piece,
         x_read=x * grid.column_tiles,
-        w_read=w,
-        x_dram=x * _passes(x, capacity.x, grid.column_tiles),
-        w_dram=w,
+        w_read=w * loads,
+        x_dram=_by_blocks(grid.m, rows, grid.k, capacity.x, grid.column_tiles),
+        w_dram=w * _passes(w, capacity.w, loads),
         psum_read=stored,
         psum_write=stored,
-        live_outputs=grid.m * min(grid.pco, grid.n),
+        live_outputs=min(rows, grid.m) * min(grid.pco, grid.n),
     )
 
 
@@ -134,6 +158,7 @@ def _output_stationary(grid: Grid, capacity: Capacity) -> tuple[Accesses, Access
     x, w, (nm, no) = grid.m * grid.k, grid.k * grid.n, (grid.row_tiles, grid.column_tiles)
     rows_outside = Accesses(
         order="mnk",
+        piece=grid.psum_tiles,
         x_read=x * no,
         w_read=w * nm,
         x_dram=_by_blocks(grid.m, grid.po, grid.k, capacity.x, no),

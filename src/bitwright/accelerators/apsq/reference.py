@@ -52,7 +52,7 @@ class Sram:
         return elements
 
 
-def walk(grid: Grid, order: str, capacity: Capacity, stored: Stored) -> Walk:
+def walk(grid: Grid, order: str, capacity: Capacity, stored: Stored, piece: int | None = None) -> Walk:
     """One group of a product, step by step.
 
     Parameters
@@ -65,12 +65,14 @@ def walk(grid: Grid, order: str, capacity: Capacity, stored: Stored) -> Walk:
         Of the operands' SRAMs.
     stored : Stored
         How partial sums are stored.
+    piece : int or None
+        Tiles of the innermost loop that go through all loops before the next so many; None: all of them.
     """
     counts, x_sram, w_sram = Walk(), Sram(capacity.x), Sram(capacity.w)
     resting = {"mkn": "x", "nkm": "w"}.get(order)
     held: Place | None = None
     live: dict[Place, int] = {}
-    for m, k, n in _steps(grid, order):
+    for m, k, n in _steps(grid, order, piece):
         rows, depth, columns = _size(grid.m, grid.po, m), _size(grid.k, grid.pci, k), _size(grid.n, grid.pco, n)
         counts.steps += 1
         if resting != "x" or held != (m, k):
@@ -106,11 +108,15 @@ def _adds(k: int, stored: Stored) -> bool:
     return k % stored.group_size == (0 if stored.phase == "head" else stored.group_size - 1)
 
 
-def _steps(grid: Grid, order: str) -> Iterator[tuple[int, int, int]]:
+def _steps(grid: Grid, order: str, piece: int | None) -> Iterator[tuple[int, int, int]]:
     extents = {"m": grid.row_tiles, "k": grid.psum_tiles, "n": grid.column_tiles}
-    for indices in itertools.product(*(range(extents[axis]) for axis in order)):
-        place = dict(zip(order, indices, strict=True))
-        yield place["m"], place["k"], place["n"]
+    streamed = extents[order[-1]]
+    size = piece or streamed
+    for start in range(0, streamed, size):
+        inner = range(start, min(start + size, streamed))
+        for indices in itertools.product(*(range(extents[axis]) for axis in order[:-1]), inner):
+            place = dict(zip(order, indices, strict=True))
+            yield place["m"], place["k"], place["n"]
 
 
 def _size(extent: int, tile: int, index: int) -> int:

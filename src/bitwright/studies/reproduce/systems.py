@@ -2,10 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from bitwright.errors import unknown_name
-from bitwright.studies.reproduce import panacea
+from bitwright.accelerators.protocol import Accelerator
+from bitwright.errors import InputError, unknown_name
+from bitwright.studies.machines import build_accelerators
+from bitwright.studies.reproduce import apsq, panacea
+
+ANY_SYSTEM = frozenset({"seed"})
+"""What every verb takes, also where nothing is drawn."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,28 +20,62 @@ class System:
 
     Attributes
     ----------
-    models : tuple of str
-        Networks that are measured if none is named.
-    accelerators : tuple of str
-        The machines it needs.
+    name : str
+        What the command line calls it.
+    models : mapping
+        Networks that are measured if none is named, each with the sizes of its input as `load` takes them.
+    machines : callable
+        (settings, substrate) -> the machines it needs, by name.
     settings : type
-        What all its networks share.
+        A dataclass of what all its networks share: its fields are the options that the system has.
     reproduce : callable
         (networks, machines, *, settings, ...) -> a reproduction, whose `claims` are the rows of any report.
     """
 
-    models: tuple[str, ...]
-    accelerators: tuple[str, ...]
-    settings: Callable[..., Any]
+    name: str
+    models: Mapping[str, Mapping[str, Any]]
+    machines: Callable[[Mapping[str, Any], str], Mapping[str, Accelerator]]
+    settings: type[Any]
     reproduce: Callable[..., Any]
+
+    def settings_from(self, given: Mapping[str, Any]) -> Any:
+        """The settings made of what is given: whatever is not None or empty.
+
+        Raises
+        ------
+        InputError
+            For an option that the system does not have.
+        """
+        known = {field.name for field in dataclasses.fields(self.settings)}
+        chosen = {name: value for name, value in given.items() if value is not None and value != {}}
+        unused = [name.replace("_", " ") for name in chosen if name not in known | ANY_SYSTEM]
+        if unused:
+            raise InputError(f"reproducing {self.name} has no use for {' and '.join(unused)}; leave that out")
+        return self.settings(**{name: value for name, value in chosen.items() if name in known})
 
 
 SYSTEMS: Mapping[str, System] = {
-    "panacea": System(
-        models=("minilm-l6", "efficientnet-lite0", "smollm2-135m"),
-        accelerators=panacea.MACHINES,
-        settings=panacea.Settings,
-        reproduce=panacea.reproduce,
+    system.name: system
+    for system in (
+        System(
+            name="panacea",
+            models={"minilm-l6": {}, "efficientnet-lite0": {}, "smollm2-135m": {}},
+            machines=partial(build_accelerators, panacea.MACHINES),
+            settings=panacea.Settings,
+            reproduce=panacea.reproduce,
+        ),
+        System(
+            name="apsq",
+            models={
+                "bert-base": {"sequence_length": 128},
+                "segformer-b0": {"image_size": 512},
+                "efficientvit-b1": {"image_size": 512},
+                "llama2-7b": {"sequence_length": 4096},
+            },
+            machines=apsq.machines,
+            settings=apsq.Settings,
+            reproduce=apsq.reproduce,
+        ),
     )
 }
 

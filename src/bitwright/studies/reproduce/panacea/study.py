@@ -15,6 +15,7 @@ from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.options import known_options
 from bitwright.studies.reproduce.panacea.claims import CLAIMS
 from bitwright.studies.reproduce.panacea.findings import findings
 from bitwright.studies.reproduce.panacea.ladder import (
@@ -55,6 +56,9 @@ class Settings:
     """
 
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    task: str | None = None
+    data: "Path | None" = None
+    limit: int | None = None
     calibration_count: int | None = None
     batch_size: int | None = None
     seed: int = 0
@@ -62,13 +66,7 @@ class Settings:
     @property
     def sibia_options(self) -> dict[str, Any]:
         """Those of the options that the recipe `sibia` takes over."""
-        known = set(IntegerOptions.model_fields) - OWN
-        kept = {key: value for key, value in self.options.items() if key in known and key != "sites"}
-        sites = {
-            glob: {key: value for key, value in over.items() if key in known}
-            for glob, over in self.options.get("sites", {}).items()
-        }
-        return {**kept, "sites": sites} if sites else kept
+        return known_options(self.options, set(IntegerOptions.model_fields) - OWN)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,9 +148,6 @@ def reproduce(
     settings: Settings,
     provenance: Provenance,
     substrate: str = COMMON,
-    task: str | None = None,
-    data: "Path | None" = None,
-    limit: int | None = None,
     progress: Progress = silent,
 ) -> Reproduction:
     """Measure Panacea's claims on every network; `machines` are `MACHINES` by name, built on `substrate`.
@@ -164,7 +159,7 @@ def reproduce(
     """
     compose(METHOD, settings.options)
     compose(SIBIA, settings.sibia_options)
-    judges = judges_of(networks, task, data, limit, settings.seed)
+    judges = judges_of(networks, settings.task, settings.data, settings.limit, settings.seed)
     standing = footing(machines, substrate)
     return Reproduction(
         system=PANACEA,
