@@ -168,7 +168,7 @@ class TestBuiltIn:
 
     def test_every_method_is_checked(self):
         assert set(method_names()) == {*"+".join(CHECKED).split("+"), "int"}
-        machines = ["apsq", "panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
+        machines = ["apsq", "apsq-is", "apsq-os", "panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
         assert registry.names("bitwright.accelerators") == machines
 
     @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def evaluate(
     batch_size: given.BatchSize = None,
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
+    sites: given.Sites = False,
     seed: given.Seed = 0,
     device: given.Device = "auto",
     json: given.Json = False,
@@ -54,6 +55,6 @@ def evaluate(
     made = provenance(given.command_line(), seed)
     show(
         lambda: evaluation_record(result, network, made),
-        lambda console: print_evaluation(result, network.name, network.notes, console),
+        lambda console: print_evaluation(result, network.name, network.notes, console, sites=sites),
         json=json,
     )

@@ -11,7 +11,6 @@ from bitwright.cli.working import working
 
 System = Annotated[str, typer.Argument(metavar="SYSTEM", help="panacea or apsq.")]
 Models = Annotated[str | None, typer.Option("--models", help="Separated by commas.  [default: the system's own]")]
-Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.")]
 
 
 @app.command()
@@ -26,7 +25,7 @@ def reproduce(
     technology: given.Technology = None,
     substrate: given.Substrate = "common",
     option: given.Options = None,
-    sites: Sites = False,
+    sites: given.Sites = False,
     calibration: given.Calibration = None,
     batch_size: given.BatchSize = None,
     batch: given.Batch = 1,

@@ -11,7 +11,6 @@ from bitwright.cli.show import show
 from bitwright.cli.working import working
 
 Accelerators = Annotated[str, typer.Option("--accelerator", "-a", help="One or several, separated by commas.")]
-Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.")]
 
 
 @app.command()
@@ -24,7 +23,7 @@ def simulate(
     technology: given.Technology = None,
     substrate: given.Substrate = "common",
     option: given.Options = None,
-    sites: Sites = False,
+    sites: given.Sites = False,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
     calibration: given.Calibration = None,

@@ -7,6 +7,7 @@ Synthetic operands are encoded and heard, and nothing is multiplied.
 
 import copy
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
-from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.plan import EXACT, Plan, SitePlan
 from bitwright.methods.protocol import Composition, recompose
 from bitwright.methods.work import Work
 from bitwright.networks.calls import Call
@@ -116,6 +117,7 @@ class Executor:
         self.exact = exact
         self.listeners = tuple(listeners)
         self.off_by: dict[str, int] = {}
+        self.accumulation_db: dict[str, float] = {}
         self._methods = composition_of(plan)
         self._weights = {} if weights is None else weights
         self._sums: list[tuple[str, torch.Tensor]] = []
@@ -178,7 +180,8 @@ class Executor:
     def audit(self, batch: Batch) -> int:
         """Run one batch and compare, per site and on the same codes, exact with fast: the largest "off by N".
 
-        `off_by` keeps the figure of every site.
+        `off_by` keeps the figure of every site; `accumulation_db`, of those whose partial sums are quantized, the
+        signal-to-noise ratio of the output by that of exact sums of the same codes, in dB.
         """
         self._auditing = True
         try:
@@ -233,9 +236,14 @@ class Executor:
             listener(work)
 
     def _compare(self, site: Site, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> None:
-        difference = (self._methods.gemm(call, x, w, plan) - self._methods.fast(call, x, w, plan)).abs()
+        found = self._methods.gemm(call, x, w, plan)
+        difference = (found - self._methods.fast(call, x, w, plan)).abs()
         steps = int((difference / self._methods.encoder().step(call, x, w, plan)).max().round())
         self.off_by[site.name] = max(steps, self.off_by.get(site.name, 0))
+        if plan.accumulation.name != EXACT.name:
+            exact = self._methods.encoder().gemm(call, x, w, plan)
+            noise, signal = float((found - exact).square().sum()), float(exact.square().sum())
+            self.accumulation_db[site.name] = 10 * math.log10(signal / noise) if noise and signal else math.inf
 
     def _check_finite(self) -> None:
         if not self._sums or bool(torch.stack([s.float() for _, s in self._sums]).isfinite().all()):

@@ -38,6 +38,10 @@ def evaluation_record(evaluation: Evaluation, network: Network, made: Provenance
         "exact": evaluation.exact,
         "off_by": evaluation.off_by,
         "off_by_site": evaluation.off_by_site,
+        "sites": [
+            {"name": name, "off_by": steps, "accumulation_sqnr_db": evaluation.accumulation_db.get(name)}
+            for name, steps in evaluation.sites_off_by.items()
+        ],
         "seconds": evaluation.seconds,
         "float_seconds": evaluation.float_seconds,
         "notes": list(dict.fromkeys((*plan.notes, *network.notes))),

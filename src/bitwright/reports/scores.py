@@ -10,6 +10,7 @@ from bitwright.tasks.task import Score
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 NOT_SEPARATED = "≈"
 LEGEND = f"{NOT_SEPARATED}: the samples do not separate it from float (its 95 % interval holds 0)"
@@ -39,8 +40,10 @@ def tested(score: Score) -> str:
     return f"Tested on {score.sample_count}: {score.tested_on}. Calibrated on {score.calibrated_on}."
 
 
-def print_evaluation(evaluation: Evaluation, name: str, notes: tuple[str, ...], console: "Console") -> None:
-    """One evaluation: what was run, on what, and the figures."""
+def print_evaluation(
+    evaluation: Evaluation, name: str, notes: tuple[str, ...], console: "Console", *, sites: bool = False
+) -> None:
+    """One evaluation: what was run, on what, and the figures; of every site too if asked for."""
     score = evaluation.score
     how = "exact arithmetic" if evaluation.exact else "float32 emulation of the same codes (fast)"
     say(console, f"{name}, method {evaluation.plan.method}, {how}.", tested(score))
@@ -54,7 +57,22 @@ def print_evaluation(evaluation: Evaluation, name: str, notes: tuple[str, ...], 
     )
     if score.interval is not None and not score.interval.separates():
         say(console, f"{LEGEND}.")
+    if sites:
+        console.print(site_table(evaluation))
     say(console, *(f"Note: {note}" for note in notes))
+
+
+def site_table(evaluation: Evaluation) -> "Table":
+    """A line per quantized site, from the first test batch."""
+    names, ratios = list(evaluation.sites_off_by), evaluation.accumulation_db
+    columns = [
+        text("site", names),
+        Column(header="off by", cells=[str(steps) for steps in evaluation.sites_off_by.values()]),
+    ]
+    if ratios:
+        header = "SQNR of quantized by exact partial sums [dB]"
+        columns.append(Column(header=header, cells=[number(ratios.get(name), 3) for name in names]))
+    return table(columns, title="Sites, on the first test batch")
 
 
 def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -68,6 +86,10 @@ def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
     for measure in score.measures:
         interval = f"[{number(measure.interval.low, 3)}, {number(measure.interval.high, 3)}]"
         lines.append((measure.name, f"{number(measure.value)} {measure.unit}".strip() + f" {interval}"))
+    if evaluation.accumulation_db:
+        ratios = sorted(evaluation.accumulation_db.values())
+        middle = f"{number(ratios[len(ratios) // 2], 3)} dB (from {number(ratios[0], 3)} to {number(ratios[-1], 3)})"
+        lines.append(("SQNR of quantized by exact partial sums, median site", middle))
     where = f" (at {evaluation.off_by_site})" if evaluation.off_by_site else ""
     lines.append((f"exact and fast are off by, in accumulator steps{where}", off_by(evaluation)))
     lines.append(("time of the quantized network", scaled(evaluation.seconds, "s")))

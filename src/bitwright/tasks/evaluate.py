@@ -45,6 +45,11 @@ class Evaluation:
         accumulator; None where no site is quantized.
     off_by_site : str or None
         Where that is; None where `off_by` is 0 or None.
+    sites_off_by : mapping
+        `off_by` of every quantized site.
+    accumulation_db : mapping
+        Site -> signal-to-noise ratio of its output by that of exact sums of the same codes, in dB, on the first test
+        batch; of the sites whose partial sums are quantized.
     seconds, float_seconds : float
         Of the quantized and the plain network on all test samples, encoding of weights and loading of data excluded.
     statistics : numpy.ndarray
@@ -56,6 +61,8 @@ class Evaluation:
     exact: bool
     off_by: int | None
     off_by_site: str | None
+    sites_off_by: Mapping[str, int]
+    accumulation_db: Mapping[str, float]
     seconds: float
     float_seconds: float
     statistics: Array = dataclasses.field(repr=False, compare=False)
@@ -217,6 +224,8 @@ class _Run:
             exact=self.exact,
             off_by=off_by,
             off_by_site=worst if off_by else None,
+            sites_off_by=steps or {},
+            accumulation_db=self.executor.accumulation_db if self.executor is not None else {},
             seconds=self.seconds,
             float_seconds=float_seconds,
             statistics=statistics,

@@ -216,3 +216,17 @@ def _cost(machine: Apsq, gemm: Gemm, stored: Stored) -> Cost:
 @functools.lru_cache(maxsize=CACHED_COSTS)
 def _moved(machine: Apsq, gemm: Gemm, stored: Stored) -> Moved:
     return moved_by(machine, gemm, stored)
+
+
+class ApsqInputStationary(Apsq):
+    """The same array with inputs at rest, under a name of its own so that dataflows stand side by side."""
+
+    summary: ClassVar[str] = "the array of apsq with inputs at rest"
+    dataflow: Dataflow = Field(default="is", description="What rests in the array: inputs, weights or outputs")
+
+
+class ApsqOutputStationary(Apsq):
+    """The same array with outputs at rest: no partial sum is stored."""
+
+    summary: ClassVar[str] = "the array of apsq with outputs at rest, whose partial sums are never stored"
+    dataflow: Dataflow = Field(default="os", description="What rests in the array: inputs, weights or outputs")
