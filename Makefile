@@ -31,3 +31,5 @@ bench: venv
 	$(BIN)/python benchmarks/exact_vs_float.py
 	$(BIN)/python benchmarks/simulation_vs_execution.py
 	$(BIN)/python benchmarks/slices.py
+	$(BIN)/python benchmarks/partial_sums.py
+	$(BIN)/python benchmarks/partial_sum_networks.py

@@ -461,3 +461,74 @@ class TestProcess:
             out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (130, "")
         assert err == "bitwright: interrupted; nothing was written\n"
+
+
+class TestTrain:
+    COMMAND = ("train", "toy_networks:layers", "--option", "smoothing=none", "--option", "psum_bits=4")
+
+    def test_train_then_evaluate(self, toys):
+        """The plan that training leaves scores as well as it said, and says what it learned from."""
+        shown = json_of(*self.COMMAND, "--steps", "6", "--every", "3", "--save-plan", "trained")
+        assert [each["step"] for each in shown["losses"]] == [0, 3, 6]
+        assert shown["best_loss"] <= shown["first_loss"]
+        assert shown["settings"]["steps"] == 6
+        scored = json_of("evaluate", "toy_networks:layers", "--plan", "trained", "--limit", "8")
+        assert scored["method"] == "int8+apsq"
+        assert "trained for 6 steps" in scored["calibrated_on"]
+        assert scored["off_by"] == 0
+        assert scored["sites"][0]["accumulation_sqnr_db"] > 0
+        assert (
+            "SQNR of quantized by exact"
+            in run("evaluate", "toy_networks:layers", "--plan", "trained", "--sites").stdout
+        )
+
+    def test_resume(self, toys):
+        first = (*self.COMMAND, "--steps", "4", "--every", "2", "--save-plan", "trained", "--checkpoint", "state")
+        json_of(*first)
+        resumed = ("train", "toy_networks:layers", "--save-plan", "again", "--checkpoint", "state", "--resume")
+        shown = json_of(*resumed, "--steps", "4", "--every", "2")
+        assert shown["steps"] == 4
+        assert "not 5; resume it with the same" in refused(*resumed, "--steps", "5")
+        (toys / "state").write_bytes(b"cut")
+        assert "the one before it is whole: --checkpoint state.previous --resume" in refused(*resumed, "--steps", "4")
+        before = [word if word != "state" else "state.previous" for word in resumed]
+        assert json_of(*before, "--steps", "4")["steps"] == 4
+
+    def test_a_plan_for_another_tile(self, toys):
+        """Trained for Pci = 4: the array, whose tiles are 8, says both and what to do."""
+        command = (
+            "evaluate",
+            "toy_networks:layers",
+            "--method",
+            "int8+apsq",
+            "--option",
+            "psum_tile=4",
+            "--limit",
+            "8",
+        )
+        json_of(*command, "--save-plan", "narrow")
+        said = run("simulate", "toy_networks:layers", "--plan", "narrow", "-a", "apsq").stdout
+        assert "not supported" in said
+        assert "pci=4" in said
+        fits = json_of("simulate", "toy_networks:layers", "--plan", "narrow", "-a", "apsq", "--set", "pci=4")
+        assert fits["supported"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--save-plan", "nowhere/plan"], "the folder nowhere of plan does not exist"),
+            (["--save-plan", "p", "--resume"], "name it with --checkpoint FILE"),
+            (
+                ["--save-plan", "p", "--resume", "--checkpoint", "s", "-m", "int8"],
+                "from the checkpoint; leave them out",
+            ),
+            (["--save-plan", "p", "--resume", "--checkpoint", "s"], "there is no checkpoint s"),
+            (["--save-plan", "p", "-m", "float"], "nothing to train"),
+            (["--save-plan", "p", "-m", "int8-token"], "scales learn per tensor or channel"),
+            (["--save-plan", "p", "-m", "int8+apsq", "--option", "group_size=0"], "group_size of apsq"),
+            (["--save-plan", "p", "-m", "int8+apsq", "--option", "psum_bits=7"], "psum_bits of apsq"),
+        ],
+    )
+    def test_bad_input(self, toys, arguments, said):
+        assert said in refused("train", "toy_networks:layers", *arguments)
+        assert not (toys / "p").exists()

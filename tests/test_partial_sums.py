@@ -266,3 +266,22 @@ class TestRules:
             kind=Kind.APSQ, tile=8, group_size=2, tile_scales=scales_of([1, 2]), sum_scales=scales_of([3, 4])
         )
         assert rule.scales(5).tolist() == [8, 4, 16, 4, 16]
+
+
+class TestEngine:
+    """What networks run is what the engine's banks, shifters and muxes compute."""
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.integers(1, 60), st.integers(1, 4), st.sampled_from(list(Phase)), st.sampled_from([4, 8]), st.integers(0, 99)
+    )
+    def test_the_engine_computes_what_networks_run(self, k, gs, phase, bits, seed):
+        from bitwright.accelerators.apsq.rae import simulate
+
+        rule = rule_of(tile=4, tiles=-(-k // 4), seed=seed, bits=bits, group_size=gs, phase=phase)
+        x, w = operands(3, k, 5, seed=seed, signed=False, zero_point=90)
+        tiles = [(x.codes[:, i : i + 4].long() - 90) @ w.codes[:, i : i + 4].long().t() for i in range(0, k, 4)]
+        exponents = [int(scale).bit_length() - 1 for scale in rule.scales(len(tiles))]
+        found = simulate(torch.stack(tiles).numpy(), exponents, group_size=gs, phase=str(phase), bits=bits)
+        call = linear_call(x.codes.float(), w.codes.float())
+        assert torch.equal(torch.from_numpy(np.asarray(found.output)), sums(call, x, w, rule).long())

@@ -10,7 +10,9 @@ class TrainingSettings(pydantic.BaseModel):
 
     steps: int = pydantic.Field(1000, ge=1, description="batches to learn from")
     minutes: float = pydantic.Field(55.0, gt=0, allow_inf_nan=True, description="stop after so long, whatever is left")
-    learning_rate: float = pydantic.Field(1e-4, gt=0, lt=1, description="of weights, at its peak (Adam)")
+    learning_rate: float = pydantic.Field(
+        1e-3, gt=0, lt=1, description="of weights, at its peak, by the size of each row (Adam)"
+    )
     scale_rate: float = pydantic.Field(1e-3, ge=0, lt=1, description="of scales, in natural logarithms")
     features: float = pydantic.Field(
         1.0, ge=0, description="weight of the mean relative squared error of every site's output, beside the output's"

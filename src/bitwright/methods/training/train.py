@@ -1,6 +1,8 @@
 """The loop: batches, Adam, looks at held-out samples, checkpoints, an early stop.
 
-Learning rates rise over the first twentieth of the steps and fall as a cosine to nothing (our choice). What counts is
+Learning rates rise over the first twentieth of the steps and fall as a cosine to nothing. Adam moves all weights alike,
+and those of folded convolutions differ by orders of magnitude: so each row of a weight moves in units of its own root
+mean square at the beginning, vectors as a whole (both our choices). What counts is
 the loss of exact execution on held-out samples; the best plan seen is the result, the calibrated one included, so that
 training never makes it worse on these.
 """
@@ -127,6 +129,7 @@ class _Run:
         scales = [p for name, p in self.learning.items() if name.startswith("scales/")]
         self.rates = [settings.learning_rate, settings.scale_rate]
         self.adam = torch.optim.Adam([{"params": list(learner.weights.values())}, {"params": scales}])
+        self.sizes = [_size(weight.detach()) for weight in learner.weights.values()]
 
     def take(self, batch: Batch) -> None:
         """One step."""
@@ -141,7 +144,11 @@ class _Run:
                 "from the last checkpoint if there is one"
             )
         loss.backward()
+        before = [weight.detach().clone() for weight in self.learner.weights.values()]
         self.adam.step()
+        with torch.no_grad():
+            for weight, old, size in zip(self.learner.weights.values(), before, self.sizes, strict=True):
+                weight.copy_(old + (weight - old) * size)
         self.step += 1
 
     def look(self, held_out: Sequence[Batch]) -> None:
@@ -187,6 +194,13 @@ class _Run:
             state = {kind: moments[f"{name}/{kind}"] for kind in MOMENTS if f"{name}/{kind}" in moments}
             if state:
                 self.adam.state[parameter] = state
+
+
+def _size(weight: torch.Tensor) -> torch.Tensor:
+    """Root mean square of each row, broadcastable; of a vector, of all of it; 1 where all is 0."""
+    axes = tuple(range(1, weight.dim())) if weight.dim() > 1 else tuple(range(weight.dim()))
+    size = weight.square().mean(axes, keepdim=True).sqrt() if axes else weight.abs()
+    return torch.where(size > 0, size, torch.ones_like(size))
 
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
