@@ -1,5 +1,8 @@
 """Quantized partial sums: kernels and torch's loop against Python's integers, schedules, rules, and what is refused."""
 
+import dataclasses
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from bitwright.errors import InputError
 from bitwright.formats import Rounding, Saturation
+from bitwright.methods.apsq import vnni
 from bitwright.methods.apsq.reference import quantize, reference_sums
 from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
 from bitwright.methods.apsq.sums import fast_sums, sums
@@ -42,7 +46,21 @@ def operands(m, k, n, *, seed=0, bits=8, zero_point=0, signed=True):
 
 def expected(x, w, rule):
     centred = (x.codes.to(torch.int64) - x.zero_point).tolist()
-    return torch.tensor(reference_sums(centred, w.codes.to(torch.int64).tolist(), rule))
+    offsets = None if rule.centres is None else (rule.centres - x.zero_point).tolist()
+    return torch.tensor(reference_sums(centred, w.codes.to(torch.int64).tolist(), rule, offsets))
+
+
+def without_bytes():
+    """As on processors that do not multiply bytes."""
+    return mock.patch.object(vnni, "available", return_value=False)
+
+
+def both(call, x, w, rule):
+    """Sums by the kernel that this machine takes and by the one that carries integers in floats."""
+    with without_bytes():
+        floats = sums(call, x, w, rule)
+    assert floats.is_floating_point()
+    return sums(call, x, w, rule), floats
 
 
 @st.composite
@@ -66,11 +84,15 @@ class TestTwins:
     @settings(max_examples=150, deadline=None)
     @given(SHAPES, rules(), st.integers(0, 99), st.sampled_from([(True, 0), (False, 0), (False, 131), (False, 255)]))
     def test_linear(self, shape, rule, seed, kind):
+        """Centred on the zero point, or on any code of each channel."""
         signed, zero_point = kind
         x, w = operands(*shape, seed=seed, signed=signed, zero_point=zero_point)
+        if seed % 2:
+            rule = dataclasses.replace(rule, centres=random_codes(x.format, (shape[1],), seed).int())
         call = linear_call(x.codes.float(), w.codes.float())
-        found, right = sums(call, x, w, rule), expected(x, w, rule)
-        assert torch.equal(found.to(torch.int64), right)
+        right = expected(x, w, rule)
+        for found in both(call, x, w, rule):
+            assert torch.equal(found.to(torch.int64), right)
         assert torch.equal(fast_sums(call, x, w, rule).to(torch.int64), right)
 
     @settings(max_examples=30, deadline=None)
@@ -79,16 +101,16 @@ class TestTwins:
         x = quantized(random_codes(quantized(None, bits=8).format, (2, 3, 5, 9), seed), bits=8)
         w = quantized(random_codes(quantized(None, bits=8).format, (2, 3, 9, 4), seed + 1), bits=8)
         call = Call(layout="batched", op="attention_qk", x=x.codes.float(), w=w.codes.float())
-        found = sums(call, x, w, rule)
-        for i in range(2):
-            for j in range(3):
-                head = quantized(x.codes[i, j], bits=8), quantized(w.codes[i, j].t(), bits=8)
-                assert torch.equal(found[i, j].to(torch.int64), expected(*head, rule))
+        for found in both(call, x, w, rule):
+            for i in range(2):
+                for j in range(3):
+                    head = quantized(x.codes[i, j], bits=8), quantized(w.codes[i, j].t(), bits=8)
+                    assert torch.equal(found[i, j].to(torch.int64), expected(*head, rule))
 
     @settings(max_examples=30, deadline=None)
     @given(rules(), st.sampled_from([1, 2, 4]), st.integers(0, 99), st.sampled_from([1, 2]))
     def test_convolutions(self, rule, groups, seed, stride):
-        """Groups of 4 channels: plain, grouped, depthwise; padding is the zero point."""
+        """Groups of 4 channels: plain, grouped, depthwise; padding is the zero point, whatever they are centred on."""
         x = quantized(None, bits=8, signed=False)
         codes = random_codes(x.format, (2, 4, 5, 6), seed)
         x = quantized(codes, bits=8, signed=False, zero_point=77)
@@ -103,7 +125,10 @@ class TestTwins:
             padding=(1, 1),
             stride=(stride, 1),
         )
-        found = sums(call, x, w, rule)
+        if seed % 2:
+            rule = dataclasses.replace(rule, centres=random_codes(x.format, (4,), seed).int())
+        found, floats = both(call, x, w, rule)
+        assert torch.equal(found.double(), floats.double())
         height, width = call.output_size
         padded = torch.nn.functional.pad(codes.to(torch.int64), (1, 1, 1, 1), value=77)
         each, of = 4 // groups, filters // groups
@@ -118,13 +143,19 @@ class TestTwins:
             ]
             columns = w.codes[group * of : (group + 1) * of].permute(0, 2, 3, 1).flatten(1)
             part = quantized(torch.stack(rows), bits=8, signed=False, zero_point=77), quantized(columns, bits=8)
-            right = expected(*part, rule).view(2, height, width, of).permute(0, 3, 1, 2)
+            middle = None if rule.centres is None else rule.centres[group * each : (group + 1) * each].repeat(6)
+            right = (
+                expected(*part, dataclasses.replace(rule, centres=middle))
+                .view(2, height, width, of)
+                .permute(0, 3, 1, 2)
+            )
             assert torch.equal(found[:, group * of : (group + 1) * of].to(torch.int64), right)
 
     def test_wide_outputs_cross_the_kernel_blocks(self):
         rule = rule_of(tile=8, tiles=7, group_size=2)
         x, w = operands(3, 50, 531)
-        assert torch.equal(sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule).long(), expected(x, w, rule))
+        for found in both(linear_call(x.codes.float(), w.codes.float()), x, w, rule):
+            assert torch.equal(found.long(), expected(x, w, rule))
 
     def test_wide_tiles_and_float64(self):
         """Sums of 16-bit registers with large scales leave float32's integers."""
@@ -137,9 +168,97 @@ class TestTwins:
             sum_scales=scales_of([9] * 4),
         )
         x, w = operands(4, 700, 9)
-        found = sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule)
-        assert found.dtype == torch.float64
+        found, floats = both(linear_call(x.codes.float(), w.codes.float()), x, w, rule)
+        assert floats.dtype == torch.float64
+        assert torch.equal(floats.long(), expected(x, w, rule))
         assert torch.equal(found.long(), expected(x, w, rule))
+
+
+@pytest.mark.skipif(not vnni.available(), reason="the processor does not multiply bytes")
+class TestBytes:
+    """What the kernel for bytes takes, and that it is right where its blocks, fours and 31 bits end."""
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.tuples(st.integers(1, 13), st.integers(1, 70), st.sampled_from([1, 15, 16, 17, 31, 32, 33, 64, 65])),
+        rules().filter(lambda rule: rule.kind is not Kind.BLOCK and rule.saturation is Saturation.CLIP),
+        st.sampled_from([2, 4, 8]),
+        st.booleans(),
+        st.integers(0, 255),
+        st.sampled_from(["drawn", "all lowest", "lowest by highest"]),
+        st.sampled_from([torch.int64, torch.float32, torch.uint8]),
+    )
+    def test_twins(self, shape, rule, bits, signed, zero_point, codes, dtype):
+        fmt = quantized(None, bits=bits, signed=signed).format
+        zero_point = fmt.low + zero_point % 2**bits
+        x, w = operands(*shape, bits=bits, signed=signed, zero_point=zero_point)
+        if codes != "drawn":
+            x.codes[:] = fmt.low if codes == "all lowest" else fmt.high
+            w.codes[:] = -128
+        dtype = torch.int8 if dtype == torch.uint8 and signed else dtype
+        stored = dataclasses.replace(x, codes=x.codes.to(dtype))
+        call = linear_call(x.codes.float(), w.codes.float())
+        found = sums(call, stored, w, rule)
+        if rule.bits < 32:  # wider ones may leave 31 bits
+            assert found.dtype == torch.int32
+        assert torch.equal(found.long(), expected(x, w, rule))
+
+    @pytest.mark.parametrize(("k", "dtype"), [(32000, torch.int32), (40000, torch.float64)])
+    def test_accumulators_of_31_bits(self, k, dtype):
+        """Sums of one tile below and above 2^30, quantized to 16 bits with a scale of 2^15."""
+        x = quantized(torch.zeros(1, k, dtype=torch.uint8), bits=8, signed=False, zero_point=255)
+        for code in (-128, 127):
+            w = quantized(torch.full((2, k), code, dtype=torch.int8), bits=8)
+            rule = PartialSums(kind=Kind.APSQ, tile=k, bits=16, tile_scales=scales_of([15]), sum_scales=scales_of([15]))
+            found = sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule)
+            assert found.dtype == dtype
+            assert torch.equal(found.long(), expected(x, w, rule))
+
+    @pytest.mark.parametrize("n", [5, 32, 40])
+    @pytest.mark.parametrize("k", [24, 30])
+    @pytest.mark.parametrize("layout", ["columns apart", "rows apart", "neither"])
+    def test_weights_however_they_lie(self, n, k, layout):
+        """Contiguous along k, along n, or along neither; never where a word of memory begins."""
+        x = quantized(random_codes(quantized(None, bits=8).format, (2, 7, k), 0).to(torch.int8), bits=8)
+        codes = random_codes(x.format, (2, k, n), 1).to(torch.int8)
+        memory = torch.zeros(4 * codes.numel() + 1, dtype=torch.int8)[1:]
+        strides = {"columns apart": (k * n, 1, k), "rows apart": (k * n, n, 1), "neither": (2 * k * n, 2 * n, 2)}
+        lying = memory.as_strided(codes.shape, strides[layout]).copy_(codes)
+        rule = rule_of(tile=8, group_size=2)
+        call = Call(layout="batched", op="attention_qk", x=x.codes.float(), w=codes.float())
+        found = sums(call, x, quantized(lying, bits=8), rule)
+        for i in range(2):
+            group = quantized(x.codes[i], bits=8), quantized(codes[i].t(), bits=8)
+            assert torch.equal(found[i].long(), expected(*group, rule))
+
+    @pytest.mark.parametrize(
+        ("operand", "rule"),
+        [
+            ({"bits": 9}, {}),
+            ({"zero_point": 300, "signed": False}, {}),
+            ({}, {"saturation": Saturation.WRAP}),
+            ({}, {"kind": "block"}),
+        ],
+    )
+    def test_what_it_leaves_to_floats(self, operand, rule):
+        x, w = operands(3, 20, 4, **operand)
+        found = sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule_of(**rule))
+        assert found.is_floating_point()
+        assert torch.equal(found.long(), expected(x, w, rule_of(**rule)))
+
+    def test_unsigned_weights_are_left_to_floats(self):
+        x, _ = operands(3, 20, 4)
+        w = quantized(torch.full((4, 20), 255), bits=8, signed=False)
+        found = sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule_of())
+        assert found.is_floating_point()
+        assert torch.equal(found.long(), expected(x, w, rule_of()))
+
+    def test_many_threads_and_blocks(self):
+        """Every column and row of a product that is many blocks high and wide is written once."""
+        x, w = operands(130, 40, 200)
+        rule = rule_of(tile=8, group_size=2)
+        found, floats = both(linear_call(x.codes.float(), w.codes.float()), x, w, rule)
+        assert torch.equal(found.float(), floats)
 
 
 class TestArithmetic:
@@ -203,8 +322,6 @@ class TestArithmetic:
 
 
 def part(operand, i):
-    import dataclasses
-
     return dataclasses.replace(operand, codes=operand.codes[:, i : i + 8])
 
 

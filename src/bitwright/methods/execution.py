@@ -5,7 +5,6 @@ What is not a site runs in float. An audit compares both products on the same co
 Synthetic operands are encoded and heard, and nothing is multiplied.
 """
 
-import copy
 import dataclasses
 import math
 from collections import Counter
@@ -63,7 +62,7 @@ def prepare(network: Network, plan: Plan) -> Network:
         return network
     changed = fold_batch_norm(network) if plan.fold_batch_norm else network
     if (plan.smoothing or plan.weights) and changed.module is network.module:
-        changed = dataclasses.replace(network, module=copy.deepcopy(network.module))
+        changed = network.copy()
     if plan.smoothing:
         apply_smoothing(changed, plan.smoothing, example_batch(changed))
     if plan.weights:

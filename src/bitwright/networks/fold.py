@@ -4,8 +4,6 @@ g = gamma / sqrt(variance + epsilon) per output channel (Jacob et al., CVPR 2018
 batch norm follows is read off a recorded forward pass; one whose input is read by anything else stays as it is.
 """
 
-import copy
-import dataclasses
 from typing import TypeGuard
 
 import torch
@@ -21,7 +19,7 @@ def fold_batch_norm(network: Network) -> Network:
     """The network with every foldable batch norm folded and replaced by an identity; a copy, unless there is none."""
     if network.module is None or not _has_batch_norm(network.module):
         return network
-    folded = dataclasses.replace(network, module=copy.deepcopy(network.module))
+    folded = network.copy()
     module = folded.module
     assert module is not None
     flow = record(folded, example_batch(folded))

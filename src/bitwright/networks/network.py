@@ -4,7 +4,9 @@ Shape-only networks hold their module on the meta device (shapes without numbers
 products, no module at all but the sites themselves.
 """
 
+import copy
 import dataclasses
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -110,3 +112,12 @@ class Network:
         if self.module is None:
             return self
         return dataclasses.replace(self, module=self.module.to(device))
+
+    def copy(self) -> "Network":
+        """The same network with a module of its own.
+
+        Modules refer to themselves, so that copies nobody uses any more stay until they are looked for: that is done
+        first, lest large networks pile up.
+        """
+        gc.collect()
+        return dataclasses.replace(self, module=copy.deepcopy(self.module))

@@ -17,7 +17,7 @@ from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.apsq.options import ApsqOptions
 from bitwright.methods.apsq.rule import Kind, PartialSums
-from bitwright.methods.apsq.watch import Watched, step_errors, step_peaks
+from bitwright.methods.apsq.watch import Watched, channel_sums, step_errors, step_peaks
 from bitwright.methods.execution import Executor, prepare
 from bitwright.methods.plan import EXACT, Plan
 from bitwright.methods.work import Work
@@ -71,26 +71,46 @@ def scales_of(
 ) -> dict[str, PartialSums]:
     """The rules with scales, those that have some and were reached by the samples."""
     needing = {name: each for name, each in rules.items() if each[0].kind is not Kind.BLOCK}
+    rows = {name: options.psum_rows for name, (_, options) in rules.items()}
+    run = _Run(network, plan, samples, rows)
+    centred = _centred(run, rules)
     by_error = {name for name, (_, options) in needing.items() if options.psum_calibrator == "mse"}
     peaks: dict[str, Floats] = {}
     errors: dict[str, Floats] = {}
 
     def see_peaks(name: str, watched: Watched) -> None:
         if name in needing:
-            found = step_peaks(watched, needing[name][0].tile)
+            found = step_peaks(watched, centred[name])
             peaks[name] = np.maximum(*_alike(peaks.get(name, found), found))
 
     def see_errors(name: str, watched: Watched) -> None:
         if name in by_error:
-            rule, tiles = needing[name][0], watched.tiles(needing[name][0].tile)
+            rule, tiles = centred[name], watched.tiles(centred[name].tile)
             found = step_errors(watched, rule, candidates(peaks[name][:, :tiles], rule))
             errors[name] = np.add(*_alike(errors.get(name, np.zeros_like(found)), found))
 
-    run = _Run(network, plan, samples, {name: options.psum_rows for name, (_, options) in needing.items()})
-    run.watch(see_peaks)
+    if needing:
+        run.watch(see_peaks)
     if by_error:
         run.watch(see_errors)
-    return {name: _with_scales(needing[name][0], seen, errors.get(name)) for name, seen in peaks.items()}
+    return centred | {name: _with_scales(centred[name], seen, errors.get(name)) for name, seen in peaks.items()}
+
+
+def _centred(run: "_Run", rules: Mapping[str, tuple[PartialSums, ApsqOptions]]) -> dict[str, PartialSums]:
+    """The rules with centres: the mean code of each channel, where products with weights are centred on it."""
+    wanted = {name for name, (_, options) in rules.items() if options.psum_centre == "mean"}
+    totals: dict[str, Floats] = {}
+    counts: dict[str, int] = {}
+
+    def see(name: str, watched: Watched) -> None:
+        if name in wanted and watched.call.weight is not None and watched.call.layout != "batched":
+            total, count = channel_sums(watched)
+            totals[name], counts[name] = totals.get(name, 0) + total, counts.get(name, 0) + count
+
+    if wanted:
+        run.watch(see)
+    means = {name: torch.from_numpy(np.rint(total / counts[name])).to(torch.int32) for name, total in totals.items()}
+    return {name: dataclasses.replace(rule, centres=means.get(name)) for name, (rule, _) in rules.items()}
 
 
 def candidates(peaks: Floats, rule: PartialSums) -> Floats:

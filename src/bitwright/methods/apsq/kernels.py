@@ -3,7 +3,8 @@
 Integers are carried in floats that hold them exactly (the caller checks the bound): multiply-add, floor, minimum and
 maximum are one instruction for many of them. Dividing by a power of two and adding a half is exact too, so that floor
 does what a shifter with rounding does. Kernels take x [groups, M, tiles * width] as integers, padded so that every tile
-has `width` elements, a multiple of 8, and w [groups, tiles * width, N] as floats; padding of w is 0.
+has `width` elements, a multiple of 8, w [groups, tiles * width, N] and what x is centred on [groups, tiles * width] as
+floats; padding of w is 0.
 Twin: `bitwright.methods.apsq.reference`.
 """
 
@@ -22,7 +23,7 @@ Float = np.float32 | np.float64
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
 def recurrence(  # noqa: C901 (one loop nest: what is a function of its own is not vectorised)
     x: Array,
-    zero_point: Float,
+    centres: Array,
     w: Array,
     scale: Array,
     inverse: Array,
@@ -47,8 +48,8 @@ def recurrence(  # noqa: C901 (one loop nest: what is a function of its own is n
         second = min(first + 1, m - 1)  # a last single row is computed twice
         a, b = np.empty(k, w.dtype), np.empty(k, w.dtype)
         for j in range(k):
-            a[j] = x[group, first, j] - zero_point
-            b[j] = x[group, second, j] - zero_point
+            a[j] = x[group, first, j] - centres[group, j]
+            b[j] = x[group, second, j] - centres[group, j]
         p, q = np.zeros(columns, w.dtype), np.zeros(columns, w.dtype)  # what is stored, times its scale
         t, u = np.zeros(columns, w.dtype), np.zeros(columns, w.dtype)  # a wide tile's sum so far, by its scale
         for i in range(len(scale)):
@@ -104,7 +105,7 @@ def _add_tile(x: Array, w: Array, start: int, stop: int, t: Array) -> None:
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
 def blocks(
-    x: Array, zero_point: Float, w: Array, width: int, block: int, half: Float, low: Float, high: Float, out: Array
+    x: Array, centres: Array, w: Array, width: int, block: int, half: Float, low: Float, high: Float, out: Array
 ) -> None:
     """The rule `block`: the running sum is requantized at every tile, each `block` columns by a scale of their own."""
     groups, m, k = x.shape
@@ -113,7 +114,7 @@ def blocks(
         group, row = job // m, job % m
         a, p = np.empty(k, w.dtype), np.zeros(n, w.dtype)
         for j in range(k):
-            a[j] = x[group, row, j] - zero_point
+            a[j] = x[group, row, j] - centres[group, j]
         for i in range(k // width):
             _add_tile(a, w[group], i * width, (i + 1) * width, p)
             for start in range(0, n, block):
@@ -130,14 +131,14 @@ def blocks(
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def peaks(x: Array, zero_point: Float, w: Array, width: int, tile: Array, total: Array) -> None:
+def peaks(x: Array, centres: Array, w: Array, width: int, tile: Array, total: Array) -> None:
     """Largest |T_i| and largest |T_0 + .. + T_i| of every row: tile, total [groups * M, tiles]."""
     groups, m, k = x.shape
     for job in numba.prange(groups * m):
         group, row = job // m, job % m
         a = np.empty(k, w.dtype)
         for j in range(k):
-            a[j] = x[group, row, j] - zero_point
+            a[j] = x[group, row, j] - centres[group, j]
         s, t = np.zeros(w.shape[2], w.dtype), np.empty(w.shape[2], w.dtype)
         for i in range(k // width):
             t[:] = 0
@@ -153,7 +154,7 @@ def peaks(x: Array, zero_point: Float, w: Array, width: int, tile: Array, total:
 @numba.njit(parallel=True, cache=True, fastmath=True)  # an estimate: sums may be taken in any order
 def errors(
     x: Array,
-    zero_point: Float,
+    centres: Array,
     w: Array,
     width: int,
     scales: Array,
@@ -169,7 +170,7 @@ def errors(
         group, row = job // m, job % m
         a = np.empty(k, w.dtype)
         for j in range(k):
-            a[j] = x[group, row, j] - zero_point
+            a[j] = x[group, row, j] - centres[group, j]
         s, t = np.zeros(w.shape[2], w.dtype), np.empty(w.shape[2], w.dtype)
         for i in range(k // width):
             t[:] = 0
@@ -191,7 +192,7 @@ def errors(
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
 def depthwise(
     x: Array,
-    zero_point: Float,
+    centres: Array,
     w: Array,
     scale: Array,
     inverse: Array,
@@ -209,9 +210,9 @@ def depthwise(
         for i in range(len(scale)):
             t[:] = 0
             for j in range(i * width, (i + 1) * width):
-                pixel, weights = x[row, j], w[j]
+                pixel, middle, weights = x[row, j], centres[j], w[j]
                 for c in range(channels):
-                    t[c] += (pixel[c] - zero_point) * weights[c]
+                    t[c] += (pixel[c] - middle[c]) * weights[c]
             step, by = scale[i], inverse[i]
             if additive[i]:
                 for c in range(channels):

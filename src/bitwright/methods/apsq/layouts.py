@@ -28,34 +28,46 @@ class Operands:
         Blocks of rows, codes [groups, rows, k], one after the other; depthwise: [rows, k, channels].
     w : torch.Tensor
         Codes [groups, k, n]; depthwise: [k, channels].
+    centres : torch.Tensor
+        What codes of x are centred on, int32 [groups, k]; depthwise: [k, channels].
     depthwise : bool
         Which of the two.
     """
 
     x: Iterator[torch.Tensor]
     w: torch.Tensor
+    centres: torch.Tensor
     depthwise: bool
 
 
-def operands(call: Call, x: Quantized, w: Quantized) -> list[Operands]:
-    """The products that a call consists of: one, or one per group of a grouped convolution that is not depthwise."""
+def operands(call: Call, x: Quantized, w: Quantized, centres: torch.Tensor | None = None) -> list[Operands]:
+    """The products that a call consists of: one, or one per group of a grouped convolution that is not depthwise.
+
+    `centres` are codes by channel of x [channels]; None: its zero point.
+    """
     codes = x.codes
-    if call.layout == "linear":
-        return [_plain(codes.reshape(1, -1, codes.shape[-1]), w.codes.t().unsqueeze(0))]
     if call.layout == "batched":
         k, n = w.codes.shape[-2:]
-        return [_plain(codes.reshape(-1, codes.shape[-2], k), w.codes.reshape(-1, k, n))]
+        rows, columns = codes.reshape(-1, codes.shape[-2], k), w.codes.reshape(-1, k, n)
+        return [_plain(rows, columns, torch.full((len(rows), k), x.zero_point, dtype=torch.int32))]
+    channels = codes.shape[1 if call.layout == "conv2d" else -1]
+    middle = torch.full((channels,), x.zero_point, dtype=torch.int32) if centres is None else centres.to(torch.int32)
+    if call.layout == "linear":
+        return [_plain(codes.reshape(1, -1, channels), w.codes.t().unsqueeze(0), middle.unsqueeze(0))]
+    positions = w.codes.shape[2] * w.codes.shape[3]
     if is_depthwise(call):
         taps = w.codes[:, 0].flatten(1).t()
         blocks = (block.flatten(0, 2).flatten(1, 2) for block in patches(call, x, BLOCK_BYTES))
-        return [Operands(x=blocks, w=taps, depthwise=True)]
-    per_group, filters = codes.shape[1] // call.groups, len(w.codes) // call.groups
+        return [Operands(x=blocks, w=taps, centres=middle.expand(positions, channels), depthwise=True)]
+    per_group, filters = channels // call.groups, len(w.codes) // call.groups
     found = []
     for group in range(call.groups):
-        part = dataclasses.replace(x, codes=codes[:, group * per_group : (group + 1) * per_group])
+        own = slice(group * per_group, (group + 1) * per_group)
+        part = dataclasses.replace(x, codes=codes[:, own])
         weight = w.codes[group * filters : (group + 1) * filters].permute(0, 2, 3, 1).flatten(1)
-        rows = (block.flatten(0, 2).flatten(1).unsqueeze(0) for block in patches(call, part, BLOCK_BYTES))
-        found.append(Operands(x=rows, w=weight.t().unsqueeze(0), depthwise=False))
+        pixels = (block.flatten(0, 2).flatten(1).unsqueeze(0) for block in patches(call, part, BLOCK_BYTES))
+        repeated = middle[own].repeat(positions).unsqueeze(0)
+        found.append(Operands(x=pixels, w=weight.t().unsqueeze(0), centres=repeated, depthwise=False))
     return found
 
 
@@ -81,5 +93,5 @@ def padded(codes: torch.Tensor, *, axis: int, tile: int, chunk: int, value: int)
     return codes.movedim(-1, axis).contiguous()
 
 
-def _plain(x: torch.Tensor, w: torch.Tensor) -> Operands:
-    return Operands(x=iter([x]), w=w, depthwise=False)
+def _plain(x: torch.Tensor, w: torch.Tensor, centres: torch.Tensor) -> Operands:
+    return Operands(x=iter([x]), w=w, centres=centres, depthwise=False)

@@ -36,6 +36,11 @@ class ApsqOptions(SiteOptions):
     psum_calibrator: Calibrator = pydantic.Field(
         "mse", description="scales: max, the largest value seen fits; mse, least squared error of each step"
     )
+    psum_centre: Literal["mean", "zero"] = pydantic.Field(
+        "mean",
+        description="what activations are centred on in products with weights: the mean of each channel in "
+        "calibration, or real zero; our choice",
+    )
     psum_attention: bool = pydantic.Field(True, description="products of attention too")
     psum_rows: int = pydantic.Field(
         256, ge=1, description="rows per product and batch that scales are calibrated on, evenly spaced"

@@ -8,8 +8,17 @@ from bitwright.methods.apsq.rule import Kind, PartialSums
 Ints = Sequence[int]
 
 
-def reference_sums(x: Sequence[Ints], w: Sequence[Ints], rule: PartialSums) -> list[list[int]]:
-    """Sums [M][N] of products of centred codes x [M][K] and w [N][K], added as `rule` says."""
+def reference_sums(
+    x: Sequence[Ints], w: Sequence[Ints], rule: PartialSums, offsets: Ints | None = None
+) -> list[list[int]]:
+    """Sums [M][N] of products of x [M][K], codes less their zero point, and w [N][K], added as `rule` says.
+
+    `offsets` [K] are what x is centred on beyond its zero point while it is added.
+    """
+    if offsets is not None:
+        moved = [[a - d for a, d in zip(row, offsets, strict=True)] for row in x]
+        constant = [sum(d * b for d, b in zip(offsets, column, strict=True)) for column in w]
+        return [[v + c for v, c in zip(row, constant, strict=True)] for row in reference_sums(moved, w, rule)]
     if rule.kind is Kind.BLOCK:
         return [_dynamic(row, w, rule) for row in x]
     return [[_sum(row, column, rule) for column in w] for row in x]

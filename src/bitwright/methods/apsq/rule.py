@@ -10,6 +10,11 @@ with power-of-two scales a_i, one per tile index, and the last step an APSQ step
 every tile alone and adds all of them at the end; `block` requantizes the running sum at every tile with a power-of-two
 scale that each block of outputs takes from its own data (as MXINT8 partial sums do). Rounding, saturation and where the
 schedule starts (`phase`) are not public; they are parameters.
+
+Ours: codes of x are centred on a constant per input channel before they are multiplied, by default on the mean seen in
+calibration, otherwise on the zero point: with weights that are known beforehand it is a constant of each tile and
+output, added to the tile's sum and taken back from the finished one, as an asymmetric zero point has to be anyway.
+Sums of one-sided activations wander far less on the way, so that their scales are finer.
 """
 
 import dataclasses
@@ -27,7 +32,7 @@ from bitwright.methods.plan import Rule
 BITS = (4, 6, 8, 16, 32)
 SHIFTS = (Rounding.HALF_UP, Rounding.FLOOR)
 """What a shifter does: add half of what is dropped, or drop it."""
-TILE_SCALES, SUM_SCALES = "tile_scales", "sum_scales"
+TILE_SCALES, SUM_SCALES, CENTRES = "tile_scales", "sum_scales", "centres"
 
 Flags = npt.NDArray[np.bool_]
 
@@ -70,6 +75,8 @@ class PartialSums:
     tile_scales, sum_scales : torch.Tensor or None
         Scales of stored tiles and of stored running sums by tile index, float32 [tiles]: powers of two. Of a reduction
         whose length varies (attention), the longest that was calibrated. None for shapes only, and of `block`.
+    centres : torch.Tensor or None
+        The code that x is centred on, of each of its channels, int32 [channels]; None: its zero point.
     """
 
     kind: Kind
@@ -82,6 +89,7 @@ class PartialSums:
     block: int = 32
     tile_scales: torch.Tensor | None = None
     sum_scales: torch.Tensor | None = None
+    centres: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("tile", "group_size", "block"):
@@ -145,7 +153,7 @@ class PartialSums:
             options |= {"group_size": self.group_size, "phase": str(self.phase)}
         if self.kind is Kind.BLOCK:
             options |= {"block": self.block}
-        tensors = {TILE_SCALES: self.tile_scales, SUM_SCALES: self.sum_scales}
+        tensors = {TILE_SCALES: self.tile_scales, SUM_SCALES: self.sum_scales, CENTRES: self.centres}
         return Rule(
             name=str(self.kind), options=options, tensors={key: t for key, t in tensors.items() if t is not None}
         )

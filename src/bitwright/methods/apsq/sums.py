@@ -1,9 +1,11 @@
 """Sums of products whose partial sums are quantized: the fused kernels on a CPU, a loop over tiles in torch elsewhere.
 
-Integers are carried in float32 below 2^23 and in float64 above, one bit less than they hold, because rounding adds a
-half. Which one is decided by a bound that is checked. Twin: `bitwright.methods.apsq.reference`.
+Integers are int32 below 2^30 where the processor multiplies bytes (`vnni`); else they are carried in float32 below 2^23
+and in float64 above: one bit less than each holds, because rounding adds a half. A bound that is checked decides.
+Twin: `bitwright.methods.apsq.reference`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,23 +13,26 @@ import numpy as np
 import torch
 
 from bitwright.errors import InputError
-from bitwright.formats import Quantized, Rounding, Saturation
-from bitwright.methods.apsq.layouts import operands, output, padded
+from bitwright.formats import Quantized, Rounding, Saturation, largest_magnitude
+from bitwright.methods.apsq.layouts import Operands, operands, output, padded
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.kernels import use_torch_threads
-from bitwright.methods.products import accumulator_bound, reduction_length
+from bitwright.methods.products import accumulator_bound, is_depthwise, reduction_length
 from bitwright.networks.calls import Call
 
-FLOAT32_LIMIT = 2**23
+FLOAT32_LIMIT, INT32_LIMIT = 2**23, 2**30
 ACCUMULATOR_BITS = 32
 CHUNK = 8
 ROWS = 2**18  # elements of a sum that the loop in torch works on at once, so that they stay in the cache
 
-Multiply = Callable[[torch.Tensor, torch.Tensor, int, PartialSums, torch.dtype], torch.Tensor]
+Multiply = Callable[[torch.Tensor], torch.Tensor]
+"""From rows [groups, rows, k] to their sums [groups, rows, n]; depthwise, [rows, k, channels] to [rows, channels]."""
+Engine = Callable[[torch.Tensor, torch.Tensor, PartialSums], Multiply]
+"""What is prepared once of a product: w [groups, k, n] or [k, channels], and what x is centred on, without columns."""
 
 
 def sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
-    """Sums of products of centred codes in the call's output layout: integers carried in float32 or float64.
+    """Sums of products of centred codes in the call's output layout: int32, or integers carried in float32 or float64.
 
     Raises
     ------
@@ -35,21 +40,27 @@ def sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Ten
         If the accumulator of 32 bits that adds a tile to what is stored could overflow, or there are no scales.
     """
     k = reduction_length(call)
-    bound = largest_sum(rule, k, accumulator_bound(rule.tile, x, w), accumulator_bound(k, x, w))
+    bound = largest_sum(rule, k, *(_bound(length, x, w, rule) for length in (rule.tile, k)))
     if bound >= 2 ** (ACCUMULATOR_BITS - 1):
         raise InputError(
             f"a tile of {rule.tile} products of {x.format.name} by {w.format.name} and what is stored could add up to "
             f"{bound}, which overflows an accumulator of 32 bits; use fewer partial-sum bits, narrower operands or "
             "another tile"
         )
+    on_cpu = x.codes.device.type == "cpu" and rule.saturation is Saturation.CLIP
+    if on_cpu and _multiplies_bytes(call, x, w, rule, bound):
+        from bitwright.methods.apsq import vnni
+
+        codes, moved = vnni.as_bytes(x, rule)
+        return _each(call, codes, w, moved, vnni.fused)
     grown = bound * (1 + 1 / rule.high) ** rule.tiles(k) if rule.kind is Kind.BLOCK else bound
-    multiply = fused if x.codes.device.type == "cpu" and rule.saturation is Saturation.CLIP else looped
-    return _each(call, x, w, rule, torch.float32 if grown < FLOAT32_LIMIT else torch.float64, multiply)
+    dtype = torch.float32 if grown < FLOAT32_LIMIT else torch.float64
+    return _each(call, x, w, rule, functools.partial(fused if on_cpu else looped, dtype=dtype))
 
 
 def fast_sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
     """The same, tile by tile in float32 with torch."""
-    return _each(call, x, w, rule, torch.float32, looped)
+    return _each(call, x, w, rule, functools.partial(looped, dtype=torch.float32))
 
 
 def largest_sum(rule: PartialSums, k: int, tile_bound: int, sum_bound: int) -> int:
@@ -71,68 +82,91 @@ def largest_sum(rule: PartialSums, k: int, tile_bound: int, sum_bound: int) -> i
     return limited if wraps else min(limited, moved)
 
 
-def _each(
-    call: Call, x: Quantized, w: Quantized, rule: PartialSums, dtype: torch.dtype, multiply: Multiply
-) -> torch.Tensor:
+def _multiplies_bytes(call: Call, x: Quantized, w: Quantized, rule: PartialSums, bound: int) -> bool:
+    """Whether the processor's product of bytes serves this one."""
+    from bitwright.methods.apsq import vnni
+
+    plain = rule.kind is not Kind.BLOCK and not is_depthwise(call)
+    return plain and bound < INT32_LIMIT and vnni.covers(x, w) and vnni.available()
+
+
+def _bound(k: int, x: Quantized, w: Quantized, rule: PartialSums) -> int:
+    """Of |any sum of k products|, whatever the codes of x are centred on."""
+    if rule.centres is None:
+        return accumulator_bound(k, x, w)
+    return k * (x.format.high - x.format.low) * largest_magnitude(w.format, w.zero_point)
+
+
+def _each(call: Call, x: Quantized, w: Quantized, rule: PartialSums, engine: Engine) -> torch.Tensor:
     parts = []
-    for each in operands(call, x, w):
-        if each.depthwise and rule.kind is Kind.BLOCK:
-            multiply = looped  # a column of its own for each channel: blocks of one, which no kernel is worth
-        k_axis = 0 if each.depthwise else 1
-        chunk = CHUNK if multiply is fused else 1
-        weights = padded(each.w.to(dtype), axis=k_axis, tile=rule.tile, chunk=chunk, value=0)
-        blocks = [
-            multiply(
-                padded(rows, axis=1 if each.depthwise else 2, tile=rule.tile, chunk=chunk, value=x.zero_point),
-                weights,
-                x.zero_point,
-                rule,
-                dtype,
-            )
-            for rows in each.x
-        ]
-        parts.append(blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2))
+    for each in operands(call, x, w, rule.centres):
+        multiply = engine(each.w, each.centres, rule)
+        blocks = [multiply(rows) for rows in each.x]
+        found = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
+        parts.append(found if rule.centres is None else _off_centre(found, each, x.zero_point))
     return output(call, x, w, parts)
 
 
-def fused(x: torch.Tensor, w: torch.Tensor, zero_point: int, rule: PartialSums, dtype: torch.dtype) -> torch.Tensor:
-    """Sums [groups, rows, n] or [rows, channels] by the kernels."""
+def _off_centre(sums: torch.Tensor, product: Operands, zero_point: int) -> torch.Tensor:
+    """Sums of what x was centred on, less its zero point, added: a constant of each output, known beforehand."""
+    moved, w = (product.centres - zero_point).double(), product.w.double()
+    constant = (moved * w).sum(0) if product.depthwise else (moved.unsqueeze(1) @ w)
+    exact = torch.int32 if sums.dtype == torch.int32 and float(constant.abs().max()) < INT32_LIMIT else torch.float64
+    return sums.to(exact) + constant.to(exact)
+
+
+def fused(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums, *, dtype: torch.dtype) -> Multiply:
+    """The kernels, for integers carried in `dtype`."""
     from bitwright.methods.apsq import kernels
 
-    number = w.numpy().dtype.type
+    depthwise = w.dim() == 2
+    if depthwise and rule.kind is Kind.BLOCK:  # a column of its own for each channel: blocks of one
+        return looped(w, centres, rule, dtype=dtype)
+    fill = functools.partial(padded, tile=rule.tile, chunk=CHUNK)
+    weights, middle = (fill(each.to(dtype), axis=0 if depthwise else 1, value=0).numpy() for each in (w, centres))
+    number = weights.dtype.type
     half = number(0.5 if rule.rounding is Rounding.HALF_UP else 0)
     limits = half, number(rule.low), number(rule.high)
     width = -(-rule.tile // CHUNK) * CHUNK
-    depthwise = w.dim() == 2
-    shape = (len(x), w.shape[1]) if depthwise else (*x.shape[:2], w.shape[2])
-    out = torch.empty(shape, dtype=dtype)
-    codes, weights = x.numpy(), w.numpy()
-    use_torch_threads()
-    if rule.kind is Kind.BLOCK:
-        kernels.blocks(codes, number(zero_point), weights, width, rule.block, *limits, out.numpy())
+
+    def multiply(rows: torch.Tensor) -> torch.Tensor:
+        x = fill(rows, axis=1 if depthwise else 2, value=0).numpy()
+        out = torch.empty(*x.shape[: 1 if depthwise else 2], weights.shape[-1], dtype=dtype)
+        use_torch_threads()
+        if rule.kind is Kind.BLOCK:
+            kernels.blocks(x, middle, weights, width, rule.block, *limits, out.numpy())
+            return out
+        tiles = weights.shape[-2] // width
+        scale, flags = rule.scales(tiles).astype(number), rule.additive(tiles)
+        arguments: tuple[Any, ...] = (x, middle, weights, scale, 1 / scale, flags, *limits, out.numpy())
+        if depthwise:
+            kernels.depthwise(*arguments)
+        else:
+            kernels.recurrence(*arguments)
         return out
-    tiles = w.shape[0 if depthwise else 1] // width
-    scale, flags = rule.scales(tiles).astype(number), rule.additive(tiles)
-    arguments: tuple[Any, ...] = (codes, number(zero_point), weights, scale, 1 / scale, flags, *limits, out.numpy())
-    if depthwise:
-        kernels.depthwise(*arguments)
-    else:
-        kernels.recurrence(*arguments)
-    return out
+
+    return multiply
 
 
-def looped(x: torch.Tensor, w: torch.Tensor, zero_point: int, rule: PartialSums, dtype: torch.dtype) -> torch.Tensor:
+def looped(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums, *, dtype: torch.dtype) -> Multiply:
     """The same with torch's operators, a tile at a time."""
     if w.dim() == 2:  # one column per channel: groups of their own
-        return looped(x.permute(2, 0, 1), w.t().unsqueeze(-1), zero_point, rule, dtype).squeeze(-1).t()
-    rows = max(1, ROWS // (w.shape[0] * w.shape[2]))
-    return torch.cat([_loop(part, w, zero_point, rule, dtype) for part in x.split(rows, dim=1)], dim=1)
+        each = looped(w.t().unsqueeze(-1), centres.t(), rule, dtype=dtype)
+        return lambda rows: each(rows.permute(2, 0, 1)).squeeze(-1).t()
+    fill = functools.partial(padded, tile=rule.tile, chunk=1)
+    weights, middle = (fill(each.to(dtype), axis=1, value=0) for each in (w, centres.to(w.device)))
+    count = max(1, ROWS // (w.shape[0] * w.shape[2]))
+
+    def multiply(rows: torch.Tensor) -> torch.Tensor:
+        parts = fill(rows, axis=2, value=0).split(count, dim=1)
+        return torch.cat([_loop(part.to(dtype) - middle.unsqueeze(1), weights, rule) for part in parts], dim=1)
+
+    return multiply
 
 
-def _loop(x: torch.Tensor, w: torch.Tensor, zero_point: int, rule: PartialSums, dtype: torch.dtype) -> torch.Tensor:
+def _loop(centred: torch.Tensor, w: torch.Tensor, rule: PartialSums) -> torch.Tensor:
     tiles = w.shape[1] // rule.tile
-    centred = x.to(dtype) - zero_point
-    stored = torch.zeros(x.shape[0], x.shape[1], w.shape[2], dtype=dtype, device=x.device)
+    stored = torch.zeros(*centred.shape[:2], w.shape[2], dtype=w.dtype, device=w.device)
     additive = rule.additive(tiles)
     scales = None if rule.kind is Kind.BLOCK else rule.scales(tiles)
     for i in range(tiles):

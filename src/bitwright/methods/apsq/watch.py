@@ -1,6 +1,7 @@
 """What the steps of a product would store: peaks of tiles and running sums, and squared errors of storing them."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitwright.formats import Quantized, Rounding
+from bitwright.formats import Quantized, Rounding, largest_magnitude
 from bitwright.methods.apsq.layouts import operands, padded
 from bitwright.methods.apsq.rule import PartialSums
 from bitwright.methods.apsq.sums import CHUNK
 from bitwright.methods.kernels import use_torch_threads
-from bitwright.methods.products import FLOAT32_LIMIT, accumulator_bound, reduction_length
+from bitwright.methods.products import FLOAT32_LIMIT, reduction_length
 from bitwright.networks.calls import Call
 
 Floats = npt.NDArray[np.float64]
@@ -45,14 +46,23 @@ class Watched:
         return -(-reduction_length(self.call) // tile)
 
 
-def step_peaks(watched: Watched, tile: int) -> Floats:
+def channel_sums(watched: Watched) -> tuple[Floats, int]:
+    """Sum of the codes of each channel of x [channels], and of how many."""
+    codes = watched.x.codes.double()
+    if watched.call.layout == "conv2d":
+        codes = codes.movedim(1, -1)
+    rows = codes.reshape(-1, codes.shape[-1])
+    return rows.sum(0).cpu().numpy(), len(rows)
+
+
+def step_peaks(watched: Watched, rule: PartialSums) -> Floats:
     """Largest |T_i| and largest |T_0 + .. + T_i| [2, tiles]."""
     from bitwright.methods.apsq import kernels
 
-    found = []
-    for x, zero_point, w in _products(watched, tile):
-        of_tile, of_sum = (np.empty((len(x) * x.shape[1], x.shape[2] // _width(tile)), w.dtype) for _ in range(2))
-        kernels.peaks(x, zero_point, w, _width(tile), of_tile, of_sum)
+    found, width = [], _width(rule.tile)
+    for x, centres, w in _products(watched, rule):
+        of_tile, of_sum = (np.empty((len(x) * x.shape[1], x.shape[2] // width), w.dtype) for _ in range(2))
+        kernels.peaks(x, centres, w, width, of_tile, of_sum)
         found.append(np.stack([of_tile.max(0), of_sum.max(0)]))
     return np.max(found, axis=0).astype(np.float64)
 
@@ -62,13 +72,13 @@ def step_errors(watched: Watched, rule: PartialSums, scales: Floats) -> Floats:
     from bitwright.methods.apsq import kernels
 
     width, total = _width(rule.tile), np.zeros(scales.shape)
-    for x, zero_point, w in _products(watched, rule.tile):
+    for x, centres, w in _products(watched, rule):
         number: type[Number] = w.dtype.type
         squares = np.empty((len(x) * x.shape[1], *scales.shape), w.dtype)
         half = number(0.5 if rule.rounding is Rounding.HALF_UP else 0)
         limits = half, number(rule.low), number(rule.high)
         tried: npt.NDArray[Any] = scales.astype(number)
-        kernels.errors(x, zero_point, w, width, tried, 1 / tried, *limits, squares)
+        kernels.errors(x, centres, w, width, tried, 1 / tried, *limits, squares)
         total += squares.sum(0, dtype=np.float64)
     return total
 
@@ -77,17 +87,20 @@ def _width(tile: int) -> int:
     return -(-tile // CHUNK) * CHUNK
 
 
-def _products(watched: Watched, tile: int) -> Iterator[tuple[Ints, Number, npt.NDArray[Any]]]:
-    """x [groups, rows, tiles * width], its zero point, and w [groups, tiles * width, n] of every block of rows."""
+def _products(watched: Watched, rule: PartialSums) -> Iterator[tuple[Ints, npt.NDArray[Any], npt.NDArray[Any]]]:
+    """x [groups, rows, tiles * width], its centres [groups, tiles * width], w [groups, tiles * width, n], by blocks."""
     call, x, w = watched.call, watched.x, watched.w
-    bound = accumulator_bound(reduction_length(call), x, w)
+    bound = reduction_length(call) * (x.format.high - x.format.low) * largest_magnitude(w.format, w.zero_point)
     dtype = torch.float32 if bound < FLOAT32_LIMIT else torch.float64
+    fill = functools.partial(padded, tile=rule.tile, chunk=CHUNK)
     use_torch_threads()
-    for each in operands(call, x, w):
-        weights = each.w.t().unsqueeze(-1) if each.depthwise else each.w
-        carried = padded(weights.to(dtype).cpu(), axis=1, tile=tile, chunk=CHUNK, value=0).numpy()
+    for each in operands(call, x, w, rule.centres):
+        weights, centres = each.w, each.centres
+        if each.depthwise:
+            weights, centres = weights.t().unsqueeze(-1), centres.t()
+        carried = fill(weights.to(dtype).cpu(), axis=1, value=0).numpy()
+        middle = fill(centres.to(dtype), axis=1, value=0).numpy()
         for block in each.x:
             rows = block.permute(2, 0, 1) if each.depthwise else block
             step = max(1, rows.shape[1] // watched.rows)
-            codes = padded(rows[:, ::step].cpu(), axis=2, tile=tile, chunk=CHUNK, value=x.zero_point)
-            yield codes.numpy(), carried.dtype.type(x.zero_point), carried
+            yield fill(rows[:, ::step].cpu(), axis=2, value=0).numpy(), middle, carried

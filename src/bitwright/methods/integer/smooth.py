@@ -7,7 +7,6 @@ for which a kind leaves the common strength are our choices: a stronger migratio
 that it looks a little better on text like the calibration's and clips on other text.
 """
 
-import copy
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +33,7 @@ Judge = Callable[[Mapping[str, torch.Tensor]], float]  # factors per site -> the
 
 def smoothable(network: Network) -> tuple[Network, list[SmoothingGroup]]:
     """A copy of `network` whose weights may change, and its groups; `network` itself where there are none."""
-    work = dataclasses.replace(network, module=copy.deepcopy(network.module))
+    work = network.copy()
     assert work.module is not None
     untie(work.module)
     groups = smoothing_groups(work, example_batch(work))

@@ -11,7 +11,7 @@ Float = np.float32 | np.float64
 @numba.njit(parallel=True, cache=True, fastmath=True)
 def scale_gradients(
     x: Array,
-    zero_point: Float,
+    centres: Array,
     w: Array,
     gradient: Array,
     scale: Array,
@@ -38,7 +38,7 @@ def scale_gradients(
         for i in range(tiles):
             t[:] = 0
             for j in range(i * width, (i + 1) * width):
-                value, weights = x[group, row, j] - zero_point, w[group, j]
+                value, weights = x[group, row, j] - centres[group, j], w[group, j]
                 for c in range(n):
                     t[c] += value * weights[c]
             step, by = scale[i], inverse[i]

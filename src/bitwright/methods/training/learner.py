@@ -1,6 +1,5 @@
 """A network that learns: its own weights and the scales of its sites, against its float self."""
 
-import copy
 import dataclasses
 
 import torch
@@ -34,11 +33,12 @@ class Learner:
             raise InputError(f"{network.name}: {plan.method} quantizes nothing, so there is nothing to train")
         self.plan = plan
         self.teacher = prepare(network, dataclasses.replace(plan, weights={}))
-        student = prepare(network, plan)
-        module = copy.deepcopy(student.module)
+        self.student = prepare(network, plan)
+        if self.student.module is network.module:
+            self.student = network.copy()
+        module = self.student.module
         assert module is not None
         untie(module)
-        self.student = dataclasses.replace(student, module=module)
         self.sites = {name: LearningSite(name, site) for name, site in plan.sites.items() if site.quantized}
         kept = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
         self.weights = {

@@ -121,23 +121,28 @@ class _Product:
 
         rule, total = self.rule, torch.zeros(0)
         use_torch_threads()
-        for part, rows_gradient in zip(operands(self.call, self.x, self.w), _by_rows(self.call, gradient), strict=True):
+        parts = operands(self.call, self.x, self.w, rule.centres)
+        for part, rows_gradient in zip(parts, _by_rows(self.call, gradient), strict=True):
             depthwise = part.depthwise
             weights = part.w.t().unsqueeze(-1) if depthwise else part.w
-            w = padded(weights.float(), axis=1, tile=rule.tile, chunk=CHUNK, value=0).numpy()
+            centres = part.centres.t() if depthwise else part.centres
+            w, middle = (
+                padded(each.float(), axis=1, tile=rule.tile, chunk=CHUNK, value=0).numpy()
+                for each in (weights, centres)
+            )
             start = 0
             for block in part.x:
                 rows = block.permute(2, 0, 1) if depthwise else block
                 here = rows_gradient[:, start : start + rows.shape[1]]
                 start += rows.shape[1]
                 step = max(1, rows.shape[1] // ROWS)
-                codes = padded(rows[:, ::step], axis=2, tile=rule.tile, chunk=CHUNK, value=self.x.zero_point)
+                codes = padded(rows[:, ::step], axis=2, tile=rule.tile, chunk=CHUNK, value=0)
                 tiles = codes.shape[2] // (-(-rule.tile // CHUNK) * CHUNK)
                 found = np.empty((codes.shape[0] * codes.shape[1], tiles), np.float32)
                 scale = rule.scales(tiles)
                 kernels.scale_gradients(
                     codes.numpy(),
-                    np.float32(self.x.zero_point),
+                    middle,
                     w,
                     here[:, ::step].contiguous().numpy(),
                     scale,
