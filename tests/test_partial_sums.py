@@ -214,6 +214,15 @@ class TestBytes:
             assert found.dtype == dtype
             assert torch.equal(found.long(), expected(x, w, rule))
 
+    def test_limits_beyond_31_bits(self):
+        """A register of 32 bits by a scale of 8 holds more than any sum here: nothing saturates."""
+        rule = rule_of(bits=32, tile=8, top=1)
+        rule = dataclasses.replace(rule, tile_scales=8 * rule.tile_scales, sum_scales=8 * rule.sum_scales)
+        x, w = operands(3, 50, 4)
+        found = sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule)
+        assert found.dtype == torch.int32
+        assert torch.equal(found.long(), expected(x, w, rule))
+
     @pytest.mark.parametrize("n", [5, 32, 40])
     @pytest.mark.parametrize("k", [24, 30])
     @pytest.mark.parametrize("layout", ["columns apart", "rows apart", "neither"])
