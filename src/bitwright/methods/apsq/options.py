@@ -34,7 +34,9 @@ class ApsqOptions(SiteOptions):
     psum_saturation: Saturation = pydantic.Field(Saturation.CLIP, description="what happens outside the range")
     psum_block: int = pydantic.Field(32, ge=1, description="outputs that share a scale, under the rule block")
     psum_calibrator: Calibrator = pydantic.Field(
-        "mse", description="scales: max, the largest value seen fits; mse, least squared error of each step"
+        "max",
+        description="scales: max, the largest value seen fits (as a public re-implementation does); mse, the least "
+        "squared error of each step, which clips what is rare in calibration",
     )
     psum_centre: Literal["mean", "zero"] = pydantic.Field(
         "mean",
