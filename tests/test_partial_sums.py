@@ -387,6 +387,13 @@ class TestRules:
         with pytest.raises(InputError, match="calibrate on samples"):
             sums(linear_call(x.codes.float(), w.codes.float()), x, w, PartialSums(kind=Kind.APSQ, tile=8))
 
+    @pytest.mark.parametrize("centres", [torch.zeros(9), torch.full((8,), 200)])
+    def test_centres_of_another_site(self, centres):
+        x, w = operands(2, 8, 3)
+        rule = dataclasses.replace(rule_of(), centres=centres.int())
+        with pytest.raises(InputError, match=r"x has 8 channels of int8, and partial sums are centred on . codes from"):
+            sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule)
+
     def test_longer_reductions_continue_with_the_last_scale(self):
         rule = PartialSums(
             kind=Kind.APSQ, tile=8, group_size=2, tile_scales=scales_of([1, 2]), sum_scales=scales_of([3, 4])

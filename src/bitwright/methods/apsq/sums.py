@@ -37,9 +37,11 @@ def sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Ten
     Raises
     ------
     InputError
-        If the accumulator of 32 bits that adds a tile to what is stored could overflow, or there are no scales.
+        If the accumulator of 32 bits that adds a tile to what is stored could overflow, there are no scales, or centres
+        are not codes of x, one per channel.
     """
     k = reduction_length(call)
+    _check_centres(call, x, rule)
     bound = largest_sum(rule, k, *(_bound(length, x, w, rule) for length in (rule.tile, k)))
     if bound >= 2 ** (ACCUMULATOR_BITS - 1):
         raise InputError(
@@ -90,6 +92,18 @@ def _multiplies_bytes(call: Call, x: Quantized, w: Quantized, rule: PartialSums,
     return plain and bound < INT32_LIMIT and vnni.covers(x, w) and vnni.available()
 
 
+def _check_centres(call: Call, x: Quantized, rule: PartialSums) -> None:
+    """Refuse centres of another site's plan."""
+    if rule.centres is None or call.layout == "batched":
+        return
+    channels, low, high = x.codes.shape[1 if call.layout == "conv2d" else -1], *torch.aminmax(rule.centres)
+    if rule.centres.shape != (channels,) or int(low) < x.format.low or int(high) > x.format.high:
+        raise InputError(
+            f"x has {channels} channels of {x.format.name}, and partial sums are centred on {len(rule.centres)} codes "
+            f"from {int(low)} to {int(high)}; calibrate anew"
+        )
+
+
 def _bound(k: int, x: Quantized, w: Quantized, rule: PartialSums) -> int:
     """Of |any sum of k products|, whatever the codes of x are centred on."""
     if rule.centres is None:
@@ -111,8 +125,9 @@ def _off_centre(sums: torch.Tensor, product: Operands, zero_point: int) -> torch
     """Sums of what x was centred on, less its zero point, added: a constant of each output, known beforehand."""
     moved, w = (product.centres - zero_point).double(), product.w.double()
     constant = (moved * w).sum(0) if product.depthwise else (moved.unsqueeze(1) @ w)
-    exact = torch.int32 if sums.dtype == torch.int32 and float(constant.abs().max()) < INT32_LIMIT else torch.float64
-    return sums.to(exact) + constant.to(exact)
+    if sums.dtype == torch.int32 and float(constant.abs().max()) < INT32_LIMIT:
+        return sums.add_(constant.to(torch.int32))
+    return sums.double().add_(constant)
 
 
 def fused(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums, *, dtype: torch.dtype) -> Multiply:
