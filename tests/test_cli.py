@@ -489,8 +489,9 @@ class TestTrain:
         shown = json_of(*resumed, "--steps", "4", "--every", "2")
         assert shown["steps"] == 4
         assert "not 5; resume it with the same" in refused(*resumed, "--steps", "5")
+        assert "not from noise inputs, 3 a step" in refused(*resumed, "--steps", "4", "--batch-size", "3")
         (toys / "state").write_bytes(b"cut")
-        assert "the one before it is whole: --checkpoint state.previous --resume" in refused(*resumed, "--steps", "4")
+        assert "try the one before it: --checkpoint state.previous --resume" in refused(*resumed, "--steps", "4")
         before = [word if word != "state" else "state.previous" for word in resumed]
         assert json_of(*before, "--steps", "4")["steps"] == 4
 
@@ -523,6 +524,12 @@ class TestTrain:
                 "from the checkpoint; leave them out",
             ),
             (["--save-plan", "p", "--resume", "--checkpoint", "s"], "there is no checkpoint s"),
+            (["--save-plan", "p", "--checkpoint", "p"], "cannot be both the checkpoint and the plan"),
+            (["--save-plan", "."], ". is a folder; name a file in it"),
+            (["--save-plan", "p", "--checkpoint", "toy_networks.py"], "toy_networks.py exists; --resume continues it"),
+            (["--save-plan", "p", "--minutes", "0"], "--minutes is 0.0, but it should be greater than 0"),
+            (["--save-plan", "p", "--learning-rate", "2"], "--learning-rate is 2.0, but it should be less than 1"),
+            (["--save-plan", "p", "-m", "int8+apsq", "--option", "w_granularity=group:4"], "are scaled in groups"),
             (["--save-plan", "p", "-m", "float"], "nothing to train"),
             (["--save-plan", "p", "-m", "int8-token"], "scales learn per tensor or channel"),
             (["--save-plan", "p", "-m", "int8+apsq", "--option", "group_size=0"], "group_size of apsq"),

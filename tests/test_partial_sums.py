@@ -151,6 +151,19 @@ class TestTwins:
             )
             assert torch.equal(found[:, group * of : (group + 1) * of].to(torch.int64), right)
 
+    def test_reduced_precision_outside_does_not_reach_in(self):
+        """Loops in torch multiply integers, whatever autocast says."""
+        rule = rule_of(saturation=Saturation.WRAP, bits=16)
+        x, w = operands(40, 64, 24)
+        call = linear_call(x.codes.float(), w.codes.float())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(sums(call, x, w, rule).long(), expected(x, w, rule))
+
+    def test_blocks_of_a_very_long_reduction(self):
+        x, w = operands(1, 5400, 2)
+        rule = PartialSums(kind=Kind.BLOCK, tile=1, bits=4)
+        assert sums(linear_call(x.codes.float(), w.codes.float()), x, w, rule).dtype == torch.float64
+
     def test_wide_outputs_cross_the_kernel_blocks(self):
         rule = rule_of(tile=8, tiles=7, group_size=2)
         x, w = operands(3, 50, 531)

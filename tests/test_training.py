@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import signal
 
 import pytest
 import torch
@@ -227,6 +228,26 @@ class TestTraining:
         assert load_checkpoint(file, network).progress["step"] == 6
         assert trained(network, samples, None, checkpoint=file, resume=True).steps == 12
 
+    def test_ctrl_c_waits_for_the_end_of_a_step(self, tmp_path, monkeypatch):
+        """Inside a step, between Adam's and the rescaling, it would leave half a step."""
+        network, samples, plan = learning()
+        whole = trained(network, samples, plan)
+        file = tmp_path / "state"
+        good = torch.optim.Adam.step
+        calls = []
+
+        def step(self, *a, **k):
+            calls.append(0)
+            if len(calls) == 6:
+                signal.raise_signal(signal.SIGINT)
+            return good(self, *a, **k)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", step)
+        assert trained(network, samples, plan, checkpoint=file).stopped == "interrupted"
+        monkeypatch.undo()
+        assert load_checkpoint(file, network).progress["step"] == 6
+        assert trained(network, samples, None, checkpoint=file, resume=True).losses == whole.losses
+
     def test_a_loss_that_is_no_number(self, monkeypatch):
         network, samples, plan = learning()
         monkeypatch.setattr(Learner, "loss", lambda self, batch, features: torch.tensor(torch.nan))
@@ -250,7 +271,7 @@ class TestCheckpoints:
         network, samples, file = state
         file.write_bytes(file.read_bytes()[:-100])
         with pytest.raises(
-            InputError, match=r"is cut or no checkpoint .*the one before it is whole: --checkpoint .*previous"
+            InputError, match=r"is cut or no checkpoint .*try the one before it: --checkpoint .*previous"
         ):
             load_checkpoint(file, network)
         assert trained(network, samples, None, checkpoint=previous_of(file), resume=True).steps == 12
@@ -258,7 +279,7 @@ class TestCheckpoints:
     def test_missing(self, state):
         network, _, file = state
         file.unlink()
-        with pytest.raises(InputError, match=r"there is no checkpoint .*the one before it is whole"):
+        with pytest.raises(InputError, match=r"there is no checkpoint .*try the one before it"):
             load_checkpoint(file, network)
 
     def test_of_another_network(self, state):
@@ -280,6 +301,20 @@ class TestCheckpoints:
             InputError, match=r"was trained with learning_rate=0.001, not 1e-05; resume it with the same"
         ):
             trained(network, samples, None, other, checkpoint=file, resume=True)
+
+    def test_other_samples(self, state):
+        network, samples, file = state
+        with pytest.raises(InputError, match="learned from , not from other texts; resume it with the same"):
+            train(
+                network,
+                None,
+                lambda _: samples[0],
+                samples,
+                SETTINGS,
+                checkpoint=file,
+                resume=True,
+                samples="other texts",
+            )
 
     def test_newer(self, state, monkeypatch):
         network, _, file = state

@@ -50,27 +50,29 @@ def train(
     """Train with quantization in the loop, on unlabelled samples; the trained plan works wherever plans do."""
     for file in (save_plan, checkpoint):
         check_folder(file)
+        if file is not None and file.is_dir():
+            raise InputError(f"{file} is a folder; name a file in it")
+    if checkpoint is not None and checkpoint == save_plan:
+        raise InputError(f"{checkpoint} cannot be both the checkpoint and the plan; name two files")
+    if checkpoint is not None and checkpoint.exists() and not resume:
+        raise InputError(f"{checkpoint} exists; --resume continues it, or name another --checkpoint")
     if resume and checkpoint is None:
         raise InputError("--resume continues from a checkpoint; name it with --checkpoint FILE")
-    if resume and (method is not None or option):
-        raise InputError("a resumed training has its method and options from the checkpoint; leave them out")
+    if resume and (method is not None or option or calibration):
+        raise InputError(
+            "a resumed training has its method, options and calibration from the checkpoint; leave them out"
+        )
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.methods.training import TrainingSettings
+        from bitwright.methods.training.settings import training_settings
         from bitwright.reports.training import print_training, training_record
         from bitwright.studies.provenance import provenance
         from bitwright.studies.training import train_network
 
         rates: dict[str, Any] = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features}
-        settings = TrainingSettings(
-            steps=steps,
-            minutes=minutes,
-            every=every,
-            patience=patience,
-            seed=seed,
-            **{name: value for name, value in rates.items() if value is not None},
-        )
+        chosen = {"steps": steps, "minutes": minutes, "every": every, "patience": patience, "seed": seed}
+        settings = training_settings(chosen | {name: value for name, value in rates.items() if value is not None})
         network = api.load(model, sequence_length=sequence_length, image_size=image_size)
         found = train_network(
             network,

@@ -242,7 +242,8 @@ class Executor:
         if plan.accumulation.name != EXACT.name:
             exact = self._methods.encoder().gemm(call, x, w, plan)
             noise, signal = float((found - exact).square().sum()), float(exact.square().sum())
-            self.accumulation_db[site.name] = 10 * math.log10(signal / noise) if noise and signal else math.inf
+            ratio = 10 * math.log10(signal / noise) if noise and signal else math.inf if not noise else -math.inf
+            self.accumulation_db[site.name] = ratio
 
     def _check_finite(self) -> None:
         if not self._sums or bool(torch.stack([s.float() for _, s in self._sums]).isfinite().all()):

@@ -70,6 +70,7 @@ def train_network(
         settings,
         checkpoint=checkpoint,
         resume=method is None,
+        samples=samples.description,
         progress=progress,
     )
     note = f"trained for {outcome.steps} steps on {samples.description}"

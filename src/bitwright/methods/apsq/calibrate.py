@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from bitwright.errors import InputError
-from bitwright.formats import Quantized
+from bitwright.formats import PerGroup, Quantized
 from bitwright.methods.apsq.options import ApsqOptions
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.watch import Watched, channel_sums, step_errors, step_peaks
@@ -39,6 +39,13 @@ def calibrate(network: Network, samples: Sequence[Batch], options: ApsqOptions, 
         No samples, a glob that matches no site, or weights that are scaled in groups.
     """
     options.check_globs(plan.sites)
+    for name in wanted_sites(plan, options):
+        operand = plan.sites[name].w
+        if operand is not None and isinstance(operand.granularity, PerGroup):
+            raise InputError(
+                f"weights of {name} are scaled in groups, whose sums have scales of their own: their partial sums cannot "
+                "be quantized as one; use --option w_granularity=channel"
+            )
     rules = {name: options.at(name).partial_sums() for name in wanted_sites(plan, options)}
     if network.shape_only:
         return with_rules(plan, rules)

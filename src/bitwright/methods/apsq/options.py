@@ -45,7 +45,9 @@ class ApsqOptions(SiteOptions):
     )
     psum_attention: bool = pydantic.Field(True, description="products of attention too")
     psum_rows: int = pydantic.Field(
-        256, ge=1, description="rows per product and batch that scales are calibrated on, evenly spaced"
+        256,
+        ge=1,
+        description="rows per product, block of images and batch that scales are calibrated on, evenly spaced",
     )
 
     @pydantic.model_validator(mode="after")

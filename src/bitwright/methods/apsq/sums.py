@@ -6,6 +6,7 @@ Twin: `bitwright.methods.apsq.reference`.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from bitwright.formats import Quantized, Rounding, Saturation, largest_magnitude
 from bitwright.methods.apsq.layouts import Operands, operands, output, padded
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.kernels import use_torch_threads
-from bitwright.methods.products import accumulator_bound, is_depthwise, reduction_length
+from bitwright.methods.products import accumulator_bound, exact_float_kernels, is_depthwise, reduction_length
 from bitwright.networks.calls import Call
 
 FLOAT32_LIMIT, INT32_LIMIT = 2**23, 2**30
@@ -55,8 +56,10 @@ def sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Ten
 
         codes, moved = vnni.as_bytes(x, rule)
         return _each(call, codes, w, moved, vnni.fused)
-    grown = bound * (1 + 1 / rule.high) ** rule.tiles(k) if rule.kind is Kind.BLOCK else bound
-    dtype = torch.float32 if grown < FLOAT32_LIMIT else torch.float64
+    bits = math.log2(max(bound, 1))
+    if rule.kind is Kind.BLOCK:  # each tile may round up what is stored by the largest code's share
+        bits += rule.tiles(k) * math.log2(1 + 1 / rule.high)
+    dtype = torch.float32 if bits < math.log2(FLOAT32_LIMIT) else torch.float64
     return _each(call, x, w, rule, functools.partial(fused if on_cpu else looped, dtype=dtype))
 
 
@@ -123,7 +126,7 @@ def _each(call: Call, x: Quantized, w: Quantized, rule: PartialSums, engine: Eng
 
 def _off_centre(sums: torch.Tensor, product: Operands, zero_point: int) -> torch.Tensor:
     """Sums of what x was centred on, less its zero point, added: a constant of each output, known beforehand."""
-    moved, w = (product.centres - zero_point).double(), product.w.double()
+    moved, w = (product.centres - zero_point).to(product.w.device).double(), product.w.double()
     constant = (moved * w).sum(0) if product.depthwise else (moved.unsqueeze(1) @ w)
     if sums.dtype == torch.int32 and float(constant.abs().max()) < INT32_LIMIT:
         return sums.add_(constant.to(torch.int32))
@@ -174,7 +177,8 @@ def looped(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums, *, dtype: 
 
     def multiply(rows: torch.Tensor) -> torch.Tensor:
         parts = fill(rows, axis=2, value=0).split(count, dim=1)
-        return torch.cat([_loop(part.to(dtype) - middle.unsqueeze(1), weights, rule) for part in parts], dim=1)
+        with exact_float_kernels():
+            return torch.cat([_loop(part.to(dtype) - middle.unsqueeze(1), weights, rule) for part in parts], dim=1)
 
     return multiply
 

@@ -33,7 +33,7 @@ class Watched:
     x, w : Quantized
         Its codes.
     rows : int
-        How many rows of each group are looked at, evenly spaced.
+        How many rows of each group, and of each block of images, are looked at, evenly spaced.
     """
 
     call: Call
@@ -102,5 +102,5 @@ def _products(watched: Watched, rule: PartialSums) -> Iterator[tuple[Ints, npt.N
         middle = fill(centres.to(dtype), axis=1, value=0).numpy()
         for block in each.x:
             rows = block.permute(2, 0, 1) if each.depthwise else block
-            step = max(1, rows.shape[1] // watched.rows)
+            step = -(-rows.shape[1] // watched.rows)
             yield fill(rows[:, ::step].cpu(), axis=2, value=0).numpy(), middle, carried

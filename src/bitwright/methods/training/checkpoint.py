@@ -44,6 +44,8 @@ class Checkpoint:
         Step, losses, looks without improvement, seconds spent.
     settings : mapping
         Of training.
+    samples : str
+        What it learns from.
     """
 
     plan: Plan
@@ -52,6 +54,7 @@ class Checkpoint:
     best: Mapping[str, torch.Tensor]
     progress: Mapping[str, Any]
     settings: Mapping[str, Any]
+    samples: str = ""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -63,11 +66,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "plan": plan_record(checkpoint.plan, plan_tensors),
         "progress": dict(checkpoint.progress),
         "settings": dict(checkpoint.settings),
+        "samples": checkpoint.samples,
     }
     for part, held in (("plan", plan_tensors), *((each, getattr(checkpoint, each)) for each in PARTS)):
         tensors |= {f"{part}/{name}": value.detach().cpu().contiguous().clone() for name, value in held.items()}
     content = save(tensors, metadata={KEY: json.dumps(record)})
-    if path.exists():
+    if path.is_file():
         path.replace(previous_of(path))
     write_atomic(path, content)
 
@@ -105,6 +109,7 @@ def load_checkpoint(path: Path, network: Network) -> Checkpoint:
             best=held["best"],
             progress=record["progress"],
             settings=record["settings"],
+            samples=record["samples"],
         )
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} is a damaged checkpoint ({error}){_or_previous(path)}") from None
@@ -125,10 +130,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise InputError(f"{path} is cut or no checkpoint ({error}){_or_previous(path)}") from None
     if KEY not in metadata:
         raise InputError(f"{path} is a safetensors file but no checkpoint; training writes them with --checkpoint")
-    record: dict[str, Any] = json.loads(metadata[KEY])
+    try:
+        record: dict[str, Any] = json.loads(metadata[KEY])
+    except ValueError as error:
+        raise InputError(f"{path} is a damaged checkpoint ({error}){_or_previous(path)}") from None
     return record, tensors
 
 
 def _or_previous(path: Path) -> str:
     before = previous_of(path)
-    return f"; the one before it is whole: --checkpoint {before} --resume" if before.is_file() else ""
+    return f"; try the one before it: --checkpoint {before} --resume" if before.is_file() else ""

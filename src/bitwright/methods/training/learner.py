@@ -31,6 +31,8 @@ class Learner:
     def __init__(self, network: Network, plan: Plan) -> None:
         if not plan.quantizes:
             raise InputError(f"{network.name}: {plan.method} quantizes nothing, so there is nothing to train")
+        if network.device.type != "cpu":
+            raise InputError(f"{network.name} is on {network.device}, and training runs on the CPU; load it there")
         self.plan = plan
         self.teacher = prepare(network, dataclasses.replace(plan, weights={}))
         self.student = prepare(network, plan)

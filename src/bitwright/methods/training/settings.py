@@ -1,6 +1,11 @@
 """How a network is trained. The paper's recipe is not public; every value is our choice."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pydantic
+
+from bitwright.errors import InputError
 
 
 class TrainingSettings(pydantic.BaseModel):
@@ -20,3 +25,20 @@ class TrainingSettings(pydantic.BaseModel):
     every: int = pydantic.Field(50, ge=1, description="steps between looks at held-out samples, and checkpoints")
     patience: int = pydantic.Field(8, ge=1, description="looks without improvement before an early stop")
     seed: int = pydantic.Field(0, ge=0, description="of the samples")
+
+
+def training_settings(given: Mapping[str, Any]) -> TrainingSettings:
+    """Settings from plain values.
+
+    Raises
+    ------
+    InputError
+        For the first that is refused.
+    """
+    try:
+        return TrainingSettings(**given)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        message = first["msg"].removeprefix("Input ")
+        raise InputError(f"--{name} is {first['input']!r}, but it {message}") from None

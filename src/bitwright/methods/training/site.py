@@ -135,7 +135,7 @@ class _Product:
                 rows = block.permute(2, 0, 1) if depthwise else block
                 here = rows_gradient[:, start : start + rows.shape[1]]
                 start += rows.shape[1]
-                step = max(1, rows.shape[1] // ROWS)
+                step = -(-rows.shape[1] // ROWS)
                 codes = padded(rows[:, ::step], axis=2, tile=rule.tile, chunk=CHUNK, value=0)
                 tiles = codes.shape[2] // (-(-rule.tile // CHUNK) * CHUNK)
                 found = np.empty((codes.shape[0] * codes.shape[1], tiles), np.float32)

@@ -7,10 +7,13 @@ the loss of exact execution on held-out samples; the best plan seen is the resul
 training never makes it worse on these.
 """
 
+import contextlib
 import dataclasses
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,7 @@ def train(
     *,
     checkpoint: Path | None = None,
     resume: bool = False,
+    samples: str = "",
     progress: Progress = silent,
 ) -> Outcome:
     """Train `network` with `plan` in the loop.
@@ -87,31 +91,50 @@ def train(
         Where to keep all state at every look.
     resume : bool
         Continue from that file.
+    samples : str
+        What `stream` and `held_out` are, in a phrase; a checkpoint is resumed on the same only.
 
     Raises
     ------
     InputError
         If there is nothing to train, or the checkpoint cannot be continued.
     """
-    run = _resumed(network, checkpoint, settings) if resume else _started(network, plan, held_out, settings)
+    run = _resumed(network, checkpoint, settings, samples) if resume else _started(network, plan, held_out, settings)
     began, spent = time.monotonic(), run.seconds
     stopped = "steps"
     try:
         while run.step < settings.steps:
             progress("training", run.step, settings.steps)
-            run.take(stream(run.step))
+            with whole_steps():
+                run.take(stream(run.step))
             run.seconds = spent + time.monotonic() - began
             over = run.seconds > 60 * settings.minutes
             if run.step % settings.every == 0 or run.step == settings.steps or over:
                 run.look(held_out)
-                _keep(run, checkpoint)
+                _keep(run, checkpoint, samples)
                 if over or run.waited >= settings.patience:
                     stopped = "minutes" if over else "patience"
                     break
     except KeyboardInterrupt:
         stopped = "interrupted"
-        _keep(run, checkpoint)
+        _keep(run, checkpoint, samples)
     return run.outcome(stopped)
+
+
+@contextlib.contextmanager
+def whole_steps() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: half a step is no state to keep. Only the main thread is told of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))  # noqa: ARG005
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 class _Run:
@@ -213,15 +236,17 @@ def _started(network: Network, plan: Plan | None, held_out: Sequence[Batch], set
     return run
 
 
-def _resumed(network: Network, path: Path | None, settings: TrainingSettings) -> _Run:
+def _resumed(network: Network, path: Path | None, settings: TrainingSettings, samples: str) -> _Run:
     if path is None:
         raise InputError("--resume continues from a checkpoint; name it with --checkpoint FILE")
     found = load_checkpoint(path, network)
+    if found.samples != samples:
+        raise InputError(f"{path} learned from {found.samples}, not from {samples}; resume it with the same")
     fixed = {"steps", "learning_rate", "scale_rate", "features", "seed"}
     for name, value in settings.model_dump(include=fixed).items():
-        if found.settings[name] != value:
+        if found.settings.get(name) != value:
             raise InputError(
-                f"{path} was trained with {name}={found.settings[name]}, not {value}; resume it with the same"
+                f"{path} was trained with {name}={found.settings.get(name)}, not {value}; resume it with the same"
             )
     run = _Run(Learner(network, found.plan), settings)
     missing = sorted(set(run.learning) ^ set(found.values))
@@ -236,7 +261,7 @@ def _resumed(network: Network, path: Path | None, settings: TrainingSettings) ->
     return run
 
 
-def _keep(run: _Run, path: Path | None) -> None:
+def _keep(run: _Run, path: Path | None, samples: str) -> None:
     """The checkpoint, if one is wanted."""
     if path is None:
         return
@@ -255,6 +280,7 @@ def _keep(run: _Run, path: Path | None) -> None:
             best=run.best,
             progress=progress,
             settings=run.settings.model_dump(),
+            samples=samples,
         ),
         path,
     )
