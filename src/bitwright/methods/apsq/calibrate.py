@@ -43,8 +43,8 @@ def calibrate(network: Network, samples: Sequence[Batch], options: ApsqOptions, 
         operand = plan.sites[name].w
         if operand is not None and isinstance(operand.granularity, PerGroup):
             raise InputError(
-                f"weights of {name} are scaled in groups, whose sums have scales of their own: their partial sums cannot "
-                "be quantized as one; use --option w_granularity=channel"
+                f"weights of {name} are scaled in groups, whose sums have scales of their own: they cannot be "
+                "quantized as one; use --option w_granularity=channel"
             )
     rules = {name: options.at(name).partial_sums() for name in wanted_sites(plan, options)}
     if network.shape_only:
