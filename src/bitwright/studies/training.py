@@ -8,7 +8,7 @@ from typing import Any
 from bitwright.methods.training import Outcome, TrainingSettings, train
 from bitwright.networks.network import Network
 from bitwright.tasks.calibrate import calibrate_method
-from bitwright.tasks.evaluate import Progress, require_numbers, silent
+from bitwright.tasks.evaluate import Progress, silent
 from bitwright.tasks.training_samples import training_samples
 
 
@@ -56,7 +56,6 @@ def train_network(
         A network with shapes only or without samples, a method that cannot be trained, or a checkpoint that does not
         fit.
     """
-    require_numbers(network)
     samples = training_samples(network, batch_size=batch_size, seed=settings.seed)
     plan = None
     if method is not None:

@@ -82,14 +82,14 @@ def output(call: Call, x: Quantized, w: Quantized, parts: list[torch.Tensor]) ->
     return rows.reshape(len(x.codes), height, width, -1).permute(0, 3, 1, 2)
 
 
-def padded(codes: torch.Tensor, *, axis: int, tile: int, chunk: int, value: int) -> torch.Tensor:
-    """Codes whose `axis`, the reduction, has every tile of `tile` elements filled up to a multiple of `chunk`."""
+def padded(codes: torch.Tensor, *, axis: int, tile: int, chunk: int) -> torch.Tensor:
+    """Codes whose `axis`, the reduction, has every tile of `tile` elements filled up with 0 to whole `chunk`s."""
     codes = codes.movedim(axis, -1)
     k = codes.shape[-1]
     width = -(-tile // chunk) * chunk
-    codes = F.pad(codes, (0, -k % tile), value=value)
+    codes = F.pad(codes, (0, -k % tile))
     if width != tile:
-        codes = F.pad(codes.unflatten(-1, (-1, tile)), (0, width - tile), value=value).flatten(-2)
+        codes = F.pad(codes.unflatten(-1, (-1, tile)), (0, width - tile)).flatten(-2)
     return codes.movedim(-1, axis).contiguous()
 
 

@@ -141,14 +141,14 @@ def fused(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums, *, dtype: t
     if depthwise and rule.kind is Kind.BLOCK:  # a column of its own for each channel: blocks of one
         return looped(w, centres, rule, dtype=dtype)
     fill = functools.partial(padded, tile=rule.tile, chunk=CHUNK)
-    weights, middle = (fill(each.to(dtype), axis=0 if depthwise else 1, value=0).numpy() for each in (w, centres))
+    weights, middle = (fill(each.to(dtype), axis=0 if depthwise else 1).numpy() for each in (w, centres))
     number = weights.dtype.type
     half = number(0.5 if rule.rounding is Rounding.HALF_UP else 0)
     limits = half, number(rule.low), number(rule.high)
     width = -(-rule.tile // CHUNK) * CHUNK
 
     def multiply(rows: torch.Tensor) -> torch.Tensor:
-        x = fill(rows, axis=1 if depthwise else 2, value=0).numpy()
+        x = fill(rows, axis=1 if depthwise else 2).numpy()
         out = torch.empty(*x.shape[: 1 if depthwise else 2], weights.shape[-1], dtype=dtype)
         use_torch_threads()
         if rule.kind is Kind.BLOCK:
@@ -172,11 +172,11 @@ def looped(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums, *, dtype: 
         each = looped(w.t().unsqueeze(-1), centres.t(), rule, dtype=dtype)
         return lambda rows: each(rows.permute(2, 0, 1)).squeeze(-1).t()
     fill = functools.partial(padded, tile=rule.tile, chunk=1)
-    weights, middle = (fill(each.to(dtype), axis=1, value=0) for each in (w, centres.to(w.device)))
+    weights, middle = (fill(each.to(dtype), axis=1) for each in (w, centres.to(w.device)))
     count = max(1, ROWS // (w.shape[0] * w.shape[2]))
 
     def multiply(rows: torch.Tensor) -> torch.Tensor:
-        parts = fill(rows, axis=2, value=0).split(count, dim=1)
+        parts = fill(rows, axis=2).split(count, dim=1)
         with exact_float_kernels():
             return torch.cat([_loop(part.to(dtype) - middle.unsqueeze(1), weights, rule) for part in parts], dim=1)
 

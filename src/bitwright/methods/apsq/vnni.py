@@ -81,10 +81,10 @@ def fused(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums) -> Callable
     steps, half = _steps(rule, weights.shape[2] // quads)
     constants = torch.empty(*weights.shape[:2], len(steps), COLUMNS, dtype=torch.int32).numpy()  # torch's is aligned
     use_torch_threads()
-    _fill(_filled(centres.to(torch.uint8), 1, rule.tile, 0).numpy(), weights, half, constants)
+    _fill(_filled(centres.to(torch.uint8), 1, rule.tile).numpy(), weights, half, constants)
 
     def multiply(rows: torch.Tensor) -> torch.Tensor:
-        x = _filled(rows, 2, rule.tile, 0)
+        x = _filled(rows, 2, rule.tile)
         out = torch.empty(*x.shape[:2], n, dtype=torch.int32)
         use_torch_threads()
         _recurrence(x.numpy(), weights, constants, steps, out.numpy())
@@ -104,11 +104,11 @@ def _steps(rule: PartialSums, tiles: int) -> tuple[Ints, Ints]:
 def _packed(w: torch.Tensor, tile: int) -> torch.Tensor:
     """int8 [groups, k, N] by fours of k as int32 [groups, blocks, quads, COLUMNS]; columns are filled up with 0."""
     if w.stride(1) == 1:
-        codes = _filled(w.transpose(1, 2), 2, tile, 0)
+        codes = _filled(w.transpose(1, 2), 2, tile)
         if codes.shape[1] % COLUMNS or codes.storage_offset() % QUAD:
             codes = F.pad(codes, (0, 0, 0, -codes.shape[1] % COLUMNS))  # a copy
         return codes.view(torch.int32).unflatten(1, (-1, COLUMNS)).transpose(2, 3).contiguous()
-    codes = _filled(w, 1, tile, 0)
+    codes = _filled(w, 1, tile)
     groups, k, n = codes.shape
     packed = torch.zeros(groups, -(-n // COLUMNS), k // QUAD, COLUMNS, dtype=torch.int32)
     use_torch_threads()
@@ -116,10 +116,10 @@ def _packed(w: torch.Tensor, tile: int) -> torch.Tensor:
     return packed
 
 
-def _filled(codes: torch.Tensor, axis: int, tile: int, value: int) -> torch.Tensor:
+def _filled(codes: torch.Tensor, axis: int, tile: int) -> torch.Tensor:
     """`padded`, without its copy where there is nothing to fill up."""
     whole = tile % QUAD == 0 and codes.shape[axis] % tile == 0
-    return codes.contiguous() if whole else padded(codes, axis=axis, tile=tile, chunk=QUAD, value=value)
+    return codes.contiguous() if whole else padded(codes, axis=axis, tile=tile, chunk=QUAD)
 
 
 @numba.njit(parallel=True, cache=True)

@@ -98,9 +98,9 @@ def _products(watched: Watched, rule: PartialSums) -> Iterator[tuple[Ints, npt.N
         weights, centres = each.w, each.centres
         if each.depthwise:
             weights, centres = weights.t().unsqueeze(-1), centres.t()
-        carried = fill(weights.to(dtype).cpu(), axis=1, value=0).numpy()
-        middle = fill(centres.to(dtype), axis=1, value=0).numpy()
+        carried = fill(weights.to(dtype).cpu(), axis=1).numpy()
+        middle = fill(centres.to(dtype), axis=1).numpy()
         for block in each.x:
             rows = block.permute(2, 0, 1) if each.depthwise else block
             step = -(-rows.shape[1] // watched.rows)
-            yield fill(rows[:, ::step].cpu(), axis=2, value=0).numpy(), middle, carried
+            yield fill(rows[:, ::step].cpu(), axis=2).numpy(), middle, carried

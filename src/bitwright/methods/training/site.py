@@ -127,8 +127,7 @@ class _Product:
             weights = part.w.t().unsqueeze(-1) if depthwise else part.w
             centres = part.centres.t() if depthwise else part.centres
             w, middle = (
-                padded(each.float(), axis=1, tile=rule.tile, chunk=CHUNK, value=0).numpy()
-                for each in (weights, centres)
+                padded(each.float(), axis=1, tile=rule.tile, chunk=CHUNK).numpy() for each in (weights, centres)
             )
             start = 0
             for block in part.x:
@@ -136,7 +135,7 @@ class _Product:
                 here = rows_gradient[:, start : start + rows.shape[1]]
                 start += rows.shape[1]
                 step = -(-rows.shape[1] // ROWS)
-                codes = padded(rows[:, ::step], axis=2, tile=rule.tile, chunk=CHUNK, value=0)
+                codes = padded(rows[:, ::step], axis=2, tile=rule.tile, chunk=CHUNK)
                 tiles = codes.shape[2] // (-(-rule.tile // CHUNK) * CHUNK)
                 found = np.empty((codes.shape[0] * codes.shape[1], tiles), np.float32)
                 scale = rule.scales(tiles)
