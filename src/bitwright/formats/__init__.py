@@ -1,8 +1,9 @@
 """Real values to codes and back: number formats, rounding, saturation, and which elements share a scale."""
 
+from bitwright.formats.format import Format, TableFormat
 from bitwright.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken, parse_granularity
 from bitwright.formats.integer import Integer
-from bitwright.formats.quantized import Quantized, largest_magnitude
+from bitwright.formats.quantized import Quantized, integer_of, largest_magnitude
 from bitwright.formats.rounding import Rounding, Saturation, round_to_integer, saturate
 from bitwright.formats.run_length import RunLengthStream, run_length_decode, run_length_encode, run_length_entries
 from bitwright.formats.slices import (
@@ -23,6 +24,7 @@ from bitwright.formats.slices import (
 __all__ = [
     "SLICED_WIDTHS",
     "SPLITS",
+    "Format",
     "Granularity",
     "Integer",
     "PerChannel",
@@ -34,9 +36,11 @@ __all__ = [
     "RunLengthStream",
     "Saturation",
     "SlicedUnsigned",
+    "TableFormat",
     "combine_signed",
     "combine_unsigned",
     "frequent_slice",
+    "integer_of",
     "largest_magnitude",
     "low_slices",
     "parse_granularity",

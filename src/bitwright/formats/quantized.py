@@ -1,6 +1,7 @@
 """An operand as its machine sees it: codes, their format, and what the codes mean.
 
-real = scale * (code - zero_point + dropped_mean), with scale and zero point broadcast against the codes.
+real = scale * (code - zero_point + dropped_mean) for integers, with scale and zero point broadcast against the codes;
+real = scale * value of the code for any other format.
 For `PerGroup` weights, codes [N, K] have scales [N, ceil(K / size)].
 """
 
@@ -8,6 +9,8 @@ import dataclasses
 
 import torch
 
+from bitwright.errors import InputError
+from bitwright.formats.format import Format
 from bitwright.formats.granularity import Granularity, PerGroup, PerTensor
 from bitwright.formats.integer import Integer
 
@@ -21,7 +24,7 @@ class Quantized:
     codes : torch.Tensor
         Integer-valued, in the operand's own layout (x: [..., K] or [batch, channels, height, width];
         w: [N, K], [N, channels, kernel height, kernel width] or [..., K, N]); any dtype that holds them exactly.
-    format : Integer
+    format : Format
         The format of the codes.
     scale : torch.Tensor
         float32, broadcastable to codes (`PerGroup`: [N, groups]).
@@ -36,12 +39,23 @@ class Quantized:
     """
 
     codes: torch.Tensor
-    format: Integer
+    format: Format
     scale: torch.Tensor
     zero_point: int = 0
     granularity: Granularity = PerTensor()
     sums: torch.Tensor | None = None
     dropped_mean: float = 0.0
+
+    @property
+    def integer(self) -> Integer:
+        """The format, where codes are integers.
+
+        Raises
+        ------
+        InputError
+            Where they are not.
+        """
+        return integer_of(self.format)
 
     def centred(self) -> torch.Tensor:
         """code - zero_point as float32: exact integers that multiply like the machine's."""
@@ -50,12 +64,29 @@ class Quantized:
 
     def dequantize(self) -> torch.Tensor:
         """The reals that the codes stand for, float32."""
+        if not isinstance(self.format, Integer):
+            return self.format.decode(self.codes) * self.scale
         centred = self.centred() + self.dropped_mean
         if isinstance(self.granularity, PerGroup):
             n, k = centred.shape[0], centred[0].numel()
             scale = self.scale.repeat_interleave(self.granularity.size, dim=1)[:, :k]
             return (centred.reshape(n, k) * scale).reshape(centred.shape)
         return centred * self.scale
+
+
+def integer_of(fmt: Format) -> Integer:
+    """`fmt` itself, where its codes are integers.
+
+    Raises
+    ------
+    InputError
+        Where they are not.
+    """
+    if not isinstance(fmt, Integer):
+        raise InputError(
+            f"integers are needed here and the operand is {fmt.name}; use a method of integers such as int8"
+        )
+    return fmt
 
 
 def largest_magnitude(fmt: Integer, zero_point: int = 0) -> int:

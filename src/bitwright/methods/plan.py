@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bitwright.formats import Granularity, Integer
+from bitwright.formats import Format, Granularity, Integer, integer_of
 
 SCHEMA_VERSION = 1
 
@@ -30,7 +30,7 @@ class OperandPlan:
 
     Attributes
     ----------
-    format : Integer
+    format : Format
         The codes' format.
     granularity : Granularity
         Which elements share a scale.
@@ -43,11 +43,16 @@ class OperandPlan:
         is a constant per output and added offline.
     """
 
-    format: Integer
+    format: Format
     granularity: Granularity
     scale: torch.Tensor | None = None
     zero_point: int = 0
     dropped_mean: float = 0.0
+
+    @property
+    def integer(self) -> Integer:
+        """The format, where codes are integers; raises InputError where they are not."""
+        return integer_of(self.format)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

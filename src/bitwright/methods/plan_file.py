@@ -17,7 +17,7 @@ from safetensors.torch import save
 from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
-from bitwright.formats import Integer, parse_granularity
+from bitwright.formats import Format, parse_granularity
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, Rule, SitePlan
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
@@ -210,7 +210,7 @@ def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
     )
 
 
-def _format_from_record(fields: dict[str, Any]) -> Integer:
+def _format_from_record(fields: dict[str, Any]) -> Format:
     name = fields.pop("type")
     if name not in registry.names(FORMATS):
         raise ValueError(f"format {name!r} is not installed here")
@@ -218,7 +218,7 @@ def _format_from_record(fields: dict[str, Any]) -> Integer:
     unknown = sorted(set(fields) - {field.name for field in dataclasses.fields(kind)})
     if unknown:
         raise ValueError(f"format {name!r} has no field {unknown[0]!r}")
-    fmt: Integer = pydantic.TypeAdapter(kind).validate_python(fields)
+    fmt: Format = pydantic.TypeAdapter(kind).validate_python(fields)
     return fmt
 
 

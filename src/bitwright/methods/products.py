@@ -28,7 +28,7 @@ IM2COL_BYTES = 2**23  # patches are expanded in blocks of about this many bytes:
 
 def accumulator_bound(k: int, x: Quantized, w: Quantized) -> int:
     """An upper bound of |any partial sum| of k products of these codes."""
-    return k * largest_magnitude(x.format, x.zero_point) * largest_magnitude(w.format, w.zero_point)
+    return k * largest_magnitude(x.integer, x.zero_point) * largest_magnitude(w.integer, w.zero_point)
 
 
 def reduction_length(call: Call) -> int:
@@ -111,7 +111,7 @@ def exact_float_kernels() -> Iterator[None]:
 
 
 def _fits_int8(x: Quantized, w: Quantized, k: int, bound: int) -> bool:
-    narrow = x.format.bits <= 8 and w.format.bits <= 8 and w.format.signed and w.zero_point == 0
+    narrow = x.integer.bits <= 8 and w.integer.bits <= 8 and w.integer.signed and w.zero_point == 0
     return narrow and bound < INT32_LIMIT and k * 128 * 128 < INT32_LIMIT
 
 
@@ -119,7 +119,7 @@ def _stored(x: Quantized) -> tuple[torch.Tensor, int]:
     """x's codes as int8 and the zero point among them: unsigned 8-bit codes are stored minus 128."""
     if x.codes.dtype == torch.int8:
         return x.codes, x.zero_point
-    offset = 128 if x.format.high > 127 else 0
+    offset = 128 if x.integer.high > 127 else 0
     if x.codes.dtype == torch.uint8 and offset:
         return (x.codes ^ offset).view(torch.int8), x.zero_point - offset  # flipping the top bit subtracts 128
     return (x.codes - offset).to(torch.int8), x.zero_point - offset

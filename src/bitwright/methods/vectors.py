@@ -82,8 +82,8 @@ def skipped_window(fmt: Integer, zero_point: int = 0) -> Window:
 def vector_masks(site: Site, x: Quantized, w: Quantized) -> VectorMasks:
     """The masks of one execution of a site, in the layouts that `Work` carries."""
     return VectorMasks(
-        x=x_mask(site, x, skipped_window(x.format, x.zero_point)),
-        w=w_mask(site, w, skipped_window(w.format, w.zero_point)),
+        x=x_mask(site, x, skipped_window(x.integer, x.zero_point)),
+        w=w_mask(site, w, skipped_window(w.integer, w.zero_point)),
     )
 
 
@@ -134,7 +134,7 @@ def reference_masks(site: Site, x: Quantized, w: Quantized) -> VectorMasks:
 def _all_of_four(rows: torch.Tensor, operand: Quantized) -> torch.Tensor:
     from bitwright.formats import signed_slices, unsigned_slices
 
-    fmt = operand.format
+    fmt = operand.integer
     if fmt.signed:
         frequent = signed_slices(rows, fmt.bits)[-1] == 0
     else:

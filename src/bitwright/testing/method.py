@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from bitwright import registry
 from bitwright.errors import InputError
-from bitwright.formats import Quantized
+from bitwright.formats import Integer, Quantized
 from bitwright.methods.execution import Executor
 from bitwright.methods.plan import EXACT, STATIC, Part, Plan
 from bitwright.methods.plan_file import load_plan, save_plan
@@ -205,15 +205,16 @@ def _check_execution(name: str, network: Network, plan: Plan, batch: Batch, off_
 
 def _check_codes(what: str, operand: Quantized) -> None:
     codes, fmt = operand.codes.double(), operand.format
+    low, high = (fmt.low, fmt.high) if isinstance(fmt, Integer) else (0, 2**fmt.bits - 1)
     require(bool((codes == codes.round()).all()), f"{what}: codes are not whole numbers")
-    require(fmt.low <= float(codes.min()), f"{what}: code {codes.min()} is below {fmt.name}'s lowest, {fmt.low}")
-    require(float(codes.max()) <= fmt.high, f"{what}: code {codes.max()} is above {fmt.name}'s highest, {fmt.high}")
+    require(low <= float(codes.min()), f"{what}: code {codes.min()} is below {fmt.name}'s lowest, {low}")
+    require(float(codes.max()) <= high, f"{what}: code {codes.max()} is above {fmt.name}'s highest, {high}")
     decoded = fmt.encode(fmt.decode(operand.codes))
     require(torch.equal(decoded.double(), codes), f"{what}: encoding what codes of {fmt.name} mean gives other codes")
     scale = operand.scale
     require(bool((scale.isfinite() & (scale > 0)).all()), f"{what}: a scale is not positive and finite")
     require(
-        fmt.low <= operand.zero_point <= fmt.high,
+        low <= operand.zero_point <= high,
         f"{what}: zero point {operand.zero_point} is no code of {fmt.name}",
     )
 

@@ -190,7 +190,7 @@ class SliceArray(Substrate):
             tile_cycles=cycles,
             timeline=timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=self.dram_bytes_per_cycle),
             masks=masks,
-            compensates=not work.x.format.signed and _skipped_slice(work) != 0,
+            compensates=not work.x.integer.signed and _skipped_slice(work) != 0,
         )
 
     def explain(self, work: Work) -> dict[str, Any]:
@@ -338,4 +338,4 @@ def _skipped_slice(work: Work) -> int:
     from bitwright.methods.vectors import split_of
 
     assert work.x is not None
-    return frequent_slice(work.x.zero_point, split_of(work.x.format))
+    return frequent_slice(work.x.zero_point, split_of(work.x.integer))

@@ -46,7 +46,7 @@ def slicing_of(plan: SitePlan, *, single_is_high: bool) -> Slicing:
     """The slicing of a supported plan; `single_is_high`: whether the only slice of 4-bit weights can be skipped."""
     assert plan.x is not None
     assert plan.w is not None
-    x_low = low_slices(plan.x.format.bits) if plan.x.format.signed else 1
+    x_low = low_slices(plan.x.integer.bits) if plan.x.integer.signed else 1
     w_low = low_slices(plan.w.format.bits)
     w_high = int(w_low > 0 or single_is_high)
     return Slicing(x_low=x_low, x_high=1, w_low=w_low if w_high else 1, w_high=w_high)
@@ -65,6 +65,8 @@ def refusal(plan: SitePlan, *, unsigned_x: bool, method: str) -> str | None:
     if plan.x is None or plan.w is None:
         return f"its operands are float32 and the array multiplies 4-bit slices of integers; use {method}"
     wanted = "unsigned 8-bit with a zero point" if unsigned_x else "signed of 4, 7, 10 or 13 bits"
+    if not isinstance(plan.x.format, Integer) or not isinstance(plan.w.format, Integer):
+        return f"x is {plan.x_type} and w is {plan.w_type}, and only integers have slices; use {method}"
     if plan.x.format.signed == unsigned_x or not sliceable(plan.x.format):
         return f"x is {plan.x_type} and its slices are made of codes that are {wanted}; use {method}"
     if not _signed_slices(plan.w.format):

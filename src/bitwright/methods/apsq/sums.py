@@ -100,7 +100,7 @@ def _check_centres(call: Call, x: Quantized, rule: PartialSums) -> None:
     if rule.centres is None or call.layout == "batched":
         return
     channels, low, high = x.codes.shape[1 if call.layout == "conv2d" else -1], *torch.aminmax(rule.centres)
-    if rule.centres.shape != (channels,) or int(low) < x.format.low or int(high) > x.format.high:
+    if rule.centres.shape != (channels,) or int(low) < x.integer.low or int(high) > x.integer.high:
         raise InputError(
             f"x has {channels} channels of {x.format.name}, and partial sums are centred on {len(rule.centres)} codes "
             f"from {int(low)} to {int(high)}; calibrate anew"
@@ -111,7 +111,7 @@ def _bound(k: int, x: Quantized, w: Quantized, rule: PartialSums) -> int:
     """Of |any sum of k products|, whatever the codes of x are centred on."""
     if rule.centres is None:
         return accumulator_bound(k, x, w)
-    return k * (x.format.high - x.format.low) * largest_magnitude(w.format, w.zero_point)
+    return k * (x.integer.high - x.integer.low) * largest_magnitude(w.integer, w.zero_point)
 
 
 def _each(call: Call, x: Quantized, w: Quantized, rule: PartialSums, engine: Engine) -> torch.Tensor:

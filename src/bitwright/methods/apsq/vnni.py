@@ -58,14 +58,14 @@ def available() -> bool:
 
 def covers(x: Quantized, w: Quantized) -> bool:
     """Whether these codes are bytes, unsigned (x, after adding a constant) and signed (w)."""
-    narrow = x.format.bits <= 8 and w.format.bits <= 8 and w.format.signed and w.zero_point == 0
-    lowest = -128 if x.format.signed else 0
+    narrow = x.integer.bits <= 8 and w.integer.bits <= 8 and w.integer.signed and w.zero_point == 0
+    lowest = -128 if x.integer.signed else 0
     return narrow and lowest <= x.zero_point <= lowest + 255
 
 
 def as_bytes(x: Quantized, rule: PartialSums) -> tuple[Quantized, PartialSums]:
     """x with codes as uint8; to signed ones, their zero point and what they are centred on 128 is added."""
-    if not x.format.signed:
+    if not x.integer.signed:
         return dataclasses.replace(x, codes=x.codes.to(torch.uint8)), rule
     flipped = x.codes.to(torch.int8).view(torch.uint8) ^ 128  # the top bit: adds 128
     moved = None if rule.centres is None else rule.centres + 128

@@ -90,7 +90,7 @@ def _width(tile: int) -> int:
 def _products(watched: Watched, rule: PartialSums) -> Iterator[tuple[Ints, npt.NDArray[Any], npt.NDArray[Any]]]:
     """x [groups, rows, tiles * width], its centres [groups, tiles * width], w [groups, tiles * width, n], by blocks."""
     call, x, w = watched.call, watched.x, watched.w
-    bound = reduction_length(call) * (x.format.high - x.format.low) * largest_magnitude(w.format, w.zero_point)
+    bound = reduction_length(call) * (x.integer.high - x.integer.low) * largest_magnitude(w.integer, w.zero_point)
     dtype = torch.float32 if bound < FLOAT32_LIMIT else torch.float64
     fill = functools.partial(padded, tile=rule.tile, chunk=CHUNK)
     use_torch_threads()

@@ -24,7 +24,7 @@ def sliced(operand: OperandPlan, split: int) -> OperandPlan:
 
     So padding, which is the zero point's code, stays an exact zero.
     """
-    fmt = SlicedUnsigned(split=split, rounding=operand.format.rounding)
+    fmt = SlicedUnsigned(split=split, rounding=operand.integer.rounding)
     kept = operand.zero_point >> fmt.dropped_bits << fmt.dropped_bits
     if kept == 0 < operand.zero_point:  # the first code would leave no room for negative numbers
         kept = 1 << fmt.dropped_bits
@@ -58,7 +58,7 @@ def centred(operand: OperandPlan, split: int, seen: Ranges) -> OperandPlan:
         needed = widening(operand.zero_point, centre)
         for part in range(WIDENINGS):
             scale = operand.scale * (1 + (needed - 1) * part / (WIDENINGS - 1))
-            codes = full(operand.format).encode(values / scale.cpu(), centre)
+            codes = full(operand.integer).encode(values / scale.cpu(), centre)
             error = float((counts * ((codes - centre) * scale.cpu() - values).square()).sum())
             if error < least:
                 best, least = dataclasses.replace(operand, zero_point=centre, scale=scale), error
@@ -88,7 +88,7 @@ def code_shares(seen: Ranges, operand: OperandPlan) -> torch.Tensor:
     """Share of each of the 256 codes [256], low-order bits included, from the histogram of calibration."""
     assert operand.scale is not None
     values, counts = histogram_of(seen)
-    codes = full(operand.format).encode(values / operand.scale.cpu(), operand.zero_point).long()
+    codes = full(operand.integer).encode(values / operand.scale.cpu(), operand.zero_point).long()
     shares = torch.zeros(CODES, dtype=torch.float64).index_add_(0, codes, counts)
     return shares / shares.sum()
 

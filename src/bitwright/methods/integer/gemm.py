@@ -102,7 +102,7 @@ def _need(operand: OperandPlan | None) -> OperandPlan:
 
 
 def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -> Quantized:
-    scale = _row_scale(tensor, operand.format, axes) if operand.scale is None else operand.scale.to(tensor.device)
+    scale = _row_scale(tensor, operand.integer, axes) if operand.scale is None else operand.scale.to(tensor.device)
     return Quantized(
         codes=_codes(tensor, operand, scale),
         format=operand.format,
@@ -115,9 +115,9 @@ def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -
 
 def _codes(tensor: torch.Tensor, operand: OperandPlan, scale: torch.Tensor) -> torch.Tensor:
     """Integers as int8 or uint8 where the one-pass kernel applies, else carried in float32."""
-    if kernels.can_encode(tensor, operand.format, scale):
-        return kernels.encode(tensor, operand.format, scale, operand.zero_point)
-    return operand.format.encode(tensor.float() / scale, operand.zero_point, overwrite=True)
+    if kernels.can_encode(tensor, operand.integer, scale):
+        return kernels.encode(tensor, operand.integer, scale, operand.zero_point)
+    return operand.integer.encode(tensor.float() / scale, operand.zero_point, overwrite=True)
 
 
 def _row_scale(tensor: torch.Tensor, fmt: Integer, axes: tuple[int, ...]) -> torch.Tensor:
@@ -129,7 +129,7 @@ def _encode_groups(w: torch.Tensor, operand: OperandPlan, size: int) -> Quantize
     assert operand.scale is not None
     scale = operand.scale.to(w.device)
     spread = scale.repeat_interleave(size, dim=1)[:, : w.shape[1]]
-    codes = operand.format.encode(w.float() / spread, overwrite=True)
+    codes = operand.integer.encode(w.float() / spread, overwrite=True)
     codes = codes.to(torch.int8) if operand.format.bits <= 8 else codes
     return Quantized(codes=codes, format=operand.format, scale=scale, granularity=operand.granularity)
 

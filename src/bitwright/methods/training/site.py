@@ -97,7 +97,7 @@ class LearningSite(nn.Module):
     def _stored(self, centred: torch.Tensor, part: str) -> Quantized:
         operand: OperandPlan = getattr(self.plan, part)
         codes = centred.detach() + operand.zero_point
-        narrow = torch.int8 if operand.format.signed else torch.uint8
+        narrow = torch.int8 if operand.integer.signed else torch.uint8
         return Quantized(
             codes=codes.to(narrow) if operand.format.bits <= 8 else codes,
             format=operand.format,

@@ -88,7 +88,7 @@ class Rates:
 
     def _measure(self, work: Work) -> SiteRates:
         assert work.x is not None
-        fmt, masks = work.x.format, work.masks
+        fmt, masks = work.x.integer, work.masks
         split = None if fmt.signed else split_of(fmt)
         x = masks.x
         if self.zeros and split is not None:
