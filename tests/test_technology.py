@@ -88,6 +88,33 @@ def test_derived_multipliers_follow_their_rules():
     assert int16.area() == pytest.approx(math.sqrt(int8.area() * int32.area()), rel=1e-5)
 
 
+def test_narrow_shifters_have_fewer_multiplexers():
+    technology = load(45)
+    wide = technology.price("shift_int32")
+    for bits in (8, 16):
+        narrow, share = technology.price(f"shift_int{bits}"), bits * math.log2(bits) / (32 * 5)
+        assert narrow.energy() == pytest.approx(share * wide.energy())
+        assert narrow.area() == pytest.approx(share * wide.area())
+        assert narrow.leakage() == pytest.approx(share * wide.leakage())
+
+
+def test_logic_burns_what_a_synthesized_multiplier_does():
+    technology = load(45)
+    mac, logic = technology.price("mac_int16"), technology.price("logic_energy")
+    assert logic.energy() == pytest.approx(mac.energy() / mac.area(), rel=1e-5)
+    for other in ("mac_int4", "mac_int8"):
+        row = technology.price(other)
+        assert row.energy() / row.area() == pytest.approx(logic.energy(), rel=0.01)
+
+
+def test_areas_of_processing_elements_are_published_totals_shared_out():
+    # SPARK (HPCA 2024), Table VII: 896 PEs, 0.327 mm2. LPA's poster: 0.01208 and 0.02336 mm2 by 64 PEs, within 0.3 %.
+    technology = load(28)
+    assert technology.price("pe_adaptivfloat8").area() == pytest.approx(0.327e6 / 896, rel=0.001)
+    assert technology.price("pe_adaptivfloat8").area() == pytest.approx(0.02336e6 / 64, rel=0.003)
+    assert technology.price("pe_lpa").area() == pytest.approx(0.01208e6 / 64, rel=0.003)
+
+
 def test_dram_is_the_same_at_every_node():
     prices = [load(node).price("dram") for node in (28, 45)]
     assert [price.energy() for price in prices] == [14.0, 14.0]
@@ -142,8 +169,9 @@ def test_28_nm_prices_are_the_45_nm_ones_scaled(event):
     assert "Stillmaker" in new.source
     node_nm = old.node_nm
     area = area_factor(node_nm, 28)
-    leakage = leakage_factor(node_nm, 28) / (area if old.unit == "um2" else 1)
-    rule = {"energy_pj": energy_factor(node_nm, 28), "area_um2": area, "leakage_uw": leakage}
+    per = area if old.unit == "um2" else 1
+    energy, leakage = energy_factor(node_nm, 28) / per, leakage_factor(node_nm, 28) / per
+    rule = {"energy_pj": energy, "area_um2": area, "leakage_uw": leakage}
     for part, factor in rule.items():
         before, after = getattr(old, part), getattr(new, part)
         assert (before is None) == (after is None)

@@ -1,8 +1,12 @@
 """Real values to codes and back: number formats, rounding, saturation, and which elements share a scale."""
 
+from bitwright.formats.adaptive_float import AdaptivFloat, adaptivfloat_scale
+from bitwright.formats.ant import Flint, PowerOfTwo
 from bitwright.formats.format import Format, TableFormat
 from bitwright.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken, parse_granularity
 from bitwright.formats.integer import Integer
+from bitwright.formats.log_posit import LogPosit, LogRounding, RegimeRule, distinct_tables
+from bitwright.formats.posit import Posit, PositRounding
 from bitwright.formats.quantized import Quantized, integer_of, largest_magnitude
 from bitwright.formats.rounding import Rounding, Saturation, round_to_integer, saturate
 from bitwright.formats.run_length import RunLengthStream, run_length_decode, run_length_encode, run_length_entries
@@ -24,21 +28,31 @@ from bitwright.formats.slices import (
 __all__ = [
     "SLICED_WIDTHS",
     "SPLITS",
+    "AdaptivFloat",
+    "Flint",
     "Format",
     "Granularity",
     "Integer",
+    "LogPosit",
+    "LogRounding",
     "PerChannel",
     "PerGroup",
     "PerTensor",
     "PerToken",
+    "Posit",
+    "PositRounding",
+    "PowerOfTwo",
     "Quantized",
+    "RegimeRule",
     "Rounding",
     "RunLengthStream",
     "Saturation",
     "SlicedUnsigned",
     "TableFormat",
+    "adaptivfloat_scale",
     "combine_signed",
     "combine_unsigned",
+    "distinct_tables",
     "frequent_slice",
     "integer_of",
     "largest_magnitude",

@@ -21,6 +21,9 @@ class Format(Protocol):
     def bits(self) -> int:
         """Width of a word."""
 
+    def __hash__(self) -> int:
+        """Equal fields, equal hash."""
+
     @property
     def name(self) -> str:
         """Its number type as machines and prices know it: int8, lp4, flint4."""
@@ -36,10 +39,11 @@ class Format(Protocol):
 
 
 class TableFormat:
-    """A format of at most 8 bits whose words are bit patterns 0 .. 2^bits - 1 with a value each.
+    """A format whose words are bit patterns 0 .. 2^bits - 1 with a value each.
 
-    Subclasses are frozen dataclasses with `bits` and `name` that list their `values`. Words are uint8. Encoding takes
-    the nearest value (ties to the even word) and saturates; NaN has no word but NaR's, where there is one.
+    Subclasses are frozen dataclasses with `bits` and `name` that list their `values`. Words are uint8, int32 of more
+    than 8 bits. Encoding takes the nearest value and saturates; ties go to the even word, or to the smaller magnitude
+    where both or neither are even. NaN becomes NaR where there is one, else the word of the largest value.
     """
 
     bits: int
@@ -53,9 +57,9 @@ class TableFormat:
     def values(self) -> list[float]:
         """The value of each word 0 .. 2^bits - 1, NaN for words that stand for no real."""
 
-    def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Words of reals, uint8."""
-        return self.lookup().encode(x)
+    def encode(self, x: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+        """Words of reals, divided by `scale` before if it is given."""
+        return self.lookup().encode(x, scale)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Reals of words, float32; NaN for words that stand for none."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from bitwright.formats import Integer, Rounding, Saturation
+from bitwright.formats.lookup_kernels import dense, use_torch_threads
 
 BLOCK = 16384  # elements a thread takes at once
 
@@ -30,9 +31,9 @@ def can_encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor) -> bool:
 
 def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) -> torch.Tensor:
     """Codes clip(round(x / scale) + zero_point) without dropped bits, as uint8 or int8 in the memory layout of `x`."""
-    x = x.detach() if _dense(x) is not None else x.detach().contiguous()
+    x = x.detach() if dense(x) is not None else x.detach().contiguous()
     codes = torch.empty_like(x, dtype=torch.int8 if fmt.signed else torch.uint8)
-    flat, out = _dense(x), _dense(codes)
+    flat, out = dense(x), dense(codes)
     assert flat is not None
     assert out is not None
     limits = np.float32(fmt.low), np.float32(fmt.high), np.int32(-1 << fmt.dropped_bits)
@@ -77,24 +78,6 @@ def scale_columns(acc: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | N
             acc.view(-1, n).numpy(), columns, bias.detach().float().contiguous().numpy(), y.view(-1, n).numpy()
         )
     return y
-
-
-def _dense(x: torch.Tensor) -> torch.Tensor | None:
-    """The memory of `x` as a flat view in order; None if it has gaps or overlaps."""
-    if x.is_contiguous():
-        return x.view(-1)
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1).reshape(-1)
-    return None
-
-
-def use_torch_threads() -> None:
-    """Let numba use as many threads as torch does; called before every kernel."""
-    limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, limit))
-    if torch.get_num_threads() != threads:  # numba's first use of OpenMP sets the number of threads for all
-        torch.set_num_threads(threads)
 
 
 @numba.njit(parallel=True, cache=True)

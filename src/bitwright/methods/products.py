@@ -64,7 +64,7 @@ def integer_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
         )
     dtype = torch.float32 if bound < FLOAT32_LIMIT else torch.float64
     with exact_float_kernels():
-        return call.product(x.centred().to(dtype), w.centred().to(dtype))
+        return float_product(call, x.centred().to(dtype), w.centred().to(dtype))
 
 
 def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
@@ -87,6 +87,28 @@ def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
 def is_depthwise(call: Call) -> bool:
     """Whether a call is a convolution of each channel with one filter of its own."""
     return call.layout == "conv2d" and call.groups == call.x.shape[1] == call.w.shape[0]
+
+
+def float_product(call: Call, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """The bare product of operands in float32 or float64; depthwise convolutions by their taps.
+
+    torch multiplies channel by channel where float64 convolutions have groups.
+    """
+    if not is_depthwise(call) or x.dtype == torch.float32:
+        return call.product(x, w)
+    vertical, horizontal = call.padding
+    padded = F.pad(x, (horizontal, horizontal, vertical, vertical))
+    (height, width), (down, right) = call.output_size, call.stride
+    total = x.new_zeros(len(x), x.shape[1], height, width)
+    for i in range(w.shape[2]):
+        for j in range(w.shape[3]):
+            top, left = i * call.dilation[0], j * call.dilation[1]
+            rows, columns = (
+                slice(top, top + down * (height - 1) + 1, down),
+                slice(left, left + right * (width - 1) + 1, right),
+            )
+            total.addcmul_(padded[:, :, rows, columns], w[:, 0, i, j].view(1, -1, 1, 1))
+    return total
 
 
 @contextlib.contextmanager

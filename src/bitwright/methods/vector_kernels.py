@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitwright.methods.kernels import use_torch_threads
+from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.networks.sites import ConvGeometry
 
 VECTOR = 4

@@ -15,9 +15,9 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Quantized, Rounding, Saturation, largest_magnitude
-from bitwright.methods.apsq.layouts import Operands, operands, output, padded
+from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums
-from bitwright.methods.kernels import use_torch_threads
+from bitwright.methods.layouts import Operands, operands, output, padded
 from bitwright.methods.products import accumulator_bound, exact_float_kernels, is_depthwise, reduction_length
 from bitwright.networks.calls import Call
 

@@ -30,9 +30,9 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from bitwright.formats import Quantized, Rounding
-from bitwright.methods.apsq.layouts import padded
+from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import PartialSums
-from bitwright.methods.kernels import use_torch_threads
+from bitwright.methods.layouts import padded
 
 QUAD = 4  # bytes that the instruction multiplies per output
 LANES = 16  # outputs of the instruction

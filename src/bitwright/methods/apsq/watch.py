@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 
 from bitwright.formats import Quantized, Rounding, largest_magnitude
-from bitwright.methods.apsq.layouts import operands, padded
+from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import PartialSums
 from bitwright.methods.apsq.sums import CHUNK
-from bitwright.methods.kernels import use_torch_threads
+from bitwright.methods.layouts import operands, padded
 from bitwright.methods.products import FLOAT32_LIMIT, reduction_length
 from bitwright.networks.calls import Call
 

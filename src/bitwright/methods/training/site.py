@@ -10,10 +10,10 @@ from torch import nn
 
 from bitwright.errors import InputError
 from bitwright.formats import PerChannel, PerTensor, Quantized, Rounding
-from bitwright.methods.apsq.layouts import operands, padded
+from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums, is_partial_sums
 from bitwright.methods.apsq.sums import CHUNK, sums
-from bitwright.methods.kernels import use_torch_threads
+from bitwright.methods.layouts import operands, padded
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.training.gradients import Codes, PartialSumScales
 from bitwright.networks.calls import Call

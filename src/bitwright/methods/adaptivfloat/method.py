@@ -1,0 +1,65 @@
+"""The method `adaptivfloat`: weights and activations in AdaptivFloat, the bias from each tensor's largest magnitude.
+
+Source: Tambe et al., "Algorithm-hardware co-design of adaptive floating-point encodings", DAC 2020: one bias per
+tensor, so that the largest magnitude is just representable. Widths of exponents are options (3 bits at 8, as there).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic
+import torch
+
+from bitwright.formats import AdaptivFloat, PerTensor, adaptivfloat_scale
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
+from bitwright.methods.site_options import SiteOptions
+from bitwright.methods.tabled import TabledOperands
+from bitwright.methods.tabled.choose import Operand, choose
+from bitwright.networks.network import Batch, Network
+
+
+class AdaptivFloatOptions(SiteOptions):
+    """How a network is quantized to AdaptivFloat."""
+
+    w_bits: int = pydantic.Field(8, ge=3, le=8, description="bits of weights")
+    x_bits: int = pydantic.Field(8, ge=3, le=8, description="bits of activations")
+    exponent_bits: int = pydantic.Field(
+        3, ge=1, le=5, description="bits of the exponent; narrow words keep a sign and leave at most bits - 1 for it"
+    )
+    attention: bool = pydantic.Field(True, description="quantize the products of attention too")
+
+
+class AdaptivFloatMethod(TabledOperands):
+    """Floats with a bias per tensor."""
+
+    summary = "AdaptivFloat: narrow floats with an exponent bias per tensor, for weights and activations"
+    fills = frozenset({Part.OPERANDS})
+    options = AdaptivFloatOptions
+    recipes: Mapping[str, Mapping[str, Any]] = {
+        "af8": {},
+        "af6": {"w_bits": 6},
+        "af5": {"w_bits": 5},
+        "af4": {"w_bits": 4, "exponent_bits": 2},
+    }
+
+    def calibrate(self, network: Network, samples: Sequence[Batch], options: AdaptivFloatOptions, plan: Plan) -> Plan:
+        """The bias of every tensor from its largest magnitude."""
+
+        def chosen(name: str, x: Operand, w: Operand) -> SitePlan:
+            at = options.at(name)
+            if not (w.static or at.attention):
+                return FLOAT_SITE
+            return SitePlan(x=_operand(x, at.x_bits, at), w=_operand(w, at.w_bits if w.static else at.x_bits, at))
+
+        plan = choose(network, samples, plan, chosen, method="adaptivfloat")
+        options.check_globs(plan.sites)
+        return plan
+
+
+def _operand(tensor: Operand, bits: int, options: AdaptivFloatOptions) -> OperandPlan:
+    fmt = AdaptivFloat(bits=bits, exponent_bits=min(options.exponent_bits, bits - 1))
+    scale = None if tensor.values is None else torch.tensor(adaptivfloat_scale(tensor.peak, fmt))
+    return OperandPlan(format=fmt, granularity=PerTensor(), scale=scale)
+
+
+METHOD = AdaptivFloatMethod()

@@ -1,0 +1,95 @@
+"""The fields of a log posit that lose least: es, rs and sf for a width and a draw of values.
+
+Our choice: every distinct table of the width is tried with sf at steps of a quarter of a binade around the one that
+centres its dense part (sf0 = -mean log2 |x|) and around the one at which the largest value is the largest word, then at
+sixteenths around the best; what counts is the squared error, of weights and activations alike. A draw of at most
+`DRAWN` values stands for a tensor.
+"""
+
+import dataclasses
+import functools
+import math
+import zlib
+
+import torch
+
+from bitwright.formats import LogPosit, RegimeRule, distinct_tables
+
+DRAWN = 4096
+COARSE = torch.arange(-8, 9) * 0.25
+FINE = torch.arange(-3, 4) / 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, order=True)
+class Fields:
+    """A log posit's fields; sf is kept as the operand's scale 2^-sf.
+
+    Attributes
+    ----------
+    n, es, rs : int
+        Width, exponent bits, largest run of the regime.
+    sf : float
+        Scaling exponent: the dense part lies around |x| = 2^-sf.
+    """
+
+    n: int
+    es: int
+    rs: int
+    sf: float
+
+    def format(self, rule: RegimeRule) -> LogPosit:
+        """The format at sf = 0."""
+        return LogPosit(n=self.n, es=self.es, rs=self.rs, rule=rule)
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """2^-sf, float32."""
+        return torch.tensor(2.0**-self.sf, dtype=torch.float32)
+
+
+@functools.lru_cache(maxsize=64)
+def tables(n: int, max_es: int, rule: RegimeRule = RegimeRule.CAPPED) -> tuple[tuple[int, int], ...]:
+    """The (es, rs) of a width that make different tables."""
+    return tuple(distinct_tables(n, max_es, rule))
+
+
+def least_error(values: torch.Tensor, n: int, *, max_es: int, rule: RegimeRule) -> Fields:
+    """The fields of width `n` with the least squared error on `values`."""
+    drawn = _drawn(values)
+    magnitude = drawn.abs()
+    peak = float(magnitude.max()) if len(drawn) else 0.0
+    if not peak:
+        es, rs = tables(n, max_es, rule)[0]
+        return Fields(n=n, es=es, rs=rs, sf=0.0)
+    centre = -float(magnitude[magnitude > 0].log2().mean())
+    best = (torch.inf, Fields(n=n, es=0, rs=1, sf=0.0))
+    for es, rs in tables(n, max_es, rule):
+        fmt = LogPosit(n=n, es=es, rs=rs, rule=rule)
+        top = math.log2(float(fmt.table().nan_to_num(0).max())) - math.log2(peak)
+        coarse = _best(drawn, fmt, torch.cat([centre + COARSE, top + COARSE]))
+        error, sf = _best(drawn, fmt, coarse[1] + FINE)
+        if error < best[0]:
+            best = (error, Fields(n=n, es=es, rs=rs, sf=sf))
+    return best[1]
+
+
+def squared_error(values: torch.Tensor, fields: Fields, rule: RegimeRule) -> float:
+    """Mean squared error of `values` in a format."""
+    fmt, scale = fields.format(rule), float(fields.scale)
+    return float((fmt.decode(fmt.encode(values / scale)) * scale - values).square().mean())
+
+
+def _best(values: torch.Tensor, fmt: LogPosit, candidates: torch.Tensor) -> tuple[float, float]:
+    """The least squared error and its sf."""
+    scales = torch.exp2(-candidates).unsqueeze(1)
+    errors = (fmt.decode(fmt.encode(values / scales)) * scales - values).square().mean(1)
+    chosen = int(errors.argmin())
+    return float(errors[chosen]), float(candidates[chosen])
+
+
+def _drawn(values: torch.Tensor) -> torch.Tensor:
+    flat = values.detach().float().reshape(-1).cpu()
+    if len(flat) <= DRAWN:
+        return flat
+    generator = torch.Generator().manual_seed(zlib.crc32(str(len(flat)).encode()))
+    return flat[torch.randint(len(flat), (DRAWN,), generator=generator)]

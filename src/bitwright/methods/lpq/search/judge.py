@@ -1,0 +1,136 @@
+"""Judging candidates: the quantized network on the calibration samples, from the first block that changed.
+
+Weights and activations are rounded to their formats and multiplied in float32, without the converter's error, which is
+far below the formats'. A judge remembers the blocks' outputs of its last run, so that a candidate that shares a prefix
+with the one before begins where they part; the result is the same bit by bit. Memory: one run's blocks' outputs, at
+most `PREFIX_BYTES`; without room for them every run begins at the beginning.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from bitwright.methods.lpq.fields import Fields
+from bitwright.methods.lpq.search.objective import judge, pooled
+from bitwright.methods.lpq.search.settings import SearchSettings
+from bitwright.methods.lpq.sites import Sites
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.tabled.method import rounded
+from bitwright.networks.blocks import Chain
+from bitwright.networks.calls import Call
+from bitwright.networks.mode import SiteMode
+from bitwright.networks.network import Batch
+from bitwright.networks.sites import Site
+
+PREFIX_BYTES = 2**31
+
+Candidate = Mapping[str, Fields]
+
+
+class Judge:
+    """Judges candidates of one network; not shared between processes.
+
+    Parameters
+    ----------
+    chain : Chain
+        The network with its blocks, batch norm folded.
+    sites : Sites
+        From fields to plans.
+    batches : sequence of batches
+        Calibration samples.
+    settings : SearchSettings
+        Objective and temperature.
+    """
+
+    def __init__(self, chain: Chain, sites: Sites, batches: Sequence[Batch], settings: SearchSettings) -> None:
+        self.chain, self.sites, self.batches, self.settings = chain, sites, batches, settings
+        self.blocks_run = 0
+        self._last: dict[str, Fields] = {}
+        self._plans: dict[tuple[str, int], tuple[Fields | None, SitePlan, torch.Tensor | None]] = {}
+        self._kept: list[dict[int, Any]] = [{} for _ in batches]
+        self._parts: list[dict[int, torch.Tensor]] = [{} for _ in batches]
+        with torch.no_grad():
+            runs = [self._float(batch) for batch in batches]
+        self._float_outputs = torch.cat([output for output, _ in runs])
+        self._float_parts = [torch.cat(parts) for parts in zip(*(parts for _, parts in runs), strict=True)]
+
+    def loss(self, candidate: Candidate, *, whole: bool = False) -> float:
+        """The loss of a candidate; `whole` runs from the beginning whatever came before."""
+        start = 0 if whole or not self._last else self._first_change(candidate)
+        outputs = []
+        with torch.no_grad():
+            for batch, kept, parts in zip(self.batches, self._kept, self._parts, strict=True):
+                outputs.append(self._run(batch, candidate, start, kept, parts))
+        self.blocks_run += self.chain.count - start
+        self._last = dict(candidate)
+        self._forget()
+        joined = [torch.cat([parts[i] for parts in self._parts]) for i in range(len(self.chain.blocks))]
+        return judge(
+            self.settings.objective,
+            torch.cat(outputs),
+            joined,
+            self._float_outputs,
+            self._float_parts,
+            temperature=self.settings.temperature,
+        )
+
+    def _first_change(self, candidate: Candidate) -> int:
+        changed = [self.chain.index[name] for name, fields in candidate.items() if self._last[name] != fields]
+        return min(changed, default=self.chain.count - 1)
+
+    def _run(
+        self, batch: Batch, candidate: Candidate, start: int, kept: dict[int, Any], parts: dict[int, torch.Tensor]
+    ) -> torch.Tensor:
+        def keep(i: int, output: Any) -> None:
+            kept[i] = output
+            parts[i] = pooled(output[0] if isinstance(output, tuple) else output)
+
+        def handle(site: Site, call: Call) -> torch.Tensor:
+            return self._product(site, call, candidate)
+
+        assert self.chain.network.module is not None
+        with SiteMode(self.chain.network.module, handle):
+            return self.chain.run(batch, start=start, outputs=kept, keep=keep)
+
+    def _product(self, site: Site, call: Call, candidate: Candidate) -> torch.Tensor:
+        plan, weight = self._planned(site.name, call, candidate.get(site.name))
+        if plan.x is None or plan.w is None:
+            return call.float_result()
+        w = rounded(call.w, plan.w) if weight is None else weight
+        return call.add_bias(call.product(rounded(call.x, plan.x), w))
+
+    def _planned(self, name: str, call: Call, fields: Fields | None) -> tuple[SitePlan, torch.Tensor | None]:
+        """The plan of a site and its rounded weight, made anew when its fields change."""
+        key = (
+            name,
+            int(call.w.storage_offset()) if fields is not None else 0,
+        )  # a site may read parts of its parameter
+        held = self._plans.get(key)
+        if held is None or held[0] != fields:
+            plan = self.sites.site_plan(name, fields)
+            weight = rounded(call.w, plan.w) if fields is not None and plan.w is not None else None
+            held = self._plans[key] = (fields, plan, weight)
+        return held[1], held[2]
+
+    def _forget(self) -> None:
+        """Give up prefixes where they take too much room."""
+        if sum(_bytes(output) for kept in self._kept for output in kept.values()) > PREFIX_BYTES:
+            self._kept = [{} for _ in self.batches]
+            self._last = {}
+
+    def _float(self, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        parts: dict[int, torch.Tensor] = {}
+
+        def keep(i: int, output: Any) -> None:
+            parts[i] = pooled(output[0] if isinstance(output, tuple) else output)
+
+        assert self.chain.network.module is not None
+        with SiteMode(self.chain.network.module, lambda _, call: call.float_result()):
+            output = self.chain.run(batch, keep=keep)
+        return output, [parts[i] for i in range(len(self.chain.blocks))]
+
+
+def _bytes(output: Any) -> int:
+    tensors = output if isinstance(output, tuple | list) else [output]
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))

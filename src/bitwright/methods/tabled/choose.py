@@ -1,0 +1,77 @@
+"""How methods choose formats tensor by tensor: one walk over a network's sites, one choice per site."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from bitwright.errors import InputError
+from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.tabled.observe import Seen, observe_values
+from bitwright.networks.fingerprint import fingerprint
+from bitwright.networks.fold import fold_batch_norm
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.trace import trace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operand:
+    """What a choice is made for.
+
+    Attributes
+    ----------
+    values : torch.Tensor or None
+        Static weights in the call's layout, draws of others [values]; None: shapes only.
+    peak : float
+        Largest magnitude.
+    static : bool
+        A static weight.
+    """
+
+    values: torch.Tensor | None
+    peak: float = 0.0
+    static: bool = False
+
+
+Choice = Callable[[str, Operand, Operand], SitePlan]
+"""(site, x, w) -> the site's plan."""
+
+
+def choose(network: Network, samples: Sequence[Batch], plan: Plan, choice: Choice, *, method: str) -> Plan:
+    """`plan` with both operands of every site as `choice` says, batch norm folded.
+
+    Raises
+    ------
+    InputError
+        No samples, NaN or infinity in an operand, or synthetic operands, which these methods do not have.
+    """
+    if network.shape_only:
+        if network.distribution:
+            raise InputError(
+                f"{network.name}: {method} has no synthetic operands; leave --distribution out, or use int8"
+            )
+        sites = {
+            site.name: choice(site.name, Operand(values=None), Operand(values=None, static=site.static_weight))
+            for site in trace(network).sites
+        }
+        return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=sites)
+    folded = fold_batch_norm(network)
+    seen = observe_values(folded, samples)
+    return dataclasses.replace(
+        plan,
+        fingerprint=fingerprint(network),
+        sites=_chosen(seen, choice),
+        fold_batch_norm=folded.module is not network.module,
+        notes=(*plan.notes, *network.notes),
+    )
+
+
+def _chosen(seen: Mapping[str, Seen], choice: Choice) -> dict[str, SitePlan]:
+    return {
+        name: choice(
+            name,
+            Operand(values=each.x, peak=each.x_peak),
+            Operand(values=each.w, peak=each.w_peak, static=each.site.static_weight),
+        )
+        for name, each in seen.items()
+    }
