@@ -10,6 +10,7 @@ All randomness comes from the seed and the number of the iteration, and losses f
 resumed from its log repeats itself bit by bit.
 """
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -58,8 +59,8 @@ class Found:
     ----------
     plan : Plan
         Of the best candidate.
-    fields : mapping
-        Site -> fields of its weight.
+    fields, elements : mapping
+        Site -> fields of its weight, and how many elements that has.
     history : tuple of Best
         After the initial candidates and after every iteration.
     evaluations, remembered : int
@@ -74,6 +75,7 @@ class Found:
 
     plan: Plan
     fields: dict[str, Fields]
+    elements: dict[str, int]
     history: tuple[Best, ...]
     evaluations: int
     remembered: int
@@ -142,6 +144,7 @@ def search(
     return Found(
         plan=planned(network, plan, sites, best, folded=folded.module is not network.module),
         fields=best,
+        elements={name: sites.elements(name) for name in best},
         history=tuple(run.history),
         evaluations=run.evaluations,
         remembered=run.remembered,
@@ -209,7 +212,8 @@ class _Run:
         names = self.sites.weighted
         first = [self.maker.uniform(max(self.settings.allowed))]
         if self.settings.profile:
-            first += self._profiled(first[0])
+            with contextlib.suppress(_TimeIsUpError):  # then the initial candidates are random ones
+                first += self._profiled(first[0])
         while len(first) < self.settings.population:
             first.append(self.maker.random(rng))
         allowed = [self.maker.capped(rng, each, names) for each in first]

@@ -1,0 +1,108 @@
+"""`search`: the genetic search for the log posit formats of every layer."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bitwright.cli import given
+from bitwright.cli.app import INTERRUPTED, app, stop
+from bitwright.cli.plans import check_folder, keep_plan
+from bitwright.cli.show import show
+from bitwright.cli.working import working
+from bitwright.errors import InputError
+
+SavePlan = Annotated[Path, typer.Option("--save-plan", help="Where the best plan goes.")]
+Method = Annotated[str, typer.Option("--method", "-m", help="What is searched: lpq.")]
+Objective = Annotated[str, typer.Option("--objective", help="global-local, global, mse or kl.")]
+Widths = Annotated[str, typer.Option("--widths", help="free (2-8 bits) or hardware (2, 4, 8).")]
+MeanBits = Annotated[float | None, typer.Option("--mean-bits", help="Largest mean width of weights.  [default: none]")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="population, passes, cycles, random_parents, temperature, compression, floor, sf_step, refit, profile.",
+    ),
+]
+Budget = Annotated[float, typer.Option("--budget", min=0, help="Stop after so many minutes.")]
+Log = Annotated[Path | None, typer.Option("--log", help="Keep every judged candidate in this file.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the log.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
+
+
+@app.command()
+def search(
+    model: given.Model,
+    *,
+    save_plan: SavePlan,
+    method: Method = "lpq",
+    option: given.Options = None,
+    objective: Objective = "global-local",
+    widths: Widths = "free",
+    mean_bits: MeanBits = None,
+    setting: Settings = None,
+    budget: Budget = 55,
+    log: Log = None,
+    resume: Resume = False,
+    workers: Workers = None,
+    calibration: given.Calibration = None,
+    sequence_length: given.SequenceLength = None,
+    image_size: given.ImageSize = None,
+    seed: given.Seed = 0,
+    device: given.Device = "cpu",
+    json: given.Json = False,
+) -> None:
+    """Search each layer's format on unlabelled samples; the plan found works wherever plans do."""
+    for file in (save_plan, log):
+        check_folder(file)
+        if file is not None and file.is_dir():
+            raise InputError(f"{file} is a folder; name a file in it")
+    if log is not None and log == save_plan:
+        raise InputError(f"{log} cannot be both the log and the plan; name two files")
+    if resume and log is None:
+        raise InputError("--resume continues from a log; name it with --log FILE")
+    if log is not None and log.exists() != resume:
+        raise InputError(
+            f"there is no search log {log} to resume; leave --resume out"
+            if resume
+            else f"{log} exists; --resume continues it, or name another --log"
+        )
+    with working() as progress:
+        progress("loading", 0, 0)
+        from bitwright import api
+        from bitwright.methods.lpq.search.settings import search_settings
+        from bitwright.reports.search import print_search, search_record
+        from bitwright.studies.provenance import provenance
+        from bitwright.studies.search import search_network
+
+        named: dict[str, Any] = {"objective": objective, "widths": widths, "mean_bits": mean_bits, "seed": seed}
+        more = given.machine_settings(setting, None)
+        for key in more:
+            if key in named:
+                raise InputError(f"--set {key} has an option of its own: --{key.replace('_', '-')}")
+        settings = search_settings(named | more)
+        network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
+        found = search_network(
+            network,
+            method,
+            settings,
+            options=given.method_options(option),
+            calibration_count=calibration,
+            log=log,
+            resume=resume,
+            workers=workers or os.cpu_count() or 1,
+            minutes=budget,
+            progress=progress,
+        )
+        keep_plan(found.found.plan, save_plan)
+    made = provenance(given.command_line(), seed)
+    show(
+        lambda: search_record(found, save_plan, made),
+        lambda console: print_search(found, save_plan, console),
+        json=json,
+    )
+    if found.found.stopped == "interrupted":
+        kept = f"; {log} continues with --resume" if log is not None else ""
+        stop(f"interrupted; the best plan so far is in {save_plan}{kept}", INTERRUPTED)

@@ -1,0 +1,77 @@
+"""A search in words and as a record: how the best candidate came about, which widths it has, and where the plan is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitwright.reports.tables import Column, say, table
+from bitwright.reports.units import number, scaled
+from bitwright.studies.provenance import Provenance
+from bitwright.studies.search import Search
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ROWS = 12
+WHY = {"passes": "all passes were made", "minutes": "the time was up", "interrupted": "interrupted"}
+
+
+def print_search(search: Search, plan: Path, console: "Console") -> None:
+    """The way to the best candidate, then the candidate."""
+    found = search.found
+    say(console, f"{search.network}, searched on {search.samples}, objective {search.settings.objective}.")
+    step = max(1, -(-len(found.history) // ROWS))
+    shown = [*found.history[::step], *([found.history[-1]] if (len(found.history) - 1) % step else [])]
+    console.print(
+        table(
+            [
+                Column(header="candidates", cells=[f"{best.evaluations:,}" for best in shown]),
+                Column(header="fitness", cells=[number(best.fitness) for best in shown]),
+                Column(header="loss", cells=[number(best.loss) for best in shown]),
+                Column(header="mean bits of weights", cells=[f"{best.mean_bits:.3f}" for best in shown]),
+            ]
+        )
+    )
+    total = sum(search.widths.values())
+    shares = ", ".join(f"{bits} bits {count / total:.1%}" for bits, count in search.widths.items())
+    rate = f" ({found.evaluations / found.seconds:.2f} a second)" if found.seconds else ""
+    known = f", {found.remembered:,} known from the log" if found.remembered else ""
+    say(
+        console,
+        f"{found.evaluations:,} candidates in {scaled(found.seconds, 's')}{rate}{known}: {WHY[found.stopped]}.",
+        f"Weights: {search.mean_bits:.3f} bits on average; {shares}.",
+        f"Use it: bitwright evaluate {search.network} --plan {plan}",
+    )
+
+
+def search_record(search: Search, plan: Path, made: Provenance) -> dict[str, Any]:
+    """The same for JSON."""
+    found = search.found
+    return {
+        "model": search.network,
+        "method": found.plan.method,
+        "options": found.plan.options,
+        "plan": str(plan),
+        "samples": search.samples,
+        "settings": search.settings.model_dump(),
+        "evaluations": found.evaluations,
+        "remembered": found.remembered,
+        "seconds": found.seconds,
+        "workers": search.workers,
+        "stopped": found.stopped,
+        "mean_bits": search.mean_bits,
+        "elements_by_bits": {str(bits): count for bits, count in search.widths.items()},
+        "layers": {
+            name: {"n": f.n, "es": f.es, "rs": f.rs, "sf": f.sf, "elements": found.elements[name]}
+            for name, f in found.fields.items()
+        },
+        "history": [
+            {
+                "evaluations": best.evaluations,
+                "fitness": best.fitness,
+                "loss": best.loss,
+                "mean_bits": best.mean_bits,
+            }
+            for best in found.history
+        ],
+        "provenance": made,
+    }
