@@ -150,9 +150,15 @@ def toys(tmp_path, monkeypatch):
 
 CHECKED = ["float", "int8", "int8-token", "int8-sym", "int7-sym", "w4a8", "sibia", "aqs", "aqs-w4"]
 CHECKED += ["apsq", "apsq-gs1", "apsq-gs2", "apsq-gs3", "apsq-gs4", "psq", "psum-block", "psum16", "psum32", "aqs+apsq"]
+TABLED = ["lpq", "lp8", "lp6", "lp5", "lp4", "ant", "ant-w4a8", "ant8", "adaptivfloat", "af8", "af6", "af5", "af4"]
 
 
 class TestBuiltIn:
+    @pytest.mark.parametrize("name", TABLED)
+    def test_methods_of_tabled_formats(self, name):
+        logarithmic = name.startswith("lp")  # its converter is a table: at most 2^(1/2) instead of 1.5, 6.1 %
+        check_method(name, product_error=1.5 / 2**0.5 - 1 if logarithmic else 0)
+
     @pytest.mark.parametrize("name", CHECKED)
     def test_methods(self, name):
         assert set(name.split("+")) <= set(method_names())
@@ -167,8 +173,9 @@ class TestBuiltIn:
         check_method(INTEGER, network, options={"smoothing": "none"})
 
     def test_every_method_is_checked(self):
-        assert set(method_names()) == {*"+".join(CHECKED).split("+"), "int"}
-        machines = ["apsq", "apsq-is", "apsq-os", "panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
+        assert set(method_names()) == {*"+".join(CHECKED).split("+"), *TABLED, "int"}
+        machines = ["adaptivfloat", "ant", "apsq", "apsq-is", "apsq-os", "bitfusion", "lpa"]
+        machines += ["panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
         assert registry.names("bitwright.accelerators") == machines
 
     @pytest.mark.parametrize(

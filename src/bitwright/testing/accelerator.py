@@ -1,7 +1,8 @@
 """What every accelerator must hold: `check_accelerator`.
 
 Each check states a promise of `bitwright.accelerators.protocol.Accelerator`; a broken one is an AssertionError that
-says which. Costs are checked on shapes of our choice and on the very codes of the toy networks in int8.
+says which. Costs are checked on shapes of our choice and on the very codes of the toy networks in formats that the
+machine multiplies.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from typing import Any
 from bitwright.accelerators.cost import Cost
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError
-from bitwright.formats import Integer, PerTensor
+from bitwright.formats import AdaptivFloat, Flint, Format, Integer, LogPosit, PerTensor, PowerOfTwo
 from bitwright.methods.execution import Executor
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
 from bitwright.methods.protocol import compose
@@ -23,7 +24,15 @@ from bitwright.testing.networks import toy_networks
 from bitwright.testing.requirement import require
 
 WIDTHS = (2, 4, 7, 8, 16)
-RECIPES = ("int8", "int8-sym", "aqs", "sibia")
+TABLED = {
+    "lp": (LogPosit(n=8, es=2, rs=3), LogPosit(n=4, es=1, rs=2), LogPosit(n=3, es=0, rs=2), LogPosit(n=2, es=0, rs=1)),
+    "af": (AdaptivFloat(bits=8), AdaptivFloat(bits=4, exponent_bits=2)),
+    "ant": (Flint(bits=4), Flint(bits=4, signed=False), PowerOfTwo(bits=4), Integer(bits=8)),
+}
+"""By family of formats, those of which any two are multiplied."""
+INTEGER_RECIPES = ("int8", "int8-sym", "aqs", "sibia")
+TABLED_RECIPES = {"lp4": "lp", "af8": "af", "ant": "ant"}
+"""Methods of other formats, and the family of which a machine must multiply the first to be asked about them."""
 UNKNOWN = Rule(name="a rule that nobody knows")
 SHAPES = ((1, 1, 1, 1), (1, 7, 5, 3), (1, 64, 48, 40), (6, 9, 33, 17))  # groups, m, k, n
 ROUNDING = 1e-9  # relative, of float64 sums in another order
@@ -79,18 +88,21 @@ def _check_parameters(name: str, machine: Accelerator) -> None:
     require("no_such_parameter" in refusal, f"{name} refuses an unknown parameter without naming it")
 
 
-def _operand(bits: int, *, signed: bool) -> OperandPlan:
-    return OperandPlan(format=Integer(bits=bits, signed=signed), granularity=PerTensor())
+def _plan(x: Format, w: Format) -> SitePlan:
+    return SitePlan(x=OperandPlan(format=x, granularity=PerTensor()), w=OperandPlan(format=w, granularity=PerTensor()))
 
 
 def _plans() -> dict[str, SitePlan]:
-    """Plans by name: float, integers of all widths, and rules that no machine knows."""
+    """Plans by name: float, integers of all widths, and pairs of other formats."""
     plans = {"float": FLOAT_SITE}
-    for x_bits, w_bits in itertools.product(WIDTHS, WIDTHS):
-        for signed in (True, False):
-            x, w = _operand(x_bits, signed=signed), _operand(w_bits, signed=True)
-            plans[f"{x.format.name} by {w.format.name}"] = SitePlan(x=x, w=w)
-    return plans
+    pairs: list[tuple[Format, Format]] = [
+        (Integer(bits=x_bits, signed=signed), Integer(bits=w_bits))
+        for x_bits, w_bits in itertools.product(WIDTHS, WIDTHS)
+        for signed in (True, False)
+    ]
+    for family in TABLED.values():
+        pairs += itertools.product(family, family)
+    return plans | {f"{x.name} by {w.name}": _plan(x, w) for x, w in pairs}
 
 
 def _check_support(name: str, machine: Accelerator) -> list[SitePlan]:
@@ -107,7 +119,7 @@ def _check_support(name: str, machine: Accelerator) -> list[SitePlan]:
                 require(_reason(name, kind, machine, strange), f"{name} supports a rule that it cannot know")
         else:
             _check_refusal(f"{name}, {kind}", machine, plan)
-    require(supported, f"{name} supports neither float nor integers of {WIDTHS} bits")
+    require(supported, f"{name} supports neither float nor integers of {WIDTHS} bits nor {', '.join(TABLED)}")
     return supported
 
 
@@ -158,10 +170,14 @@ def _shape_works(plans: list[SitePlan]) -> Iterator[Work]:
 
 def _code_works(machine: Accelerator) -> Iterator[Work]:
     """What a machine would hear of the toy networks, as far as it supports them."""
-    for recipe in RECIPES:
+    recipes = {name: compose(name, {"smoothing": "none"}) for name in INTEGER_RECIPES}
+    for name, family in TABLED_RECIPES.items():
+        if machine.supports(_plan(TABLED[family][0], TABLED[family][0])) is None:
+            recipes[name] = compose(name)
+    for method in recipes.values():
         for network, samples in toy_networks().values():
             works: list[Work] = []
-            plan = compose(recipe, {"smoothing": "none"}).calibrate(network, samples)
+            plan = method.calibrate(network, samples)
             Executor(network, plan, listeners=[works.append]).run(samples[0])
             yield from (work for work in works if machine.supports(work.plan) is None)
 

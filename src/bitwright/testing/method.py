@@ -42,7 +42,12 @@ PROTOCOLS: Mapping[Part | None, type] = {
 
 
 def check_method(
-    method: str | Method, network: Network | None = None, *, off_by: int = 0, options: Mapping[str, Any] | None = None
+    method: str | Method,
+    network: Network | None = None,
+    *,
+    off_by: int = 0,
+    product_error: float = 0.0,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise AssertionError unless a registered method keeps its promises.
 
@@ -54,6 +59,8 @@ def check_method(
         What to run it on beside the toy networks, by its own example input.
     off_by : int
         How many accumulator steps `fast` may differ from `gemm`, as the method's documentation states.
+    product_error : float
+        How far a machine's product of two values may be from the true one, as a share of it, likewise.
     options : mapping or None
         Options to check it with, by name.
 
@@ -74,7 +81,7 @@ def check_method(
         require(network.example is not None, f"{network.name} has no example input to check {name} on")
         cases.append((network, (example_batch(network),)))
     for case, samples in cases:
-        _check_on(composition, case, samples, off_by)
+        _check_on(composition, case, samples, off_by, product_error)
     for case, _ in toy_networks().values():
         _check_shape_only(composition, case)
     _check_refusals(composition)
@@ -126,12 +133,12 @@ def _expect_refusal(action: Callable[[], object], otherwise: str) -> None:
     require(message.strip() and "\n" not in message, f"a refusal is one sentence, not {message!r}")
 
 
-def _check_on(composition: Composition, network: Network, samples: Samples, off_by: int) -> None:
+def _check_on(composition: Composition, network: Network, samples: Samples, off_by: int, product_error: float) -> None:
     name, before = f"{composition.name} on {network.name}", fingerprint(network)
     plan = composition.calibrate(network, samples)
     require(plan.method == composition.name, f"{name}: the plan's method is {plan.method!r}")
     batch = samples[-1]
-    content, output = _saved(plan), _check_execution(name, network, plan, batch, off_by)
+    content, output = _saved(plan), _check_execution(name, network, plan, batch, off_by, product_error)
     require(fingerprint(network) == before, f"{name}: calibration or execution changed the network itself")
     again = composition.calibrate(network, samples)
     require(_saved(again) == content, f"{name}: a second calibration on the same samples gives another plan")
@@ -148,9 +155,9 @@ def _saved(plan: Plan) -> bytes:
 class _CheckedExecutor(Executor):
     """An executor that checks all codes, and every exact product of integers against the same in float64."""
 
-    def __init__(self, network: Network, plan: Plan, what: str) -> None:
+    def __init__(self, network: Network, plan: Plan, what: str, product_error: float) -> None:
         self.works: list[Work] = []
-        self.what = what
+        self.what, self.product_error = what, product_error
         super().__init__(network, plan, exact=True, listeners=[self.works.append])
 
     def handle(self, site: Site, call: Call) -> torch.Tensor:
@@ -164,11 +171,13 @@ class _CheckedExecutor(Executor):
                 _check_codes(f"{self.what}: {operand} of {site.name}", quantized)
         plain = work.plan.precision.name == STATIC.name and work.plan.accumulation.name == EXACT.name
         if plain and work.x is not None and work.w is not None:
-            _check_product(f"{self.what}: {site.name}", call, work.x, work.w, output)
+            _check_product(f"{self.what}: {site.name}", call, work.x, work.w, output, self.product_error)
         return output
 
 
-def _check_product(what: str, call: Call, x: Quantized, w: Quantized, output: torch.Tensor) -> None:
+def _check_product(
+    what: str, call: Call, x: Quantized, w: Quantized, output: torch.Tensor, product_error: float
+) -> None:
     """`output` against the reals that the codes stand for, multiplied and added in float64."""
     reals = x.dequantize().double()
     if x.dropped_mean and any(call.padding):  # padding is a code too, and what it drops is made up for like the others'
@@ -176,19 +185,22 @@ def _check_product(what: str, call: Call, x: Quantized, w: Quantized, output: to
         padding = float(x.scale) * x.dropped_mean
         reals = F.pad(reals, (horizontal, horizontal, vertical, vertical), value=padding)
         call = dataclasses.replace(call, padding=(0, 0))
-    expected = call.product(reals, w.dequantize().double())
+    weights = w.dequantize().double()
+    expected, allowed = call.product(reals, weights), product_error * call.product(reals.abs(), weights.abs())
     if call.bias is not None:
         expected = expected + (call.bias.view(1, -1, 1, 1) if call.layout == "conv2d" else call.bias)
     size = float(expected.abs().max()) or 1.0
-    difference = float((output.double() - expected).abs().max())
+    difference = float(((output.double() - expected).abs() - allowed).max())
     require(
         difference <= ROUNDING * size,
         f"{what}: the product of the codes is off by {difference} (values up to {size})",
     )
 
 
-def _check_execution(name: str, network: Network, plan: Plan, batch: Batch, off_by: int) -> torch.Tensor:
-    executor = _CheckedExecutor(network, plan, name)
+def _check_execution(
+    name: str, network: Network, plan: Plan, batch: Batch, off_by: int, product_error: float
+) -> torch.Tensor:
+    executor = _CheckedExecutor(network, plan, name, product_error)
     output = executor.run(batch)
     sites = [site.name for site in trace(executor.network, batch).sites]
     require([work.site.name for work in executor.works] == sites, f"{name}: not every site was executed once, in order")

@@ -17,6 +17,7 @@ from bitwright.accelerators.dense.costs import Prices, array_area, movement_pj, 
 from bitwright.accelerators.dense.dataflow import SramElements
 from bitwright.accelerators.dense.operands import INTEGER_MAC_BITS, MAC_BITS, Mac, refusal
 from bitwright.accelerators.events import CACHED_MACHINES, memory_prices
+from bitwright.accelerators.mapped import mapping_figures
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
 from bitwright.memory import FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping, traffic
@@ -90,34 +91,8 @@ class DenseArray(Substrate):
         return best_mapping(gemm=self._gemm(work), machine=self)
 
     def explain(self, work: Work) -> dict[str, Any]:
-        """Where a site's cycles come from: the mapping, and the shares of the array's peak. Raises as `run` does.
-
-        Returns
-        -------
-        dict
-            Extents of a tile, loop `order` (outermost first), `output_buffers`, `tiles`; `cycles`, of which
-            `compute_cycles` and `stall_cycles`; `dram_cycles`; DRAM bytes; `bound` (compute or memory);
-            `utilization` (0 .. 1): multiply-accumulates by the peak of all cycles; `array_utilization`: by the peak of
-            compute cycles only.
-        """
-        found = self.mapping(work)
-        return {
-            "tile_m": found.tile_m,
-            "tile_k": found.tile_k,
-            "tile_n": found.tile_n,
-            "order": found.order,
-            "output_buffers": found.output_buffers,
-            "tiles": found.tiles,
-            "cycles": found.cycles,
-            "compute_cycles": found.compute_cycles,
-            "stall_cycles": found.stall_cycles,
-            "dram_cycles": found.dram_cycles,
-            "dram_read_bytes": found.dram_read_bytes,
-            "dram_write_bytes": found.dram_write_bytes,
-            "bound": found.bound,
-            "utilization": work.site.macs / (self.peak_macs_per_cycle * found.cycles),
-            "array_utilization": work.site.macs / (self.peak_macs_per_cycle * found.compute_cycles),
-        }
+        """Where a site's cycles come from: `bitwright.accelerators.mapped.mapping_figures`. Raises as `run` does."""
+        return mapping_figures(self.mapping(work), macs=work.site.macs, peak=self.peak_macs_per_cycle)
 
     def area(self) -> Area:
         """Silicon area of the array, the requantizers and the SRAMs; control and wiring are not modelled."""

@@ -19,19 +19,27 @@ MAC_BITS = {"int4": 4, "int8": 8, "int16": 16, "float16": 16, "float32": 32}
 
 def refusal(plan: SitePlan, mac: Mac) -> str | None:
     """None if an array of `mac` multipliers can run the plan, otherwise why not, and what would help."""
+    reason = rule_refusal(plan, "a plain array")
+    if reason is not None:
+        return reason
+    for operand, number_type in (("x", plan.x_type), ("w", plan.w_type)):
+        if not fits(number_type, mac):
+            return f"{operand} is {number_type} and the array multiplies {mac}; {_lever(number_type)}"
+    return None
+
+
+def rule_refusal(plan: SitePlan, array: str) -> str | None:
+    """None if a plan has neither run-time precision nor quantized partial sums, which `array` has no circuits for."""
     if plan.precision.name != STATIC.name:
         return (
-            f"its precision is chosen at run time ({plan.precision.name}) and a plain array has one; "
+            f"its precision is chosen at run time ({plan.precision.name}) and {array} has one; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
     if plan.accumulation.name != EXACT.name:
         return (
-            f"its partial sums are quantized ({plan.accumulation.name}) and a plain array adds them exactly; "
+            f"its partial sums are quantized ({plan.accumulation.name}) and {array} adds them exactly; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
-    for operand, number_type in (("x", plan.x_type), ("w", plan.w_type)):
-        if not fits(number_type, mac):
-            return f"{operand} is {number_type} and the array multiplies {mac}; {_lever(number_type)}"
     return None
 
 

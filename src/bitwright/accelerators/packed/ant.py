@@ -1,0 +1,91 @@
+"""`ant`: an array of 4-bit PEs for integers, powers of two and flints (Guo et al., MICRO 2022, arXiv 2208.14286).
+
+Sources: the authors' artifact (github.com/clevercool/ANT-Quantization, ant_simulator) for how the array goes with the
+widths: 8 bits of x take two rows of PEs, 8 bits of w two columns. The area of a PE is that of a 4-bit one in SPARK
+(HPCA 2024); LPA's poster charts as much for ANT and BitFusion, shared out among 64. As we know the paper, decoders at
+the edges turn each 4-bit word to a base integer and an exponent, whatever its type, and PEs multiply integers, add
+exponents and shift. Of 8 bits there are integers only.
+
+Parts are ours: one decoder per row and column of PEs, sums of 32 bits as on the common substrate; what fuses four PEs
+to one is not modelled. Encoders are assumed.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from bitwright.accelerators.packed.circuits import Circuit, Part
+from bitwright.accelerators.packed.machine import COLS_8B, ROWS_8B, WIDEST, WORTH, PackedArray
+from bitwright.accelerators.packed.modes import Mode, fusing_mode
+from bitwright.accelerators.packed.operands import Types
+
+PE_BITS = 4
+SIDE = WIDEST // PE_BITS  # PEs along each side of a unit of 8 by 8 bits
+FUSED = f"an even number, as {SIDE} x {SIDE} make a product of 8 by 8 bits; {WORTH}"
+
+
+class Ant(PackedArray):
+    """ANT; parameters are those of `PackedArray`, but that PEs multiply 4 by 4 bits.
+
+    Examples
+    --------
+    >>> array = Ant(rows=8, cols=8)
+    >>> [array.mode(*widths).macs_per_cycle for widths in ((8, 8), (8, 4), (4, 4))]
+    [16, 32, 64]
+    """
+
+    summary: ClassVar[str] = "4-bit integers, powers of two and flints; four PEs make a product of 8-bit integers (ANT)"
+
+    types: ClassVar[Types] = Types(
+        kinds={"int": 8, "uint": 8, "pot": 4, "upot": 4, "flint": 4, "uflint": 4},
+        said="integers of up to 8 bits, and powers of two and flints of up to 4",
+        lever="use the method ant with 4 or 8 bits, or choose an accelerator made for that format",
+    )
+    widths: ClassVar[tuple[int, ...]] = (4, 8)
+    word_bits: ClassVar[int] = PE_BITS
+    pe: ClassVar[Circuit] = Circuit(
+        name="processing element of ANT",
+        published="pe_int4",
+        parts=(
+            Part(event="multiply_int4", count=1, what="base integers"),
+            Part(event="add_int8", count=0.5, what="exponents, 4 bits"),
+            Part(event="shift_int32", count=1, what="product by the exponent"),
+            Part(event="add_int32", count=1, what="accumulation"),
+            Part(event="register_bit", count=8 + 8 + 32, what="x and w decoded, partial sum"),
+        ),
+    )
+    decoder: ClassVar[Circuit] = Circuit(
+        name="4-bit decoder of ANT",
+        parts=(
+            Part(event="add_int8", count=0.5, what="leading-zero counter, 4 bits"),
+            Part(event="shift_int8", count=0.5, what="base integer, 4 bits"),
+        ),
+    )
+    encoder: ClassVar[Circuit] = Circuit(
+        name="encoder of ANT, assumed",
+        parts=(
+            Part(event="add_int8", count=1, what="leading-zero counter of the sum"),
+            Part(event="add_int8", count=1, what="rounding"),
+            Part(event="shift_int8", count=1, what="mantissa"),
+        ),
+    )
+
+    rows: int = Field(
+        default=SIDE * ROWS_8B, gt=0, multiple_of=SIDE, description=f"Rows of processing elements, {FUSED}"
+    )
+    cols: int = Field(
+        default=SIDE * COLS_8B, gt=0, multiple_of=SIDE, description=f"Columns of processing elements, {FUSED}"
+    )
+
+    def mode(self, x_bits: int, w_bits: int) -> Mode:
+        """Wide operands take two rows or columns of PEs."""
+        return fusing_mode(rows=self.rows, cols=self.cols, x_bits=x_bits, w_bits=w_bits, pe_bits=PE_BITS)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Four bits per row and per column, a partial sum per column."""
+        return {
+            "sram_input": self.rows * PE_BITS,
+            "sram_weight": self.cols * PE_BITS,
+            "sram_output": self.cols * self.psum_bits,
+        }
