@@ -1,6 +1,7 @@
 """While a command works: whatever is printed goes to stderr, and work that takes over two seconds shows how far it is.
 
-On a terminal a bar with the time left; elsewhere a plain line now and then.
+On a terminal a bar with the time left; elsewhere a plain line now and then. What a stage says in parentheses may change
+while it goes on.
 """
 
 import contextlib
@@ -37,8 +38,10 @@ class _Lines:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
+        if _kind(stage) != _kind(self.stage):
+            self.began = now
         if stage != self.stage:
-            self.stage, self.began = stage, now
+            self.stage = stage
             if not total and now - self.said > PATIENCE_SECONDS:
                 self.said = now
                 sys.stderr.write(f"{stage} ...\n")
@@ -85,15 +88,20 @@ class _Bar:
         self.timer.start()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self.stage:
-            self.stage = stage
+        if _kind(stage) != _kind(self.stage):
             if self.task is not None:
                 self.progress.remove_task(self.task)
             self.task = self.progress.add_task(stage, total=total or None)
-        self.progress.update(self.task, completed=done)
+        self.stage = stage
+        self.progress.update(self.task, completed=done, description=stage)
 
     def close(self) -> None:
         """Take it off the screen."""
         self.timer.cancel()
         self.timer.join()
         self.progress.stop()
+
+
+def _kind(stage: str) -> str:
+    """A stage without what changes while it goes on."""
+    return stage.partition(" (")[0]
