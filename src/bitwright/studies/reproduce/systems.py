@@ -8,7 +8,7 @@ from typing import Any
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError, unknown_name
 from bitwright.studies.machines import build_accelerators
-from bitwright.studies.reproduce import apsq, panacea
+from bitwright.studies.reproduce import apsq, lp, panacea
 
 ANY_SYSTEM = frozenset({"seed"})
 """What every verb takes, also where nothing is drawn."""
@@ -75,6 +75,13 @@ SYSTEMS: Mapping[str, System] = {
             machines=apsq.machines,
             settings=apsq.Settings,
             reproduce=apsq.reproduce,
+        ),
+        System(
+            name="lp",
+            models={"resnet50": {}, "vit-base": {}},
+            machines=lp.machines,
+            settings=lp.Settings,
+            reproduce=lp.reproduce,
         ),
     )
 }

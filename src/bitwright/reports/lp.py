@@ -1,0 +1,150 @@
+"""The reproduction of LPA as tables and as a record: densities, latencies and energies by arrays and mix, claims."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bitwright.accelerators.packed import compute_area_um2
+from bitwright.reports.claims import claim_record, print_claims
+from bitwright.reports.tables import PICO, Column, percents, print_spread, quantity, say, table, text
+from bitwright.reports.units import number
+from bitwright.studies.reproduce.lp.arrays import SMALL, described
+from bitwright.studies.reproduce.lp.measured import Measured
+from bitwright.studies.reproduce.lp.mixes import MIXES
+from bitwright.studies.reproduce.lp.runs import Line, Run
+from bitwright.studies.reproduce.lp.study import Reproduction
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MICRO = -6
+
+
+def print_lp(found: Reproduction, console: "Console", *, sites: bool) -> None:
+    """Every network on all arrays in all mixes, then the claims and what they stand on."""
+    for network in found.networks:
+        _print_network(network, console, sites=sites)
+    print_claims(found.claims, console)
+    say(console, *(f"Arrays {described(name, machines)}." for name, machines in found.arrays.items()))
+    say(console, *(f"Mix {name}: {meaning}." for name, meaning in MIXES.items()))
+    say(console, f"Shares in the last mix, stated and not fitted: {found.options.in_words}.")
+    say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))
+
+
+def lp_record(found: Reproduction) -> dict[str, Any]:
+    """The claims as rows, and every table behind them."""
+    return {
+        "system": found.system,
+        "rows": [claim_record(claim) for claim in found.claims],
+        "networks": [_network_record(network) for network in found.networks],
+        "parameters": {name: machine.parameters() for name, machine in found.machines.items()},
+        "mixes": MIXES,
+        "substrate": found.substrate,
+        "options": found.options.model_dump(),
+        "provenance": found.provenance,
+    }
+
+
+def _print_network(network: Measured, console: "Console", *, sites: bool) -> None:
+    if network.failed:
+        say(console, f"{network.network}: failed: {network.reason}", "")
+        return
+    say(console, f"{network.network} on {network.input}: latency and energy by those of AdaptivFloat.")
+    entries = [(line, name, run) for line in network.lines for name, run in line.runs.items()]
+    names = [
+        text("arrays", [line.arrays for line, _, _ in entries]),
+        text("mix", [line.mix for line, _, _ in entries]),
+        text("machine", [name for _, name, _ in entries]),
+    ]
+    print_spread(names, _columns(entries), console)
+    if sites:
+        for line in network.lines:
+            if line.arrays == SMALL:  # the mix is the same on all arrays
+                say(console, f"Widths of {network.network}, {line.mix}:")
+                console.print(table(_width_columns(line)))
+
+
+def _columns(entries: Sequence[tuple[Line, str, Run]]) -> list[Column]:
+    runs = [run for _, _, run in entries]
+    return [
+        Column(header="PEs", cells=[f"{run.pes:,}" for run in runs]),
+        Column(header="weights [bits]", cells=[number(run.weight_bits, 3) for run in runs]),
+        Column(header="products per PE cycle", cells=[number(run.rate, 3) for run in runs]),
+        Column(header="GOPS", cells=[number(run.gops) for run in runs]),
+        Column(header="TOPS/mm2", cells=[number(run.tops_per_mm2) for run in runs]),
+        quantity("latency", [run.simulation.latency_us for run in runs], "s", MICRO),
+        Column(header="latency by AdaptivFloat's", cells=[number(line.latency(name), 3) for line, name, _ in entries]),
+        percents("of peak", [run.utilization for run in runs]),
+        quantity("energy", [run.energy_pj for run in runs], "J", PICO),
+        Column(header="energy by AdaptivFloat's", cells=[number(line.energy(name), 3) for line, name, _ in entries]),
+        Column(
+            header="with logic priced otherwise",
+            cells=[number(line.energy_otherwise(name), 3) for line, name, _ in entries],
+        ),
+        percents("DRAM", [run.share("dram") for run in runs]),
+        percents("SRAMs", [run.share("sram_input", "sram_weight", "sram_output") for run in runs]),
+        percents("PEs and codecs", [run.share("mac", "decode", "encode") for run in runs]),
+    ]
+
+
+def _width_columns(line: Line) -> list[Column]:
+    """Widths of x by w of every site on every machine."""
+    first = next(iter(line.runs.values())).simulation.sites
+    columns = [
+        text("site", [each.site.name for each in first]),
+        text(
+            "groups x m x k x n",
+            [f"{each.site.groups} x {each.site.m} x {each.site.k} x {each.site.n}" for each in first],
+        ),
+    ]
+    for name, run in line.runs.items():
+        columns.append(text(name, [f"{each.plan.x_bits} x {each.plan.w_bits}" for each in run.simulation.sites]))
+    return columns
+
+
+def _network_record(network: Measured) -> dict[str, Any]:
+    return {
+        "network": network.network,
+        "input": network.input,
+        "attention_share": network.attention,
+        "reason": network.reason,
+        "lines": [_line_record(line) for line in network.lines],
+        "notes": network.notes,
+    }
+
+
+def _line_record(line: Line) -> dict[str, Any]:
+    return {
+        "arrays": line.arrays,
+        "mix": line.mix,
+        "machines": {name: _run_record(line, name, run) for name, run in line.runs.items()},
+    }
+
+
+def _run_record(line: Line, name: str, run: Run) -> dict[str, Any]:
+    cost = run.simulation.cost
+    return {
+        "pes": run.pes,
+        "mean_weight_bits": run.weight_bits,
+        "products_per_pe_cycle": run.rate,
+        "gops": run.gops,
+        "compute_area_um2": compute_area_um2(run.machine),
+        "tops_per_mm2": run.tops_per_mm2,
+        "latency_us": run.simulation.latency_us,
+        "normalised_latency": line.latency(name),
+        "share_of_peak": run.utilization,
+        "energy_pj": run.energy_pj,
+        "normalised_energy": line.energy(name),
+        "normalised_energy_logic_priced_otherwise": line.energy_otherwise(name),
+        "energy_by_component_pj": cost.energy_pj,
+        "dram_bytes": cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"],
+        "sites": [
+            {
+                "name": each.site.name,
+                "x_bits": each.plan.x_bits,
+                "w_bits": each.plan.w_bits,
+                "cycles": each.cost.cycles,
+                "energy_pj": each.cost.total_energy_pj,
+            }
+            for each in run.simulation.sites
+        ],
+    }
