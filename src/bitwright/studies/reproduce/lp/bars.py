@@ -120,8 +120,10 @@ def _why_lpa_by_ant(_: Measured, line: Line) -> str:
     dram = [run.share("dram") * run.energy_pj / MJ for run in (lpa, ant)]
     rest = [run.energy_pj / MJ - part for run, part in zip((lpa, ant), dram, strict=True)]
     return (
-        f"LPA's activations are twice as wide as its weights, ANT's as wide: DRAM takes {dram[0]:.3g} mJ against "
-        f"{dram[1]:.3g}, everything else {rest[0]:.3g} against {rest[1]:.3g}. A PE of LPA burns "
+        f"DRAM takes {dram[0]:.3g} mJ of LPA's energy against {dram[1]:.3g} of ANT's, everything else {rest[0]:.3g} "
+        f"against {rest[1]:.3g}: LPA's activations are wider, and its lanes' 32-bit sums take room in the output SRAM, so "
+        "that operands are read again (--set lpa.psum_bits=9 shows how much that is). Logic is priced by published "
+        "areas; --set priced_by=parts, sums of components, gives other ratios. A PE of LPA burns "
         f"{lpa.machine.prices.pe.energy_pj:.3g} pJ per cycle for {lpa.rate:.2f} products, one of ANT "
         f"{ant.machine.prices.pe.energy_pj:.3g} pJ for {ant.rate:.2f}. The charts have LPA above ANT in both networks, "
         f"at {CHARTED[LPA].area_mm2 / CHARTED[ANT].area_mm2:.1f} times its area for as many PEs."
