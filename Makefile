@@ -33,3 +33,5 @@ bench: venv
 	$(BIN)/python benchmarks/slices.py
 	$(BIN)/python benchmarks/partial_sums.py
 	$(BIN)/python benchmarks/partial_sum_networks.py
+	$(BIN)/python benchmarks/formats.py
+	$(BIN)/python benchmarks/search.py

@@ -121,8 +121,8 @@ def _why_lpa_by_ant(_: Measured, line: Line) -> str:
     rest = [run.energy_pj / MJ - part for run, part in zip((lpa, ant), dram, strict=True)]
     return (
         f"DRAM takes {dram[0]:.3g} mJ of LPA's energy against {dram[1]:.3g} of ANT's, everything else {rest[0]:.3g} "
-        f"against {rest[1]:.3g}: LPA's activations are wider, and its lanes' 32-bit sums take room in the output SRAM, so "
-        "that operands are read again (--set lpa.psum_bits=9 shows how much that is). Logic is priced by published "
+        f"against {rest[1]:.3g}: LPA's activations are wider, and its lanes' 32-bit sums fill the output SRAM, so that "
+        "operands are read again (--set lpa.psum_bits=9 shows how much that is). Logic is priced by published "
         "areas; --set priced_by=parts, sums of components, gives other ratios. A PE of LPA burns "
         f"{lpa.machine.prices.pe.energy_pj:.3g} pJ per cycle for {lpa.rate:.2f} products, one of ANT "
         f"{ant.machine.prices.pe.energy_pj:.3g} pJ for {ant.rate:.2f}. The charts have LPA above ANT in both networks, "
