@@ -463,6 +463,38 @@ class TestProcess:
         assert err == "bitwright: interrupted; nothing was written\n"
 
 
+class TestSearch:
+    COMMAND = ("search", "toy_networks:layers", "--save-plan", "found", "--objective", "mse", "--workers", "1")
+    SHORT = ("--calibration", "8", "--set", "passes=1", "--set", "cycles=1", "--set", "population=2")
+
+    def test_search_resume_then_evaluate(self, toys):
+        shown = json_of(*self.COMMAND, *self.SHORT, "--mean-bits", "6", "--log", "log")
+        assert shown["mean_bits"] <= 6
+        assert shown["evaluations"] == len((toys / "log").read_text().splitlines()) - 1
+        again = json_of(*self.COMMAND, *self.SHORT, "--mean-bits", "6", "--log", "log", "--resume")
+        assert again["evaluations"] == 0
+        assert again["layers"] == shown["layers"]
+        scored = json_of("evaluate", "toy_networks:layers", "--plan", "found", "--limit", "8")
+        assert scored["method"] == "lpq"
+        assert "searched among" in scored["calibrated_on"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--set", "foo=1"), "foo"),
+            (("--set", "seed=1"), "--seed"),
+            (("--mean-bits", "9"), "mean_bits = 9"),
+            (("--method", "int8"), "int8 has no search"),
+            (("--resume",), "name it with --log"),
+            (("--resume", "--log", "none"), "leave --resume out"),
+            (("--log", "found"), "name two files"),
+        ],
+    )
+    def test_refusals(self, toys, arguments, said):
+        assert said in refused(*self.COMMAND, *arguments)
+        assert not (toys / "found").exists()
+
+
 class TestTrain:
     COMMAND = ("train", "toy_networks:layers", "--option", "smoothing=none", "--option", "psum_bits=4")
 
