@@ -1,7 +1,6 @@
-"""Exact products of tabled formats against integers of Python, and the log posits' search."""
+"""Exact products of tabled formats against integers of Python."""
 
 import dataclasses
-import json
 import math
 from fractions import Fraction
 
@@ -13,37 +12,31 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bitwright.errors import InputError
-from bitwright.formats import AdaptivFloat, Flint, LogPosit, PowerOfTwo, Quantized
-from bitwright.methods.lpq.fields import Fields, least_error, squared_error, tables
-from bitwright.methods.lpq.options import LpqOptions
-from bitwright.methods.lpq.search import SearchSettings, search
-from bitwright.methods.lpq.search.candidates import canonical
-from bitwright.methods.lpq.search.judge import Judge
-from bitwright.methods.lpq.sites import Sites
-from bitwright.methods.plan import Plan
-from bitwright.methods.protocol import compose
-from bitwright.methods.tabled import observe_values
+from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized
+from bitwright.methods.products import reduction_length
 from bitwright.methods.tabled.products import (
+    INT64_BITS,
+    _windows,
     converter_table,
     dyadic_product,
     exact_sums,
+    fast_sums,
     grouped,
     looked_up,
     pair_of,
     reference_log_product,
     rounded_sum,
 )
-from bitwright.networks.blocks import chain_of
 from bitwright.networks.calls import Call
-from bitwright.networks.network import Network
 
 
 def operand(fmt, shape, seed):
     """Words without NaR."""
-    words = torch.randint(0, 2**fmt.bits, shape, generator=torch.Generator().manual_seed(seed))
+    low = fmt.low if isinstance(fmt, Integer) else 0
+    words = torch.randint(low, low + 2**fmt.bits, shape, generator=torch.Generator().manual_seed(seed))
     if isinstance(fmt, LogPosit):
         words[words == 2 ** (fmt.bits - 1)] = 0
-    return Quantized(codes=words.to(torch.uint8), format=fmt, scale=torch.ones(()))
+    return Quantized(codes=words.to(torch.int8 if low else torch.uint8), format=fmt, scale=torch.ones(()))
 
 
 def call_of(x, w, layout="linear", **geometry):
@@ -54,6 +47,51 @@ def call_of(x, w, layout="linear", **geometry):
 def log_posits(draw):
     n = draw(st.integers(2, 8))
     return LogPosit(n=n, es=draw(st.integers(0, 4)), rs=draw(st.integers(1, n - 1)))
+
+
+SEEDS = st.integers(0, 99)
+DYADIC = [
+    *(AdaptivFloat(bits=bits, exponent_bits=e) for bits, e in ((8, 3), (6, 3), (4, 2), (3, 1))),
+    *(Flint(bits=bits, signed=signed) for bits in (3, 4, 5) for signed in (True, False)),
+    *(PowerOfTwo(bits=bits, signed=signed) for bits in (3, 4) for signed in (True, False)),
+    Integer(bits=4),
+    Integer(bits=8, signed=False),
+]
+
+
+def with_codes(held, codes):
+    return dataclasses.replace(held, codes=codes)
+
+
+def negated(held):
+    """Words of the negatives."""
+    return (2**held.format.bits - held.codes.int()).remainder(2**held.format.bits).to(torch.uint8)
+
+
+def reference(x, w, rows, columns):
+    """Every row with every column, each sum exact until it is rounded once."""
+    return torch.tensor(
+        [
+            [float(reference_log_product(row.tolist(), column.tolist(), x.format, w.format)) for column in columns]
+            for row in rows
+        ],
+        dtype=torch.float64,
+    )
+
+
+def both_engines(call, x, w):
+    """Sums by groups of fractions, and looked up where 63 bits hold them."""
+    pair = pair_of(x.format, w.format)
+    found = [grouped(call, x, w, pair), exact_sums(call, x, w)]
+    return [*found, looked_up(call, x, w, pair)] if pair.sum_bits(reduction_length(call)) < INT64_BITS else found
+
+
+def reals(held):
+    """Fractions of an operand's values."""
+    if isinstance(held.format, Integer):
+        return [[Fraction(code) for code in row] for row in held.codes.int().tolist()]
+    table = held.format.table().tolist()
+    return [[Fraction(table[code]) for code in row] for row in held.codes.tolist()]
 
 
 class TestLogProducts:
@@ -69,6 +107,78 @@ class TestLogProducts:
         expected = torch.tensor(exact, dtype=torch.float64)
         assert torch.equal(grouped(call, x, w, pair), expected)
         assert torch.equal(exact_sums(call, x, w), expected)
+        if pair.sum_bits(k) < INT64_BITS:
+            assert torch.equal(looked_up(call, x, w, pair), expected)
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.sampled_from([(8, 4, 7), (8, 5, 7), (7, 4, 6), (8, 4, 3)]), log_posits(), st.integers(2, 60), SEEDS)
+    def test_several_windows(self, wide, other, k, seed):
+        """Exponents span more than 53 bits: sums of windows, whose words come in pairs that cancel."""
+        n, es, rs = wide
+        x_format = LogPosit(n=n, es=es, rs=rs)
+        pair = pair_of(x_format, other)
+        assert len(list(_windows(pair, 2 * k))) > 1
+        x, w = operand(x_format, (2, k), seed), operand(other, (2, k), seed + 1)
+        x, w = with_codes(x, torch.cat([x.codes, x.codes], 1)), with_codes(w, torch.cat([w.codes, negated(w)], 1))
+        x.codes[:, 0] = torch.tensor([1, 2**n - 1], dtype=torch.uint8)  # the smallest magnitudes decide ties
+        expected = reference(x, w, x.codes, w.codes)
+        assert torch.equal(grouped(call_of(x, w), x, w, pair), expected)
+        turned = call_of(w, x)
+        assert torch.equal(grouped(turned, w, x, pair_of(other, x_format)), expected.t())
+
+    @settings(max_examples=30, deadline=None)
+    @given(log_posits(), log_posits(), st.integers(1, 20), SEEDS)
+    def test_integers_hold_the_whole_sum(self, x_format, w_format, k, seed):
+        """The table of products times the unit is the products of the reference, without any rounding."""
+        pair = pair_of(x_format, w_format)
+        if pair.sum_bits(k) >= INT64_BITS:
+            return
+        x, w = operand(x_format, (k,), seed).codes.tolist(), operand(w_format, (k,), seed + 1).codes.tolist()
+        total = sum(int(pair.products[b, a]) for a, b in zip(x, w, strict=True))
+        assert abs(total) < 2 ** pair.sum_bits(k)
+        assert total * Fraction(2) ** pair.unit == reference_log_product(x, w, x_format, w_format)
+
+    @settings(max_examples=10, deadline=None)
+    @given(log_posits(), log_posits(), SEEDS)
+    def test_batched_equal_the_reference(self, x_format, w_format, seed):
+        x, w = operand(x_format, (2, 3, 4, 5), seed), operand(w_format, (2, 3, 5, 2), seed + 1)
+        call = call_of(x, w, "batched")
+        for i, j in np.ndindex(2, 3):
+            expected = reference(x, w, x.codes[i, j], w.codes[i, j].t())
+            for found in both_engines(call, x, w):
+                assert torch.equal(found[i, j], expected)
+
+    @settings(max_examples=12, deadline=None)
+    @given(log_posits(), log_posits(), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2]), SEEDS)
+    def test_convolutions_equal_the_reference(self, x_format, w_format, groups, stride, seed):
+        """Plain, grouped and depthwise; what pads is zero."""
+        x = operand(x_format, (2, 4, 4, 5), seed)
+        w = operand(w_format, (4 if groups == 4 else 6, 4 // groups, 3, 2), seed + 1)
+        call = call_of(x, w, "conv2d", groups=groups, stride=(stride, 1), padding=(1, 2), dilation=(1, 2))
+        padded = nn.functional.pad(x.codes, (2, 2, 1, 1))
+        height, width = call.output_size
+        expected = torch.empty(2, len(w.codes), height, width, dtype=torch.float64)
+        for i, j in np.ndindex(height, width):
+            window = padded[:, :, i * stride : i * stride + 3, j : j + 3 : 2]
+            for group, (values, filters) in enumerate(zip(window.chunk(groups, 1), w.codes.chunk(groups), strict=True)):
+                sums = reference(x, w, values.flatten(1), filters.flatten(1))
+                expected[:, group * len(filters) : (group + 1) * len(filters), i, j] = sums
+        for found in both_engines(call, x, w):
+            assert torch.equal(found, expected)
+
+    def test_zeros(self):
+        fmt = LogPosit(n=6, es=1, rs=3)
+        x, w = operand(fmt, (2, 5), 0), with_codes(operand(fmt, (3, 5), 1), torch.zeros(3, 5, dtype=torch.uint8))
+        for found in (*both_engines(call_of(x, w), x, w), fast_sums(call_of(x, w), x, w)):
+            assert torch.equal(found.double(), torch.zeros(2, 3, dtype=torch.float64))
+
+    def test_the_fast_product_differs_by_its_rounding_only(self):
+        fmt = LogPosit(n=8, es=1, rs=3)
+        x, w = operand(fmt, (4, 30), 0), operand(fmt, (3, 30), 1)
+        call = call_of(x, w)
+        exact, fast = exact_sums(call, x, w), fast_sums(call, x, w).double()
+        size = x.format.decode(x.codes).abs().double() @ w.format.decode(w.codes).abs().double().t()
+        assert bool(((fast - exact).abs() <= size * 2.0**-15).all())
 
     def test_layouts(self):
         fmt = LogPosit(n=5, es=1, rs=3)
@@ -83,13 +193,15 @@ class TestLogProducts:
         assert torch.equal(looked_up(call, x, w, pair), grouped(call, x, w, pair))
 
     def test_converter(self):
-        assert [converter_table(q) for q in (1, 2)] == [[0, 1], [0, 1, 2, 3]]
+        assert [converter_table(q) for q in (1, 2, 3)] == [[0, 1], [0, 1, 2, 3], [0, 1, 2, 2, 3, 4, 5, 7]]
         assert converter_table(4) == [0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15]
 
     def test_one_family_only(self):
         x, w = operand(LogPosit(n=8, es=1, rs=3), (2, 4), 0), operand(Flint(bits=4), (2, 4), 0)
-        with pytest.raises(InputError, match="log posits only"):
-            exact_sums(call_of(x, w), x, w)
+        for one, other in ((x, w), (w, x)):
+            for sums in (exact_sums, fast_sums):
+                with pytest.raises(InputError, match=r"^a log posit multiplies log posits only .* flint4; use one"):
+                    sums(call_of(one, other), one, other)
 
 
 class TestSums:
@@ -99,6 +211,23 @@ class TestSums:
         numbers = sorted((math.ldexp(float(m), e) for m, e in parts), key=abs)
         found = rounded_sum([torch.tensor([number], dtype=torch.float64) for number in numbers])
         assert found.item() == math.fsum(numbers)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.data())
+    def test_half_way_and_a_little(self, data):
+        """A double, half its last place, and far smaller parts that cancel or decide: the nearest double to the sum."""
+        m, e = data.draw(st.integers(2**52, 2**53 - 1)), data.draw(st.integers(-40, 40))
+        tiny = [2.0 ** (e - d) for d in data.draw(st.lists(st.integers(2, 400), max_size=4))]
+        signs = data.draw(st.lists(st.sampled_from([-1, 1]), min_size=6, max_size=6))
+        parts = [s * p for s, p in zip(signs, [math.ldexp(m, e), math.ldexp(1, e - 1), *tiny], strict=False)]
+        parts = data.draw(st.permutations(parts + [-p for p in parts[2:3] if data.draw(st.booleans())]))
+        found = rounded_sum([torch.tensor([p], dtype=torch.float64) for p in parts]).item()
+        assert found == float(sum(map(Fraction, parts)))
+
+    def test_elements_do_not_meet(self):
+        parts = [torch.randn(50, generator=torch.Generator().manual_seed(i)).double() * 3.0**-i for i in range(6)]
+        exact = [float(sum(Fraction(part[i].item()) for part in parts)) for i in range(50)]
+        assert rounded_sum(parts).tolist() == exact
 
     def test_ties_are_decided_by_what_lies_far_below(self):
         parts = [2.0**-120, 2.0**-53, 1.0]
@@ -114,109 +243,28 @@ class TestSums:
             exact = sum(values[0][a] * values[1][b] for a, b in zip(x.codes[i], w.codes[j], strict=True))
             assert Fraction(found[i, j].item()) == exact
 
+    @settings(max_examples=40, deadline=None)
+    @given(st.sampled_from(DYADIC), st.sampled_from(DYADIC), st.integers(1, 20), SEEDS)
+    def test_every_pair_of_other_formats(self, x_format, w_format, k, seed):
+        x, w = operand(x_format, (2, k), seed), operand(w_format, (2, k), seed + 1)
+        found = exact_sums(call_of(x, w), x, w)
+        of_x, of_w = reals(x), reals(w)
+        for i, j in np.ndindex(2, 2):
+            assert Fraction(found[i, j].item()) == sum(a * b for a, b in zip(of_x[i], of_w[j], strict=True))
 
-class TestFields:
-    def test_least_error_beats_every_table_at_its_own_sf(self):
-        values = torch.randn(2000, generator=torch.Generator().manual_seed(0))
-        rule = LpqOptions().regime
-        best = least_error(values, 5, max_es=2, rule=rule)
-        for es, rs in tables(5, 2):
-            assert squared_error(values, best, rule) <= squared_error(
-                values, Fields(n=5, es=es, rs=rs, sf=best.sf), rule
-            )
+    def test_more_than_53_bits_are_refused(self):
+        wide = AdaptivFloat(bits=8, exponent_bits=5)
+        x, w = operand(wide, (1, 4), 0), operand(wide, (1, 4), 1)
+        with pytest.raises(InputError, match=r"^a sum of 4 products of af8 by af8 could exceed 2\*\*53; use narrower"):
+            exact_sums(call_of(x, w), x, w)
 
-    def test_canonical_fields_have_the_same_values(self):
-        for n, es in ((4, 1), (6, 3), (8, 2)):
-            fields = canonical(Fields(n=n, es=es, rs=1, sf=0.25))
-            same = LogPosit(n=n, es=es, rs=1).table().nan_to_num(0)
-            assert torch.equal(LogPosit(n=n, es=fields.es, rs=fields.rs).table().nan_to_num(0), same)
-
-    def test_types_of_ant_follow_the_data(self):
-        powers = 2.0 ** torch.randint(0, 7, (1, 64), generator=torch.Generator().manual_seed(1)).float()
-        layer = nn.Linear(64, 1, bias=False)
-        layer.weight.data = powers
-        network = Network(name="layer", kind="tensor", module=layer)
-        plan = compose("ant").calibrate(network, [{"input": torch.randn(8, 64)}])
-        assert next(iter(plan.sites.values())).w_type == "pot4"
-
-
-def chain_network(seed=0):
-    torch.manual_seed(seed)
-    module = nn.Sequential(*(nn.Sequential(nn.Linear(12, 12), nn.ReLU()) for _ in range(4)))
-    return Network(name=f"chain{seed}", kind="tensor", module=module.eval())
-
-
-BATCHES = [{"input": torch.randn(6, 12, generator=torch.Generator().manual_seed(s))} for s in range(2)]
-SHORT = SearchSettings(population=4, passes=1, cycles=1, random_parents=2, mean_bits=5, objective="mse")
-
-
-def run(tmp_path=None, *, network=None, settings=SHORT, resume=False, workers=1, samples=""):
-    log = None if tmp_path is None else tmp_path / "log"
-    plan = Plan(method="lpq", options={"lpq": LpqOptions().model_dump(mode="json")})
-    network = network or chain_network()
-    return search(
-        network, BATCHES, LpqOptions(), settings, plan, log=log, resume=resume, workers=workers, samples=samples
+    @pytest.mark.parametrize(
+        "fmt", [LogPosit(n=8, es=2, rs=3), LogPosit(n=3, es=1, rs=2), AdaptivFloat(bits=6), Flint(bits=4)]
     )
-
-
-class TestSearch:
-    def test_a_prefix_changes_no_bit(self):
-        network, rng = chain_network(), np.random.default_rng(0)
-        sites = Sites(observe_values(network, BATCHES), LpqOptions())
-        chain = chain_of(network, BATCHES[0], list(sites.seen))
-        assert len(chain.blocks) == 4
-        judge = Judge(chain, sites, BATCHES, SHORT)
-        candidate = {name: sites.least(name, 8) for name in sites.weighted}
-        for _ in range(12):
-            name = sites.weighted[int(rng.integers(len(sites.weighted)))]
-            candidate = {**candidate, name: sites.least(name, int(rng.integers(2, 9)))}
-            assert judge.loss(candidate) == Judge(chain, sites, BATCHES, SHORT).loss(candidate, whole=True)
-        assert judge.blocks_run < 12 * chain.count
-
-    def test_processes_change_nothing(self):
-        one, two = run(workers=1), run(workers=2)
-        assert one.fields == two.fields
-        assert one.history == two.history
-        assert one.history[-1].mean_bits <= SHORT.mean_bits
-
-    def test_a_log_cut_anywhere_resumes_bit_by_bit(self, tmp_path):
-        whole = run(tmp_path)
-        content = (tmp_path / "log").read_bytes()
-        lines = content.splitlines(keepends=True)
-        assert len(lines) - 1 == whole.evaluations
-        for kept, rest in ((1, b""), (5, lines[5][:10]), (len(lines), b"")):
-            (tmp_path / "log").write_bytes(b"".join(lines[:kept]) + rest)
-            again = run(tmp_path, resume=True)
-            assert again.fields == whole.fields
-            assert again.evaluations == len(lines) - kept
-            assert (tmp_path / "log").read_bytes() == content
-
-    def test_what_does_not_fit_is_refused(self, tmp_path):
-        run(tmp_path, samples="these")
-        log = tmp_path / "log"
-        with pytest.raises(InputError, match="another network"):
-            run(tmp_path, network=chain_network(1), resume=True, samples="these")
-        with pytest.raises(InputError, match="cycles=1, not 2"):
-            run(tmp_path, settings=SHORT.model_copy(update={"cycles": 2}), resume=True, samples="these")
-        with pytest.raises(InputError, match="judged on these"):
-            run(tmp_path, resume=True, samples="others")
-        with pytest.raises(InputError, match="--resume"):
-            run(tmp_path, samples="these")
-        log.write_text(log.read_text() + json.dumps({"genes": 3}) + "\n")
-        with pytest.raises(InputError, match="is damaged"):
-            run(tmp_path, resume=True, samples="these")
-        log.write_text("something else\n")
-        with pytest.raises(InputError, match="no search log"):
-            run(tmp_path, resume=True)
-
-    def test_outputs_without_logits_have_no_divergence(self):
-        with pytest.raises(InputError, match="no logits"):
-            run(settings=SHORT.model_copy(update={"objective": "kl"}))
-
-    def test_the_plan_runs_exactly(self):
-        from bitwright.methods.execution import Executor
-
-        network, found = chain_network(), run()
-        executor = Executor(network, found.plan, exact=True)
-        assert executor.audit(BATCHES[0]) == 0
-        assert all(dataclasses.is_dataclass(site.w.format) for site in found.plan.sites.values())
+    @pytest.mark.parametrize("shape", [(7, 3), (3, 16384)])
+    def test_rounding_is_encoding_and_decoding(self, fmt, shape):
+        values = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 3
+        values[0] = torch.tensor([0.0, torch.inf, -torch.inf]).repeat(shape[1])[: shape[1]]
+        for scale in (torch.tensor(0.3), torch.linspace(0.1, 2, shape[0]).unsqueeze(1)):
+            right = fmt.decode(fmt.encode(values / scale)) * scale
+            assert torch.equal(fmt.lookup().rounded(values, scale), right)

@@ -8,12 +8,16 @@ of running equal before anyone relies on it.
 
 import contextlib
 import dataclasses
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from bitwright.networks.calls import Call
+from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,18 +64,47 @@ class Chain:
             return self.network.forward(batch)
 
     def check(self, batch: Batch) -> "Chain":
-        """The chain itself if a run from its last block repeats a whole run bit by bit, else one without blocks."""
+        """The chain itself if runs from its blocks repeat a whole run bit by bit, else one without blocks.
+
+        A run from the last block tells; where later blocks write into outputs of earlier ones, or sites are told apart
+        by how often they ran, every block is tried. Each site leaves its name in what it computes.
+        """
+        assert self.network.module is not None
         kept: dict[int, Any] = {}
+        versions: dict[int, list[float]] = {}
+
+        def keep(i: int, output: Any) -> None:
+            kept[i], versions[i] = output, _versions(output)
+
+        def run(**how: Any) -> torch.Tensor:
+            assert self.network.module is not None
+            with SiteMode(self.network.module, _named_result):
+                return self.run(batch, **how)
+
         with torch.no_grad():
-            whole = self.run(batch, keep=kept.__setitem__)
-            if len(kept) == len(self.blocks) and torch.equal(
-                whole, self.run(batch, start=len(self.blocks), outputs=kept)
+            whole = run(keep=keep).clone()  # it may be what the last block returned, and be written to
+            written = any(_versions(kept[i]) != versions[i] for i in kept)
+            counted = any("#" in name for name in self.index)
+            first = 1 if written or counted else len(self.blocks)
+            if len(kept) == len(self.blocks) and all(
+                torch.equal(whole, run(start=start, outputs=kept)) for start in range(first, len(self.blocks) + 1)
             ):
                 return self
         return dataclasses.replace(self, blocks=(), index=dict.fromkeys(self.index, 0))
 
 
 Keep = Callable[[int, Any], None]
+
+
+def _versions(output: Any) -> list[float]:
+    """How often each tensor of a block's output was written to; NaN, never equal, where torch does not count."""
+    tensors = output if isinstance(output, tuple | list) else [output]
+    return [float("nan") if t.is_inference() else t._version for t in tensors if isinstance(t, torch.Tensor)]
+
+
+def _named_result(site: Site, call: Call) -> torch.Tensor:
+    """A site's output, scaled by a number that belongs to its name."""
+    return call.float_result() * (0.5 + zlib.crc32(site.name.encode()) / 2**33)
 
 
 @contextlib.contextmanager

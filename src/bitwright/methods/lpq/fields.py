@@ -62,7 +62,8 @@ def least_error(values: torch.Tensor, n: int, *, max_es: int, rule: RegimeRule) 
         es, rs = tables(n, max_es, rule)[0]
         return Fields(n=n, es=es, rs=rs, sf=0.0)
     centre = -float(magnitude[magnitude > 0].log2().mean())
-    best = (torch.inf, Fields(n=n, es=0, rs=1, sf=0.0))
+    es, rs = tables(n, max_es, rule)[0]
+    best = (torch.inf, Fields(n=n, es=es, rs=rs, sf=0.0))
     for es, rs in tables(n, max_es, rule):
         fmt = LogPosit(n=n, es=es, rs=rs, rule=rule)
         top = math.log2(float(fmt.table().nan_to_num(0).max())) - math.log2(peak)

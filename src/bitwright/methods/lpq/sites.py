@@ -110,18 +110,17 @@ def shape_plans(seen: Mapping[str, bool], options: LpqOptions) -> dict[str, Site
     Where data would decide, es is 1 (at most n - 2) and rs its largest (our choice; costs do not depend on them).
     """
 
-    def operand(n: int) -> OperandPlan:
+    def operand(n: int, at: LpqOptions) -> OperandPlan:
         fields = Fields(n=n, es=min(1, max(0, n - 3)), rs=n - 1, sf=0.0)
-        return OperandPlan(format=fields.format(options.regime), granularity=PerTensor())
+        return OperandPlan(format=fields.format(at.regime), granularity=PerTensor())
 
     plans, last = {}, [name for name, static in seen.items() if static][-1:]
     for name, static in seen.items():
         at = options.at(name)
         if not static:
-            plans[name] = (
-                SitePlan(x=operand(at.run_time_bits), w=operand(at.run_time_bits)) if at.attention else FLOAT_SITE
-            )
+            both = operand(at.run_time_bits, at)
+            plans[name] = SitePlan(x=both, w=both) if at.attention else FLOAT_SITE
             continue
         n = 8 if options.ends == "head8" and name in last else at.w_bits
-        plans[name] = SitePlan(x=operand(at.activation_bits(n)), w=operand(n))
+        plans[name] = SitePlan(x=operand(at.activation_bits(n), at), w=operand(n, at))
     return plans

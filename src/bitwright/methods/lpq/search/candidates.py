@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bitwright.formats import RegimeRule
 from bitwright.methods.lpq.fields import Fields, tables
 from bitwright.methods.lpq.search.settings import SearchSettings
 from bitwright.methods.lpq.sites import Sites
@@ -92,7 +93,8 @@ class Maker:
         least = self.sites.least(name, n)
         if rng.random() < self.settings.refit:
             return least
-        choices = tables(n, self.sites.options.at(name).max_es)
+        at = self.sites.options.at(name)
+        choices = tables(n, at.max_es, at.regime)
         es, rs = choices[int(rng.integers(len(choices)))]
         return Fields(n=n, es=es, rs=rs, sf=least.sf + float(rng.uniform(-1, 1)))
 
@@ -100,10 +102,12 @@ class Maker:
         n = self._width(rng, one.n, other.n)
         if n != one.n and rng.random() < self.settings.refit:
             return self.sites.least(name, n)
-        es = min(_drawn(rng, one.es, other.es), max(0, n - 3), self.sites.options.at(name).max_es)
+        at = self.sites.options.at(name)
+        es = min(_drawn(rng, one.es, other.es), max(0, n - 3), at.max_es)
         rs = min(_drawn(rng, one.rs, other.rs), n - 1)
         sf = (one.sf + other.sf) / 2 + float(rng.uniform(-1, 1)) * self.settings.sf_step
-        return canonical(Fields(n=n, es=max(0, es), rs=max(1, rs), sf=sf))
+        shortest = 2 if at.regime == RegimeRule.TERMINATED and n > 2 else 1
+        return canonical(Fields(n=n, es=max(0, es), rs=max(shortest, rs), sf=sf))
 
     def _width(self, rng: np.random.Generator, one: int, other: int) -> int:
         """A width between two, with a slack of one allowed width."""

@@ -90,7 +90,7 @@ def _read(path: Path, header: Mapping[str, Any]) -> dict[Key, float]:
             record = json.loads(line)
             key = tuple(Fields(n=int(n), es=int(es), rs=int(rs), sf=float(sf)) for n, es, rs, sf in record["genes"])
             losses[key] = math.inf if record["loss"] is None else float(record["loss"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             raise InputError(f"{path}, line {number} is damaged; remove that line and resume") from None
     if len(whole) < len(content):
         with path.open("r+b") as file:

@@ -7,6 +7,7 @@ paper is not public: representations are the blocks' outputs, pooled to their ex
 no layer drowns the others; all calibration samples are one batch.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -42,7 +43,7 @@ def judge(
     *,
     temperature: float,
 ) -> float:
-    """The loss of a candidate.
+    """The loss of a candidate; infinite where its numbers or the loss itself are not finite.
 
     Parameters
     ----------
@@ -54,7 +55,19 @@ def judge(
         tau.
     """
     if not bool(outputs.isfinite().all()):
-        return float("inf")
+        return math.inf
+    loss = _loss(objective, outputs, parts, float_outputs, float_parts, temperature)
+    return loss if math.isfinite(loss) else math.inf
+
+
+def _loss(
+    objective: Objective,
+    outputs: torch.Tensor,
+    parts: Sequence[torch.Tensor],
+    float_outputs: torch.Tensor,
+    float_parts: Sequence[torch.Tensor],
+    temperature: float,
+) -> float:
     y_q, y = outputs.flatten(1).float(), float_outputs.flatten(1).float()
     if objective == "mse":
         return float((y_q - y).square().mean() / y.square().mean())

@@ -258,11 +258,11 @@ class _Run:
         """Candidates with their losses, from the log where it has them."""
         keys: list[Key] = [tuple(each[name] for name in self.sites.weighted) for each in candidates]
         new: dict[Key, Candidate] = {}
-        for key, candidate in zip(keys, candidates, strict=True):
+        for key, candidate in dict(zip(keys, candidates, strict=True)).items():
             if key in self.book.losses:
                 self.remembered += 1
             else:
-                new.setdefault(key, candidate)
+                new[key] = candidate
         if new:
             if time.monotonic() > self.deadline and (self.population or role == "profile"):
                 raise _TimeIsUpError

@@ -52,8 +52,8 @@ def judges(make: Callable[[], Judge], *, workers: int, forked: bool) -> Iterator
 
 
 def _collected(pool: concurrent.futures.ProcessPoolExecutor, candidates: Sequence[Candidate]) -> Iterator[float]:
-    waiting = [pool.submit(_loss, dict(each)) for each in candidates]
     try:
+        waiting = [pool.submit(_loss, dict(each)) for each in candidates]
         for each in waiting:
             yield each.result()
     except BrokenProcessPool:
