@@ -6,9 +6,11 @@ import itertools
 import json
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from torch import nn
 from typer.testing import CliRunner
 
 from bitwright import technology
@@ -16,14 +18,17 @@ from bitwright.accelerators.packed import Lpa, compute_area_um2
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.networks.load import load
+from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
 from bitwright.reports.files import to_json
+from bitwright.reports.lp import _box
 from bitwright.reports.reproductions import print_reproduction, reproduction_record
 from bitwright.studies.provenance import provenance
 from bitwright.studies.reproduce import lp
 from bitwright.studies.reproduce.claims import NOT_MEASURED
 from bitwright.studies.reproduce.lp.arrays import EQUAL, EQUAL_AREA, MACHINES, SMALL, grouped
-from bitwright.studies.reproduce.lp.claims import CHARTED, CLAIMS, ENERGY, LATENCY, OF_THROUGHPUT, RESNET50, VIT
+from bitwright.studies.reproduce.lp.claims import CHARTED, CLAIMS, ENERGY, ERRORS, LATENCY, OF_THROUGHPUT, RESNET50, VIT
+from bitwright.studies.reproduce.lp.errors import error_claims, weight_errors
 from bitwright.studies.reproduce.lp.mixes import EIGHT, FOUR, MIXED, MIXES, MixOptions, plan_of, spread, widths_of
 from bitwright.studies.reproduce.systems import find_system
 from bitwright.studies.simulate import simulate
@@ -190,8 +195,9 @@ class TestLines:
 
 class TestClaims:
     def test_all_are_there_in_order(self, found):
-        assert [claim.claim for claim in found.claims] == [claim.claim for claim in CLAIMS]
-        assert len({claim.claim for claim in CLAIMS}) == len(CLAIMS) == 34
+        of_weights = {claim.claim for claim in ERRORS.values()}  # the networks have shapes only
+        assert [claim.claim for claim in found.claims] == [c.claim for c in CLAIMS if c.claim not in of_weights]
+        assert len({claim.claim for claim in CLAIMS}) == len(CLAIMS) == 39
         for claim in found.claims:
             assert claim.reason != NOT_MEASURED
             assert claim.source
@@ -274,7 +280,7 @@ class TestClaims:
         assert all(network.failed for network in found.networks)
         about_machines = 4 + 3
         missing = [claim for claim in found.claims if claim.measured is None]
-        assert len(missing) == len(CLAIMS) - about_machines + 1  # posits have no machine anyway
+        assert len(missing) == len(CLAIMS) - len(ERRORS) - about_machines + 1  # posits have no machine anyway
         assert any("output SRAM holds 1024 bytes" in claim.reason for claim in missing)
         out = io.StringIO()
         print_reproduction(found, Console(file=out, width=300), sites=True)
@@ -295,9 +301,47 @@ class TestClaims:
         assert len(OF_THROUGHPUT) == 11
 
 
+class TestWeightErrors:
+    def errors(self, weight):
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+        layer.weight.data = weight
+        ones = torch.ones(1, weight.shape[1])
+        return weight_errors(Network(name="layer", kind="tensor", module=layer, example=lambda shape: {"input": ones}))
+
+    def test_integers_are_the_textbook_ones(self):
+        weight = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+        found = {(each.kind, each.bits): each for each in self.errors(weight)}
+        step = weight.abs().max() / 7
+        expected = float(((weight / step).round() * step - weight).square().mean().sqrt())
+        assert found["integer", 4].rmse == pytest.approx(expected, rel=1e-5)
+        assert found["integer", 4].relative == pytest.approx(expected / float(weight.square().mean().sqrt()), rel=1e-5)
+
+    def test_what_a_format_holds_loses_nothing(self):
+        powers = 2.0 ** torch.arange(-3, 4).repeat(4).view(4, 7)  # LP<4, 1, 2> is these seven and zero
+        found = {(each.kind, each.bits): each.rmse for each in self.errors(powers)}
+        assert found["LP", 4] == found["LNS", 4] == 0
+        assert found["integer", 4] > 0
+
+    def test_claims_are_medians_of_all_layers(self):
+        weights = [torch.randn(8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+        errors = [("layer", each) for weight in weights for each in self.errors(weight)]
+        claims = {claim.claim: claim for claim in error_claims(errors)}
+        rmse = sorted(each.rmse for _, each in errors if (each.kind, each.bits) == ("posit", 6))
+        assert claims["RMSE of weights in posit, median"].measured == pytest.approx(rmse[1])
+
+    def test_networks_of_shapes_have_none(self):
+        assert weight_errors(load("gemm:8x8x8")) == ()
+
+    def test_box_plots_share_an_axis(self):
+        assert _box((1, 1, 1, 1, 1), (1, 100)).startswith("│ ")
+        wide = _box((1, 10, 10, 10, 100), (1, 100))
+        assert wide.index("│") in (29, 30)
+        assert wide[0] == wide[-1] == "─"
+
+
 class TestSystem:
     def test_default_networks_are_those_of_the_charts(self):
-        assert tuple(find_system("lp").models) == (RESNET50, VIT) == tuple(LATENCY) == tuple(ENERGY)
+        assert tuple(find_system("lp").models)[:2] == (RESNET50, VIT) == tuple(LATENCY) == tuple(ENERGY)
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -347,7 +391,7 @@ class TestCommand:
     def test_record_of_everything(self, found):
         record = json.loads(to_json(reproduction_record(found)))
         assert record["system"] == "lp"
-        assert len(record["rows"]) == len(CLAIMS)
+        assert len(record["rows"]) == len(CLAIMS) - len(ERRORS)
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

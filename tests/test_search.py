@@ -248,13 +248,19 @@ class TestRuns:
                 assert log.read_bytes() == content
 
     def test_a_header_that_was_cut(self, tmp_path, alone):
+        """Nothing was judged yet: the search begins, and the log is whole."""
         run(tmp_path / "log")
-        first = (tmp_path / "log").read_bytes().splitlines(keepends=True)[0]
-        for rest in (b"", first[:20]):
+        content = (tmp_path / "log").read_bytes()
+        for rest in (b"", content[:20], content[:200]):
             (tmp_path / "log").write_bytes(rest)
-            with pytest.raises(InputError, match="is no search log"):
-                run(tmp_path / "log", resume=True)
-            assert (tmp_path / "log").read_bytes() == rest
+            run(tmp_path / "log", resume=True)
+            assert (tmp_path / "log").read_bytes() == content
+
+    def test_a_line_of_something_else_is_kept(self, tmp_path, alone):
+        (tmp_path / "log").write_bytes(b"dear diary")
+        with pytest.raises(InputError, match="is no search log"):
+            run(tmp_path / "log", resume=True)
+        assert (tmp_path / "log").read_bytes() == b"dear diary"
 
     def test_infinite_losses_are_remembered(self, tmp_path, alone, monkeypatch):
         monkeypatch.setattr(Judge, "loss", lambda *_, **__: math.inf)

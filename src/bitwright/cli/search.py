@@ -59,7 +59,7 @@ def search(
         check_folder(file)
         if file is not None and file.is_dir():
             raise InputError(f"{file} is a folder; name a file in it")
-    if log is not None and log == save_plan:
+    if log is not None and log.resolve() == save_plan.resolve():
         raise InputError(f"{log} cannot be both the log and the plan; name two files")
     if resume and log is None:
         raise InputError("--resume continues from a log; name it with --log FILE")

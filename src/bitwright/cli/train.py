@@ -52,7 +52,7 @@ def train(
         check_folder(file)
         if file is not None and file.is_dir():
             raise InputError(f"{file} is a folder; name a file in it")
-    if checkpoint is not None and checkpoint == save_plan:
+    if checkpoint is not None and checkpoint.resolve() == save_plan.resolve():
         raise InputError(f"{checkpoint} cannot be both the checkpoint and the plan; name two files")
     if checkpoint is not None and checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} exists; --resume continues it, or name another --checkpoint")

@@ -1,5 +1,7 @@
 """The reproduction of LPA as tables and as a record: densities, latencies and energies by arrays and mix, claims."""
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +10,8 @@ from bitwright.reports.claims import claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_spread, quantity, say, table, text
 from bitwright.reports.units import number
 from bitwright.studies.reproduce.lp.arrays import SMALL, described
+from bitwright.studies.reproduce.lp.claims import KINDS
+from bitwright.studies.reproduce.lp.errors import quartiles
 from bitwright.studies.reproduce.lp.measured import Measured
 from bitwright.studies.reproduce.lp.mixes import MIXES
 from bitwright.studies.reproduce.lp.runs import Line, Run
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MICRO = -6
+PLOT = 60  # characters of a box plot
+TINY = 1e-12  # stands for an error of 0 on a logarithmic axis
 
 
 def print_lp(found: Reproduction, console: "Console", *, sites: bool) -> None:
@@ -56,11 +62,50 @@ def _print_network(network: Measured, console: "Console", *, sites: bool) -> Non
         text("machine", [name for _, name, _ in entries]),
     ]
     print_spread(names, _columns(entries), console)
+    if network.errors:
+        _print_errors(network, console)
     if sites:
         for line in network.lines:
             if line.arrays == SMALL:  # the mix is the same on all arrays
                 say(console, f"Widths of {network.network}, {line.mix}:")
                 console.print(table(_width_columns(line)))
+
+
+def _print_errors(network: Measured, console: "Console") -> None:
+    """Errors of weights by format and width, with a box plot on one logarithmic axis."""
+    groups: dict[tuple[str, int], list[float]] = {}
+    for error in network.errors:
+        groups.setdefault((error.kind, error.bits), []).append(error.relative)
+    rows = sorted(groups, key=lambda row: (row[1], list(KINDS).index(row[0])))
+    spreads = {row: quartiles(groups[row]) for row in rows}
+    medians = {row: quartiles([e.rmse for e in network.errors if (e.kind, e.bits) == row])[2] for row in rows}
+    ends = min(s[0] for s in spreads.values()), max(s[4] for s in spreads.values())
+    layers = len(next(iter(groups.values())))
+    say(console, f"Weights of {network.network}, {layers} layers: root mean square error by that of the weights.")
+    console.print(
+        table(
+            [
+                text("bits", [str(bits) for _, bits in rows]),
+                text("format", [kind for kind, _ in rows]),
+                Column(header="median RMSE", cells=[number(medians[row], 3) for row in rows]),
+                percents("least", [spreads[row][0] for row in rows]),
+                percents("median", [spreads[row][2] for row in rows]),
+                percents("largest", [spreads[row][4] for row in rows]),
+                text(f"{ends[0]:.2%} .. {ends[1]:.0%}, logarithmic", [_box(spreads[row], ends) for row in rows]),
+            ]
+        )
+    )
+
+
+def _box(spread: Sequence[float], ends: tuple[float, float]) -> str:
+    """A box plot in characters: whiskers to the extremes, a box from quartile to quartile, the median in it."""
+    low, high = (math.log(max(end, TINY)) for end in ends)
+    places = [round((PLOT - 1) * (math.log(max(value, TINY)) - low) / ((high - low) or 1)) for value in spread]
+    line = [" "] * PLOT
+    line[places[0] : places[4] + 1] = "─" * (places[4] + 1 - places[0])
+    line[places[1] : places[3] + 1] = "█" * (places[3] + 1 - places[1])
+    line[places[2]] = "│"
+    return "".join(line)
 
 
 def _columns(entries: Sequence[tuple[Line, str, Run]]) -> list[Column]:
@@ -108,6 +153,7 @@ def _network_record(network: Measured) -> dict[str, Any]:
         "attention_share": network.attention,
         "reason": network.reason,
         "lines": [_line_record(line) for line in network.lines],
+        "weight_errors": [dataclasses.asdict(error) for error in network.errors],
         "notes": network.notes,
     }
 

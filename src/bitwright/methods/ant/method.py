@@ -70,7 +70,7 @@ def _least(tensor: Operand, bits: int) -> OperandPlan:
         return OperandPlan(format=types(bits, signed=True)[0], granularity=granularity)
     values = tensor.values.float()
     rows = values.flatten(1) if tensor.static else values.reshape(1, -1)
-    signed = tensor.static or bool((values < 0).any())
+    signed = tensor.static or tensor.low < 0
     best: tuple[float, Format, torch.Tensor] | None = None
     for fmt in types(bits, signed=signed):
         scale, error = least_error_scales(rows, fmt)

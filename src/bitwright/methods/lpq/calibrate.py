@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from bitwright.errors import InputError
+from bitwright.methods.lpq.bias import corrected_biases
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.sites import Sites, shape_plans, uniform
@@ -31,15 +32,24 @@ def calibrate(network: Network, samples: Sequence[Batch], options: LpqOptions, p
         return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=shape_plans(sites, options))
     folded = fold_batch_norm(network)
     found = Sites(observe_values(folded, samples), options)
-    return planned(network, plan, found, uniform(found), folded=folded.module is not network.module)
+    return planned(network, folded, samples, plan, found, uniform(found))
 
 
-def planned(network: Network, plan: Plan, sites: Sites, chosen: Mapping[str, Fields], *, folded: bool) -> Plan:
-    """`plan` with a choice of fields."""
+def planned(
+    network: Network,
+    folded: Network,
+    samples: Sequence[Batch],
+    plan: Plan,
+    sites: Sites,
+    chosen: Mapping[str, Fields],
+) -> Plan:
+    """`plan` with a choice of fields for `network`, which is executed as `folded`, and its biases corrected."""
+    plans = sites.plans(chosen)
     return dataclasses.replace(
         plan,
         fingerprint=fingerprint(network),
-        sites=sites.plans(chosen),
-        fold_batch_norm=folded,
+        sites=plans,
+        fold_batch_norm=folded.module is not network.module,
+        weights=corrected_biases(folded, plans, samples) if sites.options.bias_correction else {},
         notes=(*plan.notes, *network.notes),
     )

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 import zlib
+from collections.abc import Sequence
 
 import torch
 
@@ -53,8 +54,15 @@ def tables(n: int, max_es: int, rule: RegimeRule = RegimeRule.CAPPED) -> tuple[t
     return tuple(distinct_tables(n, max_es, rule))
 
 
-def least_error(values: torch.Tensor, n: int, *, max_es: int, rule: RegimeRule) -> Fields:
-    """The fields of width `n` with the least squared error on `values`."""
+def least_error(
+    values: torch.Tensor,
+    n: int,
+    *,
+    max_es: int,
+    rule: RegimeRule,
+    choices: Sequence[tuple[int, int]] | None = None,
+) -> Fields:
+    """The fields of width `n` with the least squared error on `values`; `choices` are other (es, rs) than all."""
     drawn = _drawn(values)
     magnitude = drawn.abs()
     peak = float(magnitude.max()) if len(drawn) else 0.0
@@ -64,7 +72,7 @@ def least_error(values: torch.Tensor, n: int, *, max_es: int, rule: RegimeRule) 
     centre = -float(magnitude[magnitude > 0].log2().mean())
     es, rs = tables(n, max_es, rule)[0]
     best = (torch.inf, Fields(n=n, es=es, rs=rs, sf=0.0))
-    for es, rs in tables(n, max_es, rule):
+    for es, rs in choices or tables(n, max_es, rule):
         fmt = LogPosit(n=n, es=es, rs=rs, rule=rule)
         top = math.log2(float(fmt.table().nan_to_num(0).max())) - math.log2(peak)
         coarse = _best(drawn, fmt, torch.cat([centre + COARSE, top + COARSE]))

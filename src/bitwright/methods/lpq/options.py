@@ -11,7 +11,7 @@ from bitwright.methods.site_options import SiteOptions
 class LpqOptions(SiteOptions):
     """How a network is quantized to log posits. Without a search, every weight has `w_bits` bits."""
 
-    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"ends"}
+    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"ends", "bias_correction"}
 
     w_bits: int = pydantic.Field(8, ge=2, le=8, description="bits of weights, before a search or without one")
     x_bits: int | Literal["derived"] = pydantic.Field(
@@ -25,6 +25,9 @@ class LpqOptions(SiteOptions):
     )
     w_granularity: str = pydantic.Field(
         "tensor", description="tensor: one sf per weight, as in the paper; channel: one per output channel, ours"
+    )
+    bias_correction: bool = pydantic.Field(
+        True, description="take off each bias what quantization adds to its channel's mean on the samples; ours"
     )
     attention: bool = pydantic.Field(True, description="quantize the products of attention too, at x_bits or 8")
     ends: Literal["head8", "same"] = pydantic.Field(

@@ -22,14 +22,15 @@ class Operand:
     ----------
     values : torch.Tensor or None
         Static weights in the call's layout, draws of others [values]; None: shapes only.
-    peak : float
-        Largest magnitude.
+    peak, low : float
+        Largest magnitude, smallest value.
     static : bool
         A static weight.
     """
 
     values: torch.Tensor | None
     peak: float = 0.0
+    low: float = 0.0
     static: bool = False
 
 
@@ -70,8 +71,8 @@ def _chosen(seen: Mapping[str, Seen], choice: Choice) -> dict[str, SitePlan]:
     return {
         name: choice(
             name,
-            Operand(values=each.x, peak=each.x_peak),
-            Operand(values=each.w, peak=each.w_peak, static=each.site.static_weight),
+            Operand(values=each.x, peak=each.x_peak, low=each.x_low),
+            Operand(values=each.w, peak=each.w_peak, low=each.w_low, static=each.site.static_weight),
         )
         for name, each in seen.items()
     }

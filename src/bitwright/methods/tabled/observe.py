@@ -29,6 +29,8 @@ class Seen:
         float32 [values] of a w that is computed at run time; else the weight itself, in the call's layout.
     x_peak, w_peak : float
         Largest magnitude of either.
+    x_low, w_low : float
+        Smallest value of either.
     """
 
     site: Site
@@ -36,6 +38,8 @@ class Seen:
     w: torch.Tensor
     x_peak: float
     w_peak: float
+    x_low: float
+    w_low: float
 
 
 def observe_values(network: Network, samples: Sequence[Batch]) -> dict[str, Seen]:
@@ -75,12 +79,15 @@ def _add(found: dict[str, Seen], site: Site, call: Call, share: int) -> None:
         w=call.w.detach().float() if static else _draw(call.w, share, site.name),
         x_peak=float(call.x.abs().max()),
         w_peak=float(call.w.abs().max()),
+        x_low=float(call.x.min()),
+        w_low=float(call.w.min()),
     )
     seen = found.setdefault(site.name, now)
     if seen is now:
         return
     seen.x = torch.cat([seen.x, now.x])
     seen.x_peak, seen.w_peak = max(seen.x_peak, now.x_peak), max(seen.w_peak, now.w_peak)
+    seen.x_low, seen.w_low = min(seen.x_low, now.x_low), min(seen.w_low, now.w_low)
     if not static:
         seen.w = torch.cat([seen.w, now.w])
 

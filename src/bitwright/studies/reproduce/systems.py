@@ -78,7 +78,7 @@ SYSTEMS: Mapping[str, System] = {
         ),
         System(
             name="lp",
-            models={"resnet50": {}, "vit-base": {}},
+            models={"resnet50": {}, "vit-base": {}, "efficientnet-lite0": {}, "minilm-l6": {}},
             machines=lp.machines,
             settings=lp.Settings,
             reproduce=lp.reproduce,

@@ -1,7 +1,8 @@
 """Judging candidates: the quantized network on the calibration samples, from the first block that changed.
 
-Weights and activations are rounded to their formats and multiplied in float32, without the converter's error, which is
-far below the formats'. A judge remembers the blocks' outputs of its last run, so that a candidate that shares a prefix
+Weights and activations are rounded to their formats and multiplied in float32, without the converter's error: executed
+exactly, plans of EfficientNet-Lite0 scored the same. Biases are corrected on each batch of samples, where the method's
+option says so. A judge remembers the blocks' outputs of its last run, so that a candidate that shares a prefix
 with the one before begins where they part; the result is the same bit by bit. Memory: one run's blocks' outputs, at
 most `PREFIX_BYTES`; without room for them every run begins at the beginning.
 """
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bitwright.methods.lpq.bias import Means, bias_names, corrected, float_means
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.search.objective import judge, pooled
 from bitwright.methods.lpq.search.settings import SearchSettings
@@ -50,6 +52,8 @@ class Judge:
         self._plans: dict[tuple[str, int], tuple[Fields | None, SitePlan, torch.Tensor | None]] = {}
         self._kept: list[dict[int, Any]] = [{} for _ in batches]
         self._parts: list[dict[int, torch.Tensor]] = [{} for _ in batches]
+        biased = bias_names(chain.network, batches[0]) if sites.options.bias_correction else {}
+        self._means = [float_means(chain.network, batch, biased) for batch in batches]
         with torch.no_grad():
             runs = [self._float(batch) for batch in batches]
         self._float_outputs = torch.cat([output for output, _ in runs])
@@ -60,8 +64,8 @@ class Judge:
         start = 0 if whole or not self._last else self._first_change(candidate)
         outputs = []
         with torch.no_grad():
-            for batch, kept, parts in zip(self.batches, self._kept, self._parts, strict=True):
-                outputs.append(self._run(batch, candidate, start, kept, parts))
+            for batch, means, kept, parts in zip(self.batches, self._means, self._kept, self._parts, strict=True):
+                outputs.append(self._run(batch, means, candidate, start, kept, parts))
         self.blocks_run += self.chain.count - start
         self._last = dict(candidate)
         self._forget()
@@ -80,25 +84,32 @@ class Judge:
         return min(changed, default=self.chain.count - 1)
 
     def _run(
-        self, batch: Batch, candidate: Candidate, start: int, kept: dict[int, Any], parts: dict[int, torch.Tensor]
+        self,
+        batch: Batch,
+        means: Means,
+        candidate: Candidate,
+        start: int,
+        kept: dict[int, Any],
+        parts: dict[int, torch.Tensor],
     ) -> torch.Tensor:
         def keep(i: int, output: Any) -> None:
             kept[i] = output
             parts[i] = pooled(output[0] if isinstance(output, tuple) else output)
 
         def handle(site: Site, call: Call) -> torch.Tensor:
-            return self._product(site, call, candidate)
+            return self._product(site, call, candidate, means)
 
         assert self.chain.network.module is not None
         with SiteMode(self.chain.network.module, handle):
             return self.chain.run(batch, start=start, outputs=kept, keep=keep)
 
-    def _product(self, site: Site, call: Call, candidate: Candidate) -> torch.Tensor:
+    def _product(self, site: Site, call: Call, candidate: Candidate, means: Means) -> torch.Tensor:
         plan, weight = self._planned(site.name, call, candidate.get(site.name))
         if plan.x is None or plan.w is None:
             return call.float_result()
         w = rounded(call.w, plan.w) if weight is None else weight
-        return call.add_bias(call.product(rounded(call.x, plan.x), w))
+        y = call.add_bias(call.product(rounded(call.x, plan.x), w))
+        return corrected(call, y, means[site.name]) if site.name in means else y
 
     def _planned(self, name: str, call: Call, fields: Fields | None) -> tuple[SitePlan, torch.Tensor | None]:
         """The plan of a site and its rounded weight, made anew when its fields change."""

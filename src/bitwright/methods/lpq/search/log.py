@@ -18,6 +18,7 @@ from bitwright.networks.fingerprint import difference
 
 VERSION = 1
 KIND = "bitwright_search"
+START = json.dumps({KIND: VERSION}).encode()[:-1]
 
 Key = tuple[Fields, ...]
 
@@ -67,7 +68,7 @@ def opened(path: Path | None, header: Mapping[str, Any], *, resume: bool) -> Ite
     losses = _read(path, header) if resume else {}
     try:
         with path.open("a", encoding="utf-8") as file:
-            if not resume:
+            if not file.tell():
                 file.write(json.dumps({KIND: VERSION, **header}) + "\n")
                 file.flush()
             yield Log(file, losses)
@@ -82,6 +83,9 @@ def _read(path: Path, header: Mapping[str, Any]) -> dict[Key, float]:
     except OSError as error:
         raise InputError(f"the search log {path} cannot be read: {error.strerror}") from None
     whole = content[: content.rfind(b"\n") + 1]
+    if not whole and content[: len(START)] == START[: len(content)]:  # cut before its first line was written
+        path.write_bytes(b"")
+        return {}
     first, *lines = whole.decode("utf-8", "replace").splitlines() or [""]
     _check_header(path, first, header)
     losses: dict[Key, float] = {}

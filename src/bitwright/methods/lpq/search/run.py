@@ -142,7 +142,7 @@ def search(
         stopped = run.go()
     best = run.population[0].candidate
     return Found(
-        plan=planned(network, plan, sites, best, folded=folded.module is not network.module),
+        plan=planned(network, folded, batches, plan, sites, best),
         fields=best,
         elements={name: sites.elements(name) for name in best},
         history=tuple(run.history),

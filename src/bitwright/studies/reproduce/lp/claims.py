@@ -52,6 +52,8 @@ ENERGY: Mapping[str, Mapping[str, float]] = {
     RESNET50: {"lpa": 0.48, "ant": 0.41, "bitfusion": 0.60},
     VIT: {"lpa": 0.50, "ant": 0.47, "bitfusion": 0.93},
 }
+KINDS: Mapping[str, float] = {"LP": 0.006, "posit": 0.0215, "AdaptivFloat": 0.015, "LNS": 0.022, "integer": 0.0495}
+"""Medians of the poster's box plot of RMSE by data type, read off within 0.001."""
 WIDE_ONLY, NARROW_ONLY = "LPA-8", "LPA-2"
 PE_TYPES: Mapping[str, float] = {WIDE_ONLY: 6.99, NARROW_ONLY: 23.8, "Posit-2/4/8": 3.16}
 
@@ -122,6 +124,15 @@ REDUCTION = Claim(
     published=40,
     unit="%",
 )
+ERRORS = {
+    kind: Claim(
+        claim=f"RMSE of weights in {kind}, median",
+        source="box plot of the authors' posters, read off within 0.001",
+        published=figure,
+        unit="",
+    )
+    for kind, figure in KINDS.items()
+}
 OF_THROUGHPUT = (*THROUGHPUTS.values(), *DENSITIES.values(), DENSITY_RATIO, THROUGHPUT_RATIO, AREA_RATIO)
 """Asked of ResNet-50."""
 CLAIMS = (
@@ -139,4 +150,5 @@ CLAIMS = (
     ),
     EFFICIENCY,
     REDUCTION,
+    *ERRORS.values(),
 )

@@ -9,6 +9,7 @@ from bitwright.studies.reproduce.lp.bars import bar_claims, mean_claims
 from bitwright.studies.reproduce.lp.claims import RESNET50
 from bitwright.studies.reproduce.lp.conditions import conditions
 from bitwright.studies.reproduce.lp.densities import area_claims, throughput_claims, type_claims
+from bitwright.studies.reproduce.lp.errors import error_claims
 from bitwright.studies.reproduce.lp.measured import Measured
 from bitwright.studies.reproduce.lp.mixes import MixOptions
 
@@ -35,7 +36,8 @@ def findings(networks: Sequence[Measured], arrays: Arrays, options: MixOptions) 
         found += bar_claims(network, arrays, options)
     if len(asked) == len(published.LATENCY):
         found += mean_claims(asked, arrays, options)
-    return found
+    errors = [(network.network, error) for network in networks for error in network.errors]
+    return found + (error_claims(errors) if errors else [])
 
 
 def _of_throughput(network: Measured, arrays: Arrays, options: MixOptions) -> list[Claim]:

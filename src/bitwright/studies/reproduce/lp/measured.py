@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from bitwright.studies.reproduce.lp.errors import WeightError
 from bitwright.studies.reproduce.lp.runs import Line
 
 
@@ -19,6 +20,8 @@ class Measured:
         Share of its products that have no weights, 0 .. 1.
     lines : tuple of Line
         By arrays and mix.
+    errors : tuple of WeightError
+        Of its weights, where it has numbers.
     notes : tuple of str
         What every report on it must say.
     reason : str
@@ -29,6 +32,7 @@ class Measured:
     input: str = ""
     attention: float = 0.0
     lines: tuple[Line, ...] = ()
+    errors: tuple[WeightError, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
 

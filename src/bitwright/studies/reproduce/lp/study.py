@@ -14,6 +14,7 @@ from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.claims import Claim
 from bitwright.studies.reproduce.lp.arrays import Arrays, grouped
+from bitwright.studies.reproduce.lp.errors import weight_errors
 from bitwright.studies.reproduce.lp.findings import findings
 from bitwright.studies.reproduce.lp.measured import Measured
 from bitwright.studies.reproduce.lp.mixes import MixOptions
@@ -137,6 +138,8 @@ def _measured(network: Network, arrays: Arrays, options: MixOptions, progress: P
     progress(f"{network.name}: shapes", 0, 0)
     traced = trace(network)
     shapes = dataclasses.replace(network, module=None, sites=traced.sites)
+    progress(f"{network.name}: rounding weights", 0, 0)
+    errors = weight_errors(network)
     progress(f"{network.name}: simulating", 0, 0)
     macs = sum(site.macs for site in traced.sites)
     return Measured(
@@ -144,6 +147,7 @@ def _measured(network: Network, arrays: Arrays, options: MixOptions, progress: P
         input=_input(network),
         attention=sum(site.macs for site in traced.sites if not site.static_weight) / macs,
         lines=tuple(lines_of(shapes, arrays, options)),
+        errors=errors,
         notes=(*network.notes, *_left_out(traced)),
     )
 

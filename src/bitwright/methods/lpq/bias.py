@@ -1,0 +1,88 @@
+"""Bias correction: what quantization moves the mean of an output channel by is taken off its bias.
+
+Source: Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019; here from
+samples, site by site in the order in which they run, each after those before it are corrected. It is no part of LPQ as
+published: our addition, and an option. A bias that is no parameter of its own, or that several sites share, stays.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.tabled.method import rounded
+from bitwright.networks.calls import Call
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
+from bitwright.networks.trace import observe
+
+Means = dict[str, torch.Tensor]
+"""Site -> the mean of each output channel in float."""
+
+
+def channel_means(call: Call, y: torch.Tensor) -> torch.Tensor:
+    """Means of an output [B, N, H, W] or [..., N] over all but its channels [N]."""
+    return y.mean((0, 2, 3)) if call.layout == "conv2d" else y.flatten(0, -2).mean(0)
+
+
+def corrected(call: Call, y: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """`y` moved to the float network's channel means."""
+    delta = mean - channel_means(call, y)
+    return y + (delta.view(1, -1, 1, 1) if call.layout == "conv2d" else delta)
+
+
+def bias_names(network: Network, batch: Batch) -> dict[str, str]:
+    """Site -> the parameter that is its bias, of the sites that have one to themselves."""
+    assert network.module is not None
+    names = {id(parameter): name for name, parameter in network.module.named_parameters()}
+    found: dict[str, str] = {}
+
+    def watch(site: Site, call: Call) -> torch.Tensor:
+        if call.bias is not None and call.bias.dim() == 1 and id(call.bias) in names:
+            found[site.name] = names[id(call.bias)]
+        return call.float_result()
+
+    observe(network, batch, watch)
+    uses = Counter(found.values())
+    return {site: name for site, name in found.items() if uses[name] == 1}
+
+
+def float_means(network: Network, batch: Batch, sites: Mapping[str, str]) -> Means:
+    """Channel means of the outputs of `sites` in float."""
+    means: Means = {}
+
+    def watch(site: Site, call: Call) -> torch.Tensor:
+        y = call.float_result()
+        if site.name in sites:
+            means[site.name] = channel_means(call, y)
+        return y
+
+    observe(network, batch, watch)
+    return means
+
+
+def corrected_biases(
+    network: Network, plans: Mapping[str, SitePlan], batches: Sequence[Batch]
+) -> dict[str, torch.Tensor]:
+    """Parameter name -> corrected bias, averaged over `batches`."""
+    assert network.module is not None
+    sites = bias_names(network, batches[0])
+    parameters = dict(network.module.named_parameters())
+    deltas: dict[str, torch.Tensor] = {}
+    for batch in batches:
+        means = float_means(network, batch, sites)
+
+        def watch(site: Site, call: Call, means: Means = means) -> torch.Tensor:
+            plan = plans[site.name]
+            if plan.x is None or plan.w is None:
+                return call.float_result()
+            y = call.add_bias(call.product(rounded(call.x, plan.x), rounded(call.w, plan.w)))
+            if site.name not in means:
+                return y
+            delta = means[site.name] - channel_means(call, y)
+            deltas[site.name] = deltas.get(site.name, torch.zeros_like(delta)) + delta / len(batches)
+            return corrected(call, y, means[site.name])
+
+        observe(network, batch, watch)
+    return {sites[name]: parameters[sites[name]].detach() + delta for name, delta in deltas.items()}
