@@ -494,6 +494,19 @@ class TestSearch:
         assert said in refused(*self.COMMAND, *arguments)
         assert not (toys / "found").exists()
 
+    def test_a_plan_stands_beside_methods(self, toys):
+        json_of(*self.COMMAND, *self.SHORT)
+        command = ("compare", "toy_networks:layers", "--methods", "int8", "--accelerators", "lpa,systolic-ws")
+        rows = json_of(*command, "--plan", "found", "--limit", "4", "--calibration", "4")["rows"]
+        assert [(row["method"], row["accelerator"], row["status"]) for row in rows] == [
+            ("int8", "lpa", "unsupported"),
+            ("int8", "systolic-ws", "ok"),
+            ("found", "lpa", "ok"),
+            ("found", "systolic-ws", "unsupported"),
+        ]
+        assert "there is no plan none" in refused(*command, "--plan", "none")
+        assert "two plans are named found" in refused(*command, "--plan", "found", "--plan", "./found")
+
 
 class TestTrain:
     COMMAND = ("train", "toy_networks:layers", "--option", "smoothing=none", "--option", "psum_bits=4")

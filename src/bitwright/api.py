@@ -318,6 +318,7 @@ def compare(
     limit: int | None = None,
     parameters: Mapping[str, Any] | None = None,
     substrate: str = "common",
+    plans: Mapping[str, str | Path] | None = None,
     options: Mapping[str, Any] | None = None,
     exact: bool = True,
     calibration_count: int | None = None,
@@ -334,6 +335,8 @@ def compare(
         Each is judged by `task`, or by fidelity to its float self.
     methods, accelerators : sequence of str
         All registered accelerators if None.
+    plans : mapping or None
+        Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
     data, limit, options, parameters, substrate
         As in `evaluate` and `simulate`; an option or parameter goes to whoever has it.
     command : str or None
@@ -364,6 +367,7 @@ def compare(
         limit=limit,
         settings=Settings(
             methods=tuple(methods),
+            plans={name: Path(file) for name, file in (plans or {}).items()},
             exact=exact,
             options=options or {},
             calibration_count=calibration_count,

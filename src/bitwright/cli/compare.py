@@ -1,5 +1,6 @@
 """`compare`: networks x methods x accelerators in one table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,14 @@ from bitwright.cli import given
 from bitwright.cli.app import FAILURE, app
 from bitwright.cli.show import show
 from bitwright.cli.working import working
+from bitwright.errors import InputError
 
 Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.")]
 Methods = Annotated[str, typer.Option("--methods", "-m", help="Separated by commas; see: bitwright methods.")]
 Accelerators = Annotated[
     str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: all there are]")
 ]
+Plans = Annotated[list[Path] | None, typer.Option("--plan", help="A saved plan to stand beside them. Repeatable.")]
 Out = Annotated[list[Path] | None, typer.Option("--out", "-o", help="Write FILE.json or FILE.csv. Repeatable.")]
 
 
@@ -30,6 +33,7 @@ def compare(
     setting: given.Settings = None,
     technology: given.Technology = None,
     substrate: given.Substrate = "common",
+    plan: Plans = None,
     option: given.Options = None,
     exact: given.Exact = True,
     calibration: given.Calibration = None,
@@ -80,6 +84,7 @@ def compare(
             limit=limit,
             parameters=settings,
             substrate=substrate,
+            plans=_named(plan or ()),
             options=given.method_options(option),
             exact=exact,
             calibration_count=calibration,
@@ -93,3 +98,13 @@ def compare(
     show(lambda: comparison_record(result), lambda console: print_comparison(result, console), json=json)
     if any(row.status == "failed" for row in result.rows):
         raise typer.Exit(FAILURE)
+
+
+def _named(files: Sequence[Path]) -> dict[str, Path]:
+    """Plans by the names of their files."""
+    found: dict[str, Path] = {}
+    for file in files:
+        if file.name in found:
+            raise InputError(f"two plans are named {file.name}; rename one of them")
+        found[file.name] = file
+    return found

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
-from bitwright.errors import unknown_name
+from bitwright.errors import InputError, unknown_name
 from bitwright.methods.plan import Plan
+from bitwright.methods.plan_file import load_plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
@@ -68,11 +69,14 @@ class Settings:
     ----------
     methods : tuple of str
         What is compared.
+    plans : mapping
+        Name of a row -> file of a plan that stands beside the methods.
     options : mapping
         Each goes to those of the methods that have it.
     """
 
     methods: tuple[str, ...] = METHODS
+    plans: "Mapping[str, Path]" = dataclasses.field(default_factory=dict)
     exact: bool = True
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     calibration_count: int | None = None
@@ -97,8 +101,14 @@ def compare(
     Raises
     ------
     InputError
-        An unknown method, option or task, or data that do not fit, before anything runs.
+        An unknown method, option or task, a plan that is not there or has a method's name, or data that do not fit,
+        before anything runs.
     """
+    for name, file in settings.plans.items():
+        if not file.is_file():
+            raise InputError(f"there is no plan {file}; --save-plan of evaluate, train or search makes one")
+        if name in settings.methods:
+            raise InputError(f"the plan {file} would have the name of the method {name!r}; rename the file")
     for method in settings.methods:
         compose(method, options_of(method, settings))
     tasks = judges_of(networks, task, data, limit, settings.seed)
@@ -135,6 +145,7 @@ def _rows(
         progress(f"{network.name}: {stage}", done, total)
 
     made = {method: _calibrated(network, method, task, settings, tell) for method in settings.methods}
+    made |= {name: _loaded(network, file) for name, file in settings.plans.items()}
     ready = {name: found for name, found in made.items() if isinstance(found, Plan)}
     scores = {} if task is None else _scores(network, ready, task, settings, tell)
     for method, found in made.items():
@@ -160,6 +171,13 @@ def _calibrated(
             count=settings.calibration_count,
             seed=settings.seed,
         )
+    except Exception as error:
+        return error
+
+
+def _loaded(network: Network, file: "Path") -> Plan | Exception:
+    try:
+        return load_plan(file, network)
     except Exception as error:
         return error
 

@@ -122,8 +122,8 @@ def error_claims(errors: Sequence[tuple[str, WeightError]]) -> list[Claim]:
         share = quartiles([each.relative for _, each in errors if (each.kind, each.bits) == (kind, SHOWN)])[2]
         told = "; ".join(f"{bits} bits: {median[bits]:.4f}" for bits in WIDTHS)
         reason = (
-            f"The chart does not say of which network and width it is; medians over layers here: {told}. At {SHOWN} bits "
-            f"that is {share:.1%} of the weights' own root mean square, which no scale changes."
+            f"The chart does not say of which network and width it is; medians over layers here: {told}. At {SHOWN} "
+            f"bits that is {share:.1%} of the weights' own root mean square, which no scale changes."
         )
         found.append(
             claim.found(median[SHOWN], {"networks": networks, "bits": str(SHOWN), "scales": "per tensor"}, reason)
