@@ -149,7 +149,19 @@ def toys(tmp_path, monkeypatch):
 
 
 CHECKED = ["float", "int8", "int8-token", "int8-sym", "int7-sym", "w4a8", "sibia", "aqs", "aqs-w4"]
-CHECKED += ["apsq", "apsq-gs1", "apsq-gs2", "apsq-gs3", "apsq-gs4", "psq", "psum-block", "psum16", "psum32", "aqs+apsq"]
+CHECKED += [
+    "apsq",
+    "apsq-gs1",
+    "apsq-gs2",
+    "apsq-gs3",
+    "apsq-gs4",
+    "psq",
+    "psum-block",
+    "psum16",
+    "psum32",
+    "aqs+apsq",
+    "narrow",
+]
 TABLED = ["lpq", "lp8", "lp6", "lp5", "lp4", "ant", "ant-w4a8", "ant8", "adaptivfloat", "af8", "af6", "af5", "af4"]
 
 
@@ -158,6 +170,9 @@ class TestBuiltIn:
     def test_methods_of_tabled_formats(self, name):
         logarithmic = name.startswith("lp")  # its converter is a table: at most 2^(1/2) instead of 1.5, 6.1 %
         check_method(name, product_error=1.5 / 2**0.5 - 1 if logarithmic else 0)
+
+    def test_compositions_of_log_posits(self):
+        check_method("lpq+narrow")
 
     @pytest.mark.parametrize("name", CHECKED)
     def test_methods(self, name):

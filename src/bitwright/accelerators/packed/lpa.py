@@ -13,13 +13,16 @@ four 2-bit adders, and complements again. Registers hold the drawn words: activa
 partial sum is narrower than the 32 bits of each that leave the array here (`psum_bits`), the common substrate's.
 """
 
+import dataclasses
 from typing import ClassVar
 
 from bitwright.accelerators.packed.circuits import Circuit, Part
 from bitwright.accelerators.packed.machine import WIDEST, PackedArray
 from bitwright.accelerators.packed.modes import Mode
 from bitwright.accelerators.packed.operands import Types
+from bitwright.methods.plan import EXACT, SitePlan
 
+NARROW = "narrow"
 NARROWEST = 2
 LANES = WIDEST // NARROWEST
 
@@ -78,6 +81,11 @@ class Lpa(PackedArray):
             Part(event="shift_int8", count=2, what="normalization, insertion of the regime"),
         ),
     )
+
+    def supports(self, plan: SitePlan) -> str | None:
+        """As the other arrays; sums rounded at every addition (`narrow`) are what its adders are drawn to make."""
+        narrow = plan.accumulation.name == NARROW
+        return super().supports(dataclasses.replace(plan, accumulation=EXACT) if narrow else plan)
 
     def mode(self, x_bits: int, w_bits: int) -> Mode:
         """Weights side by side along n; the activation takes all lanes."""

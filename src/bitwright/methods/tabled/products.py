@@ -17,8 +17,9 @@ are added with one rounding. `reference_log_product` is the slow twin in integer
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -260,24 +261,38 @@ def looked_up(call: Call, x: Quantized, w: Quantized, pair: Pair) -> torch.Tenso
     """Sums by the table of all products of two words, in int64, then float64."""
     from bitwright.methods.tabled import kernels
 
-    table, parts = pair.products.numpy(), []
+    added = add_products(call, x, w, pair.products, kernels.products, kernels.depthwise)
+    return torch.ldexp(added.double(), torch.tensor(pair.unit))
+
+
+Kernel = Callable[[Any, Any, Any, Any], None]
+"""(words of x, words of w, table, out): see `bitwright.methods.tabled.kernels`."""
+
+
+def add_products(
+    call: Call, x: Quantized, w: Quantized, table: torch.Tensor, products: Kernel, depthwise: Kernel
+) -> torch.Tensor:
+    """Sums of table[word of w, word of x] in the call's output layout, of the table's type, on a CPU.
+
+    Words are the codes, uint8; pixels of padding are x's zero point.
+    """
+    parts, numbers = [], table.numpy()
     use_torch_threads()
     for each in operands(call, x, w):
-        weights = each.w.to(torch.uint8)
-        blocks = []
+        weights, blocks = each.w.to(torch.uint8), []
         for block in each.x:
             if each.depthwise:
-                out = np.empty((len(block), block.shape[2]), dtype=np.int64)
-                kernels.depthwise(block.contiguous().numpy(), weights.contiguous().numpy(), table, out)
+                out = np.empty((len(block), block.shape[2]), dtype=numbers.dtype)
+                depthwise(block.contiguous().numpy(), weights.contiguous().numpy(), numbers, out)
                 blocks.append(torch.from_numpy(out))
                 continue
             columns = weights.transpose(1, 2).contiguous().numpy()
             rows = block.transpose(1, 2).contiguous().numpy()
-            out = np.empty((len(columns), columns.shape[1], rows.shape[2]), dtype=np.int64)
-            kernels.products(rows, columns, table, out)
+            out = np.empty((len(columns), columns.shape[1], rows.shape[2]), dtype=numbers.dtype)
+            products(rows, columns, numbers, out)
             blocks.append(torch.from_numpy(out).transpose(1, 2))
         parts.append(torch.cat(blocks, dim=0 if each.depthwise else 1))
-    return torch.ldexp(output(call, x, w, parts).double(), torch.tensor(pair.unit))
+    return output(call, x, w, parts)
 
 
 def grouped(call: Call, x: Quantized, w: Quantized, pair: Pair) -> torch.Tensor:
