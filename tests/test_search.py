@@ -27,6 +27,7 @@ from bitwright.methods.lpq.search.workers import judges
 from bitwright.methods.lpq.sites import Sites
 from bitwright.methods.plan import Plan
 from bitwright.methods.tabled import observe_values
+from bitwright.methods.tabled.tally import Tally
 from bitwright.networks.blocks import chain_of
 from test_cli import refused
 from toys import network_of, normal
@@ -82,7 +83,8 @@ def quick(monkeypatch):
     good = room.least_error
 
     def remembered(values, n, *, max_es, rule):
-        key = (values.numpy().tobytes(), n, max_es, rule)
+        tally = values if isinstance(values, Tally) else Tally.of(values)
+        key = (tally.values.numpy().tobytes(), tally.counts.numpy().tobytes(), n, max_es, rule)
         if key not in LEAST:
             LEAST[key] = good(values, n, max_es=max_es, rule=rule)
         return LEAST[key]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bitwright.errors import InputError
-from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized
+from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized, RegimeRule
+from bitwright.methods.lpq.fields import least_error
 from bitwright.methods.products import reduction_length
 from bitwright.methods.tabled.products import (
     INT64_BITS,
@@ -27,6 +28,7 @@ from bitwright.methods.tabled.products import (
     reference_log_product,
     rounded_sum,
 )
+from bitwright.methods.tabled.tally import Tally, patterns
 from bitwright.networks.calls import Call
 
 
@@ -268,3 +270,36 @@ class TestSums:
         for scale in (torch.tensor(0.3), torch.linspace(0.1, 2, shape[0]).unsqueeze(1)):
             right = fmt.decode(fmt.encode(values / scale)) * scale
             assert torch.equal(fmt.lookup().rounded(values, scale), right)
+
+
+class TestTally:
+    def test_counts_every_value(self):
+        x = torch.randn(3, 50_000, generator=torch.Generator().manual_seed(0)) ** 3
+        x[0, :7] = 0
+        x[1, 5] = -812.5
+        tally = Tally.of(x)
+        assert tally.counts.sum() == x.numel()
+        assert float(tally.counts[tally.values == 0].sum()) == 7
+        assert float(tally.values.abs().max()) == pytest.approx(812.5, rel=2**-8)  # a draw would miss it
+        assert float(tally.mean_of(tally.values.double().square())) == pytest.approx(float(x.square().mean()), rel=1e-2)
+        signed = tally.counts[tally.values < 0].sum()
+        assert float(signed) == int((x < 0).sum())
+
+    def test_adds_up(self):
+        x = torch.randn(2, 9000, generator=torch.Generator().manual_seed(1))
+        parts = Tally.from_patterns(patterns(x[0]) + patterns(x[1]))
+        whole = Tally.of(x)
+        assert torch.equal(parts.values, whole.values)
+        assert torch.equal(parts.counts, whole.counts)
+
+    def test_few_values_stay_as_they_are(self):
+        x = torch.tensor([0.1, -0.3, 0.1])
+        assert torch.equal(Tally.of(x).values, x)
+
+    def test_a_rare_outlier_is_not_clipped(self):
+        """One value in a million that carries most of the energy."""
+        x = torch.full((1_000_000,), 0.01)
+        x[123] = 500.0
+        fields = least_error(x, 8, max_es=3, rule=RegimeRule.CAPPED)
+        fmt = fields.format(RegimeRule.CAPPED)
+        assert float(fmt.lookup().rounded(x, fields.scale)[123]) == pytest.approx(500, rel=0.05)

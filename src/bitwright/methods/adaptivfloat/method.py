@@ -58,7 +58,7 @@ class AdaptivFloatMethod(TabledOperands):
 
 def _operand(tensor: Operand, bits: int, options: AdaptivFloatOptions) -> OperandPlan:
     fmt = AdaptivFloat(bits=bits, exponent_bits=min(options.exponent_bits, bits - 1))
-    scale = None if tensor.values is None else torch.tensor(adaptivfloat_scale(tensor.peak, fmt))
+    scale = torch.tensor(adaptivfloat_scale(tensor.peak, fmt)) if tensor.seen else None
     return OperandPlan(format=fmt, granularity=PerTensor(), scale=scale)
 
 

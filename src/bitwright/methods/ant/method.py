@@ -66,20 +66,21 @@ def types(bits: int, *, signed: bool) -> list[Format]:
 def _least(tensor: Operand, bits: int) -> OperandPlan:
     """The type with the least squared error; int where there are no numbers."""
     granularity = PerChannel() if tensor.static else PerTensor()
-    if tensor.values is None:
+    if not tensor.seen:
         return OperandPlan(format=types(bits, signed=True)[0], granularity=granularity)
-    values = tensor.values.float()
-    rows = values.flatten(1) if tensor.static else values.reshape(1, -1)
-    signed = tensor.static or tensor.low < 0
+    if tensor.weight is not None:
+        rows, counts, shape = tensor.weight.float().flatten(1), None, (-1, *[1] * (tensor.weight.dim() - 1))
+    else:
+        assert tensor.tally is not None
+        rows, counts, shape = tensor.tally.values.reshape(1, -1), tensor.tally.counts, ()
     best: tuple[float, Format, torch.Tensor] | None = None
-    for fmt in types(bits, signed=signed):
-        scale, error = least_error_scales(rows, fmt)
+    for fmt in types(bits, signed=tensor.static or tensor.low < 0):
+        scale, error = least_error_scales(rows, fmt, counts)
         total = float(error.sum())
         if best is None or total < best[0]:
             best = (total, fmt, scale)
     assert best is not None
     _, fmt, scale = best
-    shape = (-1, *[1] * (values.dim() - 1)) if tensor.static else ()
     return OperandPlan(format=fmt, granularity=granularity, scale=scale.reshape(shape))
 
 

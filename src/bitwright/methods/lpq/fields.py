@@ -2,21 +2,19 @@
 
 Our choice: every distinct table of the width is tried with sf at steps of a quarter of a binade around the one that
 centres its dense part (sf0 = -mean log2 |x|) and around the one at which the largest value is the largest word, then at
-sixteenths around the best; what counts is the squared error, of weights and activations alike. A draw of at most
-`DRAWN` values stands for a tensor.
+sixteenths around the best; what counts is the squared error over all values, of weights and activations alike.
 """
 
 import dataclasses
 import functools
 import math
-import zlib
 from collections.abc import Sequence
 
 import torch
 
 from bitwright.formats import LogPosit, RegimeRule, distinct_tables
+from bitwright.methods.tabled.tally import Tally
 
-DRAWN = 4096
 COARSE = torch.arange(-8, 9) * 0.25
 FINE = torch.arange(-3, 4) / 16
 
@@ -55,7 +53,7 @@ def tables(n: int, max_es: int, rule: RegimeRule = RegimeRule.CAPPED) -> tuple[t
 
 
 def least_error(
-    values: torch.Tensor,
+    values: torch.Tensor | Tally,
     n: int,
     *,
     max_es: int,
@@ -63,20 +61,21 @@ def least_error(
     choices: Sequence[tuple[int, int]] | None = None,
 ) -> Fields:
     """The fields of width `n` with the least squared error on `values`; `choices` are other (es, rs) than all."""
-    drawn = _drawn(values)
-    magnitude = drawn.abs()
-    peak = float(magnitude.max()) if len(drawn) else 0.0
+    tally = values if isinstance(values, Tally) else Tally.of(values)
+    magnitude = tally.values.abs()
+    peak = float(magnitude.max()) if len(magnitude) else 0.0
     if not peak:
         es, rs = tables(n, max_es, rule)[0]
         return Fields(n=n, es=es, rs=rs, sf=0.0)
-    centre = -float(magnitude[magnitude > 0].log2().mean())
+    some = magnitude > 0
+    centre = -float((magnitude[some].log2() * tally.counts[some]).sum() / tally.counts[some].sum())
     es, rs = tables(n, max_es, rule)[0]
     best = (torch.inf, Fields(n=n, es=es, rs=rs, sf=0.0))
     for es, rs in choices or tables(n, max_es, rule):
         fmt = LogPosit(n=n, es=es, rs=rs, rule=rule)
         top = math.log2(float(fmt.table().nan_to_num(0).max())) - math.log2(peak)
-        coarse = _best(drawn, fmt, torch.cat([centre + COARSE, top + COARSE]))
-        error, sf = _best(drawn, fmt, coarse[1] + FINE)
+        coarse = _best(tally, fmt, torch.cat([centre + COARSE, top + COARSE]))
+        error, sf = _best(tally, fmt, coarse[1] + FINE)
         if error < best[0]:
             best = (error, Fields(n=n, es=es, rs=rs, sf=sf))
     return best[1]
@@ -88,17 +87,9 @@ def squared_error(values: torch.Tensor, fields: Fields, rule: RegimeRule) -> flo
     return float((fmt.decode(fmt.encode(values / scale)) * scale - values).square().mean())
 
 
-def _best(values: torch.Tensor, fmt: LogPosit, candidates: torch.Tensor) -> tuple[float, float]:
+def _best(tally: Tally, fmt: LogPosit, candidates: torch.Tensor) -> tuple[float, float]:
     """The least squared error and its sf."""
-    scales = torch.exp2(-candidates).unsqueeze(1)
-    errors = (fmt.decode(fmt.encode(values / scales)) * scales - values).square().mean(1)
+    scales, values = torch.exp2(-candidates).unsqueeze(1), tally.values
+    errors = tally.mean_of((fmt.decode(fmt.encode(values / scales)) * scales - values).square())
     chosen = int(errors.argmin())
     return float(errors[chosen]), float(candidates[chosen])
-
-
-def _drawn(values: torch.Tensor) -> torch.Tensor:
-    flat = values.detach().float().reshape(-1).cpu()
-    if len(flat) <= DRAWN:
-        return flat
-    generator = torch.Generator().manual_seed(zlib.crc32(str(len(flat)).encode()))
-    return flat[torch.randint(len(flat), (DRAWN,), generator=generator)]

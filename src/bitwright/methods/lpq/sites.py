@@ -38,14 +38,18 @@ class Sites:
 
     def elements(self, name: str) -> int:
         """Of a site's weight."""
-        return self.seen[name].w.numel()
+        return self._weight(name).numel()
+
+    def _weight(self, name: str) -> torch.Tensor:
+        weight = self.seen[name].weight
+        assert weight is not None, f"{name} has no static weight"
+        return weight
 
     def unit(self, name: str) -> torch.Tensor:
         """What sf is relative to: 1, or the geometric mean magnitude of each channel [N, 1, ..]."""
         if name not in self._units:
-            seen = self.seen[name]
             by_channel = isinstance(parse_granularity(self.options.at(name).w_granularity), PerChannel)
-            self._units[name] = _channel_means(seen.w) if by_channel else torch.ones(())
+            self._units[name] = _channel_means(self._weight(name)) if by_channel else torch.ones(())
         return self._units[name]
 
     def weight_plan(self, name: str, fields: Fields) -> OperandPlan:
@@ -82,7 +86,7 @@ class Sites:
     def _least(self, name: str, n: int) -> Fields:
         """The fields with the least error for a weight in `n` bits."""
         at = self.options.at(name)
-        return least_error(self.seen[name].w / self.unit(name), n, max_es=at.max_es, rule=at.regime)
+        return least_error(self._weight(name) / self.unit(name), n, max_es=at.max_es, rule=at.regime)
 
     def _least_activation(self, name: str, operand: str, n: int) -> Fields:
         at = self.options.at(name)

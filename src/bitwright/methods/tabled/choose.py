@@ -8,6 +8,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.tabled.observe import Seen, observe_values
+from bitwright.methods.tabled.tally import Tally
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
@@ -20,18 +21,26 @@ class Operand:
 
     Attributes
     ----------
-    values : torch.Tensor or None
-        Static weights in the call's layout, draws of others [values]; None: shapes only.
+    weight : torch.Tensor or None
+        A static weight in the call's layout.
+    tally : Tally or None
+        The values of anything else; neither: shapes only.
     peak, low : float
         Largest magnitude, smallest value.
     static : bool
         A static weight.
     """
 
-    values: torch.Tensor | None
+    weight: torch.Tensor | None = None
+    tally: Tally | None = None
     peak: float = 0.0
     low: float = 0.0
     static: bool = False
+
+    @property
+    def seen(self) -> bool:
+        """Whether there are numbers."""
+        return self.weight is not None or self.tally is not None
 
 
 Choice = Callable[[str, Operand, Operand], SitePlan]
@@ -52,8 +61,7 @@ def choose(network: Network, samples: Sequence[Batch], plan: Plan, choice: Choic
                 f"{network.name}: {method} has no synthetic operands; leave --distribution out, or use int8"
             )
         sites = {
-            site.name: choice(site.name, Operand(values=None), Operand(values=None, static=site.static_weight))
-            for site in trace(network).sites
+            site.name: choice(site.name, Operand(), Operand(static=site.static_weight)) for site in trace(network).sites
         }
         return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=sites)
     folded = fold_batch_norm(network)
@@ -71,8 +79,14 @@ def _chosen(seen: Mapping[str, Seen], choice: Choice) -> dict[str, SitePlan]:
     return {
         name: choice(
             name,
-            Operand(values=each.x, peak=each.x_peak, low=each.x_low),
-            Operand(values=each.w, peak=each.w_peak, low=each.w_low, static=each.site.static_weight),
+            Operand(tally=each.x, peak=each.x_peak, low=each.x_low),
+            Operand(
+                weight=each.weight,
+                tally=None if each.site.static_weight else each.w,
+                peak=each.w_peak,
+                low=each.w_low,
+                static=each.site.static_weight,
+            ),
         )
         for name, each in seen.items()
     }

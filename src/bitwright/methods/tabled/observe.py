@@ -1,18 +1,17 @@
-"""What calibration of a tabled format sees: every static weight, and a draw of each activation's values."""
+"""What calibration of a tabled format sees: every static weight, and a tally of each activation's values."""
 
 import dataclasses
-import zlib
+import functools
 from collections.abc import Sequence
 
 import torch
 
 from bitwright.errors import InputError
+from bitwright.methods.tabled.tally import Tally, patterns
 from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import observe
-
-DRAWN = 4096  # values of each run-time operand, over all batches; our choice
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -23,10 +22,10 @@ class Seen:
     ----------
     site : Site
         As first seen.
-    x : torch.Tensor
-        float32 [values]: drawn evenly from x over all batches.
-    w : torch.Tensor
-        float32 [values] of a w that is computed at run time; else the weight itself, in the call's layout.
+    weight : torch.Tensor or None
+        A static w, float32, in the call's layout.
+    x_patterns, w_patterns : torch.Tensor
+        Counts of the values of x, and of a w that is computed at run time, over all batches.
     x_peak, w_peak : float
         Largest magnitude of either.
     x_low, w_low : float
@@ -34,12 +33,26 @@ class Seen:
     """
 
     site: Site
-    x: torch.Tensor
-    w: torch.Tensor
+    weight: torch.Tensor | None
+    x_patterns: torch.Tensor
+    w_patterns: torch.Tensor | None
     x_peak: float
     w_peak: float
     x_low: float
     w_low: float
+
+    @functools.cached_property
+    def x(self) -> Tally:
+        """All values of x."""
+        return Tally.from_patterns(self.x_patterns)
+
+    @functools.cached_property
+    def w(self) -> Tally:
+        """All values of w."""
+        if self.weight is not None:
+            return Tally.of(self.weight)
+        assert self.w_patterns is not None
+        return Tally.from_patterns(self.w_patterns)
 
 
 def observe_values(network: Network, samples: Sequence[Batch]) -> dict[str, Seen]:
@@ -53,11 +66,10 @@ def observe_values(network: Network, samples: Sequence[Batch]) -> dict[str, Seen
     if not samples:
         raise InputError(f"{network.name}: calibration needs at least one batch of samples")
     found: dict[str, Seen] = {}
-    share = -(-DRAWN // len(samples))
 
     def watch(site: Site, call: Call) -> torch.Tensor:
         if call.x.numel():
-            _add(found, site, call, share)
+            _add(found, site, call)
         return call.float_result()
 
     for batch in samples:
@@ -65,7 +77,7 @@ def observe_values(network: Network, samples: Sequence[Batch]) -> dict[str, Seen
     return found
 
 
-def _add(found: dict[str, Seen], site: Site, call: Call, share: int) -> None:
+def _add(found: dict[str, Seen], site: Site, call: Call) -> None:
     for name, operand in (("x", call.x), ("w", call.w)):
         if not bool(torch.isfinite(operand).all()):
             raise InputError(
@@ -73,28 +85,22 @@ def _add(found: dict[str, Seen], site: Site, call: Call, share: int) -> None:
                 "quantization needs finite numbers"
             )
     static = call.weight is not None
+    (x_low, x_high), (w_low, w_high) = (map(float, torch.aminmax(operand)) for operand in (call.x, call.w))
     now = Seen(
         site=site,
-        x=_draw(call.x, share, site.name),
-        w=call.w.detach().float() if static else _draw(call.w, share, site.name),
-        x_peak=float(call.x.abs().max()),
-        w_peak=float(call.w.abs().max()),
-        x_low=float(call.x.min()),
-        w_low=float(call.w.min()),
+        weight=call.w.detach().float() if static else None,
+        x_patterns=patterns(call.x),
+        w_patterns=None if static else patterns(call.w),
+        x_peak=max(-x_low, x_high),
+        w_peak=max(-w_low, w_high),
+        x_low=x_low,
+        w_low=w_low,
     )
     seen = found.setdefault(site.name, now)
     if seen is now:
         return
-    seen.x = torch.cat([seen.x, now.x])
+    seen.x_patterns = seen.x_patterns + now.x_patterns
     seen.x_peak, seen.w_peak = max(seen.x_peak, now.x_peak), max(seen.w_peak, now.w_peak)
     seen.x_low, seen.w_low = min(seen.x_low, now.x_low), min(seen.w_low, now.w_low)
-    if not static:
-        seen.w = torch.cat([seen.w, now.w])
-
-
-def _draw(tensor: torch.Tensor, count: int, name: str) -> torch.Tensor:
-    """`count` elements chosen at random, with repetition; the same for the same name."""
-    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    flat = tensor.detach().reshape(-1)
-    chosen = torch.randint(len(flat), (count,), generator=generator).to(flat.device)
-    return flat[chosen].float()
+    if seen.w_patterns is not None and now.w_patterns is not None:
+        seen.w_patterns = seen.w_patterns + now.w_patterns
