@@ -1,8 +1,25 @@
-"""What machines with a searched mapping tell of it."""
+"""What machines with a mapping share: a site as a product to map, and what is told of the mapping found."""
 
 from typing import Any
 
-from bitwright.memory import Mapping
+from bitwright.memory import Gemm, Mapping
+from bitwright.networks.sites import Site
+
+
+def gemm_of(site: Site, *, x_bits: int, w_bits: int, psum_bits: int) -> Gemm:
+    """A site as a product of elements of these widths in memory; outputs leave as wide as x (our choice)."""
+    return Gemm(
+        m=site.m,
+        k=site.k,
+        n=site.n,
+        groups=site.groups,
+        x_bits=x_bits,
+        w_bits=w_bits,
+        y_bits=x_bits,
+        psum_bits=psum_bits,
+        x_distinct=site.x_elements,
+        w_distinct=site.w_elements,
+    )
 
 
 def mapping_figures(found: Mapping, *, macs: int, peak: float) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from bitwright.accelerators.apsq.costs import Moved, area_of, cost_of, moved_by,
 from bitwright.accelerators.apsq.dataflow import Capacity, Dataflow, Grid
 from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.dense.operands import fits
+from bitwright.accelerators.mapped import gemm_of
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
 from bitwright.memory import Gemm
@@ -193,18 +194,7 @@ class Apsq(Substrate):
         reason = self.supports(plan)
         if reason:
             raise InputError(f"{site.name} cannot run on this array: {reason}")
-        gemm = Gemm(
-            m=site.m,
-            k=site.k,
-            n=site.n,
-            groups=site.groups,
-            x_bits=plan.x_bits,
-            w_bits=plan.w_bits,
-            y_bits=plan.x_bits,
-            psum_bits=self.psum_bits,
-            x_distinct=site.x_elements,
-            w_distinct=site.w_elements,
-        )
+        gemm = gemm_of(site, x_bits=plan.x_bits, w_bits=plan.w_bits, psum_bits=self.psum_bits)
         return gemm, stored_by(plan.accumulation, self.psum_bits)
 
 

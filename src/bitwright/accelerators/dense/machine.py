@@ -17,7 +17,7 @@ from bitwright.accelerators.dense.costs import Prices, array_area, movement_pj, 
 from bitwright.accelerators.dense.dataflow import SramElements
 from bitwright.accelerators.dense.operands import INTEGER_MAC_BITS, MAC_BITS, Mac, refusal
 from bitwright.accelerators.events import CACHED_MACHINES, memory_prices
-from bitwright.accelerators.mapped import mapping_figures
+from bitwright.accelerators.mapped import gemm_of, mapping_figures
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
 from bitwright.memory import FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping, traffic
@@ -103,18 +103,7 @@ class DenseArray(Substrate):
         reason = self.supports(plan)
         if reason:
             raise InputError(f"{site.name} cannot run on this array: {reason}")
-        return Gemm(
-            m=site.m,
-            k=site.k,
-            n=site.n,
-            groups=site.groups,
-            x_bits=plan.x_bits,
-            w_bits=plan.w_bits,
-            y_bits=plan.x_bits,
-            psum_bits=self.psum_bits,
-            x_distinct=site.x_elements,
-            w_distinct=site.w_elements,
-        )
+        return gemm_of(site, x_bits=plan.x_bits, w_bits=plan.w_bits, psum_bits=self.psum_bits)
 
 
 @functools.lru_cache(maxsize=CACHED_COSTS)

@@ -12,20 +12,13 @@ to one is not modelled. Encoders are assumed.
 
 from typing import ClassVar
 
-from pydantic import Field
-
 from bitwright.accelerators.packed.circuits import Circuit, Part
-from bitwright.accelerators.packed.machine import COLS_8B, ROWS_8B, WIDEST, WORTH, PackedArray
-from bitwright.accelerators.packed.modes import Mode, fusing_mode
+from bitwright.accelerators.packed.fusing import PE_BITS, FusingArray
 from bitwright.accelerators.packed.operands import Types
 
-PE_BITS = 4
-SIDE = WIDEST // PE_BITS  # PEs along each side of a unit of 8 by 8 bits
-FUSED = f"an even number, as {SIDE} x {SIDE} make a product of 8 by 8 bits; {WORTH}"
 
-
-class Ant(PackedArray):
-    """ANT; parameters are those of `PackedArray`, but that PEs multiply 4 by 4 bits.
+class Ant(FusingArray):
+    """ANT; parameters are those of `FusingArray`.
 
     Examples
     --------
@@ -69,23 +62,3 @@ class Ant(PackedArray):
             Part(event="shift_int8", count=1, what="mantissa"),
         ),
     )
-
-    rows: int = Field(
-        default=SIDE * ROWS_8B, gt=0, multiple_of=SIDE, description=f"Rows of processing elements, {FUSED}"
-    )
-    cols: int = Field(
-        default=SIDE * COLS_8B, gt=0, multiple_of=SIDE, description=f"Columns of processing elements, {FUSED}"
-    )
-
-    def mode(self, x_bits: int, w_bits: int) -> Mode:
-        """Wide operands take two rows or columns of PEs."""
-        return fusing_mode(rows=self.rows, cols=self.cols, x_bits=x_bits, w_bits=w_bits, pe_bits=PE_BITS)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Four bits per row and per column, a partial sum per column."""
-        return {
-            "sram_input": self.rows * PE_BITS,
-            "sram_weight": self.cols * PE_BITS,
-            "sram_output": self.cols * self.psum_bits,
-        }

@@ -13,20 +13,16 @@ twice the area above, which all machines of this room are compared by.
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from bitwright.accelerators.packed.ant import FUSED, PE_BITS, SIDE
 from bitwright.accelerators.packed.circuits import Circuit, Part
-from bitwright.accelerators.packed.machine import COLS_8B, ROWS_8B, WIDEST, PackedArray
-from bitwright.accelerators.packed.modes import Mode, fusing_mode
+from bitwright.accelerators.packed.fusing import PE_BITS, FusingArray
+from bitwright.accelerators.packed.machine import WIDEST
 from bitwright.accelerators.packed.operands import Types
 
 BRICK_BITS = 2
-SUMS = PE_BITS // BRICK_BITS  # of a PE at 2-bit weights
 
 
-class BitFusion(PackedArray):
-    """BitFusion; parameters are those of `PackedArray`, but that PEs are four bricks of 2 by 2 bits.
+class BitFusion(FusingArray):
+    """BitFusion; parameters are those of `FusingArray`, whose PEs are four bricks of 2 by 2 bits here.
 
     Examples
     --------
@@ -43,6 +39,7 @@ class BitFusion(PackedArray):
         lever="use a method of integers of 8 bits or less, or choose an accelerator made for that format",
     )
     widths: ClassVar[tuple[int, ...]] = (2, 4, 8)
+    sums: ClassVar[int] = PE_BITS // BRICK_BITS  # at 2-bit weights
     pe: ClassVar[Circuit] = Circuit(
         name="processing element of BitFusion",
         published="pe_int4",
@@ -53,23 +50,3 @@ class BitFusion(PackedArray):
             Part(event="register_bit", count=4 + 4 + 64, what="x, w, two partial sums"),
         ),
     )
-
-    rows: int = Field(
-        default=SIDE * ROWS_8B, gt=0, multiple_of=SIDE, description=f"Rows of processing elements, {FUSED}"
-    )
-    cols: int = Field(
-        default=SIDE * COLS_8B, gt=0, multiple_of=SIDE, description=f"Columns of processing elements, {FUSED}"
-    )
-
-    def mode(self, x_bits: int, w_bits: int) -> Mode:
-        """Wide operands take two rows or columns of PEs, narrow ones share a PE."""
-        return fusing_mode(rows=self.rows, cols=self.cols, x_bits=x_bits, w_bits=w_bits, pe_bits=PE_BITS)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Four bits per row and per column, two partial sums per column."""
-        return {
-            "sram_input": self.rows * PE_BITS,
-            "sram_weight": self.cols * PE_BITS,
-            "sram_output": self.cols * SUMS * self.psum_bits,
-        }

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.events import CACHED_MACHINES, memory_prices
-from bitwright.accelerators.mapped import mapping_figures
+from bitwright.accelerators.mapped import gemm_of, mapping_figures
 from bitwright.accelerators.packed.circuits import By, Circuit, priced
 from bitwright.accelerators.packed.costs import Prices, area_of, cost_of, moving_pj
 from bitwright.accelerators.packed.modes import Mode, packed_width
@@ -181,18 +181,7 @@ class PackedArray(Substrate):
         if reason:
             raise InputError(f"{site.name} cannot run on this array: {reason}")
         mode = self.mode_of(plan)
-        return Gemm(
-            m=site.m,
-            k=site.k,
-            n=site.n,
-            groups=site.groups,
-            x_bits=mode.x_bits,
-            w_bits=mode.w_bits,
-            y_bits=mode.x_bits,
-            psum_bits=self.psum_bits,
-            x_distinct=site.x_elements,
-            w_distinct=site.w_elements,
-        )
+        return gemm_of(site, x_bits=mode.x_bits, w_bits=mode.w_bits, psum_bits=self.psum_bits)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from bitwright.accelerators.cost import Area, Cost
+from bitwright.accelerators.mapped import gemm_of
 from bitwright.accelerators.slices.blocks import Blocks, Stored, count_blocks, store
 from bitwright.accelerators.slices.costs import area_of, cost_of, movement_of
 from bitwright.accelerators.slices.products import Products, dense_products
@@ -237,17 +238,8 @@ class SliceArray(Substrate):
         if reason:
             raise InputError(f"{site.name} cannot run on this array: {reason}")
         slicing = self.slicing(plan)
-        return Gemm(
-            m=site.m,
-            k=site.k,
-            n=site.n,
-            groups=site.groups,
-            x_bits=SLICE_BITS * slicing.x_slices,
-            w_bits=SLICE_BITS * slicing.w_slices,
-            y_bits=SLICE_BITS * slicing.x_slices,
-            psum_bits=self.psum_bits,
-            x_distinct=site.x_elements,
-            w_distinct=site.w_elements,
+        return gemm_of(
+            site, x_bits=SLICE_BITS * slicing.x_slices, w_bits=SLICE_BITS * slicing.w_slices, psum_bits=self.psum_bits
         )
 
     def _store(self, mask: Any, rows: int, low: int, high: int, tile_k: int, tile_rows: int) -> Stored:
