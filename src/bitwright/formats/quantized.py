@@ -36,6 +36,11 @@ class Quantized:
         Of a static weight, the sum of each row's codes [N] as int32: known offline, it corrects for x's zero point.
     dropped_mean : float
         Mean of the low-order bits that the format drops; in a product it is a constant per output, added offline.
+    shifts : torch.Tensor or None
+        Where precision goes by sub-tensors: int8, the low-order bits that each one dropped when it became narrow, or
+        -1 where it stayed wide. `codes` are then multiples of 2**shift beside the zero point, on the grid of the wide
+        format. A sub-tensor is a block of the reduction in one row or column: x [..., M, blocks] or, of images,
+        [batch, height, width, blocks]; w [..., N, blocks] or [N, kernel height, kernel width, blocks].
     """
 
     codes: torch.Tensor
@@ -45,6 +50,7 @@ class Quantized:
     granularity: Granularity = PerTensor()
     sums: torch.Tensor | None = None
     dropped_mean: float = 0.0
+    shifts: torch.Tensor | None = None
 
     @property
     def integer(self) -> Integer:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 from bitwright.formats import Quantized
+from bitwright.methods.classes import Classes, classes_of
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.vectors import VectorMasks, vector_masks
 from bitwright.networks.sites import Site
@@ -39,3 +40,8 @@ class Work:
         assert self.x is not None
         assert self.w is not None
         return vector_masks(self.site, self.x, self.w)
+
+    @functools.cached_property
+    def classes(self) -> Classes:
+        """How many rows and columns are narrow: counted once, however many machines ask."""
+        return classes_of(self.site, self.plan, self.x, self.w)

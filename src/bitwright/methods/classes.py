@@ -1,0 +1,153 @@
+"""Classes of a product: which of its rows and columns are narrow, where precision goes by sub-tensors.
+
+The reduction is cut into blocks, within which a row of x has one precision, and a column of w too. So each block is a
+product of four classes, wide or narrow rows by wide or narrow columns, and how many of each there are is all that a
+machine needs to know. A convolution has blocks for every position of its kernel, and a row there is the pixel that an
+output reads at this position; padding is zero and counts as narrow.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from bitwright.formats import Quantized
+from bitwright.methods.plan import SitePlan
+from bitwright.networks.sites import ConvGeometry, Site
+
+WIDE_BITS, NARROW_BITS = 8, 4
+PAIRS = ((WIDE_BITS, WIDE_BITS), (WIDE_BITS, NARROW_BITS), (NARROW_BITS, WIDE_BITS), (NARROW_BITS, NARROW_BITS))
+"""Bits of (x, w) in the four classes."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classes:
+    """How many rows and columns of a product are narrow.
+
+    Attributes
+    ----------
+    m, n : int
+        Rows of x and columns of w in each group.
+    k : IntArray
+        Length of each block of the reduction [blocks].
+    m_narrow, n_narrow : IntArray
+        Narrow rows and narrow columns [groups, blocks].
+    x_narrow, w_narrow : float
+        Share of the operand's distinct elements that are narrow, 0 .. 1.
+    """
+
+    m: int
+    n: int
+    k: IntArray
+    m_narrow: IntArray
+    n_narrow: IntArray
+    x_narrow: float
+    w_narrow: float
+
+    @property
+    def parts(self) -> Iterator[tuple[tuple[int, int], IntArray, IntArray]]:
+        """Per class: bits of x and w, rows [groups, blocks] and columns [groups, blocks]."""
+        rows = {WIDE_BITS: self.m - self.m_narrow, NARROW_BITS: self.m_narrow}
+        columns = {WIDE_BITS: self.n - self.n_narrow, NARROW_BITS: self.n_narrow}
+        return ((pair, rows[pair[0]], columns[pair[1]]) for pair in PAIRS)
+
+    @property
+    def macs(self) -> Mapping[tuple[int, int], int]:
+        """Multiply-accumulates of each class, over all groups and blocks."""
+        return {pair: int((rows * columns * self.k).sum()) for pair, rows, columns in self.parts}
+
+
+def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | None) -> Classes:
+    """The classes of one execution of a site.
+
+    Without codes (shapes only) they are as the precision rule's shares `x_share` and `w_share` state; under a static
+    rule an operand is narrow if its format has at most 4 bits.
+    """
+    if x is not None and w is not None and x.shifts is not None and w.shifts is not None:
+        return _counted(site, x.shifts, w.shifts)
+    stated = plan.precision.options
+    x_share, w_share = (
+        float(stated.get(share, float(bits <= NARROW_BITS)))
+        for share, bits in (("x_share", plan.x_bits), ("w_share", plan.w_bits))
+    )
+    shape = (site.groups, 1)
+    return Classes(
+        m=site.m,
+        n=site.n,
+        k=np.array([site.k], dtype=np.int64),
+        m_narrow=np.full(shape, round(x_share * site.m), dtype=np.int64),
+        n_narrow=np.full(shape, round(w_share * site.n), dtype=np.int64),
+        x_narrow=x_share,
+        w_narrow=w_share,
+    )
+
+
+def _counted(site: Site, x: torch.Tensor, w: torch.Tensor) -> Classes:
+    """Counts of narrow sub-tensors; `x` and `w` as `Quantized.shifts` lays them out."""
+    x_narrow, w_narrow = x >= 0, w >= 0
+    if site.conv is None:
+        rows = x_narrow.reshape(site.groups, site.m, -1).sum(1)
+        columns = w_narrow.reshape(site.groups, site.n, -1).sum(1)
+        lengths = block_lengths(site.k, rows.shape[1])
+    else:
+        rows = rows_read(x_narrow, site.conv).view(-1, site.groups, x.shape[-1] // site.groups).transpose(0, 1)
+        rows = rows.flatten(1)
+        columns = w_narrow.reshape(site.groups, site.n, -1).sum(1)
+        positions = site.conv.kernel[0] * site.conv.kernel[1]
+        lengths = block_lengths(site.conv.channels // site.groups, w.shape[-1]) * positions
+    return Classes(
+        m=site.m,
+        n=site.n,
+        k=np.array(lengths, dtype=np.int64),
+        m_narrow=rows.to(torch.int64).cpu().numpy(),
+        n_narrow=columns.to(torch.int64).cpu().numpy(),
+        x_narrow=int(x_narrow.count_nonzero()) / x.numel(),
+        w_narrow=int(w_narrow.count_nonzero()) / w.numel(),
+    )
+
+
+def block_lengths(length: int, blocks: int) -> list[int]:
+    """Lengths of so many equal blocks, the last of which may be shorter.
+
+    Examples
+    --------
+    >>> block_lengths(100, 4)
+    [25, 25, 25, 25]
+    >>> block_lengths(70, 3)
+    [24, 24, 22]
+    """
+    size = -(-length // blocks)
+    return [min(size, length - start) for start in range(0, length, size)]
+
+
+def rows_read(marked: torch.Tensor, conv: ConvGeometry) -> torch.Tensor:
+    """Per position of the kernel, how many outputs read a marked pixel; padding is marked.
+
+    Parameters
+    ----------
+    marked : torch.Tensor
+        bool [images, height, width, blocks].
+    conv : ConvGeometry
+        Where outputs read.
+
+    Returns
+    -------
+    torch.Tensor
+        int64 [positions, blocks].
+    """
+    vertical, horizontal = conv.padding
+    padded = F.pad(marked.to(torch.uint8), (0, 0, horizontal, horizontal, vertical, vertical), value=1)
+    (height, width), (down, right) = conv.output_size, conv.stride
+    counts = []
+    for i in range(conv.kernel[0]):
+        for j in range(conv.kernel[1]):
+            top, left = i * conv.dilation[0], j * conv.dilation[1]
+            rows = slice(top, top + down * (height - 1) + 1, down)
+            columns = slice(left, left + right * (width - 1) + 1, right)
+            counts.append(padded[:, rows, columns].sum((0, 1, 2), dtype=torch.int64))
+    return torch.stack(counts)
