@@ -39,6 +39,8 @@ class Classes:
         Narrow rows and narrow columns [groups, blocks].
     x_narrow, w_narrow : float
         Share of the operand's distinct elements that are narrow, 0 .. 1.
+    paired : bool
+        Narrow rows meet all columns narrow, and wide rows all of them wide (DRQ): `n_narrow` counts for nothing.
     """
 
     m: int
@@ -48,11 +50,15 @@ class Classes:
     n_narrow: IntArray
     x_narrow: float
     w_narrow: float
+    paired: bool = False
 
     @property
     def parts(self) -> Iterator[tuple[tuple[int, int], IntArray, IntArray]]:
         """Per class: bits of x and w, rows [groups, blocks] and columns [groups, blocks]."""
         rows = {WIDE_BITS: self.m - self.m_narrow, NARROW_BITS: self.m_narrow}
+        if self.paired:
+            every = np.full_like(self.m_narrow, self.n)
+            return ((pair, rows[pair[0]], every * (pair[0] == pair[1])) for pair in PAIRS)
         columns = {WIDE_BITS: self.n - self.n_narrow, NARROW_BITS: self.n_narrow}
         return ((pair, rows[pair[0]], columns[pair[1]]) for pair in PAIRS)
 
@@ -68,8 +74,8 @@ def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | N
     Without codes (shapes only) they are as the precision rule's shares `x_share` and `w_share` state; under a static
     rule an operand is narrow if its format has at most 4 bits.
     """
-    if x is not None and w is not None and x.shifts is not None and w.shifts is not None:
-        return _counted(site, x.shifts, w.shifts)
+    if x is not None and x.shifts is not None:
+        return _counted(site, x.shifts, None if w is None else w.shifts)
     stated = plan.precision.options
     x_share, w_share = (
         float(stated.get(share, float(bits <= NARROW_BITS)))
@@ -87,19 +93,18 @@ def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | N
     )
 
 
-def _counted(site: Site, x: torch.Tensor, w: torch.Tensor) -> Classes:
-    """Counts of narrow sub-tensors; `x` and `w` as `Quantized.shifts` lays them out."""
-    x_narrow, w_narrow = x >= 0, w >= 0
+def _counted(site: Site, x: torch.Tensor, w: torch.Tensor | None) -> Classes:
+    """Counts of narrow sub-tensors; `x` and `w` as `Quantized.shifts` lays them out, w None if it goes with x."""
+    x_narrow = x >= 0
     if site.conv is None:
         rows = x_narrow.reshape(site.groups, site.m, -1).sum(1)
-        columns = w_narrow.reshape(site.groups, site.n, -1).sum(1)
         lengths = block_lengths(site.k, rows.shape[1])
     else:
-        rows = rows_read(x_narrow, site.conv).view(-1, site.groups, x.shape[-1] // site.groups).transpose(0, 1)
-        rows = rows.flatten(1)
-        columns = w_narrow.reshape(site.groups, site.n, -1).sum(1)
+        blocks = x.shape[-1] // site.groups
+        rows = rows_read(x_narrow, site.conv).view(-1, site.groups, blocks).transpose(0, 1).flatten(1)
         positions = site.conv.kernel[0] * site.conv.kernel[1]
-        lengths = block_lengths(site.conv.channels // site.groups, w.shape[-1]) * positions
+        lengths = block_lengths(site.conv.channels // site.groups, blocks) * positions
+    columns = torch.zeros_like(rows) if w is None else (w >= 0).reshape(site.groups, site.n, -1).sum(1)
     return Classes(
         m=site.m,
         n=site.n,
@@ -107,7 +112,8 @@ def _counted(site: Site, x: torch.Tensor, w: torch.Tensor) -> Classes:
         m_narrow=rows.to(torch.int64).cpu().numpy(),
         n_narrow=columns.to(torch.int64).cpu().numpy(),
         x_narrow=int(x_narrow.count_nonzero()) / x.numel(),
-        w_narrow=int(w_narrow.count_nonzero()) / w.numel(),
+        w_narrow=0.0 if w is None else int((w >= 0).count_nonzero()) / w.numel(),
+        paired=w is None,
     )
 
 

@@ -200,7 +200,7 @@ class Executor:
         self._sums.append((f"x of {site.name}", call.x.sum()))
         if call.weight is None:
             self._sums.append((f"w of {site.name}", call.w.sum()))
-        x = self._methods.encoder().encode_x(call, plan)
+        x = self._methods.encode_x(call, plan)
         w = self._weight(site, call, plan)
         self._tell(Work(site=site, plan=plan, x=x, w=w))
         if self._auditing:
@@ -218,16 +218,16 @@ class Executor:
     def _encoded(self, drawn: SyntheticSite, plan: SitePlan) -> Work:
         if not plan.quantized:
             return Work(site=drawn.site, plan=plan)
-        call, encoder = drawn.call(), self._methods.encoder()
-        return Work(site=drawn.site, plan=plan, x=encoder.encode_x(call, plan), w=encoder.encode_w(call, plan))
+        call, methods = drawn.call(), self._methods
+        return Work(site=drawn.site, plan=plan, x=methods.encode_x(call, plan), w=methods.encode_w(call, plan))
 
     def _weight(self, site: Site, call: Call, plan: SitePlan) -> Quantized:
         if call.weight is None:
-            return self._methods.encoder().encode_w(call, plan)
+            return self._methods.encode_w(call, plan)
         # a site may read another part of its parameter the next time (rows of a table of relative positions)
         key = (site.name, call.w.storage_offset(), call.w.shape, call.w.stride())
         if key not in self._weights:
-            self._weights[key] = self._methods.encoder().encode_w(call, plan)
+            self._weights[key] = self._methods.encode_w(call, plan)
         return self._weights[key]
 
     def _tell(self, work: Work) -> None:

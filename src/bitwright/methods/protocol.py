@@ -16,7 +16,7 @@ import torch
 from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
-from bitwright.methods.plan import EXACT, Part, Plan, SitePlan
+from bitwright.methods.plan import EXACT, STATIC, Part, Plan, SitePlan
 from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 
@@ -75,6 +75,21 @@ class AccumulationMethod(Method, Protocol):
         """The same by float32 arithmetic."""
 
 
+@runtime_checkable
+class PrecisionMethod(Method, Protocol):
+    """A method that fills the precision: shown every operand at the sites whose plan has its rule.
+
+    It may name in `on` the method of operands that it stands on where the user names none. One whose narrow operands
+    do not share a grid with the wide ones has, beside what is below, `sums` and `fast_sums` as an `AccumulationMethod`.
+    """
+
+    def narrow_x(self, call: Call, x: Quantized, plan: SitePlan) -> Quantized:
+        """x with what becomes narrow, and `shifts` that say what did."""
+
+    def narrow_w(self, call: Call, w: Quantized, plan: SitePlan) -> Quantized:
+        """w likewise; asked once where w is a parameter."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Composition:
     """One or more methods that fill different parts, by the name the user gave, with their options."""
@@ -99,6 +114,16 @@ class Composition:
             )
         return cast(OperandMethod, method)
 
+    def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
+        """Codes of a call's x, narrow where the precision rule has it so."""
+        x, chooser = self.encoder().encode_x(call, plan), self._chooser(plan)
+        return x if chooser is None else chooser.narrow_x(call, x, plan)
+
+    def encode_w(self, call: Call, plan: SitePlan) -> Quantized:
+        """Codes of a call's w likewise."""
+        w, chooser = self.encoder().encode_w(call, plan), self._chooser(plan)
+        return w if chooser is None else chooser.narrow_w(call, w, plan)
+
     def gemm(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """A call's output in exact arithmetic."""
         adder = self._adder(plan)
@@ -114,12 +139,21 @@ class Composition:
         return self._finish(call, adder.fast_sums(call, x, w, plan), x, w, plan)
 
     def _adder(self, plan: SitePlan) -> AccumulationMethod | None:
-        """Whoever adds up the products of a site; None where they are added exactly."""
+        """Whoever adds up the products of a site; None where they are one exact product."""
         if plan.accumulation.name == EXACT.name:
-            return None
+            chooser = self._chooser(plan)
+            return cast(AccumulationMethod, chooser) if hasattr(chooser, "sums") else None
         method = self._filler(Part.ACCUMULATION)
         assert method is not None, f"{self.name} did not make the rule {plan.accumulation.name}"
         return cast(AccumulationMethod, method)
+
+    def _chooser(self, plan: SitePlan) -> PrecisionMethod | None:
+        """Whoever chooses precision at run time; None where it is static."""
+        if plan.precision.name == STATIC.name:
+            return None
+        method = self._filler(Part.PRECISION)
+        assert method is not None, f"{self.name} did not make the rule {plan.precision.name}"
+        return cast(PrecisionMethod, method)
 
     def _finish(self, call: Call, sums: torch.Tensor, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         finish: Callable[..., torch.Tensor] = self.encoder().finish  # type: ignore[attr-defined]
@@ -156,7 +190,7 @@ def compose(name: str, options: Mapping[str, Any] | None = None) -> Composition:
         Unknown method or option, an option's value that is refused, methods that fill the same part, or an accumulation
         beside operands whose sums are not to be had.
     """
-    chosen = [(part, *_find(part)) for part in name.split("+")]
+    chosen = _named(name)
     _check_parts(name, [(part, method) for part, method, _ in chosen])
     given = dict(options or {})
     known = {key for _, method, _ in chosen for key in method.options.model_fields}
@@ -173,11 +207,20 @@ def compose(name: str, options: Mapping[str, Any] | None = None) -> Composition:
 
 def recompose(name: str, options: Mapping[str, Mapping[str, Any]]) -> Composition:
     """The methods named `a+b` with the options that a plan keeps, each method its own."""
-    parts = []
-    for part in name.split("+"):
-        method, recipe = _find(part)
-        parts.append((part, method, parse_options(part, method, {**recipe, **options.get(part, {})})))
+    parts = [
+        (part, method, parse_options(part, method, {**recipe, **options.get(part, {})}))
+        for part, method, recipe in _named(name)
+    ]
     return Composition(name=name, methods=tuple(parts))
+
+
+def _named(name: str) -> list[tuple[str, Method, Mapping[str, Any]]]:
+    """(part, method, recipe) of the parts of `a+b`, and of what they stand on where none fills the operands."""
+    found = [(part, *_find(part)) for part in name.split("+")]
+    if not any(Part.OPERANDS in method.fills for _, method, _ in found):
+        bases = dict.fromkeys(base for _, method, _ in found if (base := getattr(method, "on", "")))
+        found = [*((base, *_find(base)) for base in bases), *found]
+    return found
 
 
 def _overrides(given: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
@@ -228,6 +271,11 @@ def _check_parts(name: str, chosen: Sequence[tuple[str, Method]]) -> None:
                 )
             taken[filled] = part
     for part, method in chosen:
+        if Part.PRECISION in method.fills and Part.ACCUMULATION in taken and hasattr(method, "sums"):
+            raise InputError(
+                f"{name}: {part} adds up the products of two precisions itself, which leaves "
+                f"{taken[Part.ACCUMULATION]} nothing to decide; compose that with drift or a static method"
+            )
         if Part.OPERANDS in method.fills and Part.ACCUMULATION in taken and not hasattr(method, "finish"):
             raise InputError(
                 f"{name}: {part} has no sums of integers, so {taken[Part.ACCUMULATION]} has nothing to decide; "

@@ -12,19 +12,10 @@ from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 
 
-class IntegerMethod:
-    """Integers with scales: static per tensor, per token at run time, per channel or group for weights."""
+class IntegerProducts:
+    """What methods of integer operands share: how codes are made and multiplied."""
 
-    summary = "integers of 2-16 bits, static or scaled per token, weights per channel or group, activation smoothing"
     fills = frozenset({Part.OPERANDS})
-    options = IntegerOptions
-    recipes = RECIPES
-
-    def calibrate(self, network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
-        """See `bitwright.methods.integer.calibrate`."""
-        from bitwright.methods.integer.calibrate import calibrate
-
-        return calibrate(network, samples, options, plan)
 
     def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
         """See `bitwright.methods.integer.gemm`."""
@@ -56,6 +47,20 @@ class IntegerMethod:
     def step(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """What 1 in the accumulator is worth."""
         return gemm.output_step(call, x, w)
+
+
+class IntegerMethod(IntegerProducts):
+    """Integers with scales: static per tensor, per token at run time, per channel or group for weights."""
+
+    summary = "integers of 2-16 bits, static or scaled per token, weights per channel or group, activation smoothing"
+    options = IntegerOptions
+    recipes = RECIPES
+
+    def calibrate(self, network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
+        """See `bitwright.methods.integer.calibrate`."""
+        from bitwright.methods.integer.calibrate import calibrate
+
+        return calibrate(network, samples, options, plan)
 
 
 METHOD = IntegerMethod()

@@ -3,16 +3,21 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from bitwright.errors import InputError
-from bitwright.methods.lpq.bias import corrected_biases
+from bitwright.methods.bias import BiasCorrection, Product
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.sites import Sites, shape_plans, uniform
-from bitwright.methods.plan import Plan
+from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.tabled import observe_values
+from bitwright.methods.tabled.method import rounded
+from bitwright.networks.calls import Call
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
 
 
@@ -45,11 +50,24 @@ def planned(
 ) -> Plan:
     """`plan` with a choice of fields for `network`, which is executed as `folded`, and its biases corrected."""
     plans = sites.plans(chosen)
+    correct = sites.options.bias_correction
     return dataclasses.replace(
         plan,
         fingerprint=fingerprint(network),
         sites=plans,
         fold_batch_norm=folded.module is not network.module,
-        weights=corrected_biases(folded, plans, samples) if sites.options.bias_correction else {},
+        weights=BiasCorrection(folded, samples).biases(rounded_product(plans)) if correct else {},
         notes=(*plan.notes, *network.notes),
     )
+
+
+def rounded_product(plans: Mapping[str, SitePlan]) -> Product:
+    """The product of both operands as their words have them, in float."""
+
+    def product(site: Site, call: Call) -> torch.Tensor | None:
+        plan = plans[site.name]
+        if plan.x is None or plan.w is None:
+            return None
+        return call.add_bias(call.product(rounded(call.x, plan.x), rounded(call.w, plan.w)))
+
+    return product

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bitwright.methods.lpq.bias import Means, bias_names, corrected, float_means
+from bitwright.methods.bias import Means, bias_names, corrected, float_means
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.search.objective import judge, pooled
 from bitwright.methods.lpq.search.settings import SearchSettings

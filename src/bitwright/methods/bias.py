@@ -1,17 +1,15 @@
 """Bias correction: what quantization moves the mean of an output channel by is taken off its bias.
 
 Source: Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019; here from
-samples, site by site in the order in which they run, each after those before it are corrected. It is no part of LPQ as
+samples, site by site in the order in which they run, each after those before it are corrected. No method here has it as
 published: our addition, and an option. A bias that is no parameter of its own, or that several sites share, stays.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from bitwright.methods.plan import SitePlan
-from bitwright.methods.tabled.method import rounded
 from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
@@ -19,6 +17,8 @@ from bitwright.networks.trace import observe
 
 Means = dict[str, torch.Tensor]
 """Site -> the mean of each output channel in float."""
+Product = Callable[[Site, Call], torch.Tensor | None]
+"""The quantized output of a call; None where it stays float."""
 
 
 def channel_means(call: Call, y: torch.Tensor) -> torch.Tensor:
@@ -62,27 +62,39 @@ def float_means(network: Network, batch: Batch, sites: Mapping[str, str]) -> Mea
     return means
 
 
-def corrected_biases(
-    network: Network, plans: Mapping[str, SitePlan], batches: Sequence[Batch]
-) -> dict[str, torch.Tensor]:
-    """Parameter name -> corrected bias, averaged over `batches`."""
-    assert network.module is not None
-    sites = bias_names(network, batches[0])
-    parameters = dict(network.module.named_parameters())
-    deltas: dict[str, torch.Tensor] = {}
-    for batch in batches:
-        means = float_means(network, batch, sites)
+class BiasCorrection:
+    """Corrects the biases of a network whose quantized products may change, by the same batches.
 
-        def watch(site: Site, call: Call, means: Means = means) -> torch.Tensor:
-            plan = plans[site.name]
-            if plan.x is None or plan.w is None:
-                return call.float_result()
-            y = call.add_bias(call.product(rounded(call.x, plan.x), rounded(call.w, plan.w)))
-            if site.name not in means:
-                return y
-            delta = means[site.name] - channel_means(call, y)
-            deltas[site.name] = deltas.get(site.name, torch.zeros_like(delta)) + delta / len(batches)
-            return corrected(call, y, means[site.name])
+    Parameters
+    ----------
+    network : Network
+        As it is executed: folded and smoothed, in float.
+    batches : sequence of batches
+        Unlabelled samples.
+    """
 
-        observe(network, batch, watch)
-    return {sites[name]: parameters[sites[name]].detach() + delta for name, delta in deltas.items()}
+    def __init__(self, network: Network, batches: Sequence[Batch]) -> None:
+        assert network.module is not None
+        self.network, self.batches = network, batches
+        self.sites = bias_names(network, batches[0])
+        self.means = [float_means(network, batch, self.sites) for batch in batches]
+
+    def biases(self, product: Product) -> dict[str, torch.Tensor]:
+        """Parameter name -> corrected bias, averaged over the batches, for sites that compute `product`."""
+        assert self.network.module is not None
+        parameters = dict(self.network.module.named_parameters())
+        deltas: dict[str, torch.Tensor] = {}
+        for batch, means in zip(self.batches, self.means, strict=True):
+
+            def watch(site: Site, call: Call, means: Means = means) -> torch.Tensor:
+                y = product(site, call)
+                if y is None:
+                    return call.float_result()
+                if site.name not in means:
+                    return y
+                delta = means[site.name] - channel_means(call, y)
+                deltas[site.name] = deltas.get(site.name, torch.zeros_like(delta)) + delta / len(self.batches)
+                return corrected(call, y, means[site.name])
+
+            observe(self.network, batch, watch)
+        return {self.sites[name]: parameters[self.sites[name]].detach() + delta for name, delta in deltas.items()}

@@ -1,0 +1,38 @@
+"""Options of the method `drq`."""
+
+from typing import ClassVar, Literal
+
+import pydantic
+
+from bitwright.methods.site_options import SiteOptions
+
+
+class DrqOptions(SiteOptions):
+    """Which regions of x are sensitive, and how much accuracy the others may cost."""
+
+    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"budget", "bias_correction", "narrow_ends"}
+
+    budget: float = pydantic.Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="what narrow regions may cost: relative loss of expected accuracy on the calibration samples",
+    )
+    threshold: float | None = pydantic.Field(
+        None,
+        ge=0,
+        le=255,
+        allow_inf_nan=False,
+        description="mean |code| from which a region is sensitive; none: searched to the budget",
+    )
+    region: Literal[1, 2, 4, 8] = pydantic.Field(4, description="pixels along the side of a region, in each channel")
+    block: int = pydantic.Field(
+        16, ge=1, description="elements of a region where there are no pixels: of a token, 16 to 64; our choice"
+    )
+    bias_correction: bool = pydantic.Field(
+        True, description="means of outputs that narrow codes move are taken off the biases; our addition"
+    )
+    narrow_ends: bool = pydantic.Field(False, description="the first and the last layer too")
+    x_share: float | None = pydantic.Field(
+        None, ge=0, le=1, description="of a network with shapes only: share of regions that are narrow, as assumed"
+    )

@@ -1,0 +1,27 @@
+"""Options of the method `mixed`: those of integers, and what narrow sites may cost."""
+
+from typing import Any, ClassVar
+
+import pydantic
+
+from bitwright.methods.integer import IntegerOptions
+
+
+class MixedOptions(IntegerOptions):
+    """How sites become narrow; what the integer options say holds for all of them, but the bits of narrow ones."""
+
+    whole_network: ClassVar[frozenset[str]] = IntegerOptions.whole_network | {"budget", "bias_correction"}
+
+    budget: float = pydantic.Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="what narrow sites may cost: relative loss of expected accuracy on the calibration samples",
+    )
+    narrow_bits: int = pydantic.Field(4, ge=2, le=7, description="bits of both operands of a narrow site")
+    bias_correction: bool = pydantic.Field(
+        True, description="means of outputs that narrow codes move are taken off the biases; our addition"
+    )
+
+
+RECIPES: dict[str, dict[str, Any]] = {}
