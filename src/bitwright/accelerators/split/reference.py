@@ -21,19 +21,20 @@ class Product(NamedTuple):
     n_wide: int
     n_narrow: int
     k: int
+    runs: int = 1
 
 
-def latency(dataflow: Dataflow, m: int, k: int, n: int, rows: int, cols: int, fx: int, fw: int) -> float:
+def latency(dataflow: Dataflow, m: int, k: int, n: int, rows: int, cols: int, fx: int, fw: int, runs: int = 1) -> float:
     """Cycles of one part; infinite where there is work but no array."""
     if 0 in {m, k, n}:
         return 0
     if 0 in {rows, cols}:
         return math.inf
     if dataflow == "os":
-        return math.ceil(m / (rows * fx)) * math.ceil(n / (cols * fw)) * (k + rows + cols - 2)
+        return math.ceil(m / (rows * fx)) * math.ceil(n / (cols * fw)) * (k + runs * (rows + cols - 2))
     folds = math.ceil(k / (rows * fx)) * math.ceil(n / (cols * fw))
     if dataflow == "ws":
-        return folds * (2 * rows + cols + m - 2)
+        return folds * (m + runs * (2 * rows + cols - 2))
     return folds * max(m, rows) + 2 * rows + cols - 2
 
 
@@ -42,7 +43,7 @@ def latencies(dataflow: Dataflow, size: Line, product: Product, line: Line) -> l
     rows = ((product.m_wide, line[0], 1), (product.m_narrow, size[0] - line[0], 2))
     cols = ((product.n_wide, line[1], 1), (product.n_narrow, size[1] - line[1], 2))
     return [
-        latency(dataflow, m, product.k, n, part_rows, part_cols, fx, fw)
+        latency(dataflow, m, product.k, n, part_rows, part_cols, fx, fw, product.runs)
         for m, part_rows, fx in rows
         for n, part_cols, fw in cols
     ]

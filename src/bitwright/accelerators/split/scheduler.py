@@ -15,7 +15,7 @@ import dataclasses
 import numba
 import numpy as np
 
-from bitwright.accelerators.split.latency import FORMS, Dataflow, cycles_of
+from bitwright.accelerators.split.latency import FORMS, ONE, Dataflow, cycles_of
 from bitwright.memory import IntArray
 
 STEPS = (
@@ -56,12 +56,13 @@ def schedule(
     n_wide: IntArray,
     n_narrow: IntArray,
     k: IntArray,
+    runs: IntArray = ONE,
 ) -> Cuts:
     """The cuts of an array of rows x cols bit groups for each of many products [products].
 
-    Equal products are scheduled once here; the evaluations are those of each.
+    Equal products are scheduled once here; the evaluations are those of each. `runs` as in `latency`; it broadcasts.
     """
-    products = np.stack([m_wide, m_narrow, n_wide, n_narrow, k], axis=1).astype(np.int64)
+    products = np.stack(np.broadcast_arrays(m_wide, m_narrow, n_wide, n_narrow, k, runs), axis=1).astype(np.int64)
     distinct, which = np.unique(products, axis=0, return_inverse=True)
     found = np.empty((len(distinct), 7), dtype=np.int64)
     _schedule(FORMS[dataflow], rows, cols, distinct, found)
@@ -82,11 +83,11 @@ def start(size: int, wide: int, narrow: int) -> int:
 
 @numba.njit(cache=True)
 def _latencies(form: int, rows: int, cols: int, product: IntArray, row: int, col: int, found: IntArray) -> None:
-    m_wide, m_narrow, n_wide, n_narrow, k = product
-    found[0] = cycles_of(form, m_wide, k, n_wide, row, col, 1, 1)
-    found[1] = cycles_of(form, m_wide, k, n_narrow, row, cols - col, 1, 2)
-    found[2] = cycles_of(form, m_narrow, k, n_wide, rows - row, col, 2, 1)
-    found[3] = cycles_of(form, m_narrow, k, n_narrow, rows - row, cols - col, 2, 2)
+    m_wide, m_narrow, n_wide, n_narrow, k, runs = product
+    found[0] = cycles_of(form, m_wide, k, n_wide, row, col, 1, 1, runs)
+    found[1] = cycles_of(form, m_wide, k, n_narrow, row, cols - col, 1, 2, runs)
+    found[2] = cycles_of(form, m_narrow, k, n_wide, rows - row, col, 2, 1, runs)
+    found[3] = cycles_of(form, m_narrow, k, n_narrow, rows - row, cols - col, 2, 2, runs)
 
 
 @numba.njit(cache=True)
@@ -111,7 +112,7 @@ def _less(first: IntArray, second: IntArray) -> bool:
 def _schedule(form: int, rows: int, cols: int, products: IntArray, found: IntArray) -> None:
     cycles, key, best = np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64), np.empty(4, dtype=np.int64)
     for i in range(len(products)):
-        m_wide, m_narrow, n_wide, n_narrow, _ = products[i]
+        m_wide, m_narrow, n_wide, n_narrow = products[i, :4]
         row, col = start(rows, m_wide, m_narrow), start(cols, n_wide, n_narrow)
         rows_move, cols_move = m_wide > 0 and m_narrow > 0, n_wide > 0 and n_narrow > 0
         _latencies(form, rows, cols, products[i], row, col, cycles)
