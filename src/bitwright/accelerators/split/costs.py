@@ -31,7 +31,8 @@ from bitwright.methods.classes import PAIRS
 from bitwright.technology import Technology
 
 if TYPE_CHECKING:
-    from bitwright.accelerators.split.machine import Measured, SplitArray
+    from bitwright.accelerators.split.machine import SplitArray
+    from bitwright.accelerators.split.measured import Measured
 
 LISTS, LIST_ENTRIES, ENTRY_BITS = 2, 2048, 19
 INDEX, SCHEDULER, DECIDERS, ALIGNERS, ARRAY = "index", "scheduler", "deciders", "aligners", "bit_groups"
@@ -120,6 +121,7 @@ def _array_events(prices: Prices, found: "Measured") -> list[Event]:
     return [
         _event("mac", f"bit_group_a{x}w{w}", int(cycles), "cycle", prices.bit_group)
         for (x, w), cycles in zip(PAIRS, found.counts.bit_group_cycles, strict=True)
+        if cycles
     ]
 
 

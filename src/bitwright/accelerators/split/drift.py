@@ -59,33 +59,14 @@ class Drift(SplitArray):
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
         """Parts side by side."""
         m, n = class_sizes(classes)
-        shape = classes.m_narrow.shape
-        k = np.broadcast_to(classes.k, shape)
-        if self.recut == "block":
-            cuts = self._cut(
-                m[[0, 2]].reshape(2, -1),
-                n[[0, 1]].reshape(2, -1),
-                k.reshape(-1),
-                np.broadcast_to(runs, shape).reshape(-1),
-            )
-            row, col = cuts.rows.reshape(shape), cuts.cols.reshape(shape)
-            evaluations = cuts.evaluations.reshape(shape)
-        else:
-            means = (-(-each.sum(axis=(1, 2)) // k.size) for each in (m[[0, 2]], n[[0, 1]]))
-            cuts = self._cut(*(each[:, None] for each in means), np.array([k.max()]), np.array([runs.max()]))
-            row, col = np.full(shape, cuts.rows[0]), np.full(shape, cuts.cols[0])
-            evaluations = np.zeros(shape, dtype=np.int64)
-            evaluations[0, 0] = cuts.evaluations[0]
-        rows, cols = (
-            np.stack(each)
-            for each in ([row, row, self.rows - row, self.rows - row], [col, self.cols - col, col, self.cols - col])
-        )
+        row, col, evaluations = self._lines(classes, runs)
+        rows = np.stack([row, row, self.rows - row, self.rows - row])
+        cols = np.stack([col, self.cols - col, col, self.cols - col])
+        sides = [{"m": m[i], "k": classes.k, "n": n[i], "rows": rows[i], "cols": cols[i]} for i in range(len(PORTS))]
         cycles = np.stack(
             [
-                part_cycles(
-                    self.dataflow, m=m[i], k=k, n=n[i], rows=rows[i], cols=cols[i], fx=int(fx), fw=int(fw), runs=runs
-                )
-                for i, (fx, fw) in enumerate(PORTS)
+                part_cycles(self.dataflow, **side, fx=int(fx), fw=int(fw), runs=runs)
+                for side, (fx, fw) in zip(sides, PORTS, strict=True)
             ]
         )
         spent = cycles.max(axis=0)
@@ -99,11 +80,34 @@ class Drift(SplitArray):
             side_by_side=True,
         )
 
-    def _cut(self, m: IntArray, n: IntArray, k: IntArray, runs: IntArray) -> Cuts:
-        """The cuts of products with so many wide and narrow rows and columns [2, products], as they follow in time."""
-        size = {"rows": self.rows, "cols": self.cols}
-        cuts = schedule(self.dataflow, **size, m_wide=m[0], m_narrow=m[1], n_wide=n[0], n_narrow=n[1], k=k, runs=runs)
-        products = np.stack([*m, *n, k])
+    def _lines(self, classes: Classes, runs: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """The row line, the column line and the cuts tried for each block [groups, blocks]."""
+        shape = classes.m_narrow.shape
+        counts = [classes.m - classes.m_narrow, classes.m_narrow, classes.n - classes.n_narrow, classes.n_narrow]
+        if self.recut == "site":
+            means = [np.array([-(-each.sum() // each.size)]) for each in counts]
+            cuts = self._cut(*means, k=np.array([classes.k.max()]), runs=np.array([runs.max()]))
+            tried = np.zeros(shape, dtype=np.int64)
+            tried[0, 0] = cuts.evaluations[0]
+            return np.full(shape, cuts.rows[0]), np.full(shape, cuts.cols[0]), tried
+        k, runs = (np.broadcast_to(each, shape).reshape(-1) for each in (classes.k, runs))
+        cuts = self._cut(*(each.reshape(-1) for each in counts), k=k, runs=runs)
+        products = np.stack([*(each.reshape(-1) for each in counts), k, runs])
         again = np.concatenate([[False], (products[:, 1:] == products[:, :-1]).all(axis=0)])
-        cuts.evaluations[again] = 0
-        return cuts
+        tried = np.where(again, 0, cuts.evaluations)
+        return cuts.rows.reshape(shape), cuts.cols.reshape(shape), tried.reshape(shape)
+
+    def _cut(self, *counts: IntArray, k: IntArray, runs: IntArray) -> Cuts:
+        """The cuts of products with so many wide and narrow rows, wide and narrow columns [products]."""
+        m_wide, m_narrow, n_wide, n_narrow = counts
+        return schedule(
+            self.dataflow,
+            rows=self.rows,
+            cols=self.cols,
+            m_wide=m_wide,
+            m_narrow=m_narrow,
+            n_wide=n_wide,
+            n_narrow=n_narrow,
+            k=k,
+            runs=runs,
+        )

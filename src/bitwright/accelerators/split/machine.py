@@ -13,7 +13,6 @@ rule's shares state. Control and wiring are not modelled beyond what a machine s
 in the background.
 """
 
-import dataclasses
 import functools
 from abc import abstractmethod
 from collections.abc import Mapping as Dictionary
@@ -29,7 +28,7 @@ from bitwright.accelerators.mapped import gemm_of, mapping_figures
 from bitwright.accelerators.packed.circuits import priced
 from bitwright.accelerators.packed.modes import packed_width
 from bitwright.accelerators.packed.operands import Types, refusal
-from bitwright.accelerators.split.bit_group import MULTIPLIERS, PORT_BITS, per_port
+from bitwright.accelerators.split.bit_group import MULTIPLIERS, PORT_BITS, macs_per_cycle, per_port
 from bitwright.accelerators.split.costs import (
     ALIGNER,
     DECIDER,
@@ -43,13 +42,14 @@ from bitwright.accelerators.split.costs import (
     list_bytes,
 )
 from bitwright.accelerators.split.latency import ONE, Dataflow
+from bitwright.accelerators.split.measured import Measured, sram_bytes
 from bitwright.accelerators.split.parts import timeline_of
-from bitwright.accelerators.split.placement import Counts, Placement, count
-from bitwright.accelerators.split.tiles import Stored, WholeArray, average_bits, sizes, spread
+from bitwright.accelerators.split.placement import Placement, count
+from bitwright.accelerators.split.tiles import Stored, WholeArray, average_bits, spread, tile_elements
 from bitwright.accelerators.srams import sram_macros
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
-from bitwright.memory import Gemm, IntArray, Mapping, TileCosts, Timeline, best_mapping, timeline
+from bitwright.memory import IntArray, Mapping, TileCosts, best_mapping, timeline
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.plan import STATIC, SitePlan
 from bitwright.methods.work import Work
@@ -64,41 +64,6 @@ TYPES = Types(
     said="integers of 2 to 8 bits",
     lever="use a method of integers of 8 bits or less, or choose an accelerator made for that format",
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One execution of a site: everything that its cost comes from.
-
-    Attributes
-    ----------
-    gemm, mapping
-        The product and its tiles.
-    classes, placed, counts
-        How many rows and columns are narrow, where they run, what that moves.
-    x, w : Stored
-        The operands in memory.
-    timeline : Timeline
-        Cycles and DRAM traffic.
-    sram_bytes : mapping
-        Bytes by SRAM and direction.
-    unique_bytes : int
-        Of distinct elements as stored.
-    dynamic : bool
-        Whether precision goes by rows and columns, so that lists are needed.
-    """
-
-    gemm: Gemm
-    mapping: Mapping
-    classes: Classes
-    placed: Placement
-    counts: Counts
-    x: Stored
-    w: Stored
-    timeline: Timeline
-    sram_bytes: Dictionary[str, float]
-    unique_bytes: int
-    dynamic: bool
 
 
 class SplitArray(Substrate):
@@ -197,14 +162,15 @@ class SplitArray(Substrate):
         entries = Fraction(ENTRY_BITS * len(classes.k), gemm.k) if dynamic else Fraction(0)
         x = Stored(bits=average_bits(x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
         w = Stored(bits=average_bits(w_bits, classes.w_narrow), list_bits=entries, share=gemm.w_share)
-        x_tiles, w_tiles = _tile_elements(gemm, mapping)
+        x_tiles, w_tiles = tile_elements(gemm, mapping)
         costs = TileCosts(
             compute=spread(placed.spent + placed.exposed, classes.k, gemm, mapping),
             x_bytes=x.dram_bytes(x_tiles),
             w_bytes=w.dram_bytes(w_tiles),
         )
         found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
-        fills = (found.x_visits * x.sram_bytes(x_tiles), found.w_visits * w.sram_bytes(w_tiles))
+        visited = (found.x_visits * x.sram_bytes(x_tiles), found.w_visits * w.sram_bytes(w_tiles))
+        fills = (float(visited[0].sum()), float(visited[1].sum()))
         counts = count(classes, placed, self.dataflow)
         outputs = -(-gemm.groups * gemm.m * gemm.n * gemm.y_bits // BITS_PER_BYTE)
         return Measured(
@@ -216,7 +182,9 @@ class SplitArray(Substrate):
             x=x,
             w=w,
             timeline=found,
-            sram_bytes=self._sram_bytes(gemm, mapping, counts, found, (float(fills[0].sum()), float(fills[1].sum()))),
+            sram_bytes=sram_bytes(
+                gemm=gemm, mapping=mapping, counts=counts, line=found, fills=fills, weights_rest=self.dataflow != "os"
+            ),
             unique_bytes=x.distinct_bytes(site.x_elements) + w.distinct_bytes(site.w_elements) + outputs,
             dynamic=dynamic,
         )
@@ -227,26 +195,16 @@ class SplitArray(Substrate):
         Returns
         -------
         dict
-            `mapping_figures`, as run, with shares of the peak at 8 by 8 bits; narrow shares of distinct elements and
+            `mapping_figures`, as run, with shares of the peak of the four classes together; narrow shares of distinct elements and
             bits that an element is stored in; shares of multiply-accumulates by class; blocks, cuts tried, cycles of
             waiting for schedules; and `timeline`: the four parts in the longest block, and in all of them
             (`bitwright.accelerators.split.parts.timeline_of`).
         """
         found = self.measure(work)
-        macs, line = found.classes.macs, found.timeline
-        ran = dataclasses.replace(
-            found.mapping,
-            cycles=line.cycles,
-            compute_cycles=line.compute_cycles,
-            dram_cycles=line.dram_cycles,
-            dram_x_read_bytes=line.x_read_bytes,
-            dram_w_read_bytes=line.w_read_bytes,
-            dram_psum_read_bytes=line.psum_read_bytes,
-            dram_psum_write_bytes=line.psum_write_bytes,
-            dram_y_write_bytes=line.y_write_bytes,
-        )
+        macs = found.classes.macs
+        least = sum(done / (self.rows * self.cols * macs_per_cycle(*pair)) for pair, done in macs.items())
         return {
-            **mapping_figures(ran, macs=work.site.macs, peak=self.peak_macs_per_cycle),
+            **mapping_figures(found.ran, macs=work.site.macs, peak=work.site.macs / least),
             "dataflow": self.dataflow,
             "x_narrow": found.classes.x_narrow,
             "w_narrow": found.classes.w_narrow,
@@ -268,40 +226,6 @@ class SplitArray(Substrate):
         if self.dataflow == "os":
             return -(-classes.k // mapping.tile_k)
         return np.full_like(classes.k, -(-classes.m // mapping.tile_m))
-
-    def _sram_bytes(
-        self, gemm: Gemm, mapping: Mapping, counts: Counts, line: Timeline, fills: tuple[float, float]
-    ) -> dict[str, float]:
-        """Bytes by SRAM and direction: for the array, and for DRAM. Weights that rest come in again for each tile of m.
-
-        Each block's sums are added to those of the blocks before, each tile's of the reduction likewise.
-        """
-        outputs = gemm.groups * gemm.m * gemm.n
-        w_reads = 1 if self.dataflow == "os" else -(-gemm.m // mapping.tile_m)
-        psums = max(int(counts.psum_write.sum()), outputs * -(-gemm.k // mapping.tile_k))
-        psum_bytes = gemm.psum_bits / BITS_PER_BYTE
-        x_bytes, w_bytes = (
-            float(sum(int(each) * pair[side] for pair, each in zip(PAIRS, reads, strict=True)) / BITS_PER_BYTE)
-            for side, reads in enumerate((counts.x_read, counts.w_read))
-        )
-        return {
-            "sram_input_read": x_bytes,
-            "sram_input_write": fills[0],
-            "sram_weight_read": w_bytes * w_reads,
-            "sram_weight_write": fills[1],
-            "sram_output_read": (psums - outputs) * psum_bytes + line.psum_write_bytes + outputs * psum_bytes,
-            "sram_output_write": psums * psum_bytes + line.psum_read_bytes,
-        }
-
-
-def _tile_elements(gemm: Gemm, mapping: Mapping) -> tuple[IntArray, IntArray]:
-    """Elements of x's and of w's tiles [groups, m tiles, k tiles], [groups, k tiles, n tiles]."""
-    m, k, n = (
-        sizes(extent, tile)
-        for extent, tile in ((gemm.m, mapping.tile_m), (gemm.k, mapping.tile_k), (gemm.n, mapping.tile_n))
-    )
-    x, w = m[:, None] * k, k[:, None] * n
-    return np.broadcast_to(x, (gemm.groups, *x.shape)), np.broadcast_to(w, (gemm.groups, *w.shape))
 
 
 @functools.lru_cache(maxsize=CACHED_MACHINES)

@@ -11,6 +11,7 @@ stationary), where sums stay and leave for free, as in SCALE-Sim's code.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,10 @@ from bitwright.accelerators.split import bit_group
 from bitwright.accelerators.split.latency import Dataflow
 from bitwright.memory import IntArray
 
-Registers = npt.NDArray[np.object_]
+Registers = np.ndarray[Any, np.dtype[Any]]
 Marks = npt.NDArray[np.bool_]
+Fold = tuple[int, int]
+"""Where it begins along k and n."""
 PAIRS = ((8, 8), (8, 4), (4, 8), (4, 4))
 
 
@@ -32,8 +35,8 @@ class Part:
     ----------
     x, w : IntArray
         [m, k] and [k, n].
-    x_bits, w_bits : int
-        The mode.
+    bits : (int, int)
+        Of x and w: the mode.
     stream, rests, coming, sums : Registers
         Of its bit groups, seen from its corner [rows, cols]: the word of x; the weights that rest (output-stationary:
         the word of w); the weights that come in behind them; the sums.
@@ -49,8 +52,7 @@ class Part:
 
     x: IntArray
     w: IntArray
-    x_bits: int
-    w_bits: int
+    bits: tuple[int, int]
     stream: Registers
     rests: Registers
     coming: Registers
@@ -63,16 +65,16 @@ class Part:
     @property
     def fx(self) -> int:
         """Elements of x at a port."""
-        return bit_group.per_port(self.x_bits)
+        return bit_group.per_port(self.bits[0])
 
     @property
     def fw(self) -> int:
         """Elements of w at a port."""
-        return bit_group.per_port(self.w_bits)
+        return bit_group.per_port(self.bits[1])
 
     def multiply(self, words: list[int], weights: list[list[int]]) -> list[int]:
         """What a bit group adds to its sums; its work is counted."""
-        sums, used = bit_group.cycle(words, weights, x_bits=self.x_bits, w_bits=self.w_bits)
+        sums, used = bit_group.cycle(words, weights, x_bits=self.bits[0], w_bits=self.bits[1])
         self.busy += used > 0
         self.multipliers = max(self.multipliers, used)
         return sums
@@ -119,10 +121,20 @@ def simulate(
     parts, lists = [], []
     for (x_bits, w_bits), (down, across, flow, feed) in zip(PAIRS, corners, strict=True):
         m, n = np.flatnonzero(x_narrow == (x_bits == 4)), np.flatnonzero(w_narrow == (w_bits == 4))
-        registers = (each[down, across][::flow, ::feed] for each in arrays)
-        named = dict(zip(("stream", "rests", "coming", "sums"), registers, strict=True))
+        stream, rests, coming, sums = (each[down, across][::flow, ::feed] for each in arrays)
         product = np.zeros((len(m), len(n)), dtype=np.int64)
-        parts.append(Part(x=x[m], w=w[:, n], x_bits=x_bits, w_bits=w_bits, product=product, **named))
+        parts.append(
+            Part(
+                x=x[m],
+                w=w[:, n],
+                bits=(x_bits, w_bits),
+                stream=stream,
+                rests=rests,
+                coming=coming,
+                sums=sums,
+                product=product,
+            )
+        )
         lists.append((m, n))
     _run(dataflow, [part for part in parts if part.product.size])
     whole = np.zeros((len(x), w.shape[1]), dtype=np.int64)
@@ -161,29 +173,48 @@ def _weights_rest(part: Part, dataflow: Dataflow) -> Iterator[bool]:
         streams = [fold * period + rows for fold in range(len(folds))]
         loads = [0, *streams[:-1]]
         end = len(folds) * period + 2 * rows + cols - 2
-    part.coming[:], part.rests[:], part.stream[:], part.sums[:] = None, None, None, None
+    for registers in (part.coming, part.rests, part.stream, part.sums):
+        registers[:] = None
     for time in range(end):
         part.stream[:, 1:] = part.stream[:, :-1].copy()
         part.stream[:, 0] = None
-        for fold, (at_k, at_n) in enumerate(folds):
-            for row in range(rows):
-                index = time - streams[fold] - row
-                if 0 <= index < m:
-                    part.stream[row, 0] = _words(part.x[index], at_k, row, part.fx, k)
-                if 0 <= index < cols:
-                    part.rests[row, index] = part.coming[row, index]  # the new weights' turn, as their stream arrives
+        for fold, start in zip(folds, streams, strict=True):
+            _enter(part, fold, time - start)
         _add_up(part)
-        for fold, (at_k, at_n) in enumerate(folds):
-            for col in range(cols):
-                index = time - streams[fold] - (rows - 1) - col
-                if 0 <= index < m:
-                    at = at_n + col * part.fw
-                    part.product[index, at : at + part.fw] += np.array(part.sums[-1, col][: max(0, n - at)], dtype=int)
-                step = time - loads[fold] - col
-                if 0 <= step < rows:
-                    part.coming[1 : step + 1, col] = part.coming[:step, col].copy()
-                    part.coming[0, col] = _weights(part, at_k, at_n, rows - 1 - step, col)
+        for fold, start, load in zip(folds, streams, loads, strict=True):
+            _leave(part, fold, time - start - (rows - 1))
+            _load(part, fold, time - load)
         yield True
+
+
+def _enter(part: Part, fold: Fold, time: int) -> None:
+    """Row i of the array takes word `time` - i of the stream, whose first one brings the new weights' turn with it."""
+    (rows, cols), (m, k) = part.stream.shape, part.x.shape
+    for row in range(rows):
+        index = time - row
+        if 0 <= index < m:
+            part.stream[row, 0] = _words(part.x[index], fold[0], row, part.fx, k)
+        if 0 <= index < cols:
+            part.rests[row, index] = part.coming[row, index]
+
+
+def _leave(part: Part, fold: Fold, time: int) -> None:
+    """Column j hands out the sums of row `time` - j."""
+    m, n = part.product.shape
+    for col in range(part.sums.shape[1]):
+        at, index = fold[1] + col * part.fw, time - col
+        if 0 <= index < m and at < n:
+            part.product[index, at : at + part.fw] += np.array(part.sums[-1, col][: n - at])
+
+
+def _load(part: Part, fold: Fold, time: int) -> None:
+    """Column j takes a row of weights, the last row first; those above the front move on, those below it stay."""
+    rows, cols = part.coming.shape
+    for col in range(cols):
+        step = time - col
+        if 0 <= step < rows:
+            part.coming[1 : step + 1, col] = part.coming[:step, col].copy()
+            part.coming[0, col] = _weights(part, fold, rows - 1 - step, col)
 
 
 def _add_up(part: Part) -> None:
@@ -191,7 +222,7 @@ def _add_up(part: Part) -> None:
     above = np.concatenate([np.full_like(part.sums[:1], None), part.sums[:-1]])
     for (row, col), words in np.ndenumerate(part.stream):
         carried = above[row, col] or [0] * part.fw
-        weights = part.rests[row, col]
+        weights: Any = part.rests[row, col]
         added = part.multiply(words, weights) if words and weights else []
         part.sums[row, col] = [a + b for a, b in zip(carried, added + [0] * (part.fw - len(added)), strict=True)]
 
@@ -203,11 +234,11 @@ def _words(x: IntArray, at: int, row: int, count: int, limit: int) -> list[int]:
     return found
 
 
-def _weights(part: Part, at_k: int, at_n: int, row: int, col: int) -> list[list[int]]:
+def _weights(part: Part, fold: Fold, row: int, col: int) -> list[list[int]]:
     """What rests in a bit group, by k, then by n; nothing beyond the edge."""
-    k, n = at_k + row * part.fx, at_n + col * part.fw
-    block = part.w[k : k + part.fx, n : n + part.fw]
-    return block.tolist() if block.size else []
+    k, n = fold[0] + row * part.fx, fold[1] + col * part.fw
+    block: list[list[int]] = part.w[k : k + part.fx, n : n + part.fw].tolist()
+    return [each for each in block if each]
 
 
 def _sums_rest(part: Part) -> Iterator[bool]:
@@ -235,13 +266,13 @@ def _sums_rest(part: Part) -> Iterator[bool]:
 def _multiply_words(part: Part, totals: IntArray) -> None:
     """Each bit group multiplies each element of its word of x by each of its word of w."""
     for (row, col), words in np.ndenumerate(part.stream):
-        weights = part.rests[row, col]
+        weights: Any = part.rests[row, col]
         if not words or not weights:
             continue
         columns = slice(col * part.fw, col * part.fw + len(weights))
         used = 0
         for i, word in enumerate(words):
-            sums, multipliers = bit_group.cycle([word], [weights], x_bits=part.x_bits, w_bits=part.w_bits)
+            sums, multipliers = bit_group.cycle([word], [weights], x_bits=part.bits[0], w_bits=part.bits[1])
             totals[row * part.fx + i, columns] += sums
             used += multipliers
         part.busy += 1

@@ -31,18 +31,18 @@ class Seq(SplitArray):
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
         """Classes in turn."""
         m, n = class_sizes(classes)
-        shape = classes.m_narrow.shape
-        k, rows, cols = (np.broadcast_to(each, shape) for each in (classes.k, np.array(self.rows), np.array(self.cols)))
+        rows, cols = np.full_like(m, self.rows), np.full_like(m, self.cols)
+        sides = [{"m": m[i], "k": classes.k, "n": n[i], "rows": rows[i], "cols": cols[i]} for i in range(len(PORTS))]
         cycles = np.stack(
             [
-                part_cycles(self.dataflow, m=m[i], k=k, n=n[i], rows=rows, cols=cols, fx=int(fx), fw=int(fw), runs=runs)
-                for i, (fx, fw) in enumerate(PORTS)
+                part_cycles(self.dataflow, **side, fx=int(fx), fw=int(fw), runs=runs)
+                for side, (fx, fw) in zip(sides, PORTS, strict=True)
             ]
         )
-        nothing = np.zeros(shape, dtype=np.int64)
+        nothing = np.zeros_like(classes.m_narrow)
         return Placement(
-            rows=np.stack([rows] * len(PORTS)),
-            cols=np.stack([cols] * len(PORTS)),
+            rows=rows,
+            cols=cols,
             cycles=cycles,
             spent=cycles.sum(axis=0),
             evaluations=nothing,

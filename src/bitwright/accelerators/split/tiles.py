@@ -153,15 +153,25 @@ def spread(spent: IntArray, lengths: IntArray, gemm: Gemm, mapping: Mapping) -> 
     before = np.concatenate([np.zeros((len(spent), 1), dtype=np.int64), np.cumsum(spent, axis=1)], axis=1)
     done = before[:, block] + spent[:, block] * (ends - starts[block]) // lengths[block]
     by_k = np.diff(done, axis=1, prepend=0)
-    m, n = sizes(gemm.m, mapping.tile_m), sizes(gemm.n, mapping.tile_n)
+    m, n = _sizes(gemm.m, mapping.tile_m), _sizes(gemm.n, mapping.tile_n)
     areas = np.cumsum(m[:, None] * n)
     tiles = np.diff(by_k[:, :, None] * areas // areas[-1], axis=2, prepend=0)
     return tiles.reshape(*by_k.shape, len(m), len(n)).transpose(0, 2, 1, 3)
 
 
-def sizes(extent: int, tile: int) -> IntArray:
+def _sizes(extent: int, tile: int) -> IntArray:
     """Sizes of the tiles of an axis; the last one may be smaller."""
     return np.minimum(tile, extent - np.arange(0, extent, tile, dtype=np.int64))
+
+
+def tile_elements(gemm: Gemm, mapping: Mapping) -> tuple[IntArray, IntArray]:
+    """Elements of x's and of w's tiles [groups, m tiles, k tiles], [groups, k tiles, n tiles]."""
+    m, k, n = (
+        _sizes(extent, tile)
+        for extent, tile in ((gemm.m, mapping.tile_m), (gemm.k, mapping.tile_k), (gemm.n, mapping.tile_n))
+    )
+    x, w = m[:, None] * k, k[:, None] * n
+    return np.broadcast_to(x, (gemm.groups, *x.shape)), np.broadcast_to(w, (gemm.groups, *w.shape))
 
 
 def _finest(share: Fraction) -> Fraction:
