@@ -1,4 +1,4 @@
-"""Split arrays: bit groups, latency forms and cuts against simulations and exhaustive search, and the machines' costs."""
+"""Split arrays: bit groups, latency forms and cuts against simulations and exhaustive search; what machines cost."""
 
 import itertools
 import math
@@ -347,8 +347,9 @@ class TestDerived:
         wide = part_cycles("ws-double", m=m, k=k, n=n, **whole, fx=1, fw=1).sum()
         m_narrow, n_narrow = (m * 0.8).astype(int), (n * 0.8).astype(int)
         split = cut("ws-double", (32, 32), np.stack([m - m_narrow, m_narrow, n - n_narrow, n_narrow, k, 0 * k + 1], 1))
-        assert wide / 1e6 == pytest.approx(int8, rel=0.002)
-        assert split.cycles.max(axis=1).sum() / 1e6 == pytest.approx(drift, rel=0.002)
+        places = 2 if int8 < 100 else 0
+        assert round(wide / 1e6, places) == int8
+        assert round(split.cycles.max(axis=1).sum() / 1e6, places) == drift
 
 
 class TestMachines:
@@ -371,21 +372,20 @@ class TestMachines:
     def test_conforms(self, machine):
         check_accelerator(machine)
 
-    @pytest.mark.parametrize("machine", MACHINES)
-    @pytest.mark.parametrize("bits", [(8, 8), (8, 4), (4, 8), (4, 4)])
-    def test_of_one_precision_it_is_bitfusion(self, machine, bits):
-        """Cycles, DRAM traffic, and energy of the multipliers but for what cutting takes."""
-        for shape in ((200, 576, 128), (1024, 768, 3072), (5, 2048, 1000)):
-            one = work(*shape, plan=plan(*bits))
-            found, rival = (
-                machine(dataflow="ws", overhead_percent=0) if machine is Drift else Seq(dataflow="ws"),
-                BitFusion(),
-            )
-            ours, theirs = found.run(one), rival.run(one)
-            assert ours.compute_cycles == pytest.approx(theirs.compute_cycles, rel=0.01)
-            if ours.compute_cycles == theirs.compute_cycles:
-                assert ours.macs_dense == theirs.macs_dense
-                assert ours.energy_pj["mac"] == pytest.approx(theirs.energy_pj["mac"])
+    @pytest.mark.parametrize("machine", [Drift(dataflow="ws", overhead_percent=0), Seq(dataflow="ws")])
+    @pytest.mark.parametrize("shape", [(200, 576, 128), (1024, 768, 3072), (5, 2048, 1000)])
+    def test_at_8_bits_it_is_a_plain_array(self, machine, shape):
+        """One class, weights that rest: BitFusion's cycles, traffic and multiplier energy."""
+        ours, theirs = machine.run(work(*shape, plan=plan())), BitFusion().run(work(*shape, plan=plan()))
+        assert ours.compute_cycles == theirs.compute_cycles
+        assert ours.traffic_bytes["dram_read"] == theirs.traffic_bytes["dram_read"]
+        assert ours.energy_pj["mac"] == pytest.approx(theirs.energy_pj["mac"])
+
+    @pytest.mark.parametrize("machine", [Drift(dataflow="ws"), Seq(dataflow="ws")])
+    def test_of_one_narrow_precision(self, machine):
+        # As many products per cycle as BitFusion, but two share a port, so that the array to fill is 24 by 32.
+        for bits, folds in (((8, 4), 24 * 2), ((4, 8), 12 * 4), ((4, 4), 12 * 2)):
+            assert machine.run(work(200, 576, 128, plan=plan(*bits))).compute_cycles == folds * 278
 
     def test_blocks_by_hand(self):
         """Two blocks of 100 along k, of which the scheduler sees other counts."""
@@ -460,7 +460,7 @@ class TestMachines:
     @pytest.mark.parametrize("machine", MACHINES)
     def test_bytes_by_hand(self, machine):
         """40 of 48 rows and all of 96 columns narrow: x 4 or 8 bits, w 4, and 19 of a list entry per row and column."""
-        cost = machine().run(mixed((40,), (96,), m=48, k=192, n=96))
+        cost = machine(cycle_slack_percent=1000).run(mixed((40,), (96,), m=48, k=192, n=96))  # each byte once
         x, w = 192 * (40 * 4 + 8 * 8) / 8, 192 * 96 * 4 / 8
         lists = 19 * 48 / 8, 19 * 96 / 8
         exact = x + w + sum(lists) + 48 * 96
@@ -516,7 +516,7 @@ class TestMachines:
             rule = Rule(name="drift", options={"x_share": share, "w_share": 0.5})
             cost = machine().run(work(2400, 2400, 3200, plan=plan(precision=rule)))
             fluid = 2400 * 2400 * (1 - share / 2) * 3200 * 0.75 / 768
-            assert 1 <= cost.compute_cycles / fluid < 1.04
+            assert 1 <= cost.compute_cycles / fluid < 1.1  # 24 rows cannot be cut in any ratio
             costs.append(cost)
         for wide, narrow in itertools.pairwise(costs):
             assert narrow.compute_cycles < wide.compute_cycles
@@ -632,7 +632,10 @@ class TestRefusals:
         [
             (FLOAT_SITE, "x is float32 and the array multiplies integers of 2 to 8 bits"),
             (plan(16), "x is int16 and the array multiplies integers of 2 to 8 bits"),
-            (plan(precision=Rule(name="fractal")), "its precision is chosen at run time by a rule"),
+            (
+                plan(precision=Rule(name="fractal")),
+                r"its precision is chosen at run time \(fractal\) and the array has only these rules: static, drift",
+            ),
             (plan(accumulation=Rule(name="apsq")), r"its partial sums are quantized \(apsq\)"),
         ],
     )
@@ -668,5 +671,5 @@ class TestRefusals:
             Drift(**parameters)
 
     def test_srams_too_small_for_a_tile(self):
-        with pytest.raises(InputError, match="the weight SRAM holds 1024 bytes.*raise weight_sram_kib to 2"):
+        with pytest.raises(InputError, match=r"the weight SRAM holds 1024 bytes.*raise weight_sram_kib to 2"):
             Drift(weight_sram_kib=1).run(work(512, 768, 3072, plan=plan()))

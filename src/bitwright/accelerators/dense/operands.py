@@ -30,10 +30,11 @@ def refusal(plan: SitePlan, mac: Mac) -> str | None:
 
 
 def rule_refusal(plan: SitePlan, array: str, precision: Collection[str] = (STATIC.name,)) -> str | None:
-    """None if a plan's precision rule is one of those named, and its sums are exact: `array` has no other circuits."""
+    """None if a plan's precision rule is one of those named and its sums are exact: `array` has no other circuits."""
     if plan.precision.name not in precision:
+        has = "one" if len(precision) == 1 else f"only these rules: {', '.join(precision)}"
         return (
-            f"its precision is chosen at run time ({plan.precision.name}) and {array} has one; "
+            f"its precision is chosen at run time ({plan.precision.name}) and {array} has {has}; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
     if plan.accumulation.name != EXACT.name:

@@ -156,8 +156,9 @@ class SplitArray(Substrate):
             raise InputError(f"{site.name} cannot run on this array: {reason}")
         x_bits, w_bits = (packed_width(bits, (NARROW_BITS, WIDE_BITS)) for bits in (plan.x_bits, plan.w_bits))
         gemm = gemm_of(site, x_bits=x_bits, w_bits=w_bits, psum_bits=self.psum_bits)
-        mapping = best_mapping(gemm=gemm, machine=WholeArray(machine=self, gemm=gemm))
         classes, dynamic = work.classes, plan.precision.name == RULE
+        least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
+        mapping = best_mapping(gemm=gemm, machine=WholeArray(machine=self, gemm=gemm, least_bits=least))
         placed = self.place(classes, self._runs(classes, mapping))
         entries = Fraction(ENTRY_BITS * len(classes.k), gemm.k) if dynamic else Fraction(0)
         x = Stored(bits=average_bits(x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
@@ -195,9 +196,9 @@ class SplitArray(Substrate):
         Returns
         -------
         dict
-            `mapping_figures`, as run, with shares of the peak of the four classes together; narrow shares of distinct elements and
-            bits that an element is stored in; shares of multiply-accumulates by class; blocks, cuts tried, cycles of
-            waiting for schedules; and `timeline`: the four parts in the longest block, and in all of them
+            `mapping_figures`, as run, with shares of the peak of the four classes together; narrow shares of distinct
+            elements and bits that an element is stored in; shares of multiply-accumulates by class; blocks, cuts tried,
+            cycles of waiting for schedules; and `timeline`: the four parts in the longest block, and in all of them
             (`bitwright.accelerators.split.parts.timeline_of`).
         """
         found = self.measure(work)

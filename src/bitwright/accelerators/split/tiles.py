@@ -38,11 +38,14 @@ class WholeArray:
     machine : SplitArray
         Its parameters.
     gemm : Gemm
-        The product.
+        The product, all of it as wide as its plan says.
+    least_bits : (int, int)
+        The narrowest that elements of x and of w may become.
     """
 
     machine: "SplitArray"
     gemm: Gemm
+    least_bits: tuple[int, int]
 
     @property
     def buffers(self) -> Buffers:
@@ -50,15 +53,9 @@ class WholeArray:
         return self.machine.buffers
 
     @property
-    def fold(self) -> tuple[int, int]:
-        """Elements along the rows and along the columns of the array."""
-        x, w = per_port(self.gemm.x_bits), per_port(self.gemm.w_bits)
-        return self.machine.rows * x, self.machine.cols * w
-
-    @property
     def tile_unit(self) -> tuple[int, int, int]:
-        """The smallest worthwhile tile (m, k, n): one fold of weights that streams enough rows, or one of sums."""
-        rows, cols = self.fold
+        """The smallest worthwhile tile (m, k, n): a fold of narrow weights that streams enough rows, or sums."""
+        rows, cols = (side * per_port(bits) for side, bits in zip(self._size, self.least_bits, strict=True))
         return rows if self.machine.dataflow == "os" else max(rows, 2 * self.machine.rows), rows, cols
 
     @property
@@ -73,20 +70,24 @@ class WholeArray:
 
     def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles of tiles of one class, element-wise; `ws-double` is filled and drained once, which no tile is told."""
-        rows, cols = self.machine.rows, self.machine.cols
-        fx, fw = per_port(self.gemm.x_bits), per_port(self.gemm.w_bits)
+        (rows, cols), fx, fw = self._size, per_port(self.gemm.x_bits), per_port(self.gemm.w_bits)
         whole = {"rows": np.array(rows), "cols": np.array(cols)}
         cycles = part_cycles(self.machine.dataflow, m=m, k=k, n=n, **whole, fx=fx, fw=fw)
         return cycles - (2 * rows + cols - 2) if self.machine.dataflow == "ws-double" else cycles
 
     def movement_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
         """Energy of moving operands of one width each, in pJ [candidates]."""
-        rows, cols = self.fold
+        bits = (gemm.x_bits, gemm.w_bits)
+        rows, cols = (side * per_port(each) for side, each in zip(self._size, bits, strict=True))
         stationary = output_stationary_elements if self.machine.dataflow == "os" else weight_stationary_elements
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
         elements = stationary(gemm=gemm, tilings=tilings, rows=rows, cols=cols)
         sram = sram_bytes(gemm=gemm, elements=elements, moved=moved)
         return movement_pj(sram=sram, moved=moved, prices=self.machine.prices.memory)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.machine.rows, self.machine.cols
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
