@@ -122,10 +122,11 @@ class TestForms:
         assert part("ws", 200, 600, 100, 24, 32, 1, 2) == 25 * 2 * 278
 
     def test_streams_that_tiles_cut(self):
-        # Three tiles fill and drain each fold three times, unless the next weights come in meanwhile.
+        # Three tiles fill and drain each fold three times; weights that come in meanwhile take 3 x 24 cycles, which hide.
         assert part("ws", 200, 600, 100, 24, 32, runs=3) == 100 * (200 + 3 * 78)
         assert part("os", 200, 600, 100, 24, 32, runs=3) == 36 * (600 + 3 * 54)
-        assert part("ws-double", 200, 600, 100, 24, 32, runs=3) == part("ws-double", 200, 600, 100, 24, 32)
+        assert part("ws-double", 200, 600, 100, 24, 32, runs=3) == 100 * 200 + 78
+        assert part("ws-double", 200, 600, 100, 24, 32, runs=9) == 100 * 9 * 24 + 78
 
     @pytest.mark.parametrize("dataflow", DATAFLOWS)
     def test_nothing_takes_no_time_and_work_without_an_array_for_ever(self, dataflow):
@@ -669,6 +670,12 @@ class TestRefusals:
     def test_parameters(self, parameters, message):
         with pytest.raises(ValidationError, match=message):
             Drift(**parameters)
+
+    @pytest.mark.parametrize("share", [-0.1, 1.5, math.nan])
+    def test_shares_that_are_none(self, share):
+        rule = Rule(name="drift", options={"x_share": 0.8, "w_share": share})
+        with pytest.raises(InputError, match=f"w_share of the precision rule is a share .* 0 to 1, and is {share}"):
+            Drift().run(work(4, 4, 4, plan=plan(precision=rule)))
 
     def test_srams_too_small_for_a_tile(self):
         with pytest.raises(InputError, match=r"the weight SRAM holds 1024 bytes.*raise weight_sram_kib to 2"):

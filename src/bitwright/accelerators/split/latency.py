@@ -4,8 +4,8 @@ A part of r rows and c columns of bit groups multiplies m x k x n; the port of a
 column fw of w (2 at 4 bits, 1 at 8). One fold is SCALE-Sim's (Samajdar et al., ISPASS 2020, and its code): 2r + c + m -
 2 weight-stationary, k + r + c - 2 output-stationary; a stream that tiles cut into `runs` is filled and drained as
 often. `ws-double` is ours: weights of the next fold come in behind the stream of this one, which takes at least r
-cycles, so that a fold takes max(m, r), and only the first and the last are filled and drained. An empty class takes no
-time. Twin: `bitwright.accelerators.split.register_level`.
+cycles per run, so that a fold takes max(m, r runs), and only the first and the last are filled and drained. An empty
+class takes no time. Twin: `bitwright.accelerators.split.register_level`.
 """
 
 from typing import Literal
@@ -34,7 +34,7 @@ def cycles_of(form: int, m: int, k: int, n: int, rows: int, cols: int, fx: int, 
         return -(-m // (rows * fx)) * fold_cols * (k + runs * (rows + cols - 2))
     folds = -(-k // (rows * fx)) * fold_cols
     if form == 1:
-        return folds * max(m, rows) + 2 * rows + cols - 2
+        return folds * max(m, runs * rows) + 2 * rows + cols - 2
     return folds * (m + runs * (2 * rows + cols - 2))
 
 

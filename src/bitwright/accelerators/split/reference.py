@@ -35,7 +35,7 @@ def latency(dataflow: Dataflow, m: int, k: int, n: int, rows: int, cols: int, fx
     folds = math.ceil(k / (rows * fx)) * math.ceil(n / (cols * fw))
     if dataflow == "ws":
         return folds * (m + runs * (2 * rows + cols - 2))
-    return folds * max(m, rows) + 2 * rows + cols - 2
+    return folds * max(m, runs * rows) + 2 * rows + cols - 2
 
 
 def latencies(dataflow: Dataflow, size: Line, product: Product, line: Line) -> list[float]:

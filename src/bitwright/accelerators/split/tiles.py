@@ -2,10 +2,9 @@
 
 Ours: rows and columns are permuted so that every tile holds each class in proportion, and folds run over the borders of
 tiles, so that a tile takes its share of the cycles of its blocks, rounded such that tiles add up to the schedule's
-cycles exactly. What tiles do cost: a fold's stream is cut by them, and filled and drained as often, unless the next
-weights come in meanwhile (`ws-double`). For these to hide, a class needs as many rows in a tile as its part has: where
-cuts balance the work, R m / (m + m') with m wide rows and half of the narrow ones m', or alike, which tiles of 2 R rows
-have; so that is the smallest tile. Tiles are chosen for operands as wide as the plan's, which they must fit if nothing
+cycles exactly. What tiles do cost: they cut streams into runs (`bitwright.accelerators.split.latency`). The smallest
+tile has 2 R rows, R those of the array: where cuts balance the work, every class then has as many in it as its part
+has rows of bit groups, and weights that come in meanwhile are hidden. Tiles are chosen for operands as wide as the plan's, which they must fit if nothing
 is narrow, as a compiler would that does not know run-time precision; then DRAM and SRAMs move them as they are stored:
 narrow elements take 4 bits, others 8.
 """
@@ -148,6 +147,7 @@ def spread(spent: IntArray, lengths: IntArray, gemm: Gemm, mapping: Mapping) -> 
     lengths : IntArray
         Of the blocks along k [blocks].
     """
+    assert lengths.sum() == gemm.k, f"blocks of {lengths.sum()} in all, and the reduction is {gemm.k}"
     ends = np.minimum(gemm.k, mapping.tile_k * np.arange(1, -(-gemm.k // mapping.tile_k) + 1))
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     block = np.searchsorted(starts, ends, side="left") - 1
