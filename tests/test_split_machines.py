@@ -122,7 +122,7 @@ class TestForms:
         assert part("ws", 200, 600, 100, 24, 32, 1, 2) == 25 * 2 * 278
 
     def test_streams_that_tiles_cut(self):
-        # Three tiles fill and drain each fold three times; weights that come in meanwhile take 3 x 24 cycles, which hide.
+        # Three tiles fill and drain each fold three times; weights that come in meanwhile take 3 x 24 cycles.
         assert part("ws", 200, 600, 100, 24, 32, runs=3) == 100 * (200 + 3 * 78)
         assert part("os", 200, 600, 100, 24, 32, runs=3) == 36 * (600 + 3 * 54)
         assert part("ws-double", 200, 600, 100, 24, 32, runs=3) == 100 * 200 + 78

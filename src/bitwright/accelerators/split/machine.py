@@ -74,6 +74,8 @@ class SplitArray(Substrate):
     """The ANT artifact's array of 4- and 8-bit integers; Drift's own is not public."""
     edges: ClassVar[int]
     """Edges that words enter at, and sums leave from, at the same time."""
+    least_tile: ClassVar[int]
+    """Rows of the smallest tile by those of the array, where precision goes by rows; ours."""
     schedules: ClassVar[bool]
     """Whether a scheduler chooses cuts."""
 
@@ -158,7 +160,10 @@ class SplitArray(Substrate):
         gemm = gemm_of(site, x_bits=x_bits, w_bits=w_bits, psum_bits=self.psum_bits)
         classes, dynamic = work.classes, plan.precision.name == RULE
         least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
-        mapping = best_mapping(gemm=gemm, machine=WholeArray(machine=self, gemm=gemm, least_bits=least))
+        tiled = WholeArray(
+            machine=self, gemm=gemm, least_bits=least, least_rows=self.rows * (self.least_tile if dynamic else 1)
+        )
+        mapping = best_mapping(gemm=gemm, machine=tiled)
         placed = self.place(classes, self._runs(classes, mapping))
         entries = Fraction(ENTRY_BITS * len(classes.k), gemm.k) if dynamic else Fraction(0)
         x = Stored(bits=average_bits(x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)

@@ -2,11 +2,11 @@
 
 Ours: rows and columns are permuted so that every tile holds each class in proportion, and folds run over the borders of
 tiles, so that a tile takes its share of the cycles of its blocks, rounded such that tiles add up to the schedule's
-cycles exactly. What tiles do cost: they cut streams into runs (`bitwright.accelerators.split.latency`). The smallest
-tile has 2 R rows, R those of the array: where cuts balance the work, every class then has as many in it as its part
-has rows of bit groups, and weights that come in meanwhile are hidden. Tiles are chosen for operands as wide as the plan's, which they must fit if nothing
-is narrow, as a compiler would that does not know run-time precision; then DRAM and SRAMs move them as they are stored:
-narrow elements take 4 bits, others 8.
+cycles exactly. What tiles do cost: they cut streams into runs (`bitwright.accelerators.split.latency`). Where precision
+goes by rows, the smallest tile holds several times the array's rows, so that each class has as many in it as its part
+of the array, and weights that come in meanwhile are hidden. Tiles are chosen for operands as wide as the plan's, which
+they must fit if nothing is narrow, as a compiler would that does not know run-time precision; then DRAM and SRAMs move
+them as they are stored: narrow elements take 4 bits, others 8.
 """
 
 import dataclasses
@@ -40,11 +40,14 @@ class WholeArray:
         The product, all of it as wide as its plan says.
     least_bits : (int, int)
         The narrowest that elements of x and of w may become.
+    least_rows : int
+        The fewest rows that a tile should have, where sums do not rest.
     """
 
     machine: "SplitArray"
     gemm: Gemm
     least_bits: tuple[int, int]
+    least_rows: int
 
     @property
     def buffers(self) -> Buffers:
@@ -55,7 +58,7 @@ class WholeArray:
     def tile_unit(self) -> tuple[int, int, int]:
         """The smallest worthwhile tile (m, k, n): a fold of narrow weights that streams enough rows, or sums."""
         rows, cols = (side * per_port(bits) for side, bits in zip(self._size, self.least_bits, strict=True))
-        return rows if self.machine.dataflow == "os" else max(rows, 2 * self.machine.rows), rows, cols
+        return rows if self.machine.dataflow == "os" else max(rows, self.least_rows), rows, cols
 
     @property
     def dram_bytes_per_cycle(self) -> float:
