@@ -1,5 +1,6 @@
 """Split arrays: bit groups, latency forms and cuts against simulations and exhaustive search; what machines cost."""
 
+import io
 import itertools
 import math
 
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from rich.console import Console
 
 from bitwright import registry
 from bitwright.accelerators.apsq import Apsq
@@ -28,7 +30,11 @@ from bitwright.methods.classes import PAIRS, Classes
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
 from bitwright.methods.work import Work
 from bitwright.networks.sites import ConvGeometry, Site
+from bitwright.reports.explanation import print_explanation
 from bitwright.reports.parts import parts_picture
+from bitwright.studies.explain import Explanation
+from bitwright.studies.machines import footing
+from bitwright.studies.simulate import SiteCost
 from bitwright.testing import check_accelerator
 
 DATAFLOWS = ("ws", "ws-double", "os")
@@ -368,7 +374,7 @@ class TestMachines:
 
     @pytest.mark.parametrize(
         "machine",
-        [Drift, Seq, Drift(dataflow="os", rows=5, cols=3), Drift(dataflow="ws", recut="site"), Seq(dataflow="ws")],
+        [Drift, Seq(dataflow="ws"), Drift(dataflow="os", recut="site", rows=5, cols=3)],
     )
     def test_conforms(self, machine):
         check_accelerator(machine)
@@ -478,6 +484,14 @@ class TestMachines:
         assert cost.traffic_bytes["sram_weight_read"] == 2 * 192 * 96 * 4 / 8  # for wide and for narrow rows
         # 192 is 8 folds of 24 rows for wide x, 4 of 48 for narrow.
         assert cost.traffic_bytes["sram_output_write"] == 96 * (8 * 8 + 40 * 4) * 4
+
+    def test_sums_that_rest_leave_once_per_block(self):
+        for blocks in (1, 2, 4):
+            one = mixed((40,) * blocks, (16,) * blocks, m=48, k=200, n=96)
+            cost = Drift(dataflow="os", cycle_slack_percent=1000).run(one)
+            assert cost.traffic_bytes["sram_output_write"] == blocks * 48 * 96 * 4
+            # 48 rows by 96 columns, once for wide and once for narrow columns, unless these take several folds.
+            assert cost.traffic_bytes["sram_input_read"] >= 2 * 200 * (40 * 4 + 8 * 8) / 8
 
     def test_events_by_hand(self):
         cost = Drift().run(mixed((40, 24), (64, 16), m=48, k=200, n=96))
@@ -624,6 +638,27 @@ class TestExplain:
         assert not any("waits" in line for line in turn[:5])
         one = parts_picture(Drift().explain(work(48, 200, 96, plan=plan()))["timeline"])
         assert sum("no such rows or columns" in line for line in one) == 3
+
+    def test_the_report_draws_the_parts(self):
+        one, machine = mixed((40,), (64,), m=48, k=200, n=96), Drift()
+        explanation = Explanation(
+            network="a layer",
+            method="drift",
+            accelerator="drift",
+            entry=SiteCost(site=one.site, plan=one.plan, cost=machine.run(one)),
+            cycles={"busy": 1.0, "array": 1.0, "memory": 1.0},
+            mapping=machine.explain(one),
+            area=machine.area(),
+            parameters=machine.parameters(),
+            substrate=footing({"drift": machine}, "common"),
+            input="no input",
+            notes=(),
+        )
+        console = Console(file=io.StringIO(), width=200)
+        print_explanation(explanation, console)
+        text = console.file.getvalue()
+        assert all(line in text for line in parts_picture(machine.explain(one)["timeline"]))
+        assert "'parts'" not in text
 
 
 class TestRefusals:

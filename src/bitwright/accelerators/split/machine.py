@@ -164,7 +164,8 @@ class SplitArray(Substrate):
             machine=self, gemm=gemm, least_bits=least, least_rows=self.rows * (self.least_tile if dynamic else 1)
         )
         mapping = best_mapping(gemm=gemm, machine=tiled)
-        placed = self.place(classes, self._runs(classes, mapping))
+        runs = self._runs(classes, mapping)
+        placed = self.place(classes, runs)
         entries = Fraction(ENTRY_BITS * len(classes.k), gemm.k) if dynamic else Fraction(0)
         x = Stored(bits=average_bits(x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
         w = Stored(bits=average_bits(w_bits, classes.w_narrow), list_bits=entries, share=gemm.w_share)
@@ -177,7 +178,7 @@ class SplitArray(Substrate):
         found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
         visited = (found.x_visits * x.sram_bytes(x_tiles), found.w_visits * w.sram_bytes(w_tiles))
         fills = (float(visited[0].sum()), float(visited[1].sum()))
-        counts = count(classes, placed, self.dataflow)
+        counts = count(classes, placed, self.dataflow, runs)
         outputs = -(-gemm.groups * gemm.m * gemm.n * gemm.y_bits // BITS_PER_BYTE)
         return Measured(
             gemm=gemm,

@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from bitwright.accelerators.split.bit_group import per_port
-from bitwright.accelerators.split.latency import Dataflow
+from bitwright.accelerators.split.latency import ONE, Dataflow
 from bitwright.memory import IntArray
 from bitwright.methods.classes import PAIRS, Classes
 
@@ -93,11 +93,11 @@ def exposed_cycles(spent: IntArray, scheduling: IntArray) -> IntArray:
     return waits.reshape(spent.shape)
 
 
-def count(classes: Classes, placed: Placement, dataflow: Dataflow) -> Counts:
+def count(classes: Classes, placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts:
     """Work and words of a placed product.
 
     Weight-stationary: a word of x enters once per fold of columns, sums leave once per fold of the reduction.
-    Output-stationary: words of w enter once per fold of rows too, sums leave once per block.
+    Output-stationary: words of w enter once per fold of rows too, sums leave once per run of each block.
     """
     m, n = class_sizes(classes)
     k = classes.k
@@ -106,7 +106,7 @@ def count(classes: Classes, placed: Placement, dataflow: Dataflow) -> Counts:
     n_folds = -(-n // (cols * fw))
     if dataflow == "os":
         m_folds = -(-m // (rows * fx))
-        busy, w_read, psums = -(-m // fx) * -(-n // fw) * k, k * n * m_folds, m * n * (k > 0)
+        busy, w_read, psums = -(-m // fx) * -(-n // fw) * k, k * n * m_folds, m * n * runs
     else:
         busy, w_read = m * -(-k // fx) * -(-n // fw), k * n * (m > 0)
         psums = m * n * -(-k // (rows * fx))
