@@ -189,8 +189,8 @@ class TestBuiltIn:
 
     def test_every_method_is_checked(self):
         assert set(method_names()) == {*"+".join(CHECKED).split("+"), *TABLED, "int"}
-        machines = ["adaptivfloat", "ant", "apsq", "apsq-is", "apsq-os", "bitfusion", "lpa"]
-        machines += ["panacea", "sibia", "simd", "systolic-os", "systolic-ws"]
+        machines = ["adaptivfloat", "ant", "apsq", "apsq-is", "apsq-os", "bitfusion", "drift", "lpa"]
+        machines += ["panacea", "seq", "sibia", "simd", "systolic-os", "systolic-ws"]
         assert registry.names("bitwright.accelerators") == machines
 
     @pytest.mark.parametrize(

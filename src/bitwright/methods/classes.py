@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.plan import SitePlan
 from bitwright.networks.sites import ConvGeometry, Site
@@ -73,6 +74,11 @@ def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | N
 
     Without codes (shapes only) they are as the precision rule's shares `x_share` and `w_share` state; under a static
     rule an operand is narrow if its format has at most 4 bits.
+
+    Raises
+    ------
+    InputError
+        If a stated share is not 0 to 1.
     """
     if x is not None and x.shifts is not None:
         return _counted(site, x.shifts, None if w is None else w.shifts)
@@ -81,6 +87,9 @@ def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | N
         float(stated.get(share, float(bits <= NARROW_BITS)))
         for share, bits in (("x_share", plan.x_bits), ("w_share", plan.w_bits))
     )
+    for share, value in (("x_share", x_share), ("w_share", w_share)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{share} of the precision rule is a share of what is narrow, 0 to 1, and is {value:g}")
     shape = (site.groups, 1)
     return Classes(
         m=site.m,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from bitwright.accelerators.cost import Cost
 from bitwright.reports.costs import substrate_lines
+from bitwright.reports.parts import parts_picture
 from bitwright.reports.records import site_fields
 from bitwright.reports.tables import Column, area_column, percents, quantity, say, table, text
 from bitwright.reports.units import number, scaled
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+PICTURED = "timeline"
+"""What a machine tells of the parts of its array, which is drawn."""
 CAUSES = {
     "busy": "every multiplier busy",
     "array": "fill, drain and idle edges of the array",
@@ -31,11 +34,13 @@ def print_explanation(explanation: Explanation, console: "Console") -> None:
         f"by {explanation.method} on {explanation.accelerator}; input: {explanation.input}.",
     )
     if explanation.mapping:
-        items = explanation.mapping.items()
+        items = [(key, value) for key, value in explanation.mapping.items() if key != PICTURED]
         cells = [number(value) if isinstance(value, float) else str(value) for _, value in items]
         console.print(
             table([text("mapping", [key.replace("_", " ") for key, _ in items]), Column(header="", cells=cells)])
         )
+    if PICTURED in explanation.mapping:
+        say(console, *parts_picture(explanation.mapping[PICTURED]))
     causes = explanation.cycles
     cycles = [*causes.values(), cost.cycles]
     console.print(

@@ -109,7 +109,7 @@ def explain(
         method=plan.method,
         accelerator=accelerator,
         entry=entry,
-        cycles=_cycles(entry, machine.peak_macs_per_cycle),
+        cycles=_cycles(entry, machine.peak_macs_per_cycle, mapping.get("array_utilization")),
         mapping=mapping,
         area=machine.area(),
         parameters=machine.parameters(),
@@ -119,9 +119,11 @@ def explain(
     )
 
 
-def _cycles(entry: SiteCost, peak: float) -> dict[str, float]:
+def _cycles(entry: SiteCost, peak: float, utilization: float | None) -> dict[str, float]:
+    """Cycles by where they go; a machine that states its `utilization` while it computes knows its peak better."""
     cost = entry.cost
-    busy = min(cost.macs_executed / peak, cost.compute_cycles)
+    busy = cost.macs_executed / peak if utilization is None else utilization * cost.compute_cycles
+    busy = min(busy, cost.compute_cycles)
     return {"busy": busy, "array": cost.compute_cycles - busy, "memory": cost.cycles - cost.compute_cycles}
 
 

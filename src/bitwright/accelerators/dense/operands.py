@@ -7,6 +7,7 @@ and quantized partial sums need circuits that a plain array does not have.
 """
 
 import re
+from collections.abc import Collection
 from typing import Literal
 
 from bitwright.methods.plan import EXACT, STATIC, SitePlan
@@ -28,11 +29,12 @@ def refusal(plan: SitePlan, mac: Mac) -> str | None:
     return None
 
 
-def rule_refusal(plan: SitePlan, array: str) -> str | None:
-    """None if a plan has neither run-time precision nor quantized partial sums, which `array` has no circuits for."""
-    if plan.precision.name != STATIC.name:
+def rule_refusal(plan: SitePlan, array: str, precision: Collection[str] = (STATIC.name,)) -> str | None:
+    """None if a plan's precision rule is one of those named and its sums are exact: `array` has no other circuits."""
+    if plan.precision.name not in precision:
+        has = "one" if len(precision) == 1 else f"only these rules: {', '.join(precision)}"
         return (
-            f"its precision is chosen at run time ({plan.precision.name}) and {array} has one; "
+            f"its precision is chosen at run time ({plan.precision.name}) and {array} has {has}; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
     if plan.accumulation.name != EXACT.name:

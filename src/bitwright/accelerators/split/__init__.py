@@ -1,0 +1,6 @@
+"""Arrays of bit groups for products of 8- and 4-bit rows and columns: Drift as reconstructed here, and its rival."""
+
+from bitwright.accelerators.split.drift import Drift
+from bitwright.accelerators.split.seq import Seq
+
+__all__ = ["Drift", "Seq"]

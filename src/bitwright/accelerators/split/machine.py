@@ -1,0 +1,249 @@
+"""What the machines of this room share: parameters, and a site's cost from how many rows and columns are narrow.
+
+Our reconstruction of Drift (Liu et al., DAC 2024), of which only the claims are public: an array of bit groups between
+three double-buffered SRAMs and DRAM, and lists of wide and narrow rows. Each block of a product's reduction is four
+products of wide or narrow rows by wide or narrow columns (`bitwright.methods.classes`), gathered by the lists; their
+sums are scattered. How they share the array is what the machines differ in. Operands of one precision are one class,
+which takes the whole array.
+
+Ours: on the common substrate 24 x 32 bit groups, 3,072 4-bit multipliers like all machines; natively 32 x 32, what the
+ANT artifact gives machines of 4- and 8-bit integers. Weights are made narrow offline and stored so; outputs leave at 8
+bits, because how many of them will be narrow is the next site's matter. Without codes the classes are as the precision
+rule's shares state. Control and wiring are not modelled beyond what a machine states, nor the energy that DRAM spends
+in the background.
+"""
+
+import functools
+from abc import abstractmethod
+from collections.abc import Mapping as Dictionary
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from bitwright.accelerators.cost import Area, Cost
+from bitwright.accelerators.events import BITS_PER_BYTE, CACHED_MACHINES, memory_prices
+from bitwright.accelerators.mapped import gemm_of, mapping_figures
+from bitwright.accelerators.packed.circuits import priced
+from bitwright.accelerators.packed.modes import packed_width
+from bitwright.accelerators.packed.operands import Types, refusal
+from bitwright.accelerators.split.bit_group import MULTIPLIERS, PORT_BITS, macs_per_cycle, per_port
+from bitwright.accelerators.split.costs import (
+    ALIGNER,
+    DECIDER,
+    ENTRY_BITS,
+    MULTIPLIER,
+    STEP,
+    Prices,
+    area_of,
+    bit_group_price,
+    cost_of,
+    list_bytes,
+)
+from bitwright.accelerators.split.latency import ONE, Dataflow
+from bitwright.accelerators.split.measured import Measured, sram_bytes
+from bitwright.accelerators.split.parts import timeline_of
+from bitwright.accelerators.split.placement import Placement, count
+from bitwright.accelerators.split.tiles import Stored, WholeArray, average_bits, spread, tile_elements
+from bitwright.accelerators.srams import sram_macros
+from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
+from bitwright.errors import InputError
+from bitwright.memory import IntArray, Mapping, TileCosts, best_mapping, timeline
+from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
+from bitwright.methods.plan import STATIC, SitePlan
+from bitwright.methods.work import Work
+
+RULE = "drift"
+"""The precision rule that these machines follow, by its name in plans."""
+COLS = 32
+ROWS = MULTIPLIERS_4B // MULTIPLIERS // COLS
+WORTH = f"our choice: {ROWS} x {COLS} bit groups of {MULTIPLIERS} multipliers are the common substrate's"
+TYPES = Types(
+    kinds={"int": WIDE_BITS, "uint": WIDE_BITS},
+    said="integers of 2 to 8 bits",
+    lever="use a method of integers of 8 bits or less, or choose an accelerator made for that format",
+)
+
+
+class SplitArray(Substrate):
+    """A rows x cols array of bit groups that runs the four classes of a product."""
+
+    needs_codes: ClassVar[bool] = False
+    native: ClassVar[Dictionary[str, Any]] = {"rows": 32, "cols": 32}
+    """The ANT artifact's array of 4- and 8-bit integers; Drift's own is not public."""
+    edges: ClassVar[int]
+    """Edges that words enter at, and sums leave from, at the same time."""
+    least_tile: ClassVar[int]
+    """Rows of the smallest tile by those of the array, where precision goes by rows; ours."""
+    schedules: ClassVar[bool]
+    """Whether a scheduler chooses cuts."""
+
+    rows: int = Field(default=ROWS, ge=2, description=f"Rows of bit groups; {WORTH}")
+    cols: int = Field(default=COLS, ge=2, description=f"Columns of bit groups; {WORTH}")
+    dataflow: Dataflow = Field(
+        default="ws-double",
+        description="ws: weights rest, as on the systolic arrays here; ws-double: the next ones come in meanwhile; "
+        "os: sums rest. Our choice; only ws stands beside machines that load weights between folds",
+    )
+
+    @abstractmethod
+    def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
+        """Where and for how long the classes of each block run, with `runs` by block as tiles cut its streams."""
+
+    @property
+    def overhead_percent_of_cuts(self) -> float:
+        """What being cut adds to the area of a bit group."""
+        return 0.0
+
+    @property
+    def scheduler_steps(self) -> int:
+        """Cycles of the scheduler for each cut that it tries."""
+        return 0
+
+    @property
+    def peak_macs_per_cycle(self) -> float:
+        """Multiply-accumulates of 8 by 8 bits per cycle; narrower ones are up to four times as many."""
+        return self.rows * self.cols
+
+    @property
+    def multipliers_4b(self) -> int:
+        """4-bit multipliers."""
+        return self.rows * self.cols * MULTIPLIERS
+
+    @property
+    def sum_ports(self) -> int:
+        """Partial sums that leave the array per cycle in the mode with most."""
+        return self.edges * self.cols * per_port(NARROW_BITS)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Bits of one access of each SRAM: what flows per cycle at all edges that are in use at once."""
+        return {
+            "sram_input": self.edges * self.rows * PORT_BITS,
+            "sram_weight": self.edges * self.cols * PORT_BITS,
+            "sram_output": self.sum_ports * self.psum_bits,
+        }
+
+    @property
+    def prices(self) -> Prices:
+        """What it pays for.
+
+        Raises
+        ------
+        InputError, MissingPriceError
+            If the node, a price or an SRAM macro is unknown.
+        """
+        return _prices(self)
+
+    def supports(self, plan: SitePlan) -> str | None:
+        """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
+        return refusal(plan, TYPES, precision=(STATIC.name, RULE))
+
+    def run(self, work: Work) -> Cost:
+        """Cost of one execution of a site, from its shape, formats, and how much of it is narrow.
+
+        Raises
+        ------
+        InputError
+            If the plan is not supported, or not even the smallest tile fits the SRAMs.
+        """
+        return cost_of(self, self.measure(work))
+
+    def measure(self, work: Work) -> Measured:
+        """Everything that the cost comes from. Raises as `run` does."""
+        site, plan = work.site, work.plan
+        reason = self.supports(plan)
+        if reason:
+            raise InputError(f"{site.name} cannot run on this array: {reason}")
+        x_bits, w_bits = (packed_width(bits, (NARROW_BITS, WIDE_BITS)) for bits in (plan.x_bits, plan.w_bits))
+        gemm = gemm_of(site, x_bits=x_bits, w_bits=w_bits, psum_bits=self.psum_bits)
+        classes, dynamic = work.classes, plan.precision.name == RULE
+        least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
+        tiled = WholeArray(
+            machine=self, gemm=gemm, least_bits=least, least_rows=self.rows * (self.least_tile if dynamic else 1)
+        )
+        mapping = best_mapping(gemm=gemm, machine=tiled)
+        runs = self._runs(classes, mapping)
+        placed = self.place(classes, runs)
+        entries = Fraction(ENTRY_BITS * len(classes.k), gemm.k) if dynamic else Fraction(0)
+        x = Stored(bits=average_bits(x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
+        w = Stored(bits=average_bits(w_bits, classes.w_narrow), list_bits=entries, share=gemm.w_share)
+        x_tiles, w_tiles = tile_elements(gemm, mapping)
+        costs = TileCosts(
+            compute=spread(placed.spent + placed.exposed, classes.k, gemm, mapping),
+            x_bytes=x.dram_bytes(x_tiles),
+            w_bytes=w.dram_bytes(w_tiles),
+        )
+        found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
+        visited = (found.x_visits * x.sram_bytes(x_tiles), found.w_visits * w.sram_bytes(w_tiles))
+        fills = (float(visited[0].sum()), float(visited[1].sum()))
+        counts = count(classes, placed, self.dataflow, runs)
+        outputs = -(-gemm.groups * gemm.m * gemm.n * gemm.y_bits // BITS_PER_BYTE)
+        return Measured(
+            gemm=gemm,
+            mapping=mapping,
+            classes=classes,
+            placed=placed,
+            counts=counts,
+            x=x,
+            w=w,
+            timeline=found,
+            sram_bytes=sram_bytes(
+                gemm=gemm, mapping=mapping, counts=counts, line=found, fills=fills, weights_rest=self.dataflow != "os"
+            ),
+            unique_bytes=x.distinct_bytes(site.x_elements) + w.distinct_bytes(site.w_elements) + outputs,
+            dynamic=dynamic,
+        )
+
+    def explain(self, work: Work) -> dict[str, Any]:
+        """Where a site's cycles come from. Raises as `run` does.
+
+        Returns
+        -------
+        dict
+            `mapping_figures`, as run, with shares of the peak of the four classes together; narrow shares of distinct
+            elements and bits that an element is stored in; shares of multiply-accumulates by class; blocks, cuts tried,
+            cycles of waiting for schedules; and `timeline`: the four parts in the longest block, and in all of them
+            (`bitwright.accelerators.split.parts.timeline_of`).
+        """
+        found = self.measure(work)
+        macs = found.classes.macs
+        least = sum(done / (self.rows * self.cols * macs_per_cycle(*pair)) for pair, done in macs.items())
+        return {
+            **mapping_figures(found.ran, macs=work.site.macs, peak=work.site.macs / least),
+            "dataflow": self.dataflow,
+            "x_narrow": found.classes.x_narrow,
+            "w_narrow": found.classes.w_narrow,
+            "x_stored_bits": float(found.x.bits),
+            "w_stored_bits": float(found.w.bits),
+            **{f"macs_a{x}w{w}_share": macs[x, w] / work.site.macs for x, w in PAIRS},
+            "blocks": found.placed.spent.size,
+            "cuts_tried": int(found.placed.evaluations.sum()),
+            "schedule_wait_cycles": int(found.placed.exposed.sum()),
+            "timeline": timeline_of(found.classes, found.placed),
+        }
+
+    def area(self) -> Area:
+        """Silicon area; control and wiring are modelled as far as the parameters state them."""
+        return area_of(self)
+
+    def _runs(self, classes: Classes, mapping: Mapping) -> IntArray:
+        """Into how many runs tiles cut the stream of each block [blocks]: rows, or where sums rest the reduction."""
+        if self.dataflow == "os":
+            return -(-classes.k // mapping.tile_k)
+        return np.full_like(classes.k, -(-classes.m // mapping.tile_m))
+
+
+@functools.lru_cache(maxsize=CACHED_MACHINES)
+def _prices(machine: SplitArray) -> Prices:
+    technology = machine.technology
+    return Prices(
+        bit_group=bit_group_price(priced(MULTIPLIER, technology, "area"), machine.overhead_percent_of_cuts),
+        step=priced(STEP, technology, "area"),
+        decider=priced(DECIDER, technology, "area"),
+        aligner=priced(ALIGNER, technology, "area"),
+        index=sram_macros(technology=technology, capacity_bytes=list_bytes(), port_bits=ENTRY_BITS),
+        memory=memory_prices(machine, machine.ports),
+        technology=technology,
+    )
