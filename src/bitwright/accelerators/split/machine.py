@@ -54,8 +54,6 @@ from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.plan import STATIC, SitePlan
 from bitwright.methods.work import Work
 
-RULE = "drift"
-"""The precision rule that these machines follow, by its name in plans."""
 COLS = 32
 ROWS = MULTIPLIERS_4B // MULTIPLIERS // COLS
 WORTH = f"our choice: {ROWS} x {COLS} bit groups of {MULTIPLIERS} multipliers are the common substrate's"
@@ -70,22 +68,30 @@ class SplitArray(Substrate):
     """A rows x cols array of bit groups that runs the four classes of a product."""
 
     needs_codes: ClassVar[bool] = False
-    native: ClassVar[Dictionary[str, Any]] = {"rows": 32, "cols": 32}
-    """The ANT artifact's array of 4- and 8-bit integers; Drift's own is not public."""
+    native: ClassVar[Dictionary[str, Any]] = {"rows": 32, "cols": 32, "dataflow": "ws-double"}
+    """The ANT artifact's array of 4- and 8-bit integers; Drift's own, and how it loads weights, is not public."""
     edges: ClassVar[int]
     """Edges that words enter at, and sums leave from, at the same time."""
     least_tile: ClassVar[int]
     """Rows of the smallest tile by those of the array, where precision goes by rows; ours."""
     schedules: ClassVar[bool]
     """Whether a scheduler chooses cuts."""
+    rule: ClassVar[str] = "drift"
+    """The precision rule that it follows, by its name in plans."""
+    entry_bits: ClassVar[int] = ENTRY_BITS
+    """Bits that say of a sub-tensor what it is."""
 
     rows: int = Field(default=ROWS, ge=2, description=f"Rows of bit groups; {WORTH}")
     cols: int = Field(default=COLS, ge=2, description=f"Columns of bit groups; {WORTH}")
     dataflow: Dataflow = Field(
-        default="ws-double",
-        description="ws: weights rest, as on the systolic arrays here; ws-double: the next ones come in meanwhile; "
-        "os: sums rest. Our choice; only ws stands beside machines that load weights between folds",
+        default="ws",
+        description="ws: weights rest, as on the other arrays here; ws-double: the next ones come in meanwhile; "
+        "os: sums rest. Our choice",
     )
+
+    def classes(self, work: Work) -> Classes:
+        """How many rows and columns it takes as narrow."""
+        return work.classes
 
     @abstractmethod
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
@@ -138,7 +144,7 @@ class SplitArray(Substrate):
 
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
-        return refusal(plan, TYPES, precision=(STATIC.name, RULE))
+        return refusal(plan, TYPES, precision=(STATIC.name, self.rule))
 
     def run(self, work: Work) -> Cost:
         """Cost of one execution of a site, from its shape, formats, and how much of it is narrow.
@@ -158,7 +164,7 @@ class SplitArray(Substrate):
             raise InputError(f"{site.name} cannot run on this array: {reason}")
         x_bits, w_bits = (packed_width(bits, (NARROW_BITS, WIDE_BITS)) for bits in (plan.x_bits, plan.w_bits))
         gemm = gemm_of(site, x_bits=x_bits, w_bits=w_bits, psum_bits=self.psum_bits)
-        classes, dynamic = work.classes, plan.precision.name == RULE
+        classes, dynamic = self.classes(work), plan.precision.name == self.rule
         least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
         tiled = WholeArray(
             machine=self, gemm=gemm, least_bits=least, least_rows=self.rows * (self.least_tile if dynamic else 1)
@@ -166,7 +172,7 @@ class SplitArray(Substrate):
         mapping = best_mapping(gemm=gemm, machine=tiled)
         runs = self._runs(classes, mapping)
         placed = self.place(classes, runs)
-        entries = Fraction(ENTRY_BITS * len(classes.k), gemm.k) if dynamic else Fraction(0)
+        entries = Fraction(self.entry_bits * len(work.classes.k), gemm.k) if dynamic else Fraction(0)
         x = Stored(bits=average_bits(x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
         w = Stored(bits=average_bits(w_bits, classes.w_narrow), list_bits=entries, share=gemm.w_share)
         x_tiles, w_tiles = tile_elements(gemm, mapping)
