@@ -6,8 +6,9 @@ links in both directions, is a percentage of it. Row lists live in a double-buff
 bits: 16 of a row, 3 of how many low bits it dropped (`shared/methods/drift.md`, section 4); rows that are gathered and
 scattered take an access each per block, columns are scattered only. Sums of narrow classes are shifted into place as
 they leave the array. Precision is decided in the requantizers' lanes, where each finished output is added to a sum and
-compared with a maximum, and made narrow by a rounding addition and a shift, whether it stays so or not. The scheduler
-does a step of a closed form per cycle. Circuits that have no published area are sums of parts.
+compared with a maximum, and made narrow by a rounding addition and a shift, whether it stays so or not. Narrow codes
+that count from a smallest one (affine) add that times the sum of the other operand's block to each output of it, once
+for rows and once for columns, in the lanes that shift; they need no cycles of their own. The scheduler does a step of a closed form per cycle. Circuits that have no published area are sums of parts.
 """
 
 import dataclasses
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from bitwright.accelerators.split.measured import Measured
 
 LISTS, LIST_ENTRIES, ENTRY_BITS = 2, 2048, 19
-INDEX, SCHEDULER, DECIDERS, ALIGNERS, ARRAY = "index", "scheduler", "deciders", "aligners", "bit_groups"
+INDEX, SCHEDULER, DECIDERS, ALIGNERS, BASES = "index", "scheduler", "deciders", "aligners", "bases"
+ARRAY = "bit_groups"
 MULTIPLIER = Circuit(name="multiplier of a bit group", published="pe_int4", parts=())
 STEP = Circuit(
     name="scheduler",
@@ -59,6 +61,14 @@ ALIGNER = Circuit(
     parts=(Part(event="shift_int32", count=1, what="low bits that its row and its column dropped"),),
 )
 
+BASE = Circuit(
+    name="smallest code times a sum",
+    parts=(
+        Part(event="multiply_int16", count=1, what="smallest code of a block by the sum of what it meets"),
+        Part(event="add_int32", count=1, what="to the partial sum"),
+    ),
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prices:
@@ -68,6 +78,7 @@ class Prices:
     step: Priced
     decider: Priced
     aligner: Priced
+    base: Priced
     index: SramMacros
     memory: MemoryPrices
     technology: Technology
@@ -135,6 +146,10 @@ def _dynamic_events(machine: "SplitArray", found: "Measured") -> list[Event]:
         for name, (count, price) in accesses.items()
     ]
     events.append(_event(ALIGNERS, "shift", int(found.counts.psum_write.sum()), "operation", prices.aligner))
+    if found.affine:
+        classes = found.classes
+        met = int((classes.m_narrow * classes.n + classes.m * classes.n_narrow).sum())
+        events.append(_event(BASES, "base", met, "operation", prices.base))
     events.append(_event(DECIDERS, "decide", gemm.groups * gemm.m * gemm.n, "operation", prices.decider))
     steps = int(found.placed.evaluations.sum()) * machine.scheduler_steps
     if machine.schedules:
@@ -154,6 +169,7 @@ def _circuits(machine: "SplitArray") -> dict[str, tuple[int, Priced]]:
     found = {
         ARRAY: (machine.rows * machine.cols, prices.bit_group),
         ALIGNERS: (machine.sum_ports, prices.aligner),
+        BASES: (machine.sum_ports, prices.base),
         DECIDERS: (machine.cols, prices.decider),
     }
     return found | ({SCHEDULER: (1, prices.step)} if machine.schedules else {})

@@ -31,7 +31,6 @@ class Drift(SplitArray):
 
     summary: ClassVar[str] = "bit groups cut four ways at run time between 8- and 4-bit rows and columns (our Drift)"
     edges: ClassVar[int] = 2
-    least_tile: ClassVar[int] = 2  # R rows m / (m + m' / 2) of m wide ones are at most m, if all are 2 R; narrow alike
     schedules: ClassVar[bool] = True
 
     recut: Literal["block", "site"] = Field(

@@ -40,7 +40,6 @@ class Drq(SplitArray):
 
     summary: ClassVar[str] = "4-bit multipliers at the speed of what enters them: 8 by 8 bits in four cycles (DRQ)"
     edges: ClassVar[int] = 1
-    least_tile: ClassVar[int] = 1
     schedules: ClassVar[bool] = False
     rule: ClassVar[str] = "drq"
     entry_bits: ClassVar[int] = 1

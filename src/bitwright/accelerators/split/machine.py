@@ -31,6 +31,7 @@ from bitwright.accelerators.packed.operands import Types, refusal
 from bitwright.accelerators.split.bit_group import MULTIPLIERS, PORT_BITS, macs_per_cycle, per_port
 from bitwright.accelerators.split.costs import (
     ALIGNER,
+    BASE,
     DECIDER,
     ENTRY_BITS,
     MULTIPLIER,
@@ -45,11 +46,19 @@ from bitwright.accelerators.split.latency import ONE, Dataflow
 from bitwright.accelerators.split.measured import Measured, sram_bytes
 from bitwright.accelerators.split.parts import timeline_of
 from bitwright.accelerators.split.placement import Placement, count
-from bitwright.accelerators.split.tiles import Stored, WholeArray, average_bits, spread, tile_elements
+from bitwright.accelerators.split.tiles import (
+    LEAST_ROWS,
+    Stored,
+    WholeArray,
+    average_bits,
+    mappings,
+    spread,
+    tile_elements,
+)
 from bitwright.accelerators.srams import sram_macros
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
-from bitwright.memory import IntArray, Mapping, TileCosts, best_mapping, timeline
+from bitwright.memory import Gemm, IntArray, Mapping, TileCosts, timeline
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.plan import STATIC, SitePlan
 from bitwright.methods.work import Work
@@ -72,8 +81,6 @@ class SplitArray(Substrate):
     """The ANT artifact's array of 4- and 8-bit integers; Drift's own, and how it loads weights, is not public."""
     edges: ClassVar[int]
     """Edges that words enter at, and sums leave from, at the same time."""
-    least_tile: ClassVar[int]
-    """Rows of the smallest tile by those of the array, where precision goes by rows; ours."""
     schedules: ClassVar[bool]
     """Whether a scheduler chooses cuts."""
     rule: ClassVar[str] = "drift"
@@ -164,17 +171,22 @@ class SplitArray(Substrate):
             raise InputError(f"{site.name} cannot run on this array: {reason}")
         x_bits, w_bits = (packed_width(bits, (NARROW_BITS, WIDE_BITS)) for bits in (plan.x_bits, plan.w_bits))
         gemm = gemm_of(site, x_bits=x_bits, w_bits=w_bits, psum_bits=self.psum_bits)
-        classes, dynamic = self.classes(work), plan.precision.name == self.rule
+        dynamic = plan.precision.name == self.rule
         least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
-        tiled = WholeArray(
-            machine=self, gemm=gemm, least_bits=least, least_rows=self.rows * (self.least_tile if dynamic else 1)
-        )
-        mapping = best_mapping(gemm=gemm, machine=tiled)
+        tiled = WholeArray(machine=self, gemm=gemm, least_bits=least, least_rows=self.rows)
+        ways = [self._mapped(work, gemm, mapping) for mapping in mappings(tiled, LEAST_ROWS if dynamic else (1,))]
+        limit = min(way.timeline.cycles for way in ways) * (1 + self.cycle_slack_percent / 100)
+        fast = [way for way in ways if way.timeline.cycles <= limit]
+        return fast[0] if len(fast) == 1 else min(fast, key=lambda way: cost_of(self, way).total_energy_pj)
+
+    def _mapped(self, work: Work, gemm: Gemm, mapping: Mapping) -> Measured:
+        """Everything that the cost under a mapping comes from."""
+        site, classes, dynamic = work.site, self.classes(work), work.plan.precision.name == self.rule
         runs = self._runs(classes, mapping)
         placed = self.place(classes, runs)
         entries = Fraction(self.entry_bits * len(work.classes.k), gemm.k) if dynamic else Fraction(0)
-        x = Stored(bits=average_bits(x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
-        w = Stored(bits=average_bits(w_bits, classes.w_narrow), list_bits=entries, share=gemm.w_share)
+        x = Stored(bits=average_bits(gemm.x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
+        w = Stored(bits=average_bits(gemm.w_bits, classes.w_narrow), list_bits=entries, share=gemm.w_share)
         x_tiles, w_tiles = tile_elements(gemm, mapping)
         costs = TileCosts(
             compute=spread(placed.spent + placed.exposed, classes.k, gemm, mapping),
@@ -200,6 +212,7 @@ class SplitArray(Substrate):
             ),
             unique_bytes=x.distinct_bytes(site.x_elements) + w.distinct_bytes(site.w_elements) + outputs,
             dynamic=dynamic,
+            affine=dynamic and work.plan.precision.options.get("conversion") == "affine",
         )
 
     def explain(self, work: Work) -> dict[str, Any]:
@@ -249,6 +262,7 @@ def _prices(machine: SplitArray) -> Prices:
         step=priced(STEP, technology, "area"),
         decider=priced(DECIDER, technology, "area"),
         aligner=priced(ALIGNER, technology, "area"),
+        base=priced(BASE, technology, "area"),
         index=sram_macros(technology=technology, capacity_bytes=list_bytes(), port_bits=ENTRY_BITS),
         memory=memory_prices(machine, machine.ports),
         technology=technology,

@@ -30,6 +30,8 @@ class Measured:
         Of distinct elements as stored.
     dynamic : bool
         Whether precision goes by rows and columns, so that lists are needed.
+    affine : bool
+        Whether narrow codes count from a smallest code of their own.
     """
 
     gemm: Gemm
@@ -43,6 +45,7 @@ class Measured:
     sram_bytes: Dictionary[str, float]
     unique_bytes: int
     dynamic: bool
+    affine: bool = False
 
     @property
     def ran(self) -> Mapping:

@@ -26,7 +26,6 @@ class Seq(SplitArray):
 
     summary: ClassVar[str] = "the same bit groups, uncut: wide and narrow products run one after another (our rival)"
     edges: ClassVar[int] = 1
-    least_tile: ClassVar[int] = 8  # larger ones save no more cycles at shares of 0.8
     schedules: ClassVar[bool] = False
 
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:

@@ -2,15 +2,18 @@
 
 Ours: rows and columns are permuted so that every tile holds each class in proportion, and folds run over the borders of
 tiles, so that a tile takes its share of the cycles of its blocks, rounded such that tiles add up to the schedule's
-cycles exactly. What tiles do cost: they cut streams into runs (`bitwright.accelerators.split.latency`). Where precision
-goes by rows, the smallest tile holds several times the array's rows, so that each class has as many in it as its part
-of the array, and weights that come in meanwhile are hidden. Tiles are chosen for operands as wide as the plan's, which
-they must fit if nothing is narrow, as a compiler would that does not know run-time precision; then DRAM and SRAMs move
-them as they are stored: narrow elements take 4 bits, others 8.
+cycles exactly. What tiles do cost: they cut streams into runs (`bitwright.accelerators.split.latency`). Tiles are
+chosen for operands as wide as the plan's, which they must fit if nothing is narrow; then DRAM and SRAMs move them as
+they are stored: narrow elements take 4 bits, others 8. Where precision goes by rows, each class needs rows enough in a
+tile to hide weights that come in meanwhile: tiles are chosen with at least 2, 4 and 8 times the array's rows, and the
+best way is kept, as a compiler would that knows shares from calibration. (Two are enough for parts side by side: the
+R m / (m + m' / 2) rows of bit groups for m wide rows are at most m, if m and m' narrow ones are 2 R.)
 """
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -20,12 +23,17 @@ from bitwright.accelerators.dense.costs import movement_pj, sram_bytes
 from bitwright.accelerators.dense.dataflow import output_stationary_elements, weight_stationary_elements
 from bitwright.accelerators.split.bit_group import per_port
 from bitwright.accelerators.split.latency import part_cycles
-from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Tilings, traffic
+from bitwright.errors import InputError
+from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping, traffic
 from bitwright.memory.gemm import BITS_PER_BYTE, FINEST_SHARE, packed_bytes
 from bitwright.methods.classes import NARROW_BITS
 
 if TYPE_CHECKING:
     from bitwright.accelerators.split.machine import SplitArray
+
+
+LEAST_ROWS = (2, 4, 8)
+"""Rows of the smallest tile by those of the array, where precision goes by rows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +98,25 @@ class WholeArray:
     @property
     def _size(self) -> tuple[int, int]:
         return self.machine.rows, self.machine.cols
+
+
+def mappings(whole: WholeArray, times: Sequence[int]) -> list[Mapping]:
+    """The distinct best mappings with tiles of at least so many `times` the rows of `whole`, as far as SRAMs hold them.
+
+    Raises
+    ------
+    InputError
+        If not even the smallest fits.
+    """
+    found = [best_mapping(gemm=whole.gemm, machine=_with_rows(whole, times[0]))]
+    for each in times[1:]:
+        with contextlib.suppress(InputError):
+            found.append(best_mapping(gemm=whole.gemm, machine=_with_rows(whole, each)))
+    return list(dict.fromkeys(found))
+
+
+def _with_rows(whole: WholeArray, times: int) -> WholeArray:
+    return dataclasses.replace(whole, least_rows=times * whole.least_rows)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
