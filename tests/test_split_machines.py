@@ -396,7 +396,7 @@ class TestMachines:
 
     def test_blocks_by_hand(self):
         """Two blocks of 100 along k, of which the scheduler sees other counts."""
-        machine, m, n = Drift(), (40, 24), (64, 16)
+        machine, m, n = Drift(dataflow="ws-double"), (40, 24), (64, 16)
         found = machine.measure(mixed(m, n, m=48, k=200, n=96))
         products = [Product(48 - a, a, 96 - b, b, 100) for a, b in zip(m, n, strict=True)]
         lines = [reference.greedy("ws-double", (24, 32), product) for product in products]
@@ -430,7 +430,7 @@ class TestMachines:
         assert found.timeline.compute_cycles == sum(expected)
 
     def test_equal_blocks_keep_their_cuts(self):
-        found = Drift().measure(mixed((40, 40, 24, 24), (64, 64, 16, 16), m=48, k=200, n=96))
+        found = Drift(dataflow="ws-double").measure(mixed((40, 40, 24, 24), (64, 64, 16, 16), m=48, k=200, n=96))
         tried = found.placed.evaluations[0].tolist()
         assert tried[1] == tried[3] == 0
         assert min(tried[0], tried[2]) > 1
@@ -438,7 +438,7 @@ class TestMachines:
 
     def test_cut_once_per_site(self):
         one = mixed((40, 24), (64, 16), m=48, k=200, n=96)
-        found = Drift(recut="site").measure(one)
+        found = Drift(dataflow="ws-double", recut="site").measure(one)
         line, tried = reference.greedy("ws-double", (24, 32), Product(16, 32, 56, 40, 100))  # the mean counts
         assert found.placed.evaluations.tolist() == [[tried, 0]]
         assert (found.placed.rows[0] == line[0]).all()
@@ -446,7 +446,9 @@ class TestMachines:
 
     def test_a_free_scheduler_keeps_nobody_waiting(self):
         one = mixed((40, 24), (64, 16), m=48, k=200, n=96)
-        free, costly = (Drift(scheduler_cycles_per_evaluation=each).measure(one) for each in (0, 1000))
+        free, costly = (
+            Drift(dataflow="ws-double", scheduler_cycles_per_evaluation=each).measure(one) for each in (0, 1000)
+        )
         assert free.placed.exposed.sum() == 0
         assert (free.placed.spent == costly.placed.spent).all()
         assert costly.timeline.compute_cycles > free.timeline.compute_cycles == free.placed.spent.sum()
@@ -459,7 +461,7 @@ class TestMachines:
     )
     def test_tiles_add_up_to_the_schedule(self, spent, lengths, sides):
         one = work(sides[0], sum(lengths), sides[1], groups=len(spent), plan=plan())
-        measured = Drift(rows=4, cols=4).measure(one)
+        measured = Drift(dataflow="ws-double", rows=4, cols=4).measure(one)
         tiles = spread(np.array(spent), np.array(lengths), measured.gemm, measured.mapping)
         assert tiles.min() >= 0
         assert tiles.sum(axis=(1, 2, 3)).tolist() == [sum(each) for each in spent]
@@ -479,7 +481,7 @@ class TestMachines:
 
     def test_words_by_hand(self):
         """48 x 192 x 96 in turn: 8 x 192 of 8 bits and 40 of 4, by columns of 4 bits, 64 to a fold."""
-        cost = Seq().run(mixed((40,), (96,), m=48, k=192, n=96))
+        cost = Seq(dataflow="ws-double").run(mixed((40,), (96,), m=48, k=192, n=96))
         assert cost.traffic_bytes["sram_input_read"] == 2 * 192 * (8 * 8 + 40 * 4) / 8
         assert cost.traffic_bytes["sram_weight_read"] == 2 * 192 * 96 * 4 / 8  # for wide and for narrow rows
         # 192 is 8 folds of 24 rows for wide x, 4 of 48 for narrow.
@@ -494,7 +496,7 @@ class TestMachines:
             assert cost.traffic_bytes["sram_input_read"] >= 2 * 200 * (40 * 4 + 8 * 8) / 8
 
     def test_events_by_hand(self):
-        cost = Drift().run(mixed((40, 24), (64, 16), m=48, k=200, n=96))
+        cost = Drift(dataflow="ws-double").run(mixed((40, 24), (64, 16), m=48, k=200, n=96))
         assert event(cost, "mac", "bit_group_a8w8").count == 100 * (8 * 32 + 24 * 80)
         assert event(cost, "mac", "bit_group_a8w4").count == 100 * (8 * 64 + 24 * 16) / 2
         assert event(cost, "mac", "bit_group_a4w8").count == 100 * (40 * 32 + 24 * 80) / 2
@@ -502,23 +504,27 @@ class TestMachines:
         assert event(cost, "index", "write").count == 2 * (48 + 96)
         assert event(cost, "index", "read").count == 2 * (2 * 48 + 96)
         assert event(cost, "deciders", "decide").count == event(cost, "ppu", "requantize").count == 48 * 96
-        tried = Drift().measure(mixed((40, 24), (64, 16), m=48, k=200, n=96)).placed.evaluations.sum()
+        tried = (
+            Drift(dataflow="ws-double").measure(mixed((40, 24), (64, 16), m=48, k=200, n=96)).placed.evaluations.sum()
+        )
         assert event(cost, "scheduler", "step").count == 16 * tried
 
     def test_nothing_is_decided_or_listed_at_one_precision(self):
-        for machine in (Drift(), Seq()):
+        for machine in (Drift(dataflow="ws-double"), Seq(dataflow="ws-double")):
             cost = machine.run(work(48, 200, 96, plan=plan()))
             assert {each.component for each in cost.events} == {
                 *("mac", "ppu", "sram_input", "sram_weight", "sram_output", "dram", "leakage")
             }
 
     def test_bit_groups_cost_four_multipliers_and_what_cutting_takes(self):
-        plain, cuts = (Drift(overhead_percent=each) for each in (0, 10))
+        plain, cuts = (Drift(dataflow="ws-double", overhead_percent=each) for each in (0, 10))
         price = plain.technology.price("pe_int4")
         assert plain.area().components_um2["bit_groups"] == pytest.approx(3072 * price.area())
         assert cuts.area().components_um2["bit_groups"] == pytest.approx(1.1 * 3072 * price.area())
-        assert Seq().area().components_um2["bit_groups"] == plain.area().components_um2["bit_groups"]
-        assert "scheduler" not in Seq().area().components_um2
+        assert (
+            Seq(dataflow="ws-double").area().components_um2["bit_groups"] == plain.area().components_um2["bit_groups"]
+        )
+        assert "scheduler" not in Seq(dataflow="ws-double").area().components_um2
         one = work(48, 200, 96, plan=plan())
         assert cuts.run(one).energy_pj["mac"] == pytest.approx(1.1 * plain.run(one).energy_pj["mac"])
         assert plain.run(one).energy_pj["mac"] == pytest.approx(BitFusion().run(one).energy_pj["mac"])
@@ -529,7 +535,7 @@ class TestMachines:
         costs = []
         for share in (0, 0.25, 0.5, 0.75, 1):
             rule = Rule(name="drift", options={"x_share": share, "w_share": 0.5})
-            cost = machine().run(work(2400, 2400, 3200, plan=plan(precision=rule)))
+            cost = machine(dataflow="ws-double").run(work(2400, 2400, 3200, plan=plan(precision=rule)))
             fluid = 2400 * 2400 * (1 - share / 2) * 3200 * 0.75 / 768
             assert 1 <= cost.compute_cycles / fluid < 1.1  # 24 rows cannot be cut in any ratio
             costs.append(cost)
@@ -556,7 +562,9 @@ class TestMachines:
         """What drift.md warns of: in turn is as fast on large products, and slower on small ones."""
         large, small = (work(*shape, plan=plan(precision=SHARED)) for shape in ((2048, 4096, 4096), (128, 64, 128)))
         ratio = [
-            Seq().measure(each).placed.spent.sum() / Drift().measure(each).placed.spent.sum() for each in (large, small)
+            Seq(dataflow="ws-double").measure(each).placed.spent.sum()
+            / Drift(dataflow="ws-double").measure(each).placed.spent.sum()
+            for each in (large, small)
         ]
         assert 0.95 < ratio[0] < 1.02
         assert ratio[1] > 1.1
@@ -582,13 +590,16 @@ class TestMachines:
             scale=torch.ones(()),
             shifts=torch.full((4, 3, 3, 1), -1, dtype=torch.int8),
         )
-        found = Drift().measure(Work(site=site, plan=plan(precision=Rule(name="drift")), x=x, w=w))
+        found = Drift(dataflow="ws-double").measure(Work(site=site, plan=plan(precision=Rule(name="drift")), x=x, w=w))
         # Corners of the kernel read 4 pixels, edges 6, its middle 9; the rest is padding; one output reads the middle.
         assert found.classes.m_narrow.reshape(3, 3).tolist() == [[6, 4, 6], [4, 1, 4], [6, 4, 6]]
         assert found.placed.spent.shape == (1, 9)
         assert found.x.bits * 9 == pytest.approx(8 * 8 + 4, abs=1e-4)
         assert (
-            Drift().run(Work(site=site, plan=plan(precision=Rule(name="drift")), x=x, w=w)).macs_executed == 9 * 9 * 4
+            Drift(dataflow="ws-double")
+            .run(Work(site=site, plan=plan(precision=Rule(name="drift")), x=x, w=w))
+            .macs_executed
+            == 9 * 9 * 4
         )
 
 
@@ -605,7 +616,7 @@ class TestExplain:
 
     def test_who_waits_for_whom(self):
         one = mixed((40, 24), (64, 16), m=48, k=200, n=96)
-        found, told = Drift().measure(one), Drift().explain(one)["timeline"]
+        found, told = Drift(dataflow="ws-double").measure(one), Drift(dataflow="ws-double").explain(one)["timeline"]
         block = int(found.placed.spent[0].argmax())
         assert told["block"] == block
         ends = [each["end"] for each in told["parts"].values()]
@@ -618,7 +629,7 @@ class TestExplain:
         assert part["busy"] == pytest.approx(macs / (2 * part["rows"] * part["cols"] * part["end"]))
 
     def test_in_turn(self):
-        told = Seq().explain(mixed((40,), (64,), m=48, k=200, n=96))["timeline"]
+        told = Seq(dataflow="ws-double").explain(mixed((40,), (64,), m=48, k=200, n=96))["timeline"]
         times = [(each["start"], each["end"]) for each in told["parts"].values()]
         assert times[0][0] == 0
         assert all(before[1] == after[0] for before, after in itertools.pairwise(times))
@@ -636,11 +647,11 @@ class TestExplain:
         assert any(bar == "█" * 40 for bar in bars[0])
         assert [bar.index("█") for bar in bars[1]] == sorted(bar.index("█") for bar in bars[1])
         assert not any("waits" in line for line in turn[:5])
-        one = parts_picture(Drift().explain(work(48, 200, 96, plan=plan()))["timeline"])
+        one = parts_picture(Drift(dataflow="ws-double").explain(work(48, 200, 96, plan=plan()))["timeline"])
         assert sum("no such rows or columns" in line for line in one) == 3
 
     def test_the_report_draws_the_parts(self):
-        one, machine = mixed((40,), (64,), m=48, k=200, n=96), Drift()
+        one, machine = mixed((40,), (64,), m=48, k=200, n=96), Drift(dataflow="ws-double")
         explanation = Explanation(
             network="a layer",
             method="drift",
@@ -683,7 +694,7 @@ class TestRefusals:
 
     def test_other_formats(self):
         operand = OperandPlan(format=LogPosit(n=8, es=1, rs=1), granularity=PerTensor())
-        assert "x is lp8" in Drift().supports(SitePlan(x=operand, w=operand))
+        assert "x is lp8" in Drift(dataflow="ws-double").supports(SitePlan(x=operand, w=operand))
 
     @pytest.mark.parametrize("other", [WeightStationary, BitFusion, Ant, Panacea, Apsq])
     def test_other_machines_still_refuse_run_time_precision(self, other):
@@ -710,7 +721,7 @@ class TestRefusals:
     def test_shares_that_are_none(self, share):
         rule = Rule(name="drift", options={"x_share": 0.8, "w_share": share})
         with pytest.raises(InputError, match=f"w_share of the precision rule is a share .* 0 to 1, and is {share}"):
-            Drift().run(work(4, 4, 4, plan=plan(precision=rule)))
+            Drift(dataflow="ws-double").run(work(4, 4, 4, plan=plan(precision=rule)))
 
     def test_srams_too_small_for_a_tile(self):
         with pytest.raises(InputError, match=r"the weight SRAM holds 1024 bytes.*raise weight_sram_kib to 2"):

@@ -11,6 +11,19 @@ from bitwright.studies.machines import Footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.simulate import Simulation, SiteCost
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.precision import SHIFTS
+
+
+def _classes(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    """What run-time precision did at a site; nothing where everything has one width."""
+    if evaluation.precision is None:
+        return {}
+    site = evaluation.precision.sites[name]
+    return {
+        "class_shares": site.shares,
+        "x_dropped": dict(zip(SHIFTS, site.x_shifts, strict=True)),
+        "w_dropped": dict(zip(SHIFTS, site.w_shifts, strict=True)),
+    }
 
 
 def evaluation_record(evaluation: Evaluation, network: Network, made: Provenance) -> dict[str, Any]:
@@ -38,8 +51,14 @@ def evaluation_record(evaluation: Evaluation, network: Network, made: Provenance
         "exact": evaluation.exact,
         "off_by": evaluation.off_by,
         "off_by_site": evaluation.off_by_site,
+        "class_shares": None if evaluation.precision is None else evaluation.precision.shares,
         "sites": [
-            {"name": name, "off_by": steps, "accumulation_sqnr_db": evaluation.accumulation_db.get(name)}
+            {
+                "name": name,
+                "off_by": steps,
+                "accumulation_sqnr_db": evaluation.accumulation_db.get(name),
+                **_classes(evaluation, name),
+            }
             for name, steps in evaluation.sites_off_by.items()
         ],
         "seconds": evaluation.seconds,

@@ -1,11 +1,13 @@
 """Scores in words: value, difference from float with its interval, and whether the samples can tell them apart."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bitwright.reports.tables import Column, say, table, text
 from bitwright.reports.units import DASH, number, scaled, signed
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.precision import SHIFTS
 from bitwright.tasks.task import Score
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def print_evaluation(
         say(console, f"{LEGEND}.")
     if sites:
         console.print(site_table(evaluation))
-    say(console, *(f"Note: {note}" for note in notes))
+    say(console, *(f"Note: {note}" for note in dict.fromkeys((*evaluation.plan.notes, *notes))))
 
 
 def site_table(evaluation: Evaluation) -> "Table":
@@ -72,7 +74,21 @@ def site_table(evaluation: Evaluation) -> "Table":
     if ratios:
         header = "SQNR of quantized by exact partial sums [dB]"
         columns.append(Column(header=header, cells=[number(ratios.get(name), 3) for name in names]))
+    if evaluation.precision is not None:
+        found = [evaluation.precision.sites[name] for name in names]
+        for label in evaluation.precision.shares:
+            shares = [f"{100 * each.shares[label]:.1f}" for each in found]
+            columns.append(Column(header=f"{label} [% of MACs]", cells=shares))
+        columns.append(text("x dropped [sub-tensors]", [dropped(each.x_shifts) for each in found]))
+        columns.append(text("w dropped [sub-tensors]", [dropped(each.w_shifts) for each in found]))
     return table(columns, title="Sites, on the first test batch")
+
+
+def dropped(counts: Sequence[int]) -> str:
+    """Shares of sub-tensors by the bits that they dropped: `wide 20 %, 3: 50 %, 4: 30 %`."""
+    total = sum(counts)
+    named = {("wide" if shift < 0 else f"{shift}:"): count for shift, count in zip(SHIFTS, counts, strict=True)}
+    return ", ".join(f"{name} {100 * count / total:.0f} %" for name, count in named.items() if count) or DASH
 
 
 def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -90,6 +106,10 @@ def _lines(evaluation: Evaluation) -> list[tuple[str, str]]:
         ratios = sorted(evaluation.accumulation_db.values())
         middle = f"{number(ratios[len(ratios) // 2], 3)} dB (from {number(ratios[0], 3)} to {number(ratios[-1], 3)})"
         lines.append(("SQNR of quantized by exact partial sums, median site", middle))
+    if evaluation.precision is not None:
+        shares = evaluation.precision.shares
+        said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+        lines.append(("shares of multiply-accumulates by bits of x and w", said))
     where = f" (at {evaluation.off_by_site})" if evaluation.off_by_site else ""
     lines.append((f"exact and fast are off by, in accumulator steps{where}", off_by(evaluation)))
     lines.append(("time of the quantized network", scaled(evaluation.seconds, "s")))

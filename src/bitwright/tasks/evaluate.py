@@ -17,6 +17,7 @@ from bitwright.methods.execution import Executor, Listener
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
 from bitwright.tasks.calibrate import NOTHING, calibrate_method
+from bitwright.tasks.precision import PrecisionRecord, record_for
 from bitwright.tasks.statistics import Array
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
 
@@ -50,6 +51,9 @@ class Evaluation:
     accumulation_db : mapping
         Site -> signal-to-noise ratio of its output by that of exact sums of the same codes, in dB, on the first test
         batch; of the sites whose partial sums are quantized.
+    precision : PrecisionRecord or None
+        Shares of the classes of run-time precision, and what sub-tensors dropped, over all test samples; None where
+        everything has one width.
     seconds, float_seconds : float
         Of the quantized and the plain network on all test samples, encoding of weights and loading of data excluded.
     statistics : numpy.ndarray
@@ -63,6 +67,7 @@ class Evaluation:
     off_by_site: str | None
     sites_off_by: Mapping[str, int]
     accumulation_db: Mapping[str, float]
+    precision: PrecisionRecord | None
     seconds: float
     float_seconds: float
     statistics: Array = dataclasses.field(repr=False, compare=False)
@@ -177,7 +182,8 @@ class _Run:
     """One plan's way through the test batches; a plan that quantizes nothing takes over the float network's outputs."""
 
     def __init__(self, network: Network, plan: Plan, *, exact: bool, listeners: Sequence[Listener]) -> None:
-        self.plan, self.exact, self.listeners = plan, exact, tuple(listeners)
+        self.plan, self.exact, self.precision = plan, exact, record_for(plan)
+        self.listeners = (*listeners, *(() if self.precision is None else (self.precision,)))
         self.rows: list[Array] = []
         self.seconds = 0.0
         self.error: Exception | None = None
@@ -226,6 +232,7 @@ class _Run:
             off_by_site=worst if off_by else None,
             sites_off_by=steps or {},
             accumulation_db=self.executor.accumulation_db if self.executor is not None else {},
+            precision=self.precision,
             seconds=self.seconds,
             float_seconds=float_seconds,
             statistics=statistics,

@@ -8,7 +8,8 @@ scattered take an access each per block, columns are scattered only. Sums of nar
 they leave the array. Precision is decided in the requantizers' lanes, where each finished output is added to a sum and
 compared with a maximum, and made narrow by a rounding addition and a shift, whether it stays so or not. Narrow codes
 that count from a smallest one (affine) add that times the sum of the other operand's block to each output of it, once
-for rows and once for columns, in the lanes that shift; they need no cycles of their own. The scheduler does a step of a closed form per cycle. Circuits that have no published area are sums of parts.
+for rows and once for columns, in the lanes that shift; they need no cycles of their own. The
+scheduler does a step of a closed form per cycle. Circuits that have no published area are sums of parts.
 """
 
 import dataclasses

@@ -1,0 +1,463 @@
+"""Run-time precision: conversions against integers one by one, products of classes against one product, budgets."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitwright.errors import InputError
+from bitwright.formats import Integer, PerTensor, Quantized
+from bitwright.methods.budget import Judge, expected_accuracy
+from bitwright.methods.classes import PAIRS, block_lengths, classes_of
+from bitwright.methods.drift import METHOD, DriftOptions, expected_error
+from bitwright.methods.drift.conversion import (
+    Conversion,
+    Narrowing,
+    block_size,
+    narrow_columns,
+    narrow_filters,
+    narrow_images,
+    narrow_rows,
+)
+from bitwright.methods.drift.reference import class_product
+from bitwright.methods.drq import METHOD as DRQ
+from bitwright.methods.execution import Executor
+from bitwright.methods.integer.gemm import finish
+from bitwright.methods.plan import OperandPlan, Rule, SitePlan
+from bitwright.methods.precision import smallest
+from bitwright.methods.products import integer_product, reference_product
+from bitwright.methods.protocol import compose
+from bitwright.networks.calls import Call
+from bitwright.tasks.precision import PrecisionRecord
+from toys import Calling, network_of, normal
+
+SAMPLES = [{"input_0": normal(4, 16, 48, seed=seed)} for seed in (1, 2)]
+INT8, UINT8 = Integer(bits=8, signed=True, narrow=True), Integer(bits=8, signed=False)
+
+
+def operand(shape, *, seed=0, fmt=INT8, zero_point=0, spread=6.0):
+    """Laplace codes of rows of very different sizes."""
+    rng = np.random.default_rng(seed)
+    sizes = np.exp(rng.normal(0, 1, (*shape[:-1], 1))) * spread
+    codes = np.clip(np.rint(rng.laplace(0, 1, shape) * sizes) + zero_point, fmt.low, fmt.high)
+    stored = torch.from_numpy(codes).to(torch.int8 if fmt.signed else torch.uint8)
+    return Quantized(codes=stored, format=fmt, scale=torch.ones(()), zero_point=zero_point)
+
+
+def by_hand(codes, delta, *, signed, affine, low, high):
+    """One sub-tensor of centred integers, as the module says it: (shift or -1, narrow codes on the wide grid)."""
+    reached = max(codes) - min(codes) if affine else max(abs(c) for c in codes)
+    top = 7 if signed else 15
+    shift = next((s for s in range(4) if reached <= top * 2**s + 2**s // 2), None)
+    if shift is None:
+        if reached > (127 if signed else 255):
+            return -1, codes
+        shift = 4
+    mean = math.floor(sum(codes) / len(codes) + 0.5)
+    if shift and sum(abs(c - mean) for c in codes) < delta * 2**shift * len(codes):
+        return -1, codes
+    base = min(codes) if affine else 0
+    found = []
+    for c in codes:
+        u = round((c - base) / 2**shift)  # Python rounds halves to even; the quotient is exact
+        u = max(-top if signed else 0, min(top, u))
+        while base + u * 2**shift < low:
+            u += 1
+        while base + u * 2**shift > high:
+            u -= 1
+        found.append(base + u * 2**shift)
+    return shift, found
+
+
+class TestConversion:
+    @settings(max_examples=120, deadline=None)
+    @given(
+        seed=st.integers(0, 10**6),
+        length=st.integers(1, 40),
+        block=st.integers(0, 20),
+        delta=st.sampled_from([0.0, 0.3, 0.7, 1.0, 2.0, math.inf]),
+        affine=st.booleans(),
+        kind=st.sampled_from([(INT8, 0), (UINT8, 0), (UINT8, 15), (UINT8, 130)]),
+        carried=st.booleans(),
+    )
+    def test_rows_by_hand(self, seed, length, block, delta, affine, kind, carried):
+        fmt, zero_point = kind
+        x = operand((3, length), seed=seed, fmt=fmt, zero_point=zero_point, spread=20.0)
+        if carried:
+            x = dataclasses.replace(x, codes=x.codes.float())
+        how = Narrowing(delta=delta, block=block, conversion=Conversion.AFFINE if affine else Conversion.ZERO)
+        found = narrow_rows(dataclasses.replace(x, codes=x.codes.clone()), how)
+        signed = not affine and (fmt.signed or zero_point > 0)
+        size = block_size(length, block)
+        for row in range(3):
+            for b, start in enumerate(range(0, length, size)):
+                codes = (x.codes[row, start : start + size].long() - zero_point).tolist()
+                limits = {"low": fmt.low - zero_point, "high": fmt.high - zero_point}
+                shift, narrow = by_hand(codes, delta, signed=signed, affine=affine, **limits)
+                assert int(found.shifts[row, b]) == shift
+                assert (found.codes[row, start : start + size].long() - zero_point).tolist() == narrow
+
+    @pytest.mark.parametrize("region", [1, 2, 3])
+    @pytest.mark.parametrize("block", [0, 4])
+    def test_regions_of_images_share_a_shift(self, region, block):
+        x = operand((2, 10, 5, 7), fmt=UINT8, zero_point=90, spread=15.0)
+        how = Narrowing(delta=0.5, block=block, region=region)
+        found = narrow_images(dataclasses.replace(x, codes=x.codes.clone()), how)
+        assert found.shifts.shape == (2, 5, 7, 3 if block else 1)
+        pixels, narrow = (each.permute(0, 2, 3, 1).long() - 90 for each in (x.codes, found.codes))
+        size = block_size(10, block)
+        for top in range(0, 5, region):
+            for left in range(0, 7, region):
+                for b in range(found.shifts.shape[-1]):
+                    where = (1, slice(top, top + region), slice(left, left + region), slice(b * size, (b + 1) * size))
+                    codes = pixels[where].flatten().tolist()
+                    shift, expected = by_hand(codes, 0.5, signed=True, affine=False, low=-90, high=165)
+                    assert narrow[where].flatten().tolist() == expected
+                    assert set(found.shifts[1, top : top + region, left : left + region, b].flatten().tolist()) == {
+                        shift
+                    }
+
+    def test_a_batch_of_zeros_is_narrow_and_stays_zero(self):
+        zeros = Quantized(
+            codes=torch.full((4, 64), 7, dtype=torch.uint8), format=UINT8, scale=torch.ones(()), zero_point=7
+        )
+        for conversion in Conversion:
+            found = narrow_rows(zeros, Narrowing(delta=math.inf, conversion=conversion))
+            assert (found.shifts == 0).all()
+            assert (found.codes == 7).all()
+
+    def test_one_row_and_blocks_longer_than_it(self):
+        found = narrow_rows(operand((1, 5)), Narrowing(delta=0.0, block=999))
+        assert found.shifts.shape == (1, 1)
+
+    def test_codes_of_more_than_8_bits_are_refused(self):
+        wide = Quantized(codes=torch.zeros(2, 2), format=Integer(bits=12), scale=torch.ones(()))
+        with pytest.raises(InputError, match="at most 8 bits"):
+            narrow_rows(wide, Narrowing(delta=1.0))
+
+    def test_blocks_are_counted_as_they_are_cut(self):
+        for length in range(1, 130):
+            for block in range(1, 70):
+                size = block_size(length, block)
+                lengths = [min(size, length - start) for start in range(0, length, size)]
+                assert block_lengths(length, len(lengths)) == lengths
+
+
+class TestDistortion:
+    @pytest.mark.parametrize(
+        ("delta", "expected"),
+        [(2.0, 0.0103), (1.5, 0.0183), (1.0, 0.0405), (0.75, 0.0704), (0.5, 0.149), (0.25, 0.449)],
+    )
+    def test_the_table(self, delta, expected):  # shared/methods/drift.md, section 3
+        assert expected_error(delta) == pytest.approx(expected, rel=6e-3)
+
+    @pytest.mark.parametrize(("b", "shift"), [(10.0, 4), (5.0, 3), (9.0, 4), (4.4, 3)])
+    def test_laplace_codes_err_as_derived(self, b, shift):
+        """Long sub-tensors of one Laplace density, whose largest element says little of the others."""
+        drawn = np.rint(np.random.default_rng(shift).laplace(0, b, (2000, 768)))
+        drawn = drawn[np.abs(drawn).max(1) <= (119 if shift == 4 else 60)]  # nothing saturates
+        x = Quantized(codes=torch.from_numpy(drawn).to(torch.int8), format=INT8, scale=torch.ones(()))
+        found = narrow_rows(dataclasses.replace(x, codes=x.codes.clone()), Narrowing(delta=0.0))
+        chosen = found.shifts[:, 0] == shift
+        assert chosen.float().mean() > 0.5
+        codes, narrow = x.codes[chosen].double(), found.codes[chosen].double()
+        measured = float((narrow - codes).square().sum() / codes.square().sum())
+        steps = float(codes.abs().mean()) / 2**shift
+        db = [10 * math.log10(each) for each in (measured, expected_error(steps))]
+        assert db[0] == pytest.approx(db[1], abs=0.3)  # codes are integers, and tails end where the range does
+
+    def test_snr_of_an_unlimited_quantizer(self):
+        """The formula itself, on two million Laplace draws."""
+        draws = np.random.default_rng(0).laplace(0, 1, 2_000_000)
+        for delta in (0.35, 0.5, 1.0, 2.0):
+            step = 1 / delta
+            error = ((np.rint(draws / step) * step - draws) ** 2).mean() / 2
+            assert error == pytest.approx(expected_error(delta), rel=0.01)
+
+
+CALLS = {
+    "linear": Call(layout="linear", op="linear", x=torch.zeros(3, 9, 40), w=torch.zeros(11, 40)),
+    "batched": Call(layout="batched", op="matmul", x=torch.zeros(2, 3, 9, 24), w=torch.zeros(2, 3, 24, 10)),
+    "conv": Call(
+        layout="conv2d",
+        op="conv2d",
+        x=torch.zeros(2, 12, 6, 7),
+        w=torch.zeros(10, 12, 3, 3),
+        padding=(1, 1),
+        stride=(2, 1),
+    ),
+    "grouped": Call(
+        layout="conv2d", op="conv2d", x=torch.zeros(1, 12, 5, 5), w=torch.zeros(4, 6, 3, 2), groups=2, dilation=(1, 2)
+    ),
+}
+
+
+def narrowed(call, *, affine, block, zero_point, delta=0.6):
+    """Operands of a call, narrow here and there."""
+    how = Narrowing(delta=delta, block=block, conversion=Conversion.AFFINE if affine else Conversion.ZERO)
+    x = operand(tuple(call.x.shape), seed=3, fmt=UINT8, zero_point=zero_point, spread=12.0)
+    w = operand(tuple(call.w.shape), seed=4, spread=12.0)
+    if call.layout == "conv2d":
+        return narrow_images(x, how, call.groups), narrow_filters(w, how)
+    return narrow_rows(x, how), (narrow_columns(w, how) if call.layout == "batched" else narrow_rows(w, how))
+
+
+class TestProducts:
+    @pytest.mark.parametrize("affine", [False, True])
+    @pytest.mark.parametrize("block", [0, 8])
+    @pytest.mark.parametrize("zero_point", [0, 101])
+    @pytest.mark.parametrize("name", CALLS)
+    def test_four_classes_scattered_back_are_one_product(self, name, affine, block, zero_point):
+        call = CALLS[name]
+        x, w = narrowed(call, affine=affine, block=block, zero_point=zero_point)
+        found = class_product(call, x, w, affine=affine)
+        assert torch.equal(found, reference_product(call, x, w))
+        assert torch.equal(found.double(), integer_product(call, x, w).double())
+
+    @pytest.mark.parametrize("name", CALLS)
+    def test_classes_are_counted_as_they_meet(self, name):
+        """Multiply-accumulates of each class, counted element by element."""
+        call = CALLS[name]
+        x, w = narrowed(call, affine=False, block=8, zero_point=101)
+        classes = classes_of(call.site("s"), SitePlan(), x, w)
+        # one where a narrow element is, of x and of w: their product counts the meetings
+        x_marks, w_marks = marks(call, x, is_x=True), marks(call, w, is_x=False)
+        for x_bits, w_bits in PAIRS:
+            left = 1 - x_marks if x_bits == 8 else x_marks
+            right = 1 - w_marks if w_bits == 8 else w_marks
+            met = call.product(left, right).sum()
+            if call.layout == "conv2d" and x_bits == 4:  # padding counts as narrow
+                everything = call.product(torch.ones_like(left), right).sum()
+                padded = torch.nn.functional.conv2d(
+                    torch.nn.functional.pad(
+                        torch.ones_like(left), (call.padding[1],) * 2 + (call.padding[0],) * 2, value=1.0
+                    ),
+                    right,
+                    stride=call.stride,
+                    dilation=call.dilation,
+                    groups=call.groups,
+                ).sum()
+                met = met + padded - everything
+            assert classes.macs[x_bits, w_bits] == int(met)
+        assert sum(classes.macs.values()) == call.site("s").macs
+
+
+def marks(call, quantized, *, is_x):
+    """1.0 where an element is narrow, in the operand's own layout."""
+    narrow = (quantized.shifts >= 0).float()
+    if call.layout == "conv2d":
+        groups = call.groups if is_x else 1
+        channels = quantized.codes.shape[1] // groups
+        size = -(-channels // (narrow.shape[-1] // groups))
+        each = [
+            part.repeat_interleave(size, -1)[..., :channels]
+            for part in narrow.split(narrow.shape[-1] // groups, dim=-1)
+        ]
+        return torch.cat(each, -1).permute(0, 3, 1, 2)
+    codes = quantized.codes if is_x or call.layout == "linear" else quantized.codes.transpose(-1, -2)
+    length = codes.shape[-1]
+    spread = narrow.repeat_interleave(-(-length // narrow.shape[-1]), -1)[..., :length]
+    return spread if is_x or call.layout == "linear" else spread.transpose(-1, -2)
+
+
+class TestDrq:
+    @pytest.mark.parametrize("name", ["linear", "batched", "conv"])
+    def test_sums_by_hand(self, name):
+        """Element by element: a sensitive x meets w, another one meets w without its low bits."""
+        call = CALLS[name]
+        x = operand(tuple(call.x.shape), seed=5, fmt=UINT8, zero_point=30, spread=12.0)
+        w = operand(tuple(call.w.shape), seed=6, spread=20.0)
+        site = SitePlan(precision=Rule(name="drq", options={"threshold": 12.0, "region": 2, "block": 8}))
+        narrow = DRQ.narrow_x(call, x, site)
+        assert 0 < (narrow.shifts >= 0).float().mean() < 1
+        mask = marks(call, narrow, is_x=True).double()
+        centred = x.codes.double() - 30
+        x_low = (centred / 16).round().clamp(-1, 7) * 16  # -7 * 16 would leave the wide range, which ends at -30
+        w_low = (w.codes.double() / 16).round().clamp(-7, 7) * 16
+        expected = call.product(centred * (1 - mask), w.codes.double()) + call.product(x_low * mask, w_low)
+        assert torch.equal(DRQ.sums(call, narrow, w, site).double(), expected)
+        assert torch.equal(DRQ.fast_sums(call, narrow, w, site).double(), expected)
+
+    def test_regions_by_hand(self):
+        x = operand((1, 3, 5, 6), fmt=UINT8, spread=25.0)
+        site = SitePlan(precision=Rule(name="drq", options={"threshold": 9.0, "region": 2, "block": 8}))
+        found = DRQ.narrow_x(CALLS["conv"], x, site)
+        for c in range(3):
+            for top in range(0, 5, 2):
+                for left in range(0, 6, 2):
+                    codes = x.codes[0, c, top : top + 2, left : left + 2].double()
+                    shifts = found.shifts[0, top : top + 2, left : left + 2, c]
+                    assert set(shifts.flatten().tolist()) == {4 if float(codes.mean()) < 9.0 else -1}
+
+
+def toy(seed=0):
+    """Two layers and an attention-like product."""
+    parameters = {"first": torch.nn.Linear(48, 64), "second": torch.nn.Linear(64, 64), "third": torch.nn.Linear(64, 40)}
+    torch.manual_seed(seed)
+    for layer in parameters.values():
+        layer.reset_parameters()
+
+    def forward(module, x):
+        hidden = torch.relu(module.first(x))
+        hidden = torch.matmul(hidden.softmax(-1), module.second(hidden).transpose(-1, -2)) @ hidden
+        return module.third(hidden)
+
+    return network_of(Calling(forward, **parameters), normal(4, 16, 48, seed=seed))
+
+
+class TestMethod:
+    def plan(self, name="drift", **options):
+        network = toy()
+        return network, compose(name, options).calibrate(network, SAMPLES)
+
+    def test_it_stands_on_int8_unless_told_otherwise(self):
+        assert [part for part, _, _ in compose("drift").methods] == ["int8", "drift"]
+        assert [part for part, _, _ in compose("int8-sym+drift").methods] == ["int8-sym", "drift"]
+        assert [part for part, _, _ in compose("drift+apsq").methods] == ["int8", "drift", "apsq"]
+        assert [part for part, _, _ in compose("drq").methods] == ["int8", "drq"]
+
+    @pytest.mark.parametrize("name", ["drift", "drift-rows", "drq", "mixed"])
+    def test_a_search_keeps_its_budget(self, name):
+        network, plan = self.plan(name, budget=0.02)
+        base = compose("int8" if name != "mixed" else "mixed", {"budget": 1e-9} if name == "mixed" else {})
+        static = base.calibrate(network, SAMPLES)
+        judge = Judge(network, SAMPLES, static)
+        assert Judge(network, SAMPLES, plan).start >= judge.start * (1 - 0.02) - 1e-6
+        assert any("budget 2 %" in note for note in plan.notes)
+
+    def test_a_larger_budget_never_takes_more_multiplier_time(self):
+        times = []
+        for budget in (0.001, 0.05, 0.5):
+            network, plan = self.plan(budget=budget, delta_by="network")
+            record = PrecisionRecord()
+            Executor(network, plan, listeners=[record]).run({"input_0": normal(4, 16, 48, seed=9)})
+            shares = record.shares
+            times.append(shares["a8w8"] + (shares["a8w4"] + shares["a4w8"]) / 2 + shares["a4w4"] / 4)
+        assert times == sorted(times, reverse=True)
+        assert times[-1] < times[0]
+
+    def test_fast_and_exact_agree_and_ends_stay_wide(self):
+        network, plan = self.plan(delta=0.0)
+        batch = {"input_0": normal(4, 16, 48, seed=9)}
+        executor, record = Executor(network, plan), PrecisionRecord()
+        assert executor.audit(batch) == 0
+        Executor(network, plan, listeners=[record]).run(batch)
+        sites = list(record.sites)
+        assert record.sites[sites[0]].shares["a8w8"] == record.sites[sites[-1]].shares["a8w8"] == 1
+        assert all(record.sites[name].shares["a4w4"] > 0.9 for name in sites[1:-1])
+        assert sum(record.shares.values()) == pytest.approx(1)
+
+    def test_infinite_delta_changes_no_code(self):
+        """Only what loses nothing is narrow: the output is that of the static plan, bit for bit."""
+        network, plan = self.plan(delta=1e6, bias_correction=False)
+        static = compose("int8").calibrate(network, SAMPLES)
+        batch = {"input_0": normal(4, 16, 48, seed=9)}
+        assert torch.equal(Executor(network, plan).run(batch), Executor(network, static).run(batch))
+
+    def test_partial_sums_of_narrow_codes(self):
+        network, plan = self.plan("drift+apsq", delta=0.5)
+        assert all(site.accumulation.name == "apsq" for site in plan.sites.values() if site.quantized)
+        assert Executor(network, plan).audit({"input_0": normal(4, 16, 48, seed=9)}) == 0
+
+    def test_finish_takes_the_sums_of_classes(self):
+        call = dataclasses.replace(CALLS["linear"], bias=normal(11))
+        x, w = narrowed(call, affine=True, block=8, zero_point=101)
+        x = dataclasses.replace(x, scale=torch.tensor(0.1))
+        w = dataclasses.replace(w, scale=torch.full((11, 1), 0.2))
+        by_class = finish(call, class_product(call, x, w, affine=True).to(torch.int32), x, w)
+        by_one = finish(call, integer_product(call, x, w), x, w)
+        assert torch.equal(by_class, by_one)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"delta": -1}, "delta"),
+            ({"budget": 0}, "budget"),
+            ({"budget": 1.5}, "budget"),
+            ({"block": -1}, "block"),
+            ({"region": 5}, "region"),
+            ({"conversion": "round"}, "conversion"),
+            ({"x_share": 1.1}, "x_share"),
+        ],
+    )
+    def test_options_out_of_range(self, options, said):
+        with pytest.raises(InputError, match=said):
+            compose("drift", options)
+
+    def test_shapes_need_shares(self):
+        import bitwright
+
+        network = bitwright.load("gemm:64x128x32")
+        with pytest.raises(InputError, match=r"--option x_share=0\.8 --option w_share=0\.8"):
+            compose("drift").calibrate(network, ())
+        plan = compose("drift", {"x_share": 0.5, "w_share": 0.25, "narrow_ends": True}).calibrate(network, ())
+        site = next(iter(plan.sites.values()))
+        found = classes_of(network.sites[0], site, None, None)
+        assert found.m_narrow.tolist() == [[32]]
+        assert found.n_narrow.tolist() == [[8]]
+        assert any("assumed" in note for note in plan.notes)
+
+    def test_drq_and_partial_sums_do_not_compose(self):
+        with pytest.raises(InputError, match="two precisions"):
+            compose("drq+apsq")
+
+    def test_drift_needs_integers(self):
+        network = toy()
+        with pytest.raises(InputError, match="integers"):
+            compose("lp8+drift", {"delta": 1.0}).calibrate(network, [{"input_0": normal(4, 16, 48)}])
+
+    def test_two_precision_rules(self):
+        with pytest.raises(InputError, match="both decide the precision"):
+            compose("drift+drq")
+
+    def test_no_samples(self):
+        plan = dataclasses.replace(compose("int8").calibrate(toy(), [{"input_0": normal(4, 16, 48)}]), method="drift")
+        with pytest.raises(InputError, match="at least one batch"):
+            METHOD.calibrate(toy(), [], DriftOptions(), plan)
+
+
+class TestBudget:
+    def test_images_by_hand(self):
+        reference = torch.tensor([[0.0, math.log(3)], [math.log(4), 0.0]])  # 0.75 for class 1, 0.8 for class 0
+        same = expected_accuracy("image", [{}], [reference], [reference])
+        assert same == pytest.approx((0.75 + 0.8) / 2)
+        wrong = expected_accuracy("image", [{}], [-reference], [reference])
+        assert wrong == pytest.approx((0.25 + 0.2) / 2)
+
+    def test_language_is_inverse_perplexity(self):
+        logits = torch.zeros(1, 5, 7)
+        found = expected_accuracy("language", [{"input_ids": torch.arange(5).unsqueeze(0)}], [logits], [logits])
+        assert found == pytest.approx(1 / 7)
+
+    def test_sentences_with_noise_of_known_size(self):
+        wanted = torch.nn.functional.normalize(normal(60, 8, seed=1), dim=-1)
+        assert expected_accuracy("sentence", [{}], [wanted], [wanted]) == pytest.approx(1.0)
+        found = [
+            expected_accuracy("sentence", [{}], [wanted + noise * normal(60, 8, seed=2)], [wanted])
+            for noise in (0.02, 0.1, 0.5)
+        ]
+        assert found == sorted(found, reverse=True)
+        assert found[0] > 0.98
+
+    @given(st.integers(-5, 25))
+    def test_bisection_finds_the_first_that_fits(self, limit):
+        found = smallest(lambda n: n >= limit, 0, 20)
+        assert found == (None if limit > 20 else max(0, limit))
+
+
+def test_plans_are_kept_with_their_rules(tmp_path):
+    from bitwright.methods.plan_file import load_plan, save_plan
+
+    network = toy()
+    plan = compose("drift", {"delta": 0.7, "block": 16}).calibrate(network, [{"input_0": normal(4, 16, 48)}])
+    save_plan(plan, tmp_path / "drift.plan")
+    loaded = load_plan(tmp_path / "drift.plan", network)
+    batch = {"input_0": normal(4, 16, 48, seed=9)}
+    assert torch.equal(Executor(network, plan).run(batch), Executor(network, loaded).run(batch))
+    assert OperandPlan(format=INT8, granularity=PerTensor()).integer is INT8
