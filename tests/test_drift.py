@@ -13,11 +13,13 @@ from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.budget import Judge, expected_accuracy
 from bitwright.methods.classes import PAIRS, block_lengths, classes_of
-from bitwright.methods.drift import METHOD, DriftOptions, expected_error
+from bitwright.methods.drift import METHOD, DriftOptions, expected_error, kernels
 from bitwright.methods.drift.conversion import (
     Conversion,
     Narrowing,
+    Tests,
     block_size,
+    narrow_by_torch,
     narrow_columns,
     narrow_filters,
     narrow_images,
@@ -87,10 +89,9 @@ class TestConversion:
     def test_rows_by_hand(self, seed, length, block, delta, affine, kind, carried):
         fmt, zero_point = kind
         x = operand((3, length), seed=seed, fmt=fmt, zero_point=zero_point, spread=20.0)
-        if carried:
-            x = dataclasses.replace(x, codes=x.codes.float())
         how = Narrowing(delta=delta, block=block, conversion=Conversion.AFFINE if affine else Conversion.ZERO)
-        found = narrow_rows(dataclasses.replace(x, codes=x.codes.clone()), how)
+        codes = x.codes.float() if carried else x.codes.clone()
+        found = narrow_rows(dataclasses.replace(x, codes=codes), how)
         signed = not affine and (fmt.signed or zero_point > 0)
         size = block_size(length, block)
         for row in range(3):
@@ -100,6 +101,30 @@ class TestConversion:
                 shift, narrow = by_hand(codes, delta, signed=signed, affine=affine, **limits)
                 assert int(found.shifts[row, b]) == shift
                 assert (found.codes[row, start : start + size].long() - zero_point).tolist() == narrow
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        seed=st.integers(0, 10**6),
+        size=st.integers(1, 9),
+        region=st.integers(1, 3),
+        affine=st.booleans(),
+        zero_point=st.sampled_from([0, 15, 130]),
+    )
+    def test_the_kernel_and_torch_do_the_same(self, seed, size, region, affine, zero_point):
+        x = operand((2, 5, 4, 9), seed=seed, fmt=UINT8, zero_point=zero_point, spread=20.0)
+        tests = Tests(
+            delta=0.6,
+            size=size,
+            region=region,
+            signed=not affine and zero_point > 0,
+            affine=affine,
+            zero_point=zero_point,
+            low=-zero_point,
+            high=255 - zero_point,
+        )
+        one, other = x.codes.clone(), x.codes.double()
+        assert torch.equal(kernels.narrow(one, tests), narrow_by_torch(other, tests))
+        assert torch.equal(one.double(), other)
 
     @pytest.mark.parametrize("region", [1, 2, 3])
     @pytest.mark.parametrize("block", [0, 4])

@@ -101,7 +101,7 @@ def reaches(*, signed: bool) -> list[int]:
 
 def narrow_rows(operand: Quantized, how: Narrowing) -> Quantized:
     """An operand whose rows' last axis is the reduction, [..., rows, K], with narrow sub-tensors."""
-    codes = operand.codes.contiguous()
+    codes = _dense(operand, operand.codes)
     length = codes.shape[-1]
     lines = codes.view(1, 1, -1, length)
     shifts = _narrow(lines, operand, how, region=1)
@@ -110,7 +110,7 @@ def narrow_rows(operand: Quantized, how: Narrowing) -> Quantized:
 
 def narrow_images(operand: Quantized, how: Narrowing, groups: int = 1) -> Quantized:
     """Images [batch, channels, height, width] with narrow regions of pixels; blocks lie within groups of channels."""
-    codes = operand.codes.permute(0, 2, 3, 1).contiguous()
+    codes = _dense(operand, operand.codes.permute(0, 2, 3, 1))
     batch, height, width, channels = codes.shape
     pixels = codes.view(batch, height, width * groups, channels // groups)
     if groups == 1:
@@ -123,7 +123,7 @@ def narrow_images(operand: Quantized, how: Narrowing, groups: int = 1) -> Quanti
 
 def narrow_filters(operand: Quantized, how: Narrowing) -> Quantized:
     """Filters [N, channels, kernel height, kernel width]: each position of the kernel is cut into blocks."""
-    codes = operand.codes.permute(0, 2, 3, 1).contiguous()
+    codes = _dense(operand, operand.codes.permute(0, 2, 3, 1))
     n, height, width, channels = codes.shape
     shifts = _narrow(codes.view(1, 1, -1, channels), operand, how, region=1)
     return dataclasses.replace(operand, codes=codes.permute(0, 3, 1, 2), shifts=shifts.view(n, height, width, -1))
@@ -133,6 +133,14 @@ def narrow_columns(operand: Quantized, how: Narrowing) -> Quantized:
     """An operand whose columns are the rows of `narrow_rows`: [..., K, N]."""
     turned = narrow_rows(dataclasses.replace(operand, codes=operand.codes.transpose(-1, -2)), how)
     return dataclasses.replace(turned, codes=turned.codes.transpose(-1, -2))
+
+
+def _dense(operand: Quantized, codes: torch.Tensor) -> torch.Tensor:
+    """Contiguous codes, on the CPU in the type that the kernel takes."""
+    fmt = operand.integer
+    if fmt.bits <= 8 and codes.device.type == "cpu":
+        codes = codes.to(torch.int8 if fmt.signed else torch.uint8)
+    return codes.contiguous()
 
 
 def _narrow(codes: torch.Tensor, operand: Quantized, how: Narrowing, *, region: int) -> torch.Tensor:
