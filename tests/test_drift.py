@@ -17,7 +17,7 @@ from bitwright.methods.drift import METHOD, DriftOptions, expected_error, kernel
 from bitwright.methods.drift.conversion import (
     Conversion,
     Narrowing,
-    Tests,
+    Decision,
     block_size,
     narrow_by_torch,
     narrow_columns,
@@ -112,7 +112,7 @@ class TestConversion:
     )
     def test_the_kernel_and_torch_do_the_same(self, seed, size, region, affine, zero_point):
         x = operand((2, 5, 4, 9), seed=seed, fmt=UINT8, zero_point=zero_point, spread=20.0)
-        tests = Tests(
+        tests = Decision(
             delta=0.6,
             size=size,
             region=region,

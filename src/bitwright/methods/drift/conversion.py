@@ -153,7 +153,7 @@ def _narrow(codes: torch.Tensor, operand: Quantized, how: Narrowing, *, region: 
     signed = how.conversion is Conversion.ZERO and (fmt.signed or operand.zero_point > fmt.low)
     limits = fmt.low - operand.zero_point, fmt.high - operand.zero_point
     size = block_size(codes.shape[-1], how.block)
-    tests = Tests(
+    tests = Decision(
         delta=how.delta,
         size=size,
         region=region,
@@ -171,7 +171,7 @@ def _narrow(codes: torch.Tensor, operand: Quantized, how: Narrowing, *, region: 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tests:
+class Decision:
     """Both tests and the conversion of one operand, in numbers.
 
     Attributes
@@ -198,7 +198,7 @@ class Tests:
     high: int
 
 
-def narrow_by_torch(codes: torch.Tensor, tests: Tests) -> torch.Tensor:
+def narrow_by_torch(codes: torch.Tensor, tests: Decision) -> torch.Tensor:
     """The same by torch operators on any device and type of codes; twin of the kernel, and not in blocks of memory."""
     batch, height, width, channels = codes.shape
     rows, columns, blocks = -(-height // tests.region), -(-width // tests.region), -(-channels // tests.size)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from bitwright.formats.lookup_kernels import use_torch_threads
-from bitwright.methods.drift.conversion import DROPPED_MOST, WIDE, Tests, reaches
+from bitwright.methods.drift.conversion import DROPPED_MOST, WIDE, Decision, reaches
 
 Array = npt.NDArray[np.generic]
 Numbers = npt.NDArray[np.int32]
@@ -18,7 +18,7 @@ Region = tuple[int, int, int, int, int]
 """An image, and from and to which rows and columns of it."""
 
 
-def narrow(codes: torch.Tensor, tests: Tests) -> torch.Tensor:
+def narrow(codes: torch.Tensor, tests: Decision) -> torch.Tensor:
     """Narrow int8 or uint8 codes [batch, height, width, channels] in place; returns shifts, int8 [..., blocks]."""
     batch, height, width, channels = codes.shape
     shifts = torch.empty(batch, height, width, -(-channels // tests.size), dtype=torch.int8)
