@@ -2,8 +2,8 @@
 
 python benchmarks/run_time_precision.py [NETWORK ...] [--rounds N] [--delta D]
 
-The delta is given, not searched: what is narrow changes little of the time that deciding and converting take. Scheduling
-by machines is timed in benchmarks/scheduler.py.
+The delta is given, not searched: what is narrow changes little of the time that deciding and converting take.
+Scheduling by machines is timed in benchmarks/scheduler.py.
 """
 
 import argparse

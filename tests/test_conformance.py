@@ -162,6 +162,14 @@ CHECKED += [
     "aqs+apsq",
     "narrow",
 ]
+DROPPED = {"x_share": 0.5, "w_share": 0.5, "delta": 0.5}
+PRECISION = {
+    "drift": DROPPED,
+    "drift-rows": DROPPED,
+    "drift+apsq": DROPPED,
+    "drq": {"x_share": 0.5, "threshold": 8.0},
+    "mixed": {"budget": 0.2},
+}
 TABLED = ["lpq", "lp8", "lp6", "lp5", "lp4", "ant", "ant-w4a8", "ant8", "adaptivfloat", "af8", "af6", "af5", "af4"]
 
 
@@ -179,6 +187,10 @@ class TestBuiltIn:
         assert set(name.split("+")) <= set(method_names())
         check_method(name, options={} if name in ("float", "int8-token") else {"smoothing": "none"})
 
+    @pytest.mark.parametrize("name", PRECISION)
+    def test_methods_of_two_precisions(self, name):
+        check_method(name, options={"smoothing": "none", **PRECISION[name]})
+
     def test_smoothing_is_part_of_the_promise(self):
         check_method("int8", options={"smoothing": 0.5, "ends": "both8", "x_bits": 6, "calibrator": "mse"})
 
@@ -188,8 +200,8 @@ class TestBuiltIn:
         check_method(INTEGER, network, options={"smoothing": "none"})
 
     def test_every_method_is_checked(self):
-        assert set(method_names()) == {*"+".join(CHECKED).split("+"), *TABLED, "int"}
-        machines = ["adaptivfloat", "ant", "apsq", "apsq-is", "apsq-os", "bitfusion", "drift", "lpa"]
+        assert set(method_names()) == {*"+".join((*CHECKED, *PRECISION)).split("+"), *TABLED, "int"}
+        machines = ["adaptivfloat", "ant", "apsq", "apsq-is", "apsq-os", "bitfusion", "drift", "drq", "eyeriss", "lpa"]
         machines += ["panacea", "seq", "sibia", "simd", "systolic-os", "systolic-ws"]
         assert registry.names("bitwright.accelerators") == machines
 

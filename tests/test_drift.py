@@ -16,8 +16,8 @@ from bitwright.methods.classes import PAIRS, block_lengths, classes_of
 from bitwright.methods.drift import METHOD, DriftOptions, expected_error, kernels
 from bitwright.methods.drift.conversion import (
     Conversion,
-    Narrowing,
     Decision,
+    Narrowing,
     block_size,
     narrow_by_torch,
     narrow_columns,

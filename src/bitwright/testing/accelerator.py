@@ -16,7 +16,7 @@ from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError
 from bitwright.formats import AdaptivFloat, Flint, Format, Integer, LogPosit, PerTensor, PowerOfTwo
 from bitwright.methods.execution import Executor
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
+from bitwright.methods.plan import FLOAT_SITE, STATIC, OperandPlan, Rule, SitePlan
 from bitwright.methods.protocol import compose
 from bitwright.methods.work import Work
 from bitwright.networks.sites import Site
@@ -33,6 +33,8 @@ TABLED = {
 INTEGER_RECIPES = ("int8", "int8-sym", "aqs", "sibia")
 TABLED_RECIPES = {"lp4": "lp", "af8": "af", "ant": "ant"}
 """Methods of other formats, and the family of which a machine must multiply the first to be asked about them."""
+PRECISION_RECIPES = {"drift": {"delta": 0.5}, "drq": {"threshold": 8.0}}
+"""Methods that choose precision at run time, for machines that know their rules."""
 UNKNOWN = Rule(name="a rule that nobody knows")
 SHAPES = ((1, 1, 1, 1), (1, 7, 5, 3), (1, 64, 48, 40), (6, 9, 33, 17))  # groups, m, k, n
 ROUNDING = 1e-9  # relative, of float64 sums in another order
@@ -174,6 +176,8 @@ def _code_works(machine: Accelerator) -> Iterator[Work]:
     for name, family in TABLED_RECIPES.items():
         if machine.supports(_plan(TABLED[family][0], TABLED[family][0])) is None:
             recipes[name] = compose(name)
+    for name, options in PRECISION_RECIPES.items():
+        recipes[name] = compose(name, {"smoothing": "none", **options})
     for method in recipes.values():
         for network, samples in toy_networks().values():
             works: list[Work] = []
@@ -188,7 +192,7 @@ def _check_cost(what: str, machine: Accelerator, work: Work) -> None:
     _check_energy(what, cost)
     require(machine.run(work) == cost, f"{what}: the same work costs something else the second time")
     require(type(machine)(**machine.parameters()).run(work) == cost, f"{what}: an equal machine gives another cost")
-    if not machine.needs_codes:
+    if not machine.needs_codes and _static(work):
         bare = dataclasses.replace(work, x=None, w=None)
         require(machine.run(bare) == cost, f"{what}: the cost depends on codes, though needs_codes is False")
     _check_sum(what, cost)
@@ -201,17 +205,22 @@ def _check_work(what: str, machine: Accelerator, work: Work, cost: Cost) -> None
     require(min(cost.macs_executed, cost.macs_skipped) >= 0, f"{what}: negative MACs")
     require(cost.compute_cycles > 0, f"{what}: it computes in no time")
     require(cost.cycles >= cost.compute_cycles, f"{what}: fewer cycles in all than compute cycles")
-    if 8 in (work.plan.x_bits, work.plan.w_bits) and min(work.plan.x_bits, work.plan.w_bits) >= 8:
+    if _static(work) and 8 in (work.plan.x_bits, work.plan.w_bits) and min(work.plan.x_bits, work.plan.w_bits) >= 8:
         needed = cost.macs_executed / machine.peak_macs_per_cycle
         require(
             cost.compute_cycles >= needed, f"{what}: {cost.compute_cycles} compute cycles, the peak allows {needed}"
         )
-    if not machine.needs_codes:
+    if not machine.needs_codes and _static(work):
         _check_raw_operands(what, work, cost)
     moved = cost.traffic_bytes.get("dram_read", 0) + cost.traffic_bytes.get("dram_write", 0)
     require(cost.unique_bytes > 0, f"{what}: {cost.unique_bytes} distinct bytes")
     require(moved >= cost.unique_bytes, f"{what}: {moved} bytes of DRAM traffic for {cost.unique_bytes} distinct ones")
     require(min(cost.traffic_bytes.values()) >= 0, f"{what}: negative traffic")
+
+
+def _static(work: Work) -> bool:
+    """Whether precision is that of the plan; otherwise codes decide on it, on any machine."""
+    return work.plan.precision.name == STATIC.name
 
 
 def _check_raw_operands(what: str, work: Work, cost: Cost) -> None:

@@ -1,0 +1,106 @@
+"""DRQ's array of varying speed and Eyeriss, by hand; all machines of run-time precision keep the kit's promises."""
+
+import math
+
+import pytest
+import torch
+
+from bitwright.accelerators.packed import BitFusion, Eyeriss
+from bitwright.accelerators.split import Drift, Drq, Seq
+from bitwright.errors import InputError
+from bitwright.formats import Integer, PerTensor, Quantized
+from bitwright.methods.classes import Classes
+from bitwright.methods.plan import OperandPlan, Rule, SitePlan
+from bitwright.methods.work import Work
+from bitwright.networks.sites import Site
+from bitwright.testing import check_accelerator
+
+
+def work(m, k, n, *, bits=(8, 8), rule=None, x=None):
+    site = Site(name="s", op="linear", m=m, k=k, n=n, x_elements=m * k, w_elements=k * n)
+    x_plan, w_plan = (OperandPlan(format=Integer(bits=each), granularity=PerTensor()) for each in bits)
+    plan = SitePlan(x=x_plan, w=w_plan, **({} if rule is None else {"precision": rule}))
+    return Work(site=site, plan=plan, x=x)
+
+
+def shares(x_share):
+    return Rule(name="drq", options={"x_share": x_share})
+
+
+def spent(machine, one):
+    """Cycles of the array for a product that no tile cuts."""
+    return int(machine.place(machine.classes(one)).spent.sum())
+
+
+@pytest.mark.parametrize(
+    "machine", [Drift, Drift(dataflow="ws-double"), Seq, Drq, Drq(row_groups=1, dataflow="os"), Eyeriss]
+)
+def test_conformance(machine):
+    check_accelerator(machine)
+
+
+class TestDrq:
+    def test_a_static_product_by_hand(self):
+        """8 by 8 bits: folds of 48 x 64 multipliers, four cycles a row, filled and drained each."""
+        assert spent(Drq(), work(200, 576, 128)) == 12 * 2 * (4 * 200 + 2 * 48 + 64 - 2)
+        assert spent(Drq(), work(200, 576, 128, bits=(4, 4))) == 12 * 2 * (200 + 2 * 48 + 64 - 2)
+        assert spent(Drq(), work(200, 576, 128, bits=(8, 4))) == 12 * 2 * (2 * 200 + 2 * 48 + 64 - 2)
+
+    @pytest.mark.parametrize(("groups", "speedup"), [(1, 2.50), (4, 1.44), (8, 1.14), (16, 1.02)])
+    def test_speedup_over_static_at_a_fifth_sensitive(self, groups, speedup):  # shared/methods/drift.md, section 2.3
+        shape = (200_000, 48, 64)  # long streams, so that filling counts for nothing
+        static = spent(Drq(), work(*shape))
+        found = spent(Drq(row_groups=groups), work(*shape, rule=shares(0.8)))
+        assert static / found == pytest.approx(speedup, abs=0.006)
+        assert static / found == pytest.approx(4 / (4 - 3 * 0.8**groups), rel=1e-3)
+
+    def test_measured_regions_meet_in_the_order_of_the_reduction(self):
+        """Two blocks of rows: shares 3/4 and 1/2; the waves that are fast are 3/8 of them, were they independent."""
+        machine = Drq(row_groups=2)
+        x_shifts = torch.full((8, 2), -1, dtype=torch.int8)
+        x_shifts[:6, 0], x_shifts[:4, 1] = 4, 4
+        codes = Quantized(codes=torch.zeros(8, 32), format=Integer(bits=8), scale=torch.ones(()), shifts=x_shifts)
+        found = machine.classes(work(8, 32, 16, rule=shares(0.0), x=codes))
+        assert isinstance(found, Classes)
+        assert found.m_narrow.tolist() == [[3]]
+        assert found.k.tolist() == [32]
+        assert found.x_narrow == pytest.approx(10 / 16)
+        assert found.macs == {(8, 8): 5 * 32 * 16, (8, 4): 0, (4, 8): 0, (4, 4): 3 * 32 * 16}
+
+    def test_no_region_is_as_fast_as_static(self):
+        assert spent(Drq(), work(64, 96, 64, rule=shares(0.0))) == spent(Drq(), work(64, 96, 64))
+
+    def test_it_refuses_drift(self):
+        reason = Drq().supports(work(8, 8, 8, rule=Rule(name="drift")).plan)
+        assert "chosen at run time (drift)" in reason
+        assert "chosen at run time (drq)" in Drift().supports(work(8, 8, 8, rule=shares(0.5)).plan)
+
+    def test_bad_parameters(self):
+        with pytest.raises(ValueError, match="row_groups"):
+            Drq(row_groups=0)
+
+
+class TestEyeriss:
+    def test_cycles_are_products_by_busy_elements(self):
+        cost = Eyeriss().run(work(200, 576, 128))
+        tiles = cost.compute_cycles
+        exact = 200 * 576 * 128 / (132 * 0.85)
+        assert exact <= tiles <= exact + 1000  # each tile's last cycle is whole
+        fewer = Eyeriss(utilization=1.0).run(work(200, 576, 128))
+        assert fewer.compute_cycles == pytest.approx(0.85 * tiles, rel=0.01)
+
+    def test_everything_is_stored_as_16_bits(self):
+        for bits in ((8, 8), (4, 8), (16, 16)):
+            cost = Eyeriss().run(work(64, 96, 32, bits=bits))
+            assert cost.unique_bytes == 2 * (64 * 96 + 96 * 32 + 64 * 32)
+
+    def test_its_array_has_the_area_of_the_others(self):
+        """12 x 11 PEs of SPARK's Eyeriss beside 3,072 of its 4-bit PEs; one column more would be larger."""
+        areas = [machine().area().components_um2["pe_array"] for machine in (Eyeriss, BitFusion)]
+        one = areas[0] / (12 * 11)
+        assert areas[0] < areas[1] < areas[0] + 2 * one
+        assert math.floor(areas[1] / one) == 132
+
+    def test_it_refuses_other_formats(self):
+        with pytest.raises(InputError, match="float32"):
+            Eyeriss().run(Work(site=work(8, 8, 8).site, plan=SitePlan()))
