@@ -1,0 +1,342 @@
+"""Where a sweep's results are kept: a study of Optuna's in a SQL database, one trial per row, written in one transaction
+per task, so that a process that is killed leaves whole rows or none.
+
+A trial has Optuna's parameters and values, and the row itself as the attribute `bitwright_row`; the study has what it is
+a sweep of. One sweep at a time: a lock on a file beside a SQLite database, an advisory lock in PostgreSQL; both end
+with the process that holds them.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bitwright.errors import InputError
+from bitwright.studies.sweep.extra import optuna
+from bitwright.studies.sweep.metrics import MAXIMISE, values_of
+from bitwright.studies.sweep.points import Point, Record
+from bitwright.studies.sweep.proposals import distributions
+from bitwright.studies.sweep.study import Study
+
+VERSION = 1
+ABOUT, ROW = "bitwright_sweep", "bitwright_row"
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+PATIENCE_SECONDS = 10
+DEFAULT_SCHEMES = {SQLITE: "sqlite:///FILE", POSTGRESQL: "postgresql://USER@HOST/DATABASE"}
+
+
+class Store:
+    """Rows by number, in a database or, without one, in memory only."""
+
+    def __init__(self, study: Study, name: str, storage: Any = None, made: Any = None) -> None:
+        self.study, self.name, self._storage, self._made = study, name, storage, made
+        self.rows: dict[int, Record] = {}
+        self._count = 0
+
+    def read(self) -> None:
+        """Take up what is there."""
+        for trial in self._made.get_trials(deepcopy=False):
+            row = trial.user_attrs.get(ROW)
+            self._count += 1
+            if isinstance(row, dict) and isinstance(row.get("trial"), int):
+                self.rows.setdefault(row["trial"], row)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the store says of its study; empty if it is new."""
+        found = {} if self._made is None else self._made.user_attrs.get(ABOUT, {})
+        return found if isinstance(found, dict) else {}
+
+    def begin(self, inputs: Mapping[str, str]) -> None:
+        """Say, once, what the study is and what its inputs are; refuse other inputs.
+
+        Raises
+        ------
+        InputError
+            If a network or the data are not what the store's rows were made from.
+        """
+        if self._made is None:
+            return
+        before = self.about.get("inputs")
+        if before is None:
+            about = {"version": VERSION, "study": self.study.identity(), "inputs": dict(inputs)}
+            with self.guarded():
+                self._made.set_user_attr(ABOUT, about)
+            return
+        for label, value in inputs.items():
+            if before.get(label) != value:
+                raise InputError(
+                    f"the rows in {self.name} were made from another {label}, with other contents; name another --store"
+                )
+
+    def add(self, points: Sequence[Point], records: Sequence[Record]) -> None:
+        """Keep rows, all of them or none; when this returns they outlive the process.
+
+        Raises
+        ------
+        InputError
+            If the database cannot be written to; what it had stays.
+        """
+        if self._storage is not None:
+            with self.guarded():
+                self._write([self._trial(point, record) for point, record in zip(points, records, strict=True)])
+        self.rows |= {record["trial"]: record for record in records}
+
+    def _trial(self, point: Point, record: Record) -> Any:
+        """A finished trial as Optuna has it; one without all values has failed."""
+        values = values_of(record, self.study.objectives) if record["status"] == "ok" else None
+        columns = point.columns
+        states = optuna().trial.TrialState
+        return optuna().trial.create_trial(
+            state=states.FAIL if values is None else states.COMPLETE,
+            values=values,
+            params=columns,
+            distributions=distributions(self.study, point),
+            user_attrs={ROW: record},
+        )
+
+    def _write(self, trials: Sequence[Any]) -> None:
+        """In one transaction: Optuna's own way takes one for each trial, and some 10 ms more."""
+        from optuna.distributions import distribution_to_json
+        from optuna.storages._rdb import models
+        from sqlalchemy import insert
+
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        session = self._storage.scoped_session()
+        try:
+            kept = [
+                models.TrialModel(
+                    study_id=self._made._study_id,
+                    number=self._count + i,
+                    state=trial.state,
+                    _datetime_start_utc=now,
+                    _datetime_complete_utc=now,
+                )
+                for i, trial in enumerate(trials)
+            ]
+            session.add_all(kept)
+            session.flush()
+            params, values, rows = [], [], []
+            for model, trial in zip(kept, trials, strict=True):
+                for name, value in trial.params.items():
+                    distribution = trial.distributions[name]
+                    params.append(
+                        {
+                            "trial_id": model.trial_id,
+                            "param_name": name,
+                            "param_value": distribution.to_internal_repr(value),
+                            "distribution_json": distribution_to_json(distribution),
+                        }
+                    )
+                for i, value in enumerate(trial.values or ()):
+                    stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                    values.append({"trial_id": model.trial_id, "objective": i, "value": stored, "value_type": kind})
+                row = json.dumps(trial.user_attrs[ROW])
+                rows.append({"trial_id": model.trial_id, "key": ROW, "value_json": row})
+            for table, content in (
+                (models.TrialParamModel, params),
+                (models.TrialValueModel, values),
+                (models.TrialUserAttributeModel, rows),
+            ):
+                if content:
+                    session.execute(insert(table), content)
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            session.close()
+        self._count += len(trials)
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Errors of the database as one sentence."""
+        with _explained(self.name):
+            yield
+
+
+@contextlib.contextmanager
+def opened(place: str | Path | None, study: Study) -> Iterator[Store]:
+    """The store of `study` at a file or URL, for nobody else meanwhile; None keeps rows in memory.
+
+    Raises
+    ------
+    InputError
+        A database that cannot be reached, read or used, that another sweep is at work on, that a newer version wrote,
+        or that holds another study under this name.
+    """
+    if place is None:
+        yield Store(study, "memory")
+        return
+    optuna()
+    url, file = _url(str(place))
+    name = str(file) if file is not None else _shown(url)
+    with contextlib.ExitStack() as stack:
+        if file is not None:
+            stack.enter_context(_file_lock(file, name))
+            _check_file(file, name)
+        with _explained(name):
+            storage = _storage(url, name)
+        stack.callback(storage.engine.dispose)
+        if file is None:
+            stack.enter_context(_database_lock(storage, study.name, name))
+        with _explained(name):
+            store = Store(study, name, storage, _study_in(storage, study, name, alone=file is not None))
+            store.read()
+        yield store
+
+
+def _url(place: str) -> tuple[str, Path | None]:
+    """A database's URL, and its file if it is SQLite's."""
+    scheme, colon, rest = place.partition("://")
+    if not colon:
+        path = Path(place)
+    elif scheme == SQLITE:
+        path = Path(rest.removeprefix("/"))
+    elif scheme.partition("+")[0] == POSTGRESQL:
+        return place, None
+    else:
+        known = " or ".join(DEFAULT_SCHEMES.values())
+        raise InputError(f"a store is a file, {known}, not {_shown(place)}")
+    if not path.name or path.is_dir():
+        raise InputError(f"{place} is no file; name a file for the store")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder {path.absolute().parent} of the store does not exist; make it first")
+    return f"sqlite:///{path.absolute()}", path
+
+
+def _shown(url: str) -> str:
+    """A URL without its password."""
+    before, at, after = url.rpartition("@")
+    scheme, colon, user = before.partition("://")
+    return f"{scheme}{colon}{user.partition(':')[0]}{at}{after}" if at else url
+
+
+def _check_file(file: Path, name: str) -> None:
+    if not file.exists() or not file.stat().st_size:
+        return
+    try:
+        with file.open("rb") as opened_file:
+            magic = opened_file.read(16)
+    except OSError as error:
+        raise InputError(f"cannot read the store {name}: {error.strerror}") from None
+    if magic != b"SQLite format 3\x00":
+        raise InputError(f"{name} is not a sweep's store; name another --store")
+
+
+@contextlib.contextmanager
+def _file_lock(file: Path, name: str) -> Iterator[None]:
+    import fcntl
+
+    path = file.with_name(f"{file.name}.lock")
+    try:
+        lock = path.open("a")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; name a --store in a folder that can be written") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise _taken(name) from None
+        yield
+
+
+@contextlib.contextmanager
+def _database_lock(storage: Any, study: str, name: str) -> Iterator[None]:
+    from sqlalchemy import text
+
+    number = int.from_bytes(hashlib.sha256(f"bitwright {study}".encode()).digest()[:8], signed=True)
+    with _explained(name):
+        connection = storage.engine.connect()
+        got = connection.execute(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}).scalar()
+    try:
+        if not got:
+            raise _taken(name)
+        yield
+    finally:
+        connection.invalidate()  # the session ends, and with it the lock
+        connection.close()
+
+
+def _taken(name: str) -> InputError:
+    return InputError(f"another sweep is at work on {name}; wait until it has finished, or name another --store")
+
+
+def _storage(url: str, name: str) -> Any:
+    arguments: dict[str, Any] = {"timeout": PATIENCE_SECONDS}
+    if not url.startswith(SQLITE):
+        arguments = {"connect_timeout": PATIENCE_SECONDS} if "pg8000" not in url else {"timeout": PATIENCE_SECONDS}
+    try:
+        return optuna().storages.RDBStorage(url, engine_kwargs={"connect_args": arguments})
+    except ImportError as error:
+        missing = getattr(error.__cause__, "name", None) or "the database's driver"
+        raise InputError(f"{name} needs {missing}, which is not installed; pip install it") from None
+    except RuntimeError:
+        raise InputError(
+            f"{name} was made by another version of Optuna, whose tables this one ({optuna().__version__}) does not "
+            "know; install that version, or name another --store"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{name} cannot be used as a store: {error}") from None
+
+
+def _study_in(storage: Any, study: Study, name: str, *, alone: bool) -> Any:
+    """Optuna's study of that name, begun or continued."""
+    made = optuna()
+    there = {each.study_name for each in storage.get_all_studies()}
+    if alone and there and study.name not in there:
+        raise InputError(f"{name} is the store of {', '.join(sorted(there))}, not of {study.name}; name another --store")
+    if study.name not in there:
+        ways = ["maximize" if way == MAXIMISE else "minimize" for way in study.objectives.values()]
+        return made.create_study(storage=storage, study_name=study.name, directions=ways)
+    found = made.load_study(storage=storage, study_name=study.name)
+    about = found.user_attrs.get(ABOUT)
+    if about is None and not found.get_trials(deepcopy=False):  # killed before it said what it is
+        storage.delete_study(found._study_id)
+        return _study_in(storage, study, name, alone=False)
+    _check_about(about, study, name)
+    return found
+
+
+def _check_about(about: Any, study: Study, name: str) -> None:
+    if not isinstance(about, dict) or not isinstance(about.get("version"), int):
+        raise InputError(f"{study.name} in {name} is a study of Optuna's that is no sweep; name another --store")
+    if about["version"] > VERSION:
+        raise InputError(
+            f"{name} was written by a newer bitwright (store version {about['version']}, this reads {VERSION}); "
+            "install that one, or name another --store"
+        )
+    before, now = about.get("study", {}), json.loads(json.dumps(study.identity()))
+    for key, value in now.items():
+        if before.get(key) != value:
+            raise InputError(f"{name} is the store of another study: {_differing(key, before.get(key), value)}; "
+                             "name another --store, or change the study back")
+
+
+def _differing(key: str, before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for inner in {**before, **now}:
+            if before.get(inner) != now.get(inner):
+                return _differing(f"{key}.{inner}", before.get(inner), now.get(inner))
+    return f"{key} was {json.dumps(before)} and is {json.dumps(now)}"
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Whatever a database raises, as one sentence."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, optuna().exceptions.StorageInternalError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        said = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        raise InputError(
+            f"the store {name} cannot be used: {said}; what it had is kept, and the same command goes on from there"
+        ) from None
