@@ -99,9 +99,7 @@ def _fields(reader: Reader, section: str, index: int, variant: "Variant") -> set
         raise reader.error(place, str(error)) from None
 
 
-def _takers(
-    reader: Reader, place: "Place", key: str, known: Mapping[str, set[str]]
-) -> tuple[list[str], str]:
+def _takers(reader: Reader, place: "Place", key: str, known: Mapping[str, set[str]]) -> tuple[list[str], str]:
     """Who has the option or parameter of that key, and its own name."""
     label, dot, name = key.rpartition(".")
     what = "option" if place[0] == "options" else "parameter"
@@ -187,9 +185,7 @@ def _rounded(value: float) -> float:
     return round(value, DIGITS - 1 - math.floor(math.log10(abs(value))))
 
 
-def _check_values(
-    reader: Reader, place: "Place", section: str, axis: Axis, variants: Mapping[str, "Variant"]
-) -> None:
+def _check_values(reader: Reader, place: "Place", section: str, axis: Axis, variants: Mapping[str, "Variant"]) -> None:
     """Refuse values that no point could have; those that only some others rule out become trials that say so."""
     for label in axis.labels:
         variant = variants[label]

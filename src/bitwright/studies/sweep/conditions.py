@@ -86,7 +86,9 @@ def read_conditions(reader: Reader, given: Any, study: "Study") -> tuple[Conditi
         try:
             tree = ast.parse(expression, mode="eval").body
         except (SyntaxError, ValueError):
-            raise reader.error(place, f"the condition {expression!r} is not understood; write rows * cols <= 4096") from None
+            raise reader.error(
+                place, f"the condition {expression!r} is not understood; write rows * cols <= 4096"
+            ) from None
         _check(reader, place, expression, tree, known)
         found.append(Condition(text=expression))
     return tuple(found)
@@ -99,10 +101,13 @@ def _check(reader: Reader, place: Any, text: str, node: ast.expr, known: set[str
             raise reader.error(place, f"in {text!r}: {unknown_name('name', name, known)}")
         return
     allowed = ast.BinOp | ast.UnaryOp | ast.BoolOp | ast.Compare | ast.Constant | ast.List | ast.Tuple
-    operators = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.operator | ast.unaryop | ast.cmpop)]
+    operators = [
+        child for child in ast.iter_child_nodes(node) if isinstance(child, ast.operator | ast.unaryop | ast.cmpop)
+    ]
     if not isinstance(node, allowed) or any(type(each) not in OPERATORS for each in operators):
         raise reader.error(
-            place, f"in {text!r}: {ast.unparse(node)!r} is not allowed; compare names, numbers and texts, with and, or, not"
+            place,
+            f"in {text!r}: {ast.unparse(node)!r} is not allowed; compare names, numbers and texts, with and, or, not",
         )
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.expr):

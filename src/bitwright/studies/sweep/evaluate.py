@@ -2,7 +2,7 @@
 
 A worker keeps networks, what they trace to, plans and scores, so that each is made once per process: all accelerators
 listen to one execution of a network by a plan, and a network with shapes only is traced once. A row is a function of
-the study and the point alone; every worker computes with one thread, because sums of floats depend on how many there are.
+the study and the point alone: every worker computes with one thread, because sums of floats depend on their number.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ def described(study: Study) -> tuple[dict[str, str], dict[str, bool]]:
         if all(shapes.values()) and any(name in SCORES for name in study.objectives):
             raise InputError("scores are an objective, and no network has numbers that could be judged; leave them out")
         found = {label: each.fingerprint for label, each in loaded.items()}
-        return (found if data is None else {**found, "data": content(data)}), shapes
+        return (found if data is None else {**found, "data": content(study.located(data))}), shapes
 
 
 def versions() -> dict[str, str]:
@@ -164,15 +164,16 @@ def _hash(value: Any) -> str:
 def _loaded(key: _Key) -> _Loaded:
     study, variant = key.study, key.study.networks[key.network]
     shape = InputShape(**{name: variant.fixed[name] for name in SHAPE_KEYS if name in variant.fixed})
+    weights = variant.fixed.get("weights")
     network = load(
-        variant.name,
+        study.model(key.network),
         shape=shape,
-        weights=variant.fixed.get("weights"),
+        weights=None if weights is None else study.located(weights),
         distribution=variant.fixed.get("distribution"),
         seed=study.seed,
     )
     judged = study.judged
-    data = None if network.shape_only or "data" not in judged else Path(judged["data"])
+    data = None if network.shape_only or "data" not in judged else Path(study.located(judged["data"]))
     task = judges_of([network], judged.get("task"), data, judged.get("limit"), study.seed)[0]
     batch, phrase = simulation_input(network, seed=study.seed)
     return _Loaded(
@@ -268,7 +269,7 @@ def _inputs(study: Study, point: Point, loaded: _Loaded, machine: Accelerator | 
             "accelerator": [accelerator.name, parameters],
             "prices": content(prices) if isinstance(prices, str) and Path(prices).is_file() else None,
             "judged": judged,
-            "data": content(judged["data"]) if "data" in judged else None,
+            "data": content(study.located(judged["data"])) if "data" in judged else None,
             "seed": study.seed,
         }
     )

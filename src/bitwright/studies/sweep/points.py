@@ -13,7 +13,6 @@ from bitwright.studies.sweep.axes import Axis, applying
 from bitwright.studies.sweep.reader import Scalar
 from bitwright.studies.sweep.study import Study
 
-
 Record = dict[str, Any]
 """A row: columns of the point, then what came out, as JSON holds it."""
 

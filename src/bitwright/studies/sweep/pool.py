@@ -74,14 +74,18 @@ class Pool:
         except BitwrightError:
             raise
         except Exception as error:
-            raise BitwrightError(f"the networks cannot be loaded by {self.name}: {type(error).__name__}: {error}") from error
+            raise BitwrightError(
+                f"the networks cannot be loaded by {self.name}: {type(error).__name__}: {error}"
+            ) from error
         return found
 
     def _asked(self, function: Any) -> Mapping[str, dict[str, str]]:
         try:
             found: Mapping[str, dict[str, str]] = self.client.run(function)
         except ModuleNotFoundError as error:
-            raise InputError(f"the workers of {self.name} have no {error.name}; install bitwright[sweep] there") from None
+            raise InputError(
+                f"the workers of {self.name} have no {error.name}; install bitwright[sweep] there"
+            ) from None
         return found
 
     def run(self, study: Study, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Record]]]:
@@ -152,7 +156,9 @@ class Pool:
         if len(task) > 1:
             return None
         if isinstance(error, distributed().scheduler.KilledWorker):
-            reason = f"every worker that tried it died, {error.allowed_failures + 1} in all; most likely for lack of memory"
+            reason = (
+                f"every worker that tried it died, {error.allowed_failures + 1} in all; most likely for lack of memory"
+            )
         else:
             reason = f"{type(error).__name__}: {error}"
         return [{"status": "failed", "reason": reason, "seed": None, "versions": None}]
@@ -194,7 +200,10 @@ def _local(workers: int) -> Iterator[Any]:
     import dask
 
     library = distributed()
-    with tempfile.TemporaryDirectory(prefix="bitwright-sweep-", ignore_cleanup_errors=True) as folder, dask.config.set(LOCAL):
+    with (
+        tempfile.TemporaryDirectory(prefix="bitwright-sweep-", ignore_cleanup_errors=True) as folder,
+        dask.config.set(LOCAL),
+    ):
         try:
             cluster = library.LocalCluster(
                 n_workers=workers,

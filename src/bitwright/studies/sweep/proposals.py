@@ -2,8 +2,8 @@
 
 A grid and a random search have one round. NSGA-II has one for every population: all of it is asked for before any of
 it is told, and told in the order of the trials' numbers, so that what comes next depends neither on which worker was
-first nor on how many there are. Nothing of the search itself is stored: a sweep that goes on asks anew, and finds in its
-store what it had measured.
+first nor on how many there are. Nothing of the search itself is stored: a sweep that goes on asks anew, and finds in
+its store what it had measured.
 """
 
 import math

@@ -61,7 +61,9 @@ class Reader:
         """A whole number from `least` to `most`."""
         if isinstance(given, bool) or not isinstance(given, int) or given < least or (most and given > most):
             limit = f" and at most {most:,}" if most else ""
-            raise self.error(place, f"{_named(place)} is {given!r}; a whole number of at least {least}{limit} is expected")
+            raise self.error(
+                place, f"{_named(place)} is {given!r}; a whole number of at least {least}{limit} is expected"
+            )
         return given
 
     def number(self, place: Place, given: Any) -> int | float:

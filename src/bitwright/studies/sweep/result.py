@@ -87,7 +87,13 @@ class Sweep:
         best = self.front()
         rings = {"color": "black", "symbol": "circle-open", "size": 11}
         figure.add_trace(
-            go.Scatter(x=[row.get(x) for row in best], y=[row.get(y) for row in best], mode="markers", marker=rings, name="best")
+            go.Scatter(
+                x=[row.get(x) for row in best],
+                y=[row.get(y) for row in best],
+                mode="markers",
+                marker=rings,
+                name="best",
+            )
         )
         return figure
 
@@ -103,7 +109,9 @@ def frame_of(rows: Sequence[Record]) -> "pd.DataFrame":
 
 def _column(values: list[Any]) -> list[Any]:
     """Values of one type: numbers, or texts where there are several types."""
-    kinds = {"text" if isinstance(v, str) else "bool" if isinstance(v, bool) else "number" for v in values if v is not None}
+    kinds = {
+        "text" if isinstance(v, str) else "bool" if isinstance(v, bool) else "number" for v in values if v is not None
+    }
     return values if len(kinds) <= 1 else [None if value is None else str(value) for value in values]
 
 
@@ -113,7 +121,7 @@ def _front(values: np.ndarray) -> list[int]:
     kept: list[int] = []
     for i in order:
         others = values[kept]
-        if not len(kept) or not np.any(np.all(others <= values[i], axis=1)):
+        if not kept or not np.any(np.all(others <= values[i], axis=1)):
             kept.append(int(i))
     return sorted(kept)
 

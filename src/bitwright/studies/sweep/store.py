@@ -1,21 +1,18 @@
-"""Where a sweep's results are kept: a study of Optuna's in a SQL database, one trial per row, written in one transaction
-per task, so that a process that is killed leaves whole rows or none.
+"""Where a sweep's rows are kept: a study of Optuna's in a SQL database, a trial per row.
 
-A trial has Optuna's parameters and values, and the row itself as the attribute `bitwright_row`; the study has what it is
-a sweep of. One sweep at a time: a lock on a file beside a SQLite database, an advisory lock in PostgreSQL; both end
-with the process that holds them.
+A trial has Optuna's parameters and values, and the row itself as the attribute `bitwright_row`; the study says what it
+is a sweep of. Rows are written in one transaction per task, so that a process that is killed leaves whole rows or none.
 """
 
 import contextlib
 import datetime
-import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bitwright.errors import InputError
+from bitwright.studies.sweep.database import check_file, database_lock, explained, file_lock, shown, storage, url
 from bitwright.studies.sweep.extra import optuna
 from bitwright.studies.sweep.metrics import MAXIMISE, values_of
 from bitwright.studies.sweep.points import Point, Record
@@ -24,9 +21,6 @@ from bitwright.studies.sweep.study import Study
 
 VERSION = 1
 ABOUT, ROW = "bitwright_sweep", "bitwright_row"
-SQLITE, POSTGRESQL = "sqlite", "postgresql"
-PATIENCE_SECONDS = 10
-DEFAULT_SCHEMES = {SQLITE: "sqlite:///FILE", POSTGRESQL: "postgresql://USER@HOST/DATABASE"}
 
 
 class Store:
@@ -155,7 +149,7 @@ class Store:
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
         """Errors of the database as one sentence."""
-        with _explained(self.name):
+        with explained(self.name):
             yield
 
 
@@ -173,115 +167,21 @@ def opened(place: str | Path | None, study: Study) -> Iterator[Store]:
         yield Store(study, "memory")
         return
     optuna()
-    url, file = _url(str(place))
-    name = str(file) if file is not None else _shown(url)
+    address, file = url(str(place))
+    name = str(file) if file is not None else shown(address)
     with contextlib.ExitStack() as stack:
         if file is not None:
-            stack.enter_context(_file_lock(file, name))
-            _check_file(file, name)
-        with _explained(name):
-            storage = _storage(url, name)
-        stack.callback(storage.engine.dispose)
+            stack.enter_context(file_lock(file, name))
+            check_file(file, name)
+        with explained(name):
+            database = storage(address, name)
+        stack.callback(database.engine.dispose)
         if file is None:
-            stack.enter_context(_database_lock(storage, study.name, name))
-        with _explained(name):
-            store = Store(study, name, storage, _study_in(storage, study, name, alone=file is not None))
+            stack.enter_context(database_lock(database, study.name, name))
+        with explained(name):
+            store = Store(study, name, database, _study_in(database, study, name, alone=file is not None))
             store.read()
         yield store
-
-
-def _url(place: str) -> tuple[str, Path | None]:
-    """A database's URL, and its file if it is SQLite's."""
-    scheme, colon, rest = place.partition("://")
-    if not colon:
-        path = Path(place)
-    elif scheme == SQLITE:
-        path = Path(rest.removeprefix("/"))
-    elif scheme.partition("+")[0] == POSTGRESQL:
-        return place, None
-    else:
-        known = " or ".join(DEFAULT_SCHEMES.values())
-        raise InputError(f"a store is a file, {known}, not {_shown(place)}")
-    if not path.name or path.is_dir():
-        raise InputError(f"{place} is no file; name a file for the store")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder {path.absolute().parent} of the store does not exist; make it first")
-    return f"sqlite:///{path.absolute()}", path
-
-
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    before, at, after = url.rpartition("@")
-    scheme, colon, user = before.partition("://")
-    return f"{scheme}{colon}{user.partition(':')[0]}{at}{after}" if at else url
-
-
-def _check_file(file: Path, name: str) -> None:
-    if not file.exists() or not file.stat().st_size:
-        return
-    try:
-        with file.open("rb") as opened_file:
-            magic = opened_file.read(16)
-    except OSError as error:
-        raise InputError(f"cannot read the store {name}: {error.strerror}") from None
-    if magic != b"SQLite format 3\x00":
-        raise InputError(f"{name} is not a sweep's store; name another --store")
-
-
-@contextlib.contextmanager
-def _file_lock(file: Path, name: str) -> Iterator[None]:
-    import fcntl
-
-    path = file.with_name(f"{file.name}.lock")
-    try:
-        lock = path.open("a")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; name a --store in a folder that can be written") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _taken(name) from None
-        yield
-
-
-@contextlib.contextmanager
-def _database_lock(storage: Any, study: str, name: str) -> Iterator[None]:
-    from sqlalchemy import text
-
-    number = int.from_bytes(hashlib.sha256(f"bitwright {study}".encode()).digest()[:8], signed=True)
-    with _explained(name):
-        connection = storage.engine.connect()
-        got = connection.execute(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}).scalar()
-    try:
-        if not got:
-            raise _taken(name)
-        yield
-    finally:
-        connection.invalidate()  # the session ends, and with it the lock
-        connection.close()
-
-
-def _taken(name: str) -> InputError:
-    return InputError(f"another sweep is at work on {name}; wait until it has finished, or name another --store")
-
-
-def _storage(url: str, name: str) -> Any:
-    arguments: dict[str, Any] = {"timeout": PATIENCE_SECONDS}
-    if not url.startswith(SQLITE):
-        arguments = {"connect_timeout": PATIENCE_SECONDS} if "pg8000" not in url else {"timeout": PATIENCE_SECONDS}
-    try:
-        return optuna().storages.RDBStorage(url, engine_kwargs={"connect_args": arguments})
-    except ImportError as error:
-        missing = getattr(error.__cause__, "name", None) or "the database's driver"
-        raise InputError(f"{name} needs {missing}, which is not installed; pip install it") from None
-    except RuntimeError:
-        raise InputError(
-            f"{name} was made by another version of Optuna, whose tables this one ({optuna().__version__}) does not "
-            "know; install that version, or name another --store"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{name} cannot be used as a store: {error}") from None
 
 
 def _study_in(storage: Any, study: Study, name: str, *, alone: bool) -> Any:
@@ -289,7 +189,9 @@ def _study_in(storage: Any, study: Study, name: str, *, alone: bool) -> Any:
     made = optuna()
     there = {each.study_name for each in storage.get_all_studies()}
     if alone and there and study.name not in there:
-        raise InputError(f"{name} is the store of {', '.join(sorted(there))}, not of {study.name}; name another --store")
+        raise InputError(
+            f"{name} is the store of {', '.join(sorted(there))}, not of {study.name}; name another --store"
+        )
     if study.name not in there:
         ways = ["maximize" if way == MAXIMISE else "minimize" for way in study.objectives.values()]
         return made.create_study(storage=storage, study_name=study.name, directions=ways)
@@ -313,8 +215,10 @@ def _check_about(about: Any, study: Study, name: str) -> None:
     before, now = about.get("study", {}), json.loads(json.dumps(study.identity()))
     for key, value in now.items():
         if before.get(key) != value:
-            raise InputError(f"{name} is the store of another study: {_differing(key, before.get(key), value)}; "
-                             "name another --store, or change the study back")
+            raise InputError(
+                f"{name} is the store of another study: {_differing(key, before.get(key), value)}; "
+                "name another --store, or change the study back"
+            )
 
 
 def _differing(key: str, before: Any, now: Any) -> str:
@@ -323,20 +227,3 @@ def _differing(key: str, before: Any, now: Any) -> str:
             if before.get(inner) != now.get(inner):
                 return _differing(f"{key}.{inner}", before.get(inner), now.get(inner))
     return f"{key} was {json.dumps(before)} and is {json.dumps(now)}"
-
-
-@contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Whatever a database raises, as one sentence."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error, optuna().exceptions.StorageInternalError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        said = " ".join(str(getattr(cause, "orig", None) or cause).split())
-        raise InputError(
-            f"the store {name} cannot be used: {said}; what it had is kept, and the same command goes on from there"
-        ) from None

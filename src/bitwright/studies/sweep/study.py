@@ -20,7 +20,8 @@ from bitwright.studies.sweep.reader import Reader
 
 GRID, RANDOM, NSGA2 = "grid", "random", "nsga2"
 POPULATION = 20
-LONE_LIMIT = 1_000_000
+MOST_TRIALS = 1_000_000
+SUFFIXES = (".yaml", ".yml")  # of workload files
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,8 @@ class Study:
         `task`, `data`, `limit`, `exact`, `calibration`, `batch_size`: how networks with weights are judged.
     seed : int
         Of samples, of synthetic operands and of the search.
+    folder : str
+        What relative paths in it are relative to: the folder of its file.
     """
 
     name: str
@@ -99,6 +102,17 @@ class Study:
     objectives: Mapping[str, str] = dataclasses.field(default_factory=dict)
     judged: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
+    folder: str = ""
+
+    def located(self, path: str) -> str:
+        """A path of the study as this computer finds it."""
+        return str(Path(self.folder, path).absolute())
+
+    def model(self, label: str) -> str:
+        """What `load` takes for a network: files and folders are looked for beside the study."""
+        name = self.networks[label].name
+        there = Path(self.folder, name)
+        return self.located(name) if name.endswith(SUFFIXES) or there.is_dir() else name
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a store to be continued, as JSON holds it; more trials may be asked for."""
@@ -150,10 +164,10 @@ def read_study(source: str | Path | Mapping[str, Any], *, seed: int | None = Non
     """
     if isinstance(source, Mapping):
         document = strict_yaml.Document(data=dict(source), file="the study", lines={})
-        default_name = "sweep"
+        default_name, folder = "sweep", Path()
     else:
         document = strict_yaml.read(source, what="study")
-        default_name = Path(source).stem
+        default_name, folder = Path(source).stem, Path(source).parent
     reader = Reader(document)
     data = reader.mapping((), document.data, KEYS, what="a study")
     for key in ("networks", "methods", "accelerators"):
@@ -175,15 +189,14 @@ def read_study(source: str | Path | Mapping[str, Any], *, seed: int | None = Non
         parameters=parameters,
         search=search,
         objectives=read_objectives(reader, data.get("objectives")),
-        judged=_judged(reader, data),
+        judged=_judged(reader, data, folder),
         seed=reader.integer(("seed",), data.get("seed", 0), 0) if seed is None else seed,
+        folder=str(folder.absolute()),
     )
     return dataclasses.replace(study, when=read_conditions(reader, data.get("when", []), study))
 
 
-def _variants(
-    reader: Reader, key: str, given: Any, what: str, allowed: tuple[str, ...] | None
-) -> dict[str, Variant]:
+def _variants(reader: Reader, key: str, given: Any, what: str, allowed: tuple[str, ...] | None) -> dict[str, Variant]:
     """The networks, methods or accelerators: names, or mappings with a name and what is fixed for it."""
     found: dict[str, Variant] = {}
     for i, entry in enumerate(reader.items((key,), given)):
@@ -232,12 +245,12 @@ def _search(reader: Reader, given: Any) -> Search:
         raise reader.error(("search", "population"), f"{kind} has no population; only {NSGA2} has")
     if kind == GRID:
         return Search()
-    trials = reader.integer(("search", "trials"), reader.required(("search",), data, "trials"), 1, LONE_LIMIT)
-    population = reader.integer(("search", "population"), data.get("population", POPULATION), 2, LONE_LIMIT)
+    trials = reader.integer(("search", "trials"), reader.required(("search",), data, "trials"), 1, MOST_TRIALS)
+    population = reader.integer(("search", "population"), data.get("population", POPULATION), 2, MOST_TRIALS)
     return Search(kind=kind, trials=trials, population=population)
 
 
-def _judged(reader: Reader, data: Mapping[str, Any]) -> dict[str, Any]:
+def _judged(reader: Reader, data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     judged: dict[str, Any] = {}
     for key in ("task", "data"):
         if data.get(key) is not None:
@@ -249,6 +262,6 @@ def _judged(reader: Reader, data: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(data["exact"], bool):
             raise reader.error(("exact",), f"exact is {data['exact']!r}; it is true or false")
         judged["exact"] = data["exact"]
-    if "data" in judged and not Path(judged["data"]).exists():
+    if "data" in judged and not Path(folder, judged["data"]).exists():
         raise InputError(f"{reader.where(('data',))}: there is no {judged['data']}")
     return judged
