@@ -208,7 +208,7 @@ def _local(workers: int) -> Iterator[Any]:
             cluster = library.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # of whichever port is free
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
                 local_directory=folder,
