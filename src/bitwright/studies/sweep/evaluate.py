@@ -96,6 +96,7 @@ def described(study: Study) -> tuple[dict[str, str], dict[str, bool]]:
         return (found if data is None else {**found, "data": content(study.located(data))}), shapes
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """The versions that decide results here."""
     return provenance("", 0).versions

@@ -1,11 +1,13 @@
 """The packages of the extra `sweep`, imported when they are used, with one sentence where they are missing."""
 
+import functools
 import importlib
 from typing import Any
 
 from bitwright.errors import InputError
 
 
+@functools.cache
 def optuna() -> Any:
     """Optuna, which says nothing on its own."""
     found = _package("optuna")
@@ -13,6 +15,7 @@ def optuna() -> Any:
     return found
 
 
+@functools.cache
 def distributed() -> Any:
     """Dask's distributed."""
     return _package("distributed")

@@ -28,6 +28,9 @@ LOCAL = {
     "distributed.scheduler.worker-saturation": 1.0,  # a task is blamed for a worker's death only where it ran
     "distributed.comm.timeouts.connect": "30s",
     "distributed.worker.memory.terminate": False,
+    "distributed.worker.profile.enabled": False,  # what watches workers takes from two cores what they compute with
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.interval": "1s",
 }
 
 Task = Sequence[tuple[int, Point]]
