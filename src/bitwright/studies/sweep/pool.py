@@ -4,7 +4,9 @@ A task whose worker died is given to another one. If that happens again, its poi
 and with nothing else under way, so that what kills workers is found, recorded as failed, and costs the others nothing.
 """
 
+import asyncio
 import collections
+import concurrent.futures
 import contextlib
 import logging
 import tempfile
@@ -51,7 +53,8 @@ class Pool:
         """How many there are now, at least one."""
         if time.monotonic() - self._looked > LOOK_EVERY_SECONDS:
             self._looked = time.monotonic()
-            self._count = max(1, len(self.client.nthreads()))
+            with self._connected():
+                self._count = max(1, len(self.client.nthreads()))
         return self._count
 
     def inputs(self, study: Study) -> tuple[dict[str, str], dict[str, bool]]:
@@ -63,7 +66,9 @@ class Pool:
             What is wrong with them, workers without bitwright, or with other versions than here.
         """
         here = versions()
-        for address, there in self._asked(versions).items():
+        with self._connected():
+            found = self._asked(versions)
+        for address, there in found.items():
             if there != here:
                 name = next(name for name in {**here, **there} if here.get(name) != there.get(name))
                 raise InputError(
@@ -73,14 +78,22 @@ class Pool:
         future = self.client.submit(described, study, key=self._key(), pure=False)
         self._wait([future])
         try:
-            found: tuple[dict[str, str], dict[str, bool]] = future.result()
+            described_there: tuple[dict[str, str], dict[str, bool]] = future.result()
         except BitwrightError:
             raise
         except Exception as error:
             raise BitwrightError(
                 f"the networks cannot be loaded by {self.name}: {type(error).__name__}: {error}"
             ) from error
-        return found
+        return described_there
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Whatever is raised because the cluster is gone, as one sentence."""
+        try:
+            yield
+        except (concurrent.futures.CancelledError, asyncio.CancelledError, OSError, TimeoutError):
+            raise self._gone("went away") from None
 
     def _asked(self, function: Any) -> Mapping[str, dict[str, str]]:
         try:
@@ -132,18 +145,20 @@ class Pool:
         """Those that are done, at least one."""
         began = time.monotonic()
         while True:
-            with self.client.as_current(), contextlib.suppress(TimeoutError, distributed().TimeoutError):
+            with (
+                self._connected(),
+                self.client.as_current(),
+                contextlib.suppress(TimeoutError, distributed().TimeoutError),
+            ):
                 distributed().wait(futures, timeout=LOOK_EVERY_SECONDS, return_when="FIRST_COMPLETED")
             done = [future for future in futures if future.done()]
             if self.client.status != "running" or any(future.status in ("cancelled", "lost") for future in done):
                 raise self._gone("went away")
             if done:
                 return done
-            try:
+            with self._connected():
                 if self.client.nthreads():
                     began = time.monotonic()
-            except OSError:
-                raise self._gone("went away") from None
             if time.monotonic() - began > WITHOUT_WORKERS_SECONDS:
                 raise self._gone("has had no workers for a minute")
 
@@ -184,8 +199,13 @@ def pool(workers: int, dask: Any = None) -> Iterator[Pool]:
     if not isinstance(dask, str):
         yield Pool(dask, "the cluster")
         return
-    name = f"the Dask cluster at {dask}"
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with library.utils.silence_logging_cmgr(logging.CRITICAL), _client(f"the Dask cluster at {dask}", dask) as crew:
+        yield crew
+
+
+@contextlib.contextmanager
+def _client(name: str, dask: str) -> Iterator[Pool]:
+    library = distributed()
     try:
         client = library.Client(dask, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, library.TimeoutError) as error:
