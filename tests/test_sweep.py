@@ -17,10 +17,10 @@ import pytest
 from tests.test_cli import refused, run
 
 import bitwright
-from bitwright import registry
+from bitwright import registry, strict_yaml
 from bitwright.accelerators.cost import Cost, Event, total_cost
 from bitwright.errors import InputError
-from bitwright.studies.sweep import database, pool, read_study, store
+from bitwright.studies.sweep import database, extra, pool, read_study, store
 from bitwright.studies.sweep.points import grid
 from bitwright.studies.sweep.run import sweep
 
@@ -437,12 +437,23 @@ class TestCommand:
         with pytest.raises(InputError, match="scores are an objective"):
             sweep(read_study({**ARRAYS, "objectives": {"score": "maximise"}}), dask=here)
 
-    def test_the_example(self, here):
+    def test_the_example(self):
         example = Path(__file__).parents[1] / "examples" / "arrays.yaml"
         study = read_study(example)
         points = list(grid(study))
         assert len(points) == 8 * (2 + 1 + 2)
         assert all(dict(p.parameters)["rows"] * dict(p.parameters)["cols"] <= 2048 for p in points)
+        readme = example.parents[1].joinpath("README.md").read_text(encoding="utf-8")
+        shown = readme.partition("```yaml\n")[2].partition("```")[0]
+        assert strict_yaml.parse(shown, file="README").data == strict_yaml.read(example).data
+
+    @pytest.mark.parametrize("package", ["optuna", "distributed"])
+    def test_a_package_that_is_missing(self, package, monkeypatch):
+        monkeypatch.setitem(sys.modules, package, None)
+        extra.optuna.cache_clear()
+        extra.distributed.cache_clear()
+        text = f"networks: [{GEMM}]\nmethods: [int8]\naccelerators: [moody]\n"
+        assert f"sweeps need {package}, which is not installed; pip install 'bitwright[sweep]'" in refused_study(text)
 
 
 class TestDeath:
