@@ -366,6 +366,19 @@ class TestStores:
         with pytest.raises(InputError, match="made by another version of Optuna"):
             sweep(read_study(ARRAYS), dask=here, place="a.db")
 
+    def test_tables_of_another_optuna(self, here, monkeypatch):
+        """Where its tables have other columns, rows are written in Optuna's own way."""
+        sweep(read_study(ARRAYS), dask=here, place="a.db")
+
+        def unknown_column(*_):
+            raise TypeError("'_datetime_start_utc' is an invalid keyword argument for TrialModel")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store.Store, "_write_at_once", unknown_column)
+            found = sweep(read_study(ARRAYS), dask=here, place="b.db")
+        assert (found.computed, kept("b.db")) == (8, list(range(8)))
+        assert found.rows == sweep(read_study(ARRAYS), dask=here, place="a.db").rows
+
     def test_two_at_once(self, here):
         study = read_study(ARRAYS)
         with store.opened("a.db", study), pytest.raises(InputError, match=r"another sweep is at work on .*a\.db"):
@@ -492,6 +505,7 @@ class TestDeath:
         found = sweep(read_study(study), place="a.db", workers=2).frame()
         assert found["status"].tolist() == ["ok"] * 6 + ["failed"]
         assert "died" in found["reason"].tolist()[-1]
+        assert found[["fingerprint", "seed", "versions"]].notna().all(axis=None)
         assert kept("a.db") == list(range(7))
 
 

@@ -110,13 +110,13 @@ def evaluated(study: Study, points: Sequence[Point]) -> list[Record]:
 
 def _evaluated(study: Study, points: Sequence[Point]) -> list[Record]:
     first = points[0]
-    made = json.dumps(versions(), sort_keys=True)
     try:
         key = _Key(study=study, identity=_identity(study), network=first.network)
         loaded, plan = _loaded(key), _plan(key, first.method, first.options)
         scored = _scored(key, first.method, first.options, plan) if loaded.task is not None else plan
     except Exception as error:
-        return [{**_failed(error), "seed": study.seed, "versions": made} for _ in points]
+        status = "infeasible" if isinstance(error, InputError) else "failed"
+        return [failed(study, point, said(error), status) for point in points]
     machines = [_machine(study, point) for point in points]
     built = {str(i): machine for i, machine in enumerate(machines) if not isinstance(machine, Exception)}
     costs = _costs(loaded, plan, built) if built else {}
@@ -125,8 +125,20 @@ def _evaluated(study: Study, points: Sequence[Point]) -> list[Record]:
         costed = machine if isinstance(machine, Exception) else costs[str(i)]
         record = _record(Row.of(loaded.network, point.method, point.accelerator, scored, costed), costed)
         inputs = _inputs(study, point, loaded, machine)
+        made = json.dumps(versions(), sort_keys=True)
         records.append({**record, "fingerprint": inputs, "seed": study.seed, "versions": made})
     return records
+
+
+def failed(study: Study, point: Point, reason: str, status: str = "failed") -> Record:
+    """The row of a point that nothing came of; its fingerprint is of the study and the point."""
+    return {
+        "status": status,
+        "reason": reason,
+        "fingerprint": _hash([study.identity(), point.columns]),
+        "seed": study.seed,
+        "versions": json.dumps(versions(), sort_keys=True),
+    }
 
 
 def content(path: str) -> str:
@@ -247,10 +259,6 @@ def _record(row: Row, costed: Simulation | Exception) -> Record:
     if row.status == "failed" and isinstance(costed, InputError):
         record["status"] = "infeasible"
     return record
-
-
-def _failed(error: Exception) -> Record:
-    return {"status": "infeasible" if isinstance(error, InputError) else "failed", "reason": said(error)}
 
 
 def _inputs(study: Study, point: Point, loaded: _Loaded, machine: Accelerator | Exception) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bitwright.errors import BitwrightError, InputError
-from bitwright.studies.sweep.evaluate import described, evaluated, versions
+from bitwright.studies.sweep.evaluate import described, evaluated, failed, versions
 from bitwright.studies.sweep.extra import distributed
 from bitwright.studies.sweep.points import Point, Record
 from bitwright.studies.sweep.study import Study
@@ -124,7 +124,7 @@ class Pool:
                     flying[self._submit(study, task)] = task
                 for future in self._wait(list(flying)):
                     task = flying.pop(future)
-                    records = self._records(future, task)
+                    records = self._records(study, future, task)
                     future.release()
                     if records is None:
                         suspects.extend([each] for each in task)
@@ -165,7 +165,7 @@ class Pool:
     def _gone(self, what: str) -> InputError:
         return InputError(f"{self.name} {what}; finished trials are kept, and the same command goes on from there")
 
-    def _records(self, future: Any, task: Task) -> list[Record] | None:
+    def _records(self, study: Study, future: Any, task: Task) -> list[Record] | None:
         """A task's rows; None if its points are to be tried alone."""
         error = future.exception() if future.status == "error" else None
         if error is None:
@@ -179,7 +179,7 @@ class Pool:
             )
         else:
             reason = f"{type(error).__name__}: {error}"
-        return [{"status": "failed", "reason": reason, "seed": None, "versions": None}]
+        return [failed(study, task[0][1], reason)]
 
 
 @contextlib.contextmanager
