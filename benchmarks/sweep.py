@@ -4,18 +4,20 @@ python benchmarks/sweep.py [NETWORK] [--points N] [--rounds N] [--large N]
 
 Array sizes x input buffers x bandwidths x dataflows, each sweep into a store of its own. Times are whole sweeps, with
 the start of the workers and the network loaded in each, and what is left without these: from the moment when every
-worker has had time to begin (the first `WARM` points) to the last point. `--large` is how many points the last,
-single sweep has.
+worker has had time to begin (the first `WARM` points) to the last point. Where others use the processor too, processor
+times still say what two idle cores would give. `--large` is how many points the last, single sweep has.
 """
 
 import argparse
+import contextlib
 import os
-import resource
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bitwright.studies.sweep import read_study
 from bitwright.studies.sweep.run import sweep
@@ -44,22 +46,26 @@ def study(network: str, points: int) -> dict[str, Any]:
     }
 
 
-def spent(who: int) -> float:
-    """Seconds of processor time."""
-    used = resource.getrusage(who)
-    return used.ru_utime + used.ru_stime
+def spent() -> tuple[float, float]:
+    """Seconds of processor time of this process, and of its workers."""
+    leading = psutil.Process()
+    working = 0.0
+    for child in leading.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            working += times.user + times.system
+    own = leading.cpu_times()
+    return own.user + own.system, working
 
 
-def measure(network: str, points: int, workers: int) -> tuple[int, float, float, float]:
-    """Points, whole seconds, points a second once warm, and the leading process's share of all processor time."""
-    told: list[tuple[float, int]] = []
+def measure(network: str, points: int, workers: int) -> tuple[int, float, float, float, float]:
+    """Points, whole seconds, and once warm: points a second, processor milliseconds per point of leader and workers."""
+    told: list[tuple[int, float, float, float]] = []
 
     def progress(_: str, done: int, total: int) -> None:
-        if total:
-            told.append((time.perf_counter(), done))
+        if total and (done == total or (done >= WARM and not told)):
+            told.append((done, time.perf_counter(), *spent()))
 
-    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    before = [spent(who) for who in processes]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         found = sweep(
@@ -70,10 +76,8 @@ def measure(network: str, points: int, workers: int) -> tuple[int, float, float,
             progress=progress,
         )
         whole = time.perf_counter() - start
-    leading, working = (spent(who) - already for who, already in zip(processes, before, strict=True))
-    warm = [entry for entry in told if entry[1] >= WARM]
-    rate = (warm[-1][1] - warm[0][1]) / (warm[-1][0] - warm[0][0])
-    return len(found.rows), whole, rate, leading / (leading + working)
+    count, seconds, leading, working = (end - begin for begin, end in zip(told[0], told[-1], strict=True))
+    return len(found.rows), whole, count / seconds, 1000 * leading / count, 1000 * working / count
 
 
 def main() -> None:
@@ -90,14 +94,15 @@ def main() -> None:
         wholes.append(one[1] / two[1])
         print(
             f"{one[0]:,} points: one worker {one[1]:.1f} s, {one[2]:.1f} points/s warm; two {two[1]:.1f} s, "
-            f"{two[2]:.1f}: {rates[-1]:.2f}x warm, {wholes[-1]:.2f}x with their start; the leading process takes "
-            f"{two[3]:.0%} of the processor time; load {os.getloadavg()[0]:.1f}",
+            f"{two[2]:.1f}: {rates[-1]:.2f}x warm, {wholes[-1]:.2f}x with their start; processor time a point "
+            f"{one[4]:.1f} and {two[4]:.1f} ms of workers, {one[3]:.1f} and {two[3]:.1f} ms of the leader: two idle "
+            f"cores would give {2 * one[4] / (two[3] + two[4]):.2f}x; load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
     warm, whole = statistics.median(rates), statistics.median(wholes)
     print(f"two workers: {warm:.2f}x warm, {whole:.2f}x with their start; medians of {arguments.rounds} pairs")
     if arguments.large:
-        count, whole, rate, _ = measure(arguments.network, arguments.large, 2)
+        count, whole, rate, *_ = measure(arguments.network, arguments.large, 2)
         print(f"{count:,} points of {arguments.network}: {whole:.0f} s, {count / whole:.1f} points/s, {rate:.1f} warm")
 
 

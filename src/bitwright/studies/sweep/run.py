@@ -21,6 +21,7 @@ from bitwright.studies.sweep.study import Study
 from bitwright.tasks.evaluate import Progress, silent
 
 SHAPES_AT_ONCE = 16  # points of a network with shapes only, per task: some tenths of a second
+MANY, MANY_AT_ONCE = 1000, 32  # in sweeps of so many
 NUMBERS_AT_ONCE = 256  # accelerators that listen to one execution
 WRITE_EVERY_SECONDS = 60
 
@@ -150,7 +151,8 @@ class _Run:
                 groups.setdefault(point.work, []).append((number, point))
         tasks: list[Task] = []
         for (network, *_), group in groups.items():
-            size = SHAPES_AT_ONCE if self.shapes[network] else NUMBERS_AT_ONCE
+            shapes = MANY_AT_ONCE if len(fresh) >= MANY else SHAPES_AT_ONCE
+            size = shapes if self.shapes[network] else NUMBERS_AT_ONCE
             tasks += [group[start : start + size] for start in range(0, len(group), size)]
         return tasks
 
