@@ -35,3 +35,4 @@ bench: venv
 	$(BIN)/python benchmarks/partial_sum_networks.py
 	$(BIN)/python benchmarks/formats.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/sweep.py

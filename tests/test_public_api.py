@@ -14,7 +14,18 @@ import bitwright
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 
-NAMES = ["accelerators", "calibrate", "compare", "evaluate", "load", "methods", "models", "quantize", "simulate"]
+NAMES = [
+    "accelerators",
+    "calibrate",
+    "compare",
+    "evaluate",
+    "load",
+    "methods",
+    "models",
+    "quantize",
+    "simulate",
+    "sweep",
+]
 
 
 def toy():

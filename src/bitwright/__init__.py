@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bitwright import accelerators, methods
 
 if TYPE_CHECKING:
-    from bitwright.api import calibrate, compare, evaluate, load, models, quantize, simulate
+    from bitwright.api import calibrate, compare, evaluate, load, models, quantize, simulate, sweep
 
 __version__ = version("bitwright")
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "models",
     "quantize",
     "simulate",
+    "sweep",
 ]
 
 

@@ -21,6 +21,7 @@ from bitwright.studies.machines import accelerator_names, build_accelerators
 from bitwright.studies.provenance import provenance
 from bitwright.studies.simulate import Simulation
 from bitwright.studies.simulate import simulate as simulate_plan
+from bitwright.studies.sweep import Sweep, read_study
 from bitwright.tasks import get_task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
@@ -34,6 +35,7 @@ __all__ = [
     "Plan",
     "QuantizedNetwork",
     "Simulation",
+    "Sweep",
     "accelerators",
     "calibrate",
     "compare",
@@ -43,6 +45,7 @@ __all__ = [
     "models",
     "quantize",
     "simulate",
+    "sweep",
 ]
 
 
@@ -376,6 +379,52 @@ def compare(
         ),
         provenance=provenance(command or "bitwright.compare", seed),
         substrate=substrate,
+        progress=progress,
+    )
+
+
+def sweep(
+    study: str | Path | Mapping[str, Any],
+    *,
+    store: str | Path | None = None,
+    results: str | Path | None = None,
+    workers: int = 1,
+    dask: Any = None,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> Sweep:
+    """Networks x methods x options x accelerators x parameters, in parallel; `.frame()` is the table, `.plot()` a plot.
+
+    Workers are processes: in a script, call this under `if __name__ == "__main__":`.
+
+    Parameters
+    ----------
+    study : path or mapping
+        A study's YAML file, or the same as a mapping; the README has its keys.
+    store : path, URL or None
+        Where rows are kept: a SQLite file, or postgresql://...; what it has is not computed again. None: nowhere.
+    results : path or None
+        A Parquet file for all rows.
+    workers : int
+        Processes of this computer.
+    dask : str, distributed.Client or None
+        A cluster instead of them.
+    seed : int or None
+        Instead of the study's.
+
+    Raises
+    ------
+    InputError
+        Anything given that cannot be used, or a store or cluster that fails; finished trials are kept.
+    """
+    from bitwright.studies.sweep.run import sweep as run_sweep
+
+    return run_sweep(
+        read_study(study, seed=seed),
+        place=store,
+        results=_path(results),
+        workers=workers,
+        dask=dask,
         progress=progress,
     )
 

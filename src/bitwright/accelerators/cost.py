@@ -4,7 +4,7 @@ Costs add up. Energy is never stored beside the events it comes from, so it cann
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,27 +83,32 @@ class Cost:
         return sum(event.energy_pj for event in self.events)
 
     def __add__(self, other: "Cost") -> "Cost":
-        traffic = dict(self.traffic_bytes)
-        for key, value in other.traffic_bytes.items():
+        return total_cost((self, other))
+
+
+def total_cost(costs: Sequence[Cost]) -> Cost:
+    """The sum of all costs, added up in their order; equal events become one."""
+    traffic: dict[str, float] = {}
+    counts: dict[tuple[str, str, str, float, str], float] = {}
+    for cost in costs:
+        for key, value in cost.traffic_bytes.items():
             traffic[key] = traffic.get(key, 0) + value
-        return Cost(
-            cycles=self.cycles + other.cycles,
-            compute_cycles=self.compute_cycles + other.compute_cycles,
-            macs_dense=self.macs_dense + other.macs_dense,
-            macs_executed=self.macs_executed + other.macs_executed,
-            macs_skipped=self.macs_skipped + other.macs_skipped,
-            traffic_bytes=traffic,
-            unique_bytes=self.unique_bytes + other.unique_bytes,
-            events=_merge(self.events + other.events),
-        )
-
-
-def _merge(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    counts: dict[Event, float] = {}
-    for event in events:
-        key = dataclasses.replace(event, count=0)
-        counts[key] = counts.get(key, 0) + event.count
-    return tuple(dataclasses.replace(key, count=count) for key, count in counts.items())
+        for event in cost.events:
+            kind = (event.component, event.name, event.unit, event.price_pj, event.source)
+            counts[kind] = counts.get(kind, 0) + event.count
+    return Cost(
+        cycles=sum(cost.cycles for cost in costs),
+        compute_cycles=sum(cost.compute_cycles for cost in costs),
+        macs_dense=sum(cost.macs_dense for cost in costs),
+        macs_executed=sum(cost.macs_executed for cost in costs),
+        macs_skipped=sum(cost.macs_skipped for cost in costs),
+        traffic_bytes=traffic,
+        unique_bytes=sum(cost.unique_bytes for cost in costs),
+        events=tuple(
+            Event(component=component, name=name, count=count, unit=unit, price_pj=price, source=source)
+            for (component, name, unit, price, source), count in counts.items()
+        ),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,21 @@
 """`bitwright`: the command line with all its verbs, which join `app` when they are imported."""
 
-from bitwright.cli import compare, evaluate, explain, lists, reproduce, search, simulate, train
+from bitwright.cli import compare, evaluate, explain, lists, reproduce, search, simulate, sweep, train
 from bitwright.cli.app import app
 
-__all__ = ["app", "compare", "evaluate", "explain", "lists", "main", "reproduce", "search", "simulate", "train"]
+__all__ = [
+    "app",
+    "compare",
+    "evaluate",
+    "explain",
+    "lists",
+    "main",
+    "reproduce",
+    "search",
+    "simulate",
+    "sweep",
+    "train",
+]
 
 
 def main() -> None:

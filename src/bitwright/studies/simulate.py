@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitwright.accelerators.cost import Area, Cost
+from bitwright.accelerators.cost import Area, Cost, total_cost
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import BitwrightError
 from bitwright.methods.execution import Executor, Listener, same_plan
@@ -194,21 +194,31 @@ class Costing:
     def total(self) -> Cost:
         """The sum over all sites."""
         costs = [entry.cost for entry in self.sites]
-        total = sum(costs, Cost())
+        total = total_cost(costs)
         check_total(self.name, costs, total)
         return total
 
 
-def run_listening(network: Network, plan: Plan, listeners: Sequence[Listener], batch: Batch | None = None) -> Trace:
-    """Run `network` once on `batch` (its own example if None) by `plan`, exactly, while `listeners` listen."""
+def run_listening(
+    network: Network,
+    plan: Plan,
+    listeners: Sequence[Listener],
+    batch: Batch | None = None,
+    traced: Trace | None = None,
+) -> Trace:
+    """Run `network` once on `batch` (its own example if None) by `plan`, exactly, while `listeners` listen.
+
+    A network with shapes only is not traced again where `traced` is what that gave.
+    """
     if network.shape_only:
-        traced = trace(network, batch)
+        traced = traced or trace(network, batch)
         if network.distribution:
             Executor(network, plan, listeners=listeners, prepared=True).hear(batch)
             return traced
         for site in traced.sites:
+            work = Work(site=site, plan=plan.site(site.name))
             for listener in listeners:
-                listener(Work(site=site, plan=plan.site(site.name)))
+                listener(work)
         return traced
     executor = Executor(network, plan, exact=True, listeners=listeners)
     return executor.trace(example_batch(network) if batch is None else batch)
@@ -260,10 +270,11 @@ def simulate_each(
     *,
     batch: Batch | None = None,
     described: str = EXAMPLE,
+    traced: Trace | None = None,
 ) -> dict[str, Simulation | Exception]:
-    """As `simulate`, but what stops one machine stands in its place and the others go on."""
+    """As `simulate`, but what stops one machine stands in its place and the others go on; `traced` as in a run."""
     listeners = [Costing(name, machine) for name, machine in accelerators.items()]
-    traced = run_listening(network, plan, listeners, batch)
+    traced = run_listening(network, plan, listeners, batch, traced)
 
     def result(costing: Costing) -> Simulation | Exception:
         try:

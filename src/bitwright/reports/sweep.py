@@ -1,0 +1,66 @@
+"""A sweep in words and as a record: how many rows there are and of which kind, and the best of them."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from bitwright.reports.tables import Column, say, table, text
+from bitwright.reports.units import DASH, number, scaled
+from bitwright.studies.provenance import Provenance
+from bitwright.studies.sweep import Sweep
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHOWN = 20  # of the best rows
+REASONS = 5  # of the most frequent ones
+POINT = ("options.", "parameters.")
+
+
+def print_sweep(sweep: Sweep, console: "Console") -> None:
+    """The best rows, then what all of them came to."""
+    best = sweep.front()
+    goals = " and ".join(f"{way} {name}" for name, way in sweep.study.objectives.items())
+    if best:
+        say(console, f"{sweep.study.name}: the best of {len(sweep.rows):,} rows ({goals}).")
+        names = dict.fromkeys(name for row in best for name in row if name.startswith(POINT))
+        columns = [
+            text(name, [str(row[name]) for row in best[:SHOWN]])
+            for name in ("trial", "network", "method", "accelerator")
+        ]
+        columns += [text(name.partition(".")[2], [str(row.get(name, DASH)) for row in best[:SHOWN]]) for name in names]
+        columns += [
+            Column(header=name, cells=[number(row[name]) for row in best[:SHOWN]]) for name in sweep.study.objectives
+        ]
+        console.print(table(columns))
+    if len(best) > SHOWN:
+        say(console, f"... and {len(best) - SHOWN:,} more.")
+    for status, count in Counter(row["status"] for row in sweep.rows).items():
+        say(console, f"{count:,} {status}.")
+    reasons = Counter((row["status"], row["reason"]) for row in sweep.rows if row["status"] != "ok")
+    for (status, reason), count in reasons.most_common(REASONS):
+        say(console, f"{status}, {count:,} times: {reason}")
+    rate = f" ({sweep.computed / sweep.seconds:,.1f} a second)" if sweep.computed and sweep.seconds else ""
+    known = f", {sweep.known:,} known from the store" if sweep.known else ""
+    say(console, f"{sweep.computed:,} rows computed in {scaled(sweep.seconds, 's')}{rate}{known}.")
+    if sweep.store is not None:
+        say(console, f"Store: {sweep.store}; all rows: {sweep.results}")
+
+
+def sweep_record(sweep: Sweep, made: Provenance) -> dict[str, Any]:
+    """The same for JSON, with every row."""
+    return {
+        "study": sweep.study.name,
+        "identity": sweep.study.identity(),
+        "trials": sweep.study.search.trials,
+        "objectives": dict(sweep.study.objectives),
+        "store": sweep.store,
+        "results": sweep.results,
+        "computed": sweep.computed,
+        "known": sweep.known,
+        "seconds": sweep.seconds,
+        "stopped": sweep.stopped,
+        "statuses": dict(Counter(row["status"] for row in sweep.rows)),
+        "best": [row["trial"] for row in sweep.front()],
+        "rows": list(sweep.rows),
+        "provenance": made,
+    }

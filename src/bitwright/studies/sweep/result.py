@@ -1,0 +1,153 @@
+"""What a sweep came to: its rows as a table, the best of them, a plot, and the Parquet file that keeps them."""
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitwright.errors import InputError
+from bitwright.files import write_atomic
+from bitwright.studies.sweep.metrics import MAXIMISE, values_of
+from bitwright.studies.sweep.points import Record
+from bitwright.studies.sweep.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep's rows and how they came about.
+
+    Attributes
+    ----------
+    study : Study
+        What was asked for.
+    rows : tuple of dict
+        One per trial, by number.
+    computed, known : int
+        Rows made by this run, and those that the store had.
+    seconds : float
+        Of this run.
+    stopped : str
+        `finished` or `interrupted`.
+    store : str or None
+        Where rows are kept.
+    results : path or None
+        The Parquet file.
+    """
+
+    study: Study
+    rows: tuple[Record, ...]
+    computed: int
+    known: int
+    seconds: float
+    stopped: str
+    store: str | None
+    results: Path | None
+
+    def frame(self) -> "pd.DataFrame":
+        """One line per trial, units in the columns' names; what a trial does not have is NA."""
+        return frame_of(self.rows)
+
+    def front(self) -> tuple[Record, ...]:
+        """Rows that no other is better than in one objective and at least equal to in all; equal ones once."""
+        scored = [(row, values_of(row, self.study.objectives)) for row in self.rows if row["status"] == "ok"]
+        rows = [row for row, values in scored if values is not None]
+        if not rows:
+            return ()
+        signs = np.array([-1.0 if way == MAXIMISE else 1.0 for way in self.study.objectives.values()])
+        values = np.array([found for _, found in scored if found is not None]) * signs
+        return tuple(rows[i] for i in _front(values))
+
+    def plot(self, x: str | None = None, y: str | None = None, colour: str = "accelerator") -> "go.Figure":
+        """Trials as points over two columns, the first two objectives if none are named; the best are ringed.
+
+        Raises
+        ------
+        InputError
+            A column that no row has.
+        """
+        import plotly.express as px
+        import plotly.graph_objects as go
+
+        names = [*self.study.objectives, "trial"]
+        x, y = x or names[0], y or names[1]
+        frame = self.frame()
+        for name in (x, y, colour):
+            if name not in frame:
+                raise InputError(f"no row has the column {name!r}; there are: {', '.join(frame.columns)}")
+        shown = frame[frame["status"] == "ok"]
+        plain = {name: shown[name].tolist() for name in dict.fromkeys((x, y, colour, "trial"))}
+        figure = px.scatter(plain, x=x, y=y, color=colour, hover_name="trial", title=self.study.name)
+        best = self.front()
+        rings = {"color": "black", "symbol": "circle-open", "size": 11}
+        figure.add_trace(
+            go.Scatter(
+                x=[row.get(x) for row in best],
+                y=[row.get(y) for row in best],
+                mode="markers",
+                marker=rings,
+                name="best",
+            )
+        )
+        return figure
+
+
+def frame_of(rows: Sequence[Record]) -> "pd.DataFrame":
+    """Rows as a table with one type per column."""
+    import pandas as pd
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    return pd.DataFrame(columns).convert_dtypes()
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Values of one type: numbers, or texts where there are several types."""
+    kinds = {
+        "text" if isinstance(v, str) else "bool" if isinstance(v, bool) else "number" for v in values if v is not None
+    }
+    return values if len(kinds) <= 1 else [None if value is None else str(value) for value in values]
+
+
+def _front(values: np.ndarray) -> list[int]:
+    """Indices of the rows of `values` [points, objectives] that nothing dominates, in order; smaller is better."""
+    order = np.lexsort(values.T[::-1])
+    kept: list[int] = []
+    for i in order:
+        others = values[kept]
+        if not kept or not np.any(np.all(others <= values[i], axis=1)):
+            kept.append(int(i))
+    return sorted(kept)
+
+
+def check_results(path: Path) -> None:
+    """Refuse, before anything runs, a file that cannot be written.
+
+    Raises
+    ------
+    InputError
+        Another ending than .parquet, no folder, or pyarrow missing.
+    """
+    if path.suffix != ".parquet":
+        raise InputError(f"{path} has no known form; results are written as .parquet")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder {path.absolute().parent} of {path.name} does not exist; make it first")
+    try:
+        import pyarrow as _  # noqa: F401
+    except ModuleNotFoundError:
+        raise InputError("Parquet files need pyarrow, which is not installed; pip install 'bitwright[sweep]'") from None
+
+
+def write_results(rows: Sequence[Record], path: Path) -> None:
+    """Write rows to a Parquet file, whole or not at all."""
+    if not rows:
+        return
+    content = io.BytesIO()
+    frame_of(rows).to_parquet(content, index=False)
+    write_atomic(path, content.getvalue())

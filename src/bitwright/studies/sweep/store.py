@@ -1,0 +1,237 @@
+"""Where a sweep's rows are kept: a study of Optuna's in a SQL database, a trial per row.
+
+A trial has Optuna's parameters and values, and the row itself as the attribute `bitwright_row`; the study says what it
+is a sweep of. Rows are written in one transaction per task, so that a process that is killed leaves whole rows or none.
+"""
+
+import contextlib
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bitwright.errors import InputError
+from bitwright.studies.sweep.database import check_file, database_lock, explained, file_lock, shown, storage, url
+from bitwright.studies.sweep.extra import optuna
+from bitwright.studies.sweep.metrics import MAXIMISE, values_of
+from bitwright.studies.sweep.points import Point, Record
+from bitwright.studies.sweep.proposals import distributions
+from bitwright.studies.sweep.study import Study
+
+VERSION = 1
+ABOUT, ROW = "bitwright_sweep", "bitwright_row"
+
+
+class Store:
+    """Rows by number, in a database or, without one, in memory only."""
+
+    def __init__(self, study: Study, name: str, storage: Any = None, made: Any = None) -> None:
+        self.study, self.name, self._storage, self._made = study, name, storage, made
+        self.rows: dict[int, Record] = {}
+        self._count = 0
+
+    def read(self) -> None:
+        """Take up what is there."""
+        for trial in self._made.get_trials(deepcopy=False):
+            row = trial.user_attrs.get(ROW)
+            self._count += 1
+            if isinstance(row, dict) and isinstance(row.get("trial"), int):
+                self.rows.setdefault(row["trial"], row)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the store says of its study; empty if it is new."""
+        found = {} if self._made is None else self._made.user_attrs.get(ABOUT, {})
+        return found if isinstance(found, dict) else {}
+
+    def begin(self, inputs: Mapping[str, str]) -> None:
+        """Say, once, what the study is and what its inputs are; refuse other inputs.
+
+        Raises
+        ------
+        InputError
+            If a network or the data are not what the store's rows were made from.
+        """
+        if self._made is None:
+            return
+        before = self.about.get("inputs")
+        if before is None:
+            about = {"version": VERSION, "study": self.study.identity(), "inputs": dict(inputs)}
+            with self.guarded():
+                self._made.set_user_attr(ABOUT, about)
+            return
+        for label, value in inputs.items():
+            if before.get(label) != value:
+                raise InputError(
+                    f"the rows in {self.name} were made from another {label}, with other contents; name another --store"
+                )
+
+    def add(self, points: Sequence[Point], records: Sequence[Record]) -> None:
+        """Keep rows, all of them or none; when this returns they outlive the process.
+
+        Raises
+        ------
+        InputError
+            If the database cannot be written to; what it had stays.
+        """
+        if self._storage is not None:
+            with self.guarded():
+                self._write([self._trial(point, record) for point, record in zip(points, records, strict=True)])
+        self.rows |= {record["trial"]: record for record in records}
+
+    def _trial(self, point: Point, record: Record) -> Any:
+        """A finished trial as Optuna has it; one without all values has failed."""
+        values = values_of(record, self.study.objectives) if record["status"] == "ok" else None
+        columns = point.columns
+        states = optuna().trial.TrialState
+        return optuna().trial.create_trial(
+            state=states.FAIL if values is None else states.COMPLETE,
+            values=values,
+            params=columns,
+            distributions=distributions(self.study, point),
+            user_attrs={ROW: record},
+        )
+
+    def _write(self, trials: Sequence[Any]) -> None:
+        """All in one transaction; where Optuna's tables are not as here, one after another in its own slower way."""
+        try:
+            self._write_at_once(trials)
+        except (ImportError, AttributeError, TypeError):
+            for trial in trials:
+                self._made.add_trial(trial)
+        self._count += len(trials)
+
+    def _write_at_once(self, trials: Sequence[Any]) -> None:
+        """Through Optuna's tables; its public way takes a transaction for each trial, and some 10 ms more."""
+        from optuna.distributions import distribution_to_json
+        from optuna.storages._rdb import models
+        from sqlalchemy import insert
+
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        session = self._storage.scoped_session()
+        try:
+            kept = [
+                models.TrialModel(
+                    study_id=self._made._study_id,
+                    number=self._count + i,
+                    state=trial.state,
+                    _datetime_start_utc=now,
+                    _datetime_complete_utc=now,
+                )
+                for i, trial in enumerate(trials)
+            ]
+            session.add_all(kept)
+            session.flush()
+            params, values, rows = [], [], []
+            for model, trial in zip(kept, trials, strict=True):
+                for name, value in trial.params.items():
+                    distribution = trial.distributions[name]
+                    params.append(
+                        {
+                            "trial_id": model.trial_id,
+                            "param_name": name,
+                            "param_value": distribution.to_internal_repr(value),
+                            "distribution_json": distribution_to_json(distribution),
+                        }
+                    )
+                for i, value in enumerate(trial.values or ()):
+                    stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                    values.append({"trial_id": model.trial_id, "objective": i, "value": stored, "value_type": kind})
+                row = json.dumps(trial.user_attrs[ROW])
+                rows.append({"trial_id": model.trial_id, "key": ROW, "value_json": row})
+            for table, content in (
+                (models.TrialParamModel, params),
+                (models.TrialValueModel, values),
+                (models.TrialUserAttributeModel, rows),
+            ):
+                if content:
+                    session.execute(insert(table), content)
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            session.close()
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Errors of the database as one sentence."""
+        with explained(self.name):
+            yield
+
+
+@contextlib.contextmanager
+def opened(place: str | Path | None, study: Study) -> Iterator[Store]:
+    """The store of `study` at a file or URL, for nobody else meanwhile; None keeps rows in memory.
+
+    Raises
+    ------
+    InputError
+        A database that cannot be reached, read or used, that another sweep is at work on, that a newer version wrote,
+        or that holds another study under this name.
+    """
+    if place is None:
+        yield Store(study, "memory")
+        return
+    optuna()
+    address, file = url(str(place))
+    name = str(file) if file is not None else shown(address)
+    with contextlib.ExitStack() as stack:
+        if file is not None:
+            stack.enter_context(file_lock(file, name))
+            check_file(file, name)
+        with explained(name):
+            database = storage(address, name)
+        stack.callback(database.engine.dispose)
+        if file is None:
+            stack.enter_context(database_lock(database, study.name, name))
+        with explained(name):
+            store = Store(study, name, database, _study_in(database, study, name, alone=file is not None))
+            store.read()
+        yield store
+
+
+def _study_in(storage: Any, study: Study, name: str, *, alone: bool) -> Any:
+    """Optuna's study of that name, begun or continued."""
+    made = optuna()
+    there = {each.study_name for each in storage.get_all_studies()}
+    if alone and there and study.name not in there:
+        raise InputError(
+            f"{name} is the store of {', '.join(sorted(there))}, not of {study.name}; name another --store"
+        )
+    if study.name not in there:
+        ways = ["maximize" if way == MAXIMISE else "minimize" for way in study.objectives.values()]
+        return made.create_study(storage=storage, study_name=study.name, directions=ways)
+    found = made.load_study(storage=storage, study_name=study.name)
+    about = found.user_attrs.get(ABOUT)
+    if about is None and not found.get_trials(deepcopy=False):  # killed before it said what it is
+        storage.delete_study(found._study_id)
+        return _study_in(storage, study, name, alone=False)
+    _check_about(about, study, name)
+    return found
+
+
+def _check_about(about: Any, study: Study, name: str) -> None:
+    if not isinstance(about, dict) or not isinstance(about.get("version"), int):
+        raise InputError(f"{study.name} in {name} is a study of Optuna's that is no sweep; name another --store")
+    if about["version"] > VERSION:
+        raise InputError(
+            f"{name} was written by a newer bitwright (store version {about['version']}, this reads {VERSION}); "
+            "install that one, or name another --store"
+        )
+    before, now = about.get("study", {}), json.loads(json.dumps(study.identity()))
+    for key, value in now.items():
+        if before.get(key) != value:
+            raise InputError(
+                f"{name} is the store of another study: {_differing(key, before.get(key), value)}; "
+                "name another --store, or change the study back"
+            )
+
+
+def _differing(key: str, before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for inner in {**before, **now}:
+            if before.get(inner) != now.get(inner):
+                return _differing(f"{key}.{inner}", before.get(inner), now.get(inner))
+    return f"{key} was {json.dumps(before)} and is {json.dumps(now)}"
