@@ -1,8 +1,8 @@
 """Calibration of `drift`: the smallest deltas whose narrow sub-tensors stay within the budget.
 
 The samples are those of calibration, without labels, never the test's. One delta for the network is found by bisection.
-By kind, each kind of layer (convolution, linear, attention) has one for x and one for w: from twice the network's, the
-step down that saves most multiplier time per loss is taken until none fits the budget. Our choices, like the grid: half
+By kind, each kind of layer (convolution, linear, attention) has one for x and one for w: from the network's, the step
+down that saves most multiplier time per loss is taken until none fits the budget. Our choices, like the grid: half
 powers of two for the network, powers of two by kind.
 """
 
@@ -118,8 +118,8 @@ class Search:
         return dict.fromkeys(self.keys, math.inf if exponent is None else 2 ** (exponent / 2))
 
     def by_kind(self, start: Deltas) -> dict[Key, float]:
-        """A delta for each kind and operand: halvings, the cheapest first; never worse than `start` in time."""
-        deltas = {key: min(2.0 * delta, 2 ** (LOG_RANGE[1] / 2)) for key, delta in start.items()}
+        """A delta for each kind and operand: halvings from `start`, the cheapest first."""
+        deltas = {key: min(delta, 2 ** (LOG_RANGE[1] / 2)) for key, delta in start.items()}
         if self.measure(deltas)[0] > self.options.budget:
             return dict(start)
         open_keys = set(self.keys)
@@ -134,7 +134,7 @@ class Search:
                     gains[key] = (time - new_time) / max(new_loss - loss, LEAST_LOSS)
             if gains:
                 deltas[max(gains, key=lambda key: gains[key])] /= 2
-        return deltas if self.measure(deltas)[1] < self.measure(start)[1] else dict(start)
+        return deltas
 
     def note(self, deltas: Deltas) -> str:
         """What was found, for reports."""
