@@ -1,0 +1,164 @@
+"""The picture of a study at equal accuracy: loss against one cost, the front, the budget, a colour per system.
+
+Costs are drawn in SI units on a logarithmic axis. Losses are cut off well above the budget, so that what matters fills
+the picture; a note says how many points lie beyond.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bitwright.studies.frontier.points import Objective, OperatingPoint
+from bitwright.studies.palette import style_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from bitwright.studies.frontier.result import Frontier
+
+HEADROOM = 4.0  # budgets above the budget that are in the picture
+
+
+def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure":
+    """Loss in percent against `objective`."""
+    import plotly.graph_objects as go
+
+    points = [point for point in frontier.points_of(network) if point.comparable]
+    figure = go.Figure()
+    _add_front(figure, frontier.front(network, objective.name), objective)
+    for i, system in enumerate(frontier.families):
+        own = [point for point in points if point.system == system]
+        if own:
+            figure.add_trace(go.Scatter(**_markers(own, system, objective, i)))
+    budget = 100 * frontier.budget
+    figure.add_hline(
+        y=budget, line={"dash": "dash", "width": 1.5, "color": "#d9534f"}, annotation_text=f"budget {budget:g} %"
+    )
+    _add_names(figure, frontier, network, objective)
+    lowest, highest, beyond = _range(points, budget)
+    above = f"; {beyond} with more loss lie above (double-click shows all)" if beyond else ""
+    unit = objective.unit.replace("mm2", "mm²")
+    figure.update_layout(
+        margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        height=480,
+        legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+        hovermode="closest",
+        xaxis={
+            "title": f"{objective.title} of one inference [{unit}]",
+            "type": "log",
+            "tickformat": "~s",
+            "minor": {"showgrid": True},
+        },
+        yaxis={"title": "relative loss [%]", "range": [lowest, highest], "zeroline": True},
+        annotations=[
+            *figure.layout.annotations,
+            {
+                "text": f"lower left is better{above}",
+                "xref": "paper",
+                "yref": "paper",
+                "x": 0,
+                "y": 1.06,
+                "showarrow": False,
+                "xanchor": "left",
+            },
+        ],
+    )
+    return figure
+
+
+def _cost(point: OperatingPoint, objective: Objective) -> float:
+    return (point.value(objective) or 0.0) * 10.0**objective.power
+
+
+def _loss(point: OperatingPoint) -> float:
+    assert point.loss is not None
+    return 100 * point.loss.value
+
+
+def _add_front(figure: "go.Figure", front: Sequence[OperatingPoint], objective: Objective) -> None:
+    import plotly.graph_objects as go
+
+    figure.add_trace(
+        go.Scatter(
+            x=[_cost(point, objective) for point in front],
+            y=[_loss(point) for point in front],
+            mode="lines",
+            name="Pareto front",
+            line={"shape": "hv", "color": "#8a8f98", "width": 2},
+            hoverinfo="skip",
+        )
+    )
+
+
+def _markers(own: Sequence[OperatingPoint], system: str, objective: Objective, index: int) -> dict[str, Any]:
+    colour, symbol = style_of(index)
+    losses = [point.loss for point in own if point.loss is not None]
+    names = [f"{point.row.method} on {point.row.accelerator}" for point in own]
+    return {
+        "x": [_cost(point, objective) for point in own],
+        "y": [_loss(point) for point in own],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [_finite(100 * (loss.interval.high - loss.value)) for loss in losses],
+            "arrayminus": [_finite(100 * (loss.value - loss.interval.low)) for loss in losses],
+            "thickness": 1,
+            "width": 2,
+            "color": _faded(colour),
+        },
+        "mode": "markers",
+        "name": escaped(system),
+        "text": [escaped(name) for name in names],
+        "marker": {
+            "color": colour,
+            "symbol": symbol,
+            "size": [13 if objective.name in point.fronts else 9 for point in own],
+            "line": {"width": 1, "color": "#ffffff"},
+        },
+        "hovertemplate": f"%{{text}}<br>%{{x:.4~s}}{objective.unit}, loss %{{y:.3g}} %<extra>{escaped(system)}</extra>",
+    }
+
+
+def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objective: Objective) -> None:
+    """Names beside the cheapest point within the budget and the INT8 yardstick."""
+    import math
+
+    standings = frontier.standings_of(network, objective.name)
+    winner, yardstick = standings[0].best if standings else None, frontier.baseline(network, objective.name)
+    named = {id(point): (point, word) for point, word in ((yardstick, "best INT8"), (winner, "cheapest")) if point}
+    for i, (point, word) in enumerate(named.values()):
+        if _loss(point) > HEADROOM * 100 * frontier.budget or not _cost(point, objective):
+            continue
+        figure.add_annotation(
+            x=math.log10(_cost(point, objective)),
+            y=_loss(point),
+            text=f"{word}: {escaped(point.row.method)}<br>on {escaped(point.row.accelerator)}",
+            ax=50 if i == 0 else 0,
+            ay=-60 if i == 0 else 60,
+            align="left",
+        )
+
+
+def _range(points: Sequence[OperatingPoint], budget: float) -> tuple[float, float, int]:
+    """Lowest and highest loss of the picture, in percent, and how many points are above."""
+    losses = [_loss(point) for point in points]
+    top = HEADROOM * budget
+    inside = [loss for loss in losses if loss <= top]
+    lowest = min([0.0, *inside])
+    highest = max([budget * 1.3, *inside])
+    pad = 0.15 * (highest - lowest)
+    return lowest - pad, highest + pad, len(losses) - len(inside)
+
+
+def _finite(value: float) -> float:
+    """Unbounded intervals have no bar."""
+    return value if value < 1e6 else 0.0
+
+
+def _faded(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.4)"
+
+
+def escaped(text: str) -> str:
+    """A name as it can stand in plotly's text, which takes some HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
