@@ -44,6 +44,11 @@ FAMILIES: Mapping[str, Family] = {
         machines=("systolic-ws", "systolic-os", "simd", "bitfusion"),
         choices=(("int8", {}), ("int8-sym", {})),
     ),
+    "int8-token": Family(
+        about="INT8 with activations scaled per token at run time, on dense arrays; finding the scales is not priced",
+        machines=("systolic-ws", "systolic-os", "simd", "bitfusion"),
+        choices=(("int8-token", {}),),
+    ),
     "bitfusion": Family(
         about="BitFusion with narrower integers",
         machines=("bitfusion",),
