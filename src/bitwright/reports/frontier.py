@@ -22,7 +22,7 @@ def print_frontier(frontier: Frontier, console: "Console") -> None:
         print_spread(*_columns(points), console)
         say(console, f"{UNSURE_LEGEND}; *: on the Pareto front.")
         for reason, named in reasons_of(points).items():
-            say(console, f"{', '.join(named)}: {reason}")
+            say(console, f"{'; '.join(named)}: {reason}")
         say(console, "")
     say(console, *substrate_lines(frontier.comparison.substrate))
     say(console, *(f"Note: {note}" for note in notes_of(frontier.comparison)))
@@ -62,15 +62,18 @@ def standing_record(standing: Standing) -> dict[str, Any]:
 
 def reasons_of(points: list[OperatingPoint]) -> dict[str, list[str]]:
     """Reason -> what is missing or left aside for it."""
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for point in points:
         reason = point.row.reason
         if not reason and not point.comparable:
             reason = "on no front: it has no finite loss, or its machine leaves out products that others run"
         if reason:
             state = "" if point.row.status == "ok" else f"{point.row.status}: "
-            found.setdefault(f"{state}{reason}", []).append(f"{point.row.method} on {point.row.accelerator}")
-    return found
+            found.setdefault((f"{state}{reason}", point.row.method), []).append(point.row.accelerator)
+    grouped: dict[str, list[str]] = {}
+    for (reason, method), machines in found.items():
+        grouped.setdefault(reason, []).append(f"{method} on {', '.join(dict.fromkeys(machines))}")
+    return grouped
 
 
 def _samples(points: list[OperatingPoint]) -> list[str]:

@@ -143,7 +143,11 @@ def _heat_map(
         "layout": {
             "height": 170 + BAR_HEIGHT * len(rows),
             "margin": {"l": 10, "r": 10, "t": 10, "b": 60},
-            "xaxis": {"showticklabels": False, "title": {"text": f"{len(names)} sites in the order of execution"}},
+            "xaxis": {
+                "showticklabels": False,
+                "ticks": "",
+                "title": {"text": f"{len(names)} sites in the order of execution"},
+            },
             "yaxis": {"automargin": True, "autorange": "reversed"},
         },
     }

@@ -14,23 +14,25 @@ DIGITS = 5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Costed:
-    """A point with costs: how it is called, and whether it is one that is shown first."""
+    """A point with costs, and how it is called."""
 
     name: str
     method: str
     simulation: Simulation
-    first: int
 
 
-def costed(rows: Sequence[Row], points: Sequence[OperatingPoint] | None) -> list[Costed]:
-    """Points with costs, in the order of rows; those on more fronts are to be shown first."""
-    weights = [0] * len(rows) if points is None else [len(point.fronts) for point in points]
+def costed(rows: Sequence[Row]) -> list[Costed]:
+    """Points with costs, in the order of rows, each once."""
     found = [
-        Costed(name=f"{row.method} on {row.accelerator}", method=row.method, simulation=row.simulation, first=weight)
-        for row, weight in zip(rows, weights, strict=True)
+        Costed(name=_name(row), method=row.method, simulation=row.simulation)
+        for row in rows
         if row.simulation is not None
     ]
     return list({each.name: each for each in found}.values())
+
+
+def _name(row: Row) -> str:
+    return f"{row.method} on {row.accelerator}"
 
 
 def site_names(points: Sequence[Costed]) -> list[str]:
@@ -46,13 +48,17 @@ def along(point: Costed, names: Sequence[str], get: Callable[[SiteCost], Any]) -
     return [get(entries[name]) if name in entries else None for name in names]
 
 
-def layers(points: Sequence[Costed]) -> dict[str, Any] | None:
-    """Sites, and per point cycles, energies by component, shares and formats; None where nothing has costs."""
+def layers(points: Sequence[Costed], first: Sequence[OperatingPoint | None] = ()) -> dict[str, Any] | None:
+    """Sites, and per point cycles, energies by component, shares and formats; None where nothing has costs.
+
+    `first` are the two that are shown side by side at first.
+    """
     if not points:
         return None
     names = site_names(points)
-    shown = max(range(len(points)), key=lambda i: points[i].first)
-    beside = 0 if shown else min(1, len(points) - 1)
+    places = {point.name: i for i, point in enumerate(points)}
+    wanted = [places[_name(point.row)] for point in first if point is not None]
+    shown, beside = (*wanted, *range(len(points)), 0)[:2]
     return {
         "sites": names,
         "shapes": _shapes(points, names),

@@ -78,7 +78,10 @@ def _context(result: Comparison | Frontier) -> dict[str, Any]:
 
 def _network(name: str, comparison: Comparison, frontier: Frontier | None) -> dict[str, Any]:
     rows = [row for row in comparison.rows if row.network == name]
-    costed = layers.costed(rows, None if frontier is None else frontier.points_of(name))
+    costed = layers.costed(rows)
+    first = (
+        [] if frontier is None else [frontier.standings_of(name, "energy")[0].best, frontier.baseline(name, "energy")]
+    )
     return {
         "name": name,
         "words": prose.words(name, rows, frontier),
@@ -88,7 +91,7 @@ def _network(name: str, comparison: Comparison, frontier: Frontier | None) -> di
         "fronts": figures.fronts(frontier, name) if frontier is not None else figures.tradeoffs(rows),
         "points": tables.rows(rows) if frontier is None else tables.points(frontier.points_of(name)),
         "legend": prose.legend(rows, frontier),
-        "layers": layers.layers(costed),
+        "layers": layers.layers(costed, first),
         "maps": figures.heat_maps(costed),
         "formats": figures.formats(costed),
         "missing": prose.missing(rows, None if frontier is None else frontier.points_of(name)),

@@ -148,7 +148,7 @@ def assumptions(result: Comparison | Frontier) -> list[str]:
 def missing(rows: Sequence[Row], points: Sequence[OperatingPoint] | None) -> list[str]:
     """What has no figures, or not all, and why."""
     if points is not None:
-        said = [f"{', '.join(named)}: {reason}" for reason, named in reasons_of(list(points)).items()]
+        said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons_of(list(points)).items()]
     else:
         said = [f"{row.method} on {row.accelerator}: {row.status}: {row.reason}" for row in rows if row.reason]
     left: dict[str, list[str]] = {}

@@ -12,6 +12,8 @@ from bitwright.studies.machines import Footing
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 
+SHORT = 40  # characters that stay on one line
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -26,6 +28,11 @@ class Cell:
         """Whether it is aligned right."""
         return self.sort is not None or self.text == DASH
 
+    @property
+    def classes(self) -> str:
+        """How it is laid out: numbers to the right, short words on one line."""
+        return f"{'number' if self.numeric else 'short' if len(self.text) <= SHORT else 'words'} {self.style}".rstrip()
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
@@ -34,6 +41,10 @@ class Table:
     title: str
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+
+    def numeric(self, column: int) -> bool:
+        """Whether the column holds numbers."""
+        return any(row[column].sort is not None for row in self.rows)
 
 
 def words(text: str, style: str = "") -> Cell:

@@ -40,13 +40,12 @@ def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure
     figure.update_layout(
         margin={"l": 60, "r": 20, "t": 30, "b": 50},
         height=480,
-        legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0, "itemsizing": "constant"},
         hovermode="closest",
         xaxis={
             "title": f"{objective.title} of one inference [{unit}]",
             "type": "log",
             "tickformat": "~s",
-            "minor": {"showgrid": True},
         },
         yaxis={"title": "relative loss [%]", "range": [lowest, highest], "zeroline": True},
         annotations=[
@@ -132,9 +131,10 @@ def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objectiv
             x=math.log10(_cost(point, objective)),
             y=_loss(point),
             text=f"{word}: {escaped(point.row.method)}<br>on {escaped(point.row.accelerator)}",
-            ax=50 if i == 0 else 0,
-            ay=-60 if i == 0 else 60,
+            ax=(70, 40)[i],
+            ay=(-90, -45)[i],
             align="left",
+            bgcolor="#ffffff",
         )
 
 

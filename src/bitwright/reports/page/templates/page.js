@@ -12,7 +12,7 @@
     const colour = (name) => style.getPropertyValue(name).trim();
     const made = structuredClone(layout);
     made.paper_bgcolor = made.plot_bgcolor = "rgba(0,0,0,0)";
-    made.font = { family: style.fontFamily || "sans-serif", size: narrow() ? 10 : 12, color: colour("--ink") };
+    made.font = { family: getComputedStyle(document.body).fontFamily, size: narrow() ? 10 : 12, color: colour("--ink") };
     made.hoverlabel = { bgcolor: colour("--raised"), bordercolor: colour("--line"), font: { color: colour("--ink") } };
     for (const key of ["xaxis", "yaxis"]) {
       const axis = (made[key] = { ...made[key] });
@@ -24,6 +24,7 @@
     for (const note of made.annotations || []) {
       note.font = { ...note.font, color: colour("--ink") };
       note.arrowcolor = colour("--faint");
+      if (note.bgcolor) note.bgcolor = colour("--ground");
     }
     if (narrow() && made.margin) made.margin = { ...made.margin, l: Math.min(made.margin.l, 46), r: 8 };
     return made;
@@ -88,7 +89,7 @@
       for (const value of [site, layers.shapes[i], shown.types[i] ?? "-", shown.cycles[i], energy, executed]) {
         const cell = row.insertCell();
         const text = typeof value === "string";
-        cell.className = text ? "words" : "number";
+        cell.className = text ? "short" : "number";
         cell.textContent = text ? value : short(value);
         if (!text && value !== null) cell.dataset.sort = value;
       }
