@@ -126,7 +126,8 @@
       headers.forEach((each) => each.removeAttribute("aria-sort"));
       header.setAttribute("aria-sort", down ? "descending" : "ascending");
       const rows = [...table.tBodies[0].rows];
-      const known = (row) => "sort" in row.cells[column].dataset || row.cells[column].textContent.trim() !== "-";
+      const numbers = rows.some((row) => "sort" in row.cells[column].dataset);
+      const known = (row) => (numbers ? "sort" in row.cells[column].dataset : row.cells[column].textContent.trim() !== "-");
       rows.sort((a, b) => known(b) - known(a) || (down ? -1 : 1) * compare(key(a.cells[column]), key(b.cells[column])));
       table.tBodies[0].append(...rows);
     }));
