@@ -14,7 +14,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
 from bitwright.methods.protocol import compose, method_names
-from bitwright.networks.network import Network
+from bitwright.networks.network import Batch, Network
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier.families import BASELINE, FAMILIES, Choice, Family
 from bitwright.studies.frontier.points import OperatingPoint
@@ -29,7 +29,7 @@ from bitwright.tasks import Task, get_task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, evaluate_many, require_numbers, silent
 from bitwright.tasks.float_outputs import FloatOutputs
-from bitwright.tasks.relative_loss import meaning, relative_loss
+from bitwright.tasks.relative_loss import RelativeLoss, meaning, relative_loss
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,8 +119,8 @@ def frontier(
     for name, file in settings.plans.items():
         if not file.is_file():
             raise InputError(f"there is no plan {file}; --save-plan of evaluate, train or search makes one")
-        if name in families:
-            raise InputError(f"the plan {file} would have the name of the family {name!r}; rename the file")
+        if name in {*families, *method_names()}:
+            raise InputError(f"the plan {file} would have the name of the family or method {name!r}; rename the file")
         families[name] = Family(about=f"the saved plan {name}", machines=tuple(accelerators), choices=((name, {}),))
     for network in networks:
         require_numbers(network)
@@ -168,38 +168,39 @@ class _Study:
     progress: Progress
 
     def points(self) -> Iterator[OperatingPoint]:
-        """All points, by family, method and machine."""
+        """All points, by family, method and machine; equal choices of several families are judged once."""
         wanted: dict[str, tuple[Choice, list[str]]] = {}
         for family in self.families.values():
             for choice in family.choices:
-                _, named = wanted.setdefault(_key(choice), (choice, []))
+                _, named = wanted.setdefault(label(choice), (choice, []))
                 named += [machine for machine in family.machines if machine not in named]
-        found = dict(self._judged(list(wanted.items())))
+        found = {judged.name: judged for judged in self._judged(list(wanted.values()))}
         for system, family in self.families.items():
             for choice in family.choices:
-                scored, loss, costs = found[_key(choice)]
                 for machine in family.machines:
-                    yield self._point(system, choice, machine, scored, loss, costs)
+                    yield self._point(system, choice, machine, found[label(choice)])
 
-    def _judged(self, wanted: list[tuple[str, tuple[Choice, list[str]]]]) -> Iterator[tuple[str, Any]]:
-        """Key -> score, loss and costs by machine, some plans at a time."""
+    def _judged(self, wanted: Sequence[tuple[Choice, list[str]]]) -> Iterator["_Judged"]:
+        """Every choice, some plans at a time."""
         outputs, known = FloatOutputs(self.network), dict[Any, Plan]()
         batch, described = simulation_input(self.network, seed=self.settings.seed)
         floating = calibrate_method(self.network, FLOAT, task=self.judge, count=1, seed=self.settings.seed)
         for start in range(0, len(wanted), PLANS_AT_ONCE):
             some = wanted[start : start + PLANS_AT_ONCE]
-            made = {key: self._plan(choice, known, start + i, len(wanted)) for i, (key, (choice, _)) in enumerate(some)}
-            ready = {key: plan for key, plan in made.items() if isinstance(plan, Plan)}
+            made = [self._plan(choice, known, start + i, len(wanted)) for i, (choice, _) in enumerate(some)]
+            ready = {
+                label(choice): plan for (choice, _), plan in zip(some, made, strict=True) if isinstance(plan, Plan)
+            }
+            self.progress(f"{self.network.name}: plans (judging {', '.join(ready)})", start, len(wanted))
             scores = self._scores({FLOAT: floating, **ready}, outputs) if ready else {}
-            for key, (_, named) in some:
-                plan = made[key]
-                costs: dict[str, Simulation | Exception] = (
-                    dict.fromkeys(named, plan)
-                    if isinstance(plan, Exception)
-                    else self._costs(plan, named, batch, described)
+            for (choice, named), plan in zip(some, made, strict=True):
+                scored = scores[label(choice)] if isinstance(plan, Plan) else plan
+                yield _Judged(
+                    name=label(choice),
+                    scored=scored,
+                    loss=self._loss(scored, scores.get(FLOAT)),
+                    costs=self._costs(plan, named, batch, described),
                 )
-                scored = scores.get(key, plan)
-                yield key, (scored, self._loss(scored, scores.get(FLOAT)), costs)
 
     def _plan(self, choice: Choice, known: dict[Any, Plan], done: int, total: int) -> Plan | Exception:
         method, options = choice
@@ -234,25 +235,27 @@ class _Study:
         except Exception as error:  # of the data or of the float network: nobody has a score
             return dict.fromkeys(plans, error)
 
-    def _costs(self, plan: Plan, named: Sequence[str], batch: Any, described: str) -> dict[str, Simulation | Exception]:
+    def _costs(
+        self, plan: Plan | Exception, named: Sequence[str], batch: Batch | None, described: str
+    ) -> dict[str, Simulation | Exception]:
+        if isinstance(plan, Exception):
+            return dict.fromkeys(named, plan)
         machines = {name: self.machines[name] for name in named}
         try:
             return simulate_each(self.network, plan, machines, batch=batch, described=described)
         except Exception as error:
             return dict.fromkeys(machines, error)
 
-    def _loss(self, scored: Any, floating: Any) -> Any:
+    def _loss(self, scored: Evaluation | Exception, floating: Evaluation | Exception | None) -> RelativeLoss | None:
         if not isinstance(scored, Evaluation) or not isinstance(floating, Evaluation):
             return None
         return relative_loss(self.judge, scored.statistics, floating.statistics, seed=self.settings.seed)
 
-    def _point(
-        self, system: str, choice: Choice, machine: str, scored: Any, loss: Any, costs: Mapping[str, Any]
-    ) -> OperatingPoint:
-        row = Row.of(self.network, label(choice), machine, scored, costs[machine])
-        if row.status == "failed" and isinstance(scored, InputError):
+    def _point(self, system: str, choice: Choice, machine: str, judged: "_Judged") -> OperatingPoint:
+        row = Row.of(self.network, judged.name, machine, judged.scored, judged.costs[machine])
+        if row.status == "failed" and isinstance(judged.scored, InputError):
             row = dataclasses.replace(row, status="refused")
-        budget = self.settings.budget
+        loss, budget = judged.loss, self.settings.budget
         return OperatingPoint(
             system=system,
             row=row,
@@ -263,16 +266,21 @@ class _Study:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """A choice's score, loss and costs by machine, or what stopped them."""
+
+    name: str
+    scored: Evaluation | Exception
+    loss: RelativeLoss | None
+    costs: Mapping[str, Simulation | Exception]
+
+
 def label(choice: Choice) -> str:
     """A method with its options: `aqs dbs=false`."""
     method, options = choice
-    return " ".join(
-        [
-            method,
-            *(f"{key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in options.items()),
-        ]
-    )
+    return " ".join([method, *(f"{key}={_plain(value)}" for key, value in options.items())])
 
 
-def _key(choice: Choice) -> str:
-    return label(choice)
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
