@@ -133,6 +133,7 @@ def assumptions(result: Comparison | Frontier) -> list[str]:
             f"Loss is the {' / '.join(meanings)}; its interval is a paired bootstrap over the samples (95 %).",
             "Fronts and choices go by point estimates; a point whose interval spans the budget is marked ≈: there "
             "another choice of samples may decide otherwise.",
+            "A negative loss is a gain on these samples; it does not say that quantization makes a network better.",
             "A point is compared only if its machine runs as large a share of the products as any other.",
             "Operating points are those of the families; searched formats and trained plans join only with --plan.",
             *(f"{name}: {about}." for name, about in result.families.items()),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bitwright.studies.frontier.result import Frontier
 
 HEADROOM = 4.0  # budgets above the budget that are in the picture
+CROWDED = 6.0  # largest by smallest cost from which on the axis names 1, 2 and 5 only
 
 
 def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure":
@@ -28,14 +29,15 @@ def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure
     for i, system in enumerate(frontier.families):
         own = [point for point in points if point.system == system]
         if own:
-            figure.add_trace(go.Scatter(**_markers(own, system, objective, i)))
+            shown = {id(each.best) for each in frontier.standings_of(network, objective.name)}
+            figure.add_trace(go.Scatter(**_markers(own, system, objective, i, shown)))
     budget = 100 * frontier.budget
     figure.add_hline(
         y=budget, line={"dash": "dash", "width": 1.5, "color": "#d9534f"}, annotation_text=f"budget {budget:g} %"
     )
     _add_names(figure, frontier, network, objective)
     lowest, highest, beyond = _range(points, budget)
-    above = f"; {beyond} with more loss lie above (double-click shows all)" if beyond else ""
+    above = f"; {beyond} with more loss lie above" if beyond else ""
     unit = objective.unit.replace("mm2", "mm²")
     figure.update_layout(
         margin={"l": 60, "r": 20, "t": 30, "b": 50},
@@ -46,6 +48,7 @@ def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure
             "title": f"{objective.title} of one inference [{unit}]",
             "type": "log",
             "tickformat": "~s",
+            "dtick": _ticks(points, objective),
         },
         yaxis={"title": "relative loss [%]", "range": [lowest, highest], "zeroline": True},
         annotations=[
@@ -88,9 +91,13 @@ def _add_front(figure: "go.Figure", front: Sequence[OperatingPoint], objective: 
     )
 
 
-def _markers(own: Sequence[OperatingPoint], system: str, objective: Objective, index: int) -> dict[str, Any]:
+def _markers(
+    own: Sequence[OperatingPoint], system: str, objective: Objective, index: int, shown: set[int]
+) -> dict[str, Any]:
+    """A system's points; the intervals of those on the front and of its best one are drawn, all can be read."""
     colour, symbol = style_of(index)
     losses = [point.loss for point in own if point.loss is not None]
+    drawn = [objective.name in point.fronts or id(point) in shown for point in own]
     names = [f"{point.row.method} on {point.row.accelerator}" for point in own]
     return {
         "x": [_cost(point, objective) for point in own],
@@ -98,22 +105,29 @@ def _markers(own: Sequence[OperatingPoint], system: str, objective: Objective, i
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [_finite(100 * (loss.interval.high - loss.value)) for loss in losses],
-            "arrayminus": [_finite(100 * (loss.value - loss.interval.low)) for loss in losses],
+            "array": [_bar(loss.interval.high - loss.value, seen) for loss, seen in zip(losses, drawn, strict=True)],
+            "arrayminus": [
+                _bar(loss.value - loss.interval.low, seen) for loss, seen in zip(losses, drawn, strict=True)
+            ],
             "thickness": 1,
             "width": 2,
             "color": _faded(colour),
         },
         "mode": "markers",
         "name": escaped(system),
-        "text": [escaped(name) for name in names],
+        "text": [
+            f"{escaped(name)}<br>loss {100 * loss.value:.3g} [{100 * loss.interval.low:.3g}, "
+            f"{100 * loss.interval.high:.3g}] %"
+            for name, loss in zip(names, losses, strict=True)
+        ],
         "marker": {
             "color": colour,
             "symbol": symbol,
+            "opacity": 1,
             "size": [13 if objective.name in point.fronts else 9 for point in own],
             "line": {"width": 1, "color": "#ffffff"},
         },
-        "hovertemplate": f"%{{text}}<br>%{{x:.4~s}}{objective.unit}, loss %{{y:.3g}} %<extra>{escaped(system)}</extra>",
+        "hovertemplate": f"%{{text}}<br>%{{x:.4~s}}{objective.unit}<extra>{escaped(system)}</extra>",
     }
 
 
@@ -131,10 +145,10 @@ def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objectiv
             x=math.log10(_cost(point, objective)),
             y=_loss(point),
             text=f"{word}: {escaped(point.row.method)}<br>on {escaped(point.row.accelerator)}",
-            ax=(70, 40)[i],
-            ay=(-90, -45)[i],
+            ax=(50, 30)[i],
+            ay=(-80, -28)[i],
+            xanchor="left",
             align="left",
-            bgcolor="#ffffff",
         )
 
 
@@ -149,9 +163,14 @@ def _range(points: Sequence[OperatingPoint], budget: float) -> tuple[float, floa
     return lowest - pad, highest + pad, len(losses) - len(inside)
 
 
-def _finite(value: float) -> float:
-    """Unbounded intervals have no bar."""
-    return value if value < 1e6 else 0.0
+def _bar(share: float, seen: bool) -> float:
+    """Length of half an interval, in percent; unbounded ones and those left out have none."""
+    return 100 * share if seen and share < 1e4 else 0.0
+
+
+def _ticks(points: Sequence[OperatingPoint], objective: Objective) -> str | None:
+    costs = [cost for point in points if (cost := _cost(point, objective))]
+    return "D2" if costs and max(costs) > CROWDED * min(costs) else None
 
 
 def _faded(colour: str) -> str:

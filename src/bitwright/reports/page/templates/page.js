@@ -24,7 +24,6 @@
     for (const note of made.annotations || []) {
       note.font = { ...note.font, color: colour("--ink") };
       note.arrowcolor = colour("--faint");
-      if (note.bgcolor) note.bgcolor = colour("--ground");
     }
     if (narrow() && made.margin) made.margin = { ...made.margin, l: Math.min(made.margin.l, 46), r: 8 };
     return made;
@@ -53,7 +52,7 @@
       height: 420, margin: { l: 60, r: 20, t: 10, b: 40 }, hovermode: "closest", bargap: 0.15,
       barmode: kind === "cycles" ? "group" : "stack",
       legend: { orientation: "h", yanchor: "bottom", y: 1.02, x: 0, traceorder: "normal" },
-      xaxis: { showticklabels: false, title: { text: `${sites.length} sites in the order of execution (hover for names)` } },
+      xaxis: { range: [-0.5, sites.length - 0.5], showticklabels: false, title: { text: `${sites.length} sites in the order of execution (hover for names)` } },
       yaxis: { title: { text: kind === "cycles" ? "cycles" : "energy [J]" }, tickformat: "~s" },
     };
     if (kind === "cycles") {
