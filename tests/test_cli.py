@@ -318,6 +318,19 @@ class TestCompare:
         assert shown["substrate"] == {"name": "common", "differences": {}}
         assert (toys / "c.csv").read_text().splitlines()[1].endswith(",common")
 
+    def test_systems_at_equal_accuracy(self, toys):
+        command = ("compare", TOY, "--budget", "5%", "--limit", "8", "-m", "sibia", "-a", "sibia,simd", *OUT)
+        shown = json_of(*command, "--out", "c.html")
+        assert shown == json.loads((toys / "c.json").read_text())
+        assert [row["system"] for row in shown["rows"]] == ["int8"] * 2 + ["sibia"] * 3
+        assert {entry["objective"] for entry in shown["standings"]} == {"energy", "latency", "energy_delay_area"}
+        assert shown["budget"] == 0.05
+        assert (toys / "c.csv").read_text().splitlines()[0].startswith("system,network,method,accelerator")
+        assert "bitwright" in (toys / "c.html").read_text()
+        said = run(*command).stdout
+        assert "Least energy: " in said
+        assert "at a loss of at most 5 %" in said
+
     def test_machines_as_published(self):
         command = ("compare", "gemm:8x8x8", "-m", "int8", "-a", "systolic-ws,simd", "--substrate", "native")
         shown = json_of(*command)

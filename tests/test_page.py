@@ -149,6 +149,18 @@ class TestContent:
         refused = page_of(bitwright.compare("gemm:8x16x8", ["float"], ["systolic-ws"]))
         assert "No machine has costs." in " ".join(Elements(refused).texts["li"])
 
+    @pytest.mark.parametrize(
+        ("families", "machines", "budget", "words"),
+        [
+            (["panacea"], ["panacea"], 1e-9, "no system has a comparable point within the budget"),
+            (["panacea"], ["panacea"], 0.5, "no static INT8 machine runs it"),
+            (["float"], ["lpa"], 0.5, "no system has a comparable point within the budget"),
+        ],
+    )
+    def test_nothing_to_win(self, families, machines, budget, words):
+        found = bitwright.compare(hostile(), families, machines, budget=budget, limit=4)
+        assert words in " ".join(Elements(page_of(found)).texts["li"])
+
     def test_several_networks_have_parts_of_their_own(self):
         found = bitwright.compare(["gemm:8x16x8", "gemm:4x4x4"], ["int8"], ["systolic-ws"])
         headers = Elements(page_of(found)).texts["h2"]

@@ -11,6 +11,7 @@ from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, OperatingPoint
 from bitwright.studies.machines import COMMON, Footing
 from bitwright.studies.row import Row
+from bitwright.tasks.calibrate import NOTHING
 
 NAMED = 4
 
@@ -101,7 +102,8 @@ def samples(rows: Sequence[Row]) -> list[str]:
         said.append(
             f"{first.metric} ({better}) on {first.sample_count}: {first.tested_on}.{own.rstrip()}{'.' if own else ''}"
         )
-        said.append(f"Calibrated on {' / '.join(dict.fromkeys(score.calibrated_on for score in scores))}.")
+        calibrated = dict.fromkeys(score.calibrated_on for score in scores if score.calibrated_on != NOTHING)
+        said.append(f"Calibrated on {' / '.join(calibrated) or NOTHING}.")
     if inputs:
         said.append(f"Costs of one inference on {' / '.join(inputs)}.")
     return said
@@ -151,13 +153,25 @@ def missing(rows: Sequence[Row], points: Sequence[OperatingPoint] | None) -> lis
     if points is not None:
         said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons_of(list(points)).items()]
     else:
-        said = [f"{row.method} on {row.accelerator}: {row.status}: {row.reason}" for row in rows if row.reason]
-    left: dict[str, list[str]] = {}
+        reasons = _machines([(row, f"{row.status}: {row.reason}") for row in rows if row.reason])
+        said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons.items()]
+    left: list[tuple[Row, str]] = []
     for row in rows:
         if row.simulation is not None and row.simulation.unsupported:
             names = sorted({entry.name for entry in row.simulation.unsupported})
             more = ", ..." if len(names) > NAMED else ""
             share = number(100 * row.simulation.supported_share)
             what = f"{share} % of the multiply-accumulates are costed; left out: {', '.join(names[:NAMED])}{more}"
-            left.setdefault(what, []).append(f"{row.method} on {row.accelerator}")
-    return said + [f"{', '.join(named)}: {what}" for what, named in left.items()]
+            left.append((row, what))
+    return said + [f"{'; '.join(named)}: {what}" for what, named in _machines(left).items()]
+
+
+def _machines(found: Sequence[tuple[Row, str]]) -> dict[str, list[str]]:
+    """Reason -> methods with the machines that it holds for."""
+    machines: dict[tuple[str, str], list[str]] = {}
+    for row, reason in found:
+        machines.setdefault((reason, row.method), []).append(row.accelerator)
+    grouped: dict[str, list[str]] = {}
+    for (reason, method), names in machines.items():
+        grouped.setdefault(reason, []).append(f"{method} on {', '.join(dict.fromkeys(names))}")
+    return grouped
