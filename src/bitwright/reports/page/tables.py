@@ -23,15 +23,10 @@ class Cell:
     sort: float | None = None
     style: str = ""
 
-    @property
-    def numeric(self) -> bool:
-        """Whether it is aligned right."""
-        return self.sort is not None or self.text == DASH
-
-    @property
-    def classes(self) -> str:
-        """How it is laid out: numbers to the right, short words on one line."""
-        return f"{'number' if self.numeric else 'short' if len(self.text) <= SHORT else 'words'} {self.style}".rstrip()
+    def classes(self, numeric: bool) -> str:
+        """How it is laid out: to the right in a column of numbers, and short words on one line."""
+        kind = "number" if numeric else "short" if len(self.text) <= SHORT else "words"
+        return f"{kind} {self.style}".rstrip()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

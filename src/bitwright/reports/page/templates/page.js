@@ -25,14 +25,40 @@
       note.font = { ...note.font, color: colour("--ink") };
       note.arrowcolor = colour("--faint");
     }
-    if (narrow() && made.margin) made.margin = { ...made.margin, l: Math.min(made.margin.l, 46), r: 8 };
     return made;
+  }
+
+  // On a phone: legends of two columns below the picture, which grows by them; colour bars below, too.
+  function narrowed(data, layout) {
+    if (layout.margin) layout.margin = { ...layout.margin, l: Math.min(layout.margin.l, 46), r: 8 };
+    const named = data.filter((trace) => trace.type !== "heatmap" && trace.showlegend !== false);
+    if (layout.legend && named.length > 1) {
+      const short = Math.max(...named.map((trace) => trace.name.length)) < 20;
+      const lines = short ? Math.ceil(named.length / 2) : named.length;
+      const room = 17 * lines;
+      const height = layout.height;
+      layout.height = height + room;
+      layout.margin.b = 50 + room;
+      layout.legend = {
+        orientation: "h", xref: "container", x: 0.03, yref: "container", y: 0, yanchor: "bottom", traceorder: "normal",
+        itemsizing: "constant", ...(short ? { entrywidth: 0.45, entrywidthmode: "fraction" } : {}),
+      };
+    }
+    for (const trace of data) {
+      if (trace.type !== "heatmap") continue;
+      const below = { orientation: "h", y: 0, yanchor: "bottom", yref: "container", thickness: 10, x: 0.5, len: 0.9, xref: "container" };
+      trace.colorbar = { ...trace.colorbar, ...below };
+      layout.height += 50;
+      layout.margin.b = 90;
+    }
   }
 
   function draw(element, figure) {
     drawings.set(element, figure);
     const settings = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" };
-    Plotly.react(element, structuredClone(figure.data), themed(figure.layout), settings);
+    const [data, layout] = [structuredClone(figure.data), themed(figure.layout)];
+    if (narrow()) narrowed(data, layout);
+    Plotly.react(element, data, layout, settings);
   }
 
   for (const element of document.querySelectorAll("[data-figure]")) draw(element, read(element.dataset.figure));
@@ -70,7 +96,7 @@
     if (shown !== beside) {
       const total = sites.map((_, i) => sum(Object.values(beside.energy), i) * 1e-12 || null);
       data.push({
-        type: "scatter", mode: "markers", name: "total of " + escaped(beside.name), x: sites, y: total,
+        type: "scatter", mode: "markers", name: "total beside it", x: sites, y: total,
         marker: { symbol: "line-ew-open", size: 9, color: "#8a8f98", line: { width: 2, color: "#8a8f98" } },
         hovertemplate: "%{x}<br>%{y:.3~s}J<extra>" + escaped(beside.name) + "</extra>",
       });
