@@ -318,6 +318,19 @@ class TestCompare:
         assert shown["substrate"] == {"name": "common", "differences": {}}
         assert (toys / "c.csv").read_text().splitlines()[1].endswith(",common")
 
+    def test_systems_at_equal_accuracy(self, toys):
+        command = ("compare", TOY, "--budget", "5%", "--limit", "8", "-m", "sibia", "-a", "sibia,simd", *OUT)
+        shown = json_of(*command, "--out", "c.html")
+        assert shown == json.loads((toys / "c.json").read_text())
+        assert [row["system"] for row in shown["rows"]] == ["int8"] * 2 + ["sibia"] * 3
+        assert {entry["objective"] for entry in shown["standings"]} == {"energy", "latency", "energy_delay_area"}
+        assert shown["budget"] == 0.05
+        assert (toys / "c.csv").read_text().splitlines()[0].startswith("system,network,method,accelerator")
+        assert "bitwright" in (toys / "c.html").read_text()
+        said = run(*command).stdout
+        assert "Least energy: " in said
+        assert "at a loss of at most 5 %" in said
+
     def test_machines_as_published(self):
         command = ("compare", "gemm:8x8x8", "-m", "int8", "-a", "systolic-ws,simd", "--substrate", "native")
         shown = json_of(*command)
@@ -372,8 +385,18 @@ class TestBadInput:
             (["simulate", "misspelt.yaml"], "line 2: unknown key 'mm'"),
             (["simulate", "bert-base", "--phase", "decode"], "only language models decode"),
             (["explain", TOY, "--site", "fcc"], "unknown site 'fcc'"),
-            (["compare", TOY, "--out", "page.html"], "HTML pages are not made yet"),
-            (["compare", TOY, "--out", "page.xlsx"], "end its name in .json or .csv"),
+            (["compare", TOY, "--out", "page.xlsx"], "end its name in .html, .json or .csv"),
+            (["compare", TOY, "--budget", "0"], "the budget '0' is not understood"),
+            (["compare", TOY, "--budget=-1%"], "the budget '-1%' is not understood"),
+            (["compare", TOY, "--budget", "abc"], "a percentage of more than 0 and less than 100, such as 1%"),
+            (["compare", TOY, "--budget", "150%"], "the budget '150%' is not understood"),
+            (["compare", TOY, "--budget", "1%", "-m", "panacae"], "Did you mean 'panacea'"),
+            (
+                ["compare", TOY, "--budget", "1%", "--option", "x_bits=7"],
+                "with a budget the families decide the options",
+            ),
+            (["compare", TOY, "--budget", "1%", "--plan", "nowhere"], "there is no plan nowhere"),
+            (["compare", "gemm:8x8x8", "--budget", "1%"], "it cannot be evaluated"),
             (["compare", TOY, "--out", "nowhere/page.csv"], "the folder nowhere"),
             (["compare", TOY, "-m", "int8,int9"], "unknown method 'int9'"),
             (["compare", "gemm:8x8x8", "-d", "nowhere"], "no network has numbers"),

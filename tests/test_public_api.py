@@ -60,7 +60,15 @@ def test_importing_is_lean():
 
 @pytest.mark.parametrize(
     "name",
-    ["api", "cli.given", "reports.units", "studies.explain", "studies.machines"],
+    [
+        "api",
+        "cli.given",
+        "reports.page.page",
+        "reports.units",
+        "studies.explain",
+        "studies.frontier.budget",
+        "studies.machines",
+    ],
 )
 def test_examples_in_docstrings(name):
     result = doctest.testmod(importlib.import_module(f"bitwright.{name}"))

@@ -435,7 +435,7 @@ class TestReports:
 
     @pytest.mark.parametrize(
         ("name", "message"),
-        [("a.html", "not made yet"), ("a.txt", "no known form"), ("nowhere/a.json", "does not exist")],
+        [("a.txt", "no known form"), ("nowhere/a.json", "does not exist")],
     )
     def test_files_that_cannot_be(self, tmp_path, name, message):
         with pytest.raises(InputError, match=message):

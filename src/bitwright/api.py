@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.methods.execution import Executor
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
@@ -16,6 +17,7 @@ from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.studies import compare as comparing
 from bitwright.studies.catalogue import Entry, accelerators, methods
 from bitwright.studies.compare import METHODS, Comparison, Settings
+from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, families_of, frontier, parse_budget
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import accelerator_names, build_accelerators
 from bitwright.studies.provenance import provenance
@@ -31,6 +33,7 @@ __all__ = [
     "Comparison",
     "Entry",
     "Evaluation",
+    "Frontier",
     "ModelEntry",
     "Plan",
     "QuantizedNetwork",
@@ -311,11 +314,54 @@ def simulate(
     return found[accelerator] if isinstance(accelerator, str) else found
 
 
+@overload
 def compare(
     networks: Network | str | Sequence[Network | str],
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] | None = ...,
+    accelerators: Sequence[str] | None = ...,
+    *,
+    budget: None = ...,
+    task: str | None = ...,
+    data: str | Path | None = ...,
+    limit: int | None = ...,
+    parameters: Mapping[str, Any] | None = ...,
+    substrate: str = ...,
+    plans: Mapping[str, str | Path] | None = ...,
+    options: Mapping[str, Any] | None = ...,
+    exact: bool = ...,
+    calibration_count: int | None = ...,
+    batch_size: int | None = ...,
+    seed: int = ...,
+    command: str | None = ...,
+    progress: Progress = ...,
+) -> Comparison: ...
+@overload
+def compare(
+    networks: Network | str | Sequence[Network | str],
+    methods: Sequence[str] | None = ...,
+    accelerators: Sequence[str] | None = ...,
+    *,
+    budget: float | str,
+    task: str | None = ...,
+    data: str | Path | None = ...,
+    limit: int | None = ...,
+    parameters: Mapping[str, Any] | None = ...,
+    substrate: str = ...,
+    plans: Mapping[str, str | Path] | None = ...,
+    options: Mapping[str, Any] | None = ...,
+    exact: bool = ...,
+    calibration_count: int | None = ...,
+    batch_size: int | None = ...,
+    seed: int = ...,
+    command: str | None = ...,
+    progress: Progress = ...,
+) -> Frontier: ...
+def compare(
+    networks: Network | str | Sequence[Network | str],
+    methods: Sequence[str] | None = None,
     accelerators: Sequence[str] | None = None,
     *,
+    budget: float | str | None = None,
     task: str | None = None,
     data: str | Path | None = None,
     limit: int | None = None,
@@ -329,19 +375,26 @@ def compare(
     seed: int = 0,
     command: str | None = None,
     progress: Progress = silent,
-) -> Comparison:
-    """Networks x methods x accelerators, one row each; `.frame()` is the table in pandas.
+) -> Comparison | Frontier:
+    """Networks x methods x accelerators, one row each, or systems at equal accuracy; `.frame()` is a table in pandas.
 
     Parameters
     ----------
     networks : network, name, or several
         Each is judged by `task`, or by fidelity to its float self.
-    methods, accelerators : sequence of str
+    methods : sequence of str or None
+        None is float, int8 and int8-sym. With a budget, names of families of operating points (or of methods), and
+        None is all families.
+    accelerators : sequence of str or None
         All registered accelerators if None.
+    budget : float, str or None
+        The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`): asks for Pareto
+        fronts and the best point of every system, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
     data, limit, options, parameters, substrate
-        As in `evaluate` and `simulate`; an option or parameter goes to whoever has it.
+        As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Families have options of their
+        own.
     command : str or None
         What made this, for the record.
 
@@ -357,9 +410,35 @@ def compare(
     >>> found.frame()["compute_cycles"].tolist()
     [67320]
     """
-    names = accelerator_names() if accelerators is None else accelerators
-    machines = build_accelerators(names, parameters, substrate)
+    if budget is not None and options:
+        raise InputError("with a budget the families decide the options; name methods without a budget to set options")
+    share = parse_budget(budget) if isinstance(budget, str) else None if budget is None else check_budget(budget)
+    machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters, substrate)
     several = [networks] if isinstance(networks, Network | str) else list(networks)
+    files = {name: Path(file) for name, file in (plans or {}).items()}
+    made = provenance(command or "bitwright.compare", seed)
+    if share is not None:
+        families_of(methods or (), list(machines))
+        return frontier(
+            [_network(network) for network in several],
+            machines,
+            task=task,
+            data=_path(data),
+            limit=limit,
+            settings=FrontierSettings(
+                budget=share,
+                families=tuple(methods or ()),
+                plans=files,
+                exact=exact,
+                calibration_count=calibration_count,
+                batch_size=batch_size,
+                seed=seed,
+            ),
+            provenance=made,
+            substrate=substrate,
+            progress=progress,
+        )
+    methods = METHODS if methods is None else methods
     for method in methods:
         compose(method)
     return comparing.compare(
@@ -370,14 +449,14 @@ def compare(
         limit=limit,
         settings=Settings(
             methods=tuple(methods),
-            plans={name: Path(file) for name, file in (plans or {}).items()},
+            plans=files,
             exact=exact,
             options=options or {},
             calibration_count=calibration_count,
             batch_size=batch_size,
             seed=seed,
         ),
-        provenance=provenance(command or "bitwright.compare", seed),
+        provenance=made,
         substrate=substrate,
         progress=progress,
     )

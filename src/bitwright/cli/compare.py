@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,21 +12,45 @@ from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
+if TYPE_CHECKING:
+    from bitwright.studies.compare import Comparison
+    from bitwright.studies.frontier import Frontier
+    from bitwright.studies.row import Row
+
 Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.")]
-Methods = Annotated[str, typer.Option("--methods", "-m", help="Separated by commas; see: bitwright methods.")]
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        "-m",
+        help="Separated by commas; see: bitwright methods. With --budget: families of operating points, or methods.  "
+        "[default: float,int8,int8-sym; with --budget all families]",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PERCENT%",
+        help="Compare systems at equal accuracy: at most so much relative loss from float, such as 1%. Judges by 400 "
+        "sentences or pairs, 250 images or 1,024 tokens unless --limit says otherwise.",
+    ),
+]
 Accelerators = Annotated[
     str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: all there are]")
 ]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="A saved plan to stand beside them. Repeatable.")]
-Out = Annotated[list[Path] | None, typer.Option("--out", "-o", help="Write FILE.json or FILE.csv. Repeatable.")]
+Out = Annotated[
+    list[Path] | None, typer.Option("--out", "-o", help="Write FILE.html, FILE.json or FILE.csv. Repeatable.")
+]
 
 
 @app.command()
 def compare(
     models: Models,
     *,
-    methods: Methods = "float,int8,int8-sym",
+    methods: Methods = None,
     accelerators: Accelerators = None,
+    budget: Budget = None,
     task: given.Task = None,
     data: given.Data = None,
     limit: given.Limit = None,
@@ -48,13 +72,12 @@ def compare(
     out: Out = None,
     json: given.Json = False,
 ) -> None:
-    """Put methods and accelerators side by side, a row each."""
+    """Put methods and accelerators side by side, a row each; or systems at equal accuracy."""
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.reports.comparison import print_comparison
         from bitwright.reports.files import check_out, write_comparison
-        from bitwright.reports.records import comparison_record
+        from bitwright.studies.frontier import families_of, parse_budget
         from bitwright.studies.machines import accelerator_names, build_accelerators
 
         for file in out or ():
@@ -62,6 +85,10 @@ def compare(
         machines = accelerator_names() if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
         build_accelerators(machines, settings, substrate)
+        chosen = None if methods is None else given.names(methods, "method")
+        if budget is not None:
+            parse_budget(budget)
+            families_of(chosen or (), machines)
         networks = [
             api.load(
                 name,
@@ -77,8 +104,9 @@ def compare(
         ]
         result = api.compare(
             networks,
-            given.names(methods, "method"),
+            chosen,
             machines,
+            budget=budget,
             task=task,
             data=data,
             limit=limit,
@@ -95,9 +123,22 @@ def compare(
         )
         for file in out or ():
             write_comparison(result, file)
-    show(lambda: comparison_record(result), lambda console: print_comparison(result, console), json=json)
-    if any(row.status == "failed" for row in result.rows):
+    if any(row.status == "failed" for row in _shown(result, json=json)):
         raise typer.Exit(FAILURE)
+
+
+def _shown(result: "Comparison | Frontier", *, json: bool) -> "Sequence[Row]":
+    """Print the result; its rows."""
+    from bitwright.reports.comparison import print_comparison
+    from bitwright.reports.frontier import frontier_record, print_frontier
+    from bitwright.reports.records import comparison_record
+    from bitwright.studies.compare import Comparison
+
+    if isinstance(result, Comparison):
+        show(lambda: comparison_record(result), lambda console: print_comparison(result, console), json=json)
+        return result.rows
+    show(lambda: frontier_record(result), lambda console: print_frontier(result, console), json=json)
+    return result.comparison.rows
 
 
 def _named(files: Sequence[Path]) -> dict[str, Path]:

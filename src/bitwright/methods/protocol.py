@@ -97,12 +97,23 @@ class Composition:
     name: str
     methods: tuple[tuple[str, Method, Any], ...]  # (name of the part, method, its options)
 
-    def calibrate(self, network: Network, samples: Sequence[Batch]) -> Plan:
-        """The plan of all methods, each adding its parts: operands first, then precision, then accumulation."""
+    def calibrate(self, network: Network, samples: Sequence[Batch], known: dict[Any, Plan] | None = None) -> Plan:
+        """The plan of all methods, each adding its parts: operands first, then precision, then accumulation.
+
+        `known` holds plans of this network and these samples by what made them: compositions that begin alike, such
+        as `int8+a` and `int8+b`, share what they begin with through it.
+        """
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
+        made_by: tuple[Any, ...] = ()
         for _, method, chosen in sorted(self.methods, key=_first_part):
+            made_by = (*made_by, id(method), chosen.model_dump_json())
+            if known is not None and made_by in known:
+                plan = dataclasses.replace(known[made_by], method=self.name, options=options)
+                continue
             plan = method.calibrate(network, samples, chosen, plan)
+            if known is not None:
+                known[made_by] = plan
         return plan
 
     def encoder(self) -> OperandMethod:

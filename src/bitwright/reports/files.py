@@ -11,9 +11,10 @@ from typing import Any
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
 from bitwright.studies.compare import Comparison
+from bitwright.studies.frontier import Frontier
 
 SCHEMA_VERSION = 1
-SUFFIXES = (".json", ".csv")
+SUFFIXES = (".html", ".json", ".csv")
 
 
 def plain(value: Any) -> Any:
@@ -52,20 +53,24 @@ def check_out(path: Path) -> None:
     InputError
         Saying which forms there are.
     """
-    if path.suffix == ".html":
-        raise InputError(f"{path} cannot be written: HTML pages are not made yet; use .json or .csv")
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} has no known form; end its name in {' or '.join(SUFFIXES)}")
+        raise InputError(f"{path} has no known form; end its name in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
 
 
-def write_comparison(comparison: Comparison, path: Path) -> None:
-    """Write a comparison as `.json` (rows, parameters, sources, provenance) or `.csv` (rows only)."""
+def write_comparison(comparison: Comparison | Frontier, path: Path) -> None:
+    """Write it as `.html` (a page), `.json` (rows, parameters, sources, provenance) or `.csv` (rows only)."""
+    from bitwright.reports.frontier import frontier_record
     from bitwright.reports.records import comparison_record
 
     check_out(path)
     if path.suffix == ".csv":
         write_atomic(path, comparison.frame().to_csv(index=False).encode())
+    elif path.suffix == ".html":
+        from bitwright.reports.page import page_of
+
+        write_atomic(path, page_of(comparison).encode())
     else:
-        write_atomic(path, f"{to_json(comparison_record(comparison))}\n".encode())
+        record = comparison_record(comparison) if isinstance(comparison, Comparison) else frontier_record(comparison)
+        write_atomic(path, f"{to_json(record)}\n".encode())

@@ -112,7 +112,13 @@ def _cost_record(simulation: Simulation, cost: Cost | None) -> dict[str, Any]:
 
 
 def _site_record(simulation: Simulation, entry: SiteCost) -> dict[str, Any]:
-    return {**site_fields(entry), **_cost_record(simulation, entry.cost)}
+    return {
+        **site_fields(entry),
+        **_cost_record(simulation, entry.cost),
+        "x_vectors_skipped_share": entry.shares.x_skipped,
+        "w_vectors_skipped_share": entry.shares.w_skipped,
+        "class_shares": entry.shares.classes,
+    }
 
 
 def site_fields(entry: SiteCost) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from bitwright.networks.sites import OtherOperation, Site
 from bitwright.networks.trace import Trace, example_batch, trace
 from bitwright.studies.conservation import check_site, check_total
 from bitwright.studies.inputs import EXAMPLE
+from bitwright.studies.shares import UNKNOWN, SiteShares, shares_of
 
 SHAPES_ONLY = (
     "its costs depend on the operands' values and there are shapes only; "
@@ -35,6 +36,7 @@ class SiteCost:
     site: Site
     plan: SitePlan
     cost: Cost
+    shares: SiteShares = UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,18 +180,20 @@ class Costing:
         if reason is not None:
             self.refused.append((work.site, reason))
             return
-        cost = self._known(work) or self.machine.run(work)
+        before = self._known(work)
+        cost = before.cost if before else self.machine.run(work)
         check_site(self.name, work.site, cost)
-        entry = SiteCost(site=work.site, plan=work.plan, cost=cost)
+        shares = before.shares if before else shares_of(work)
+        entry = SiteCost(site=work.site, plan=work.plan, cost=cost, shares=shares)
         self.sites.append(entry)
         self._by_name[work.site.name] = entry
 
-    def _known(self, work: Work) -> Cost | None:
-        """What an equal site cost before; that it is equal is seen here, but for the operands."""
+    def _known(self, work: Work) -> SiteCost | None:
+        """An equal site before; that it is equal is seen here, but for the operands."""
         before = self._by_name.get(work.same_as)
         if before is None or dataclasses.replace(before.site, name=work.site.name) != work.site:
             return None
-        return before.cost if same_plan(before.plan, work.plan) else None
+        return before if same_plan(before.plan, work.plan) else None
 
     def total(self) -> Cost:
         """The sum over all sites."""

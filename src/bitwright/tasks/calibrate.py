@@ -25,6 +25,7 @@ def calibrate_method(
     task: Task | None = None,
     count: int | None = None,
     seed: int = 0,
+    known: dict[Any, Plan] | None = None,
 ) -> Plan:
     """The plan of `method` for `network`; it keeps which samples it was calibrated on.
 
@@ -42,6 +43,8 @@ def calibrate_method(
         Samples; None is 32 images or inputs, 64 sentences, 16 windows of tokens.
     seed : int
         Of the choice of samples.
+    known : dict or None
+        Plans of this network on these very samples, used and added to: see `Composition.calibrate`.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def calibrate_method(
     count = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
     source = task.calibration if task is not None else default_samples
     samples = source(network, count=count, seed=seed)
-    plan = composition.calibrate(network, samples.batches)
+    plan = composition.calibrate(network, samples.batches, known)
     return dataclasses.replace(plan, calibrated_on=samples.description if plan.quantizes else NOTHING)
 
 

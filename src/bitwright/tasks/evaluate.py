@@ -5,7 +5,6 @@ with fast products of the same codes; it also encodes the weights, so that no ti
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,9 @@ import torch
 from bitwright.errors import InputError
 from bitwright.methods.execution import Executor, Listener
 from bitwright.methods.plan import Plan
-from bitwright.networks.network import Batch, Network
+from bitwright.networks.network import Network
 from bitwright.tasks.calibrate import NOTHING, calibrate_method
+from bitwright.tasks.float_outputs import FloatOutputs, timed
 from bitwright.tasks.precision import PrecisionRecord, record_for
 from bitwright.tasks.statistics import Array
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
@@ -147,17 +147,22 @@ def evaluate_many(
     seed: int = 0,
     progress: Progress = silent,
     listeners: Sequence[Listener] = (),
+    outputs: FloatOutputs | None = None,
 ) -> dict[str, Evaluation | Exception]:
-    """Judge several plans, by name, on the same samples; what stops one of them stands in its place."""
+    """Judge several plans, by name, on the same samples; what stops one of them stands in its place.
+
+    `outputs` are the float network's on this task in batches of this size, shared by calls for some plans each.
+    """
+    outputs = FloatOutputs(network, kept_bytes=0) if outputs is None else outputs
     runs = {name: _Run(network, plan, exact=exact, listeners=listeners) for name, plan in plans.items()}
     float_rows: list[Array] = []
     float_seconds, done = 0.0, 0
-    for batch in task.batches(network, batch_size=batch_size):
+    for index, batch in enumerate(task.batches(network, batch_size=batch_size)):
         if not done:
             progress("comparing exact with fast products", 0, 0)
             for run in runs.values():
                 run.attempt(run.audit, batch)
-        reference, seconds = _timed(network, network.forward, batch.inputs)
+        reference, seconds = outputs.of(index, batch.inputs)
         float_seconds += seconds
         if not task.needs_reference:
             float_rows.append(task.collect(batch, reference))
@@ -215,7 +220,7 @@ class _Run:
         if self.executor is None:
             output, seconds = reference, float_seconds
         else:
-            output, seconds = _timed(self.executor.network, self.executor.run, batch.inputs)
+            output, seconds = timed(self.executor.network, self.executor.run, batch.inputs)
         self.seconds += seconds
         self.rows.append(task.collect(batch, output, reference))
 
@@ -237,22 +242,6 @@ class _Run:
             float_seconds=float_seconds,
             statistics=statistics,
         )
-
-
-def _timed(network: Network, run: Callable[[Batch], torch.Tensor], inputs: Batch) -> tuple[torch.Tensor, float]:
-    """An output without gradients, and the seconds it took."""
-    _finish(network)
-    start = time.perf_counter()
-    with torch.no_grad():
-        output = run(inputs)
-    _finish(network)
-    return output, time.perf_counter() - start
-
-
-def _finish(network: Network) -> None:
-    """Wait for what a GPU still computes."""
-    if network.device.type == "cuda":
-        torch.cuda.synchronize(network.device)
 
 
 def _samples(network: Network, batch: TaskBatch) -> int:

@@ -1,0 +1,134 @@
+"""A study at equal accuracy on a terminal and as a record: standings, points, and in words who wins."""
+
+from typing import TYPE_CHECKING, Any
+
+from bitwright.reports.costs import substrate_lines
+from bitwright.reports.records import comparison_record, notes_of
+from bitwright.reports.tables import Column, area_column, print_spread, quantity, say, table, text
+from bitwright.reports.words import UNSURE_LEGEND, findings, gain_words, headline, loss_words
+from bitwright.studies.frontier import OBJECTIVES, Frontier, OperatingPoint, Standing
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_frontier(frontier: Frontier, console: "Console") -> None:
+    """Per network the words, the standings and all points; then what the machines stand on."""
+    for network in frontier.networks:
+        points = frontier.points_of(network)
+        say(console, f"{headline(frontier, network)}.", *_samples(points), *findings(frontier, network))
+        for objective in OBJECTIVES:
+            console.print(_standings(frontier.standings_of(network, objective.name), objective.title))
+        print_spread(*_columns(points), console)
+        say(console, f"{UNSURE_LEGEND}; *: on the Pareto front.")
+        for reason, named in reasons_of(points).items():
+            say(console, f"{'; '.join(named)}: {reason}")
+        say(console, "")
+    say(console, *substrate_lines(frontier.comparison.substrate))
+    say(console, *(f"Note: {note}" for note in notes_of(frontier.comparison)))
+
+
+def frontier_record(frontier: Frontier) -> dict[str, Any]:
+    """The comparison's record with the budget, the points' places and the standings."""
+    record = comparison_record(frontier.comparison)
+    rows = [{**row, **found} for row, found in zip(record["rows"], frontier.records(), strict=True)]
+    return {
+        "budget": frontier.budget,
+        "loss_of": frontier.losses,
+        "families": frontier.families,
+        "standings": [standing_record(each) for each in frontier.standings],
+        "words": {network: findings(frontier, network) for network in frontier.networks},
+        **record,
+        "rows": rows,
+    }
+
+
+def standing_record(standing: Standing) -> dict[str, Any]:
+    """Flat."""
+    best = standing.best
+    return {
+        "network": standing.network,
+        "objective": standing.objective,
+        "system": standing.system,
+        "rank": standing.rank,
+        "method": best.row.method if best else None,
+        "accelerator": best.row.accelerator if best else None,
+        "relative_loss": best.loss.value if best and best.loss else None,
+        "separated_from_budget": best.separated if best else None,
+        "times_less_than_best_int8": standing.gain,
+        "reason": standing.reason or None,
+    }
+
+
+def reasons_of(points: list[OperatingPoint]) -> dict[str, list[str]]:
+    """Reason -> what is missing or left aside for it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for point in points:
+        reason = point.row.reason
+        if not reason and not point.comparable:
+            reason = "on no front: it has no finite loss, or its machine leaves out products that others run"
+        if reason:
+            state = "" if point.row.status == "ok" else f"{point.row.status}: "
+            found.setdefault((f"{state}{reason}", point.row.method), []).append(point.row.accelerator)
+    grouped: dict[str, list[str]] = {}
+    for (reason, method), machines in found.items():
+        grouped.setdefault(reason, []).append(f"{method} on {', '.join(dict.fromkeys(machines))}")
+    return grouped
+
+
+def _samples(points: list[OperatingPoint]) -> list[str]:
+    scores = [point.row.evaluation.score for point in points if point.row.evaluation is not None]
+    if not scores:
+        return []
+    first = scores[0]
+    costs = dict.fromkeys(point.row.simulation.input for point in points if point.row.simulation is not None)
+    own = (
+        "" if first.float_value is None else f" The float network: {first.float_value:.4g} {first.unit}".rstrip() + "."
+    )
+    return [
+        f"Judged on {first.sample_count}: {first.tested_on}. Calibrated on {first.calibrated_on}.{own}",
+        f"Costs of one inference on {' / '.join(costs)}.",
+    ]
+
+
+def _standings(ranked: list[Standing], title: str) -> Any:
+    objective = next(each for each in OBJECTIVES if each.title == title)
+    best = [each.best for each in ranked]
+    values = [point.value(objective) if point else None for point in best]
+    return table(
+        [
+            text(f"least {title}", [each.system for each in ranked]),
+            text(
+                "best point within the budget",
+                [_named(p) if p else e.reason for p, e in zip(best, ranked, strict=True)],
+            ),
+            quantity("cost", values, objective.unit, objective.power),
+            Column(header="less than best INT8", cells=[gain_words(each) for each in ranked]),
+            Column(header="loss [%]", cells=[loss_words(point) if point else "-" for point in best]),
+        ]
+    )
+
+
+def _named(point: OperatingPoint) -> str:
+    return f"{point.row.method} on {point.row.accelerator}"
+
+
+def _columns(points: list[OperatingPoint]) -> tuple[list[Column], list[Column]]:
+    names = [
+        text("system", [point.system for point in points]),
+        text("method", [point.row.method for point in points]),
+        text("accelerator", [point.row.accelerator for point in points]),
+    ]
+    found = [point.row.simulation for point in points]
+    fronts = [" ".join("*" if each.name in point.fronts else "." for each in OBJECTIVES) for point in points]
+    return names, [
+        Column(header="loss [%]", cells=[loss_words(point) for point in points]),
+        text("within", [_within(point) for point in points]),
+        *(quantity(each.title, [p.value(each) for p in points], each.unit, each.power) for each in OBJECTIVES),
+        area_column("area", [s.area.total_um2 if s else None for s in found]),
+        text("on front (energy, latency, product)", fronts),
+    ]
+
+
+def _within(point: OperatingPoint) -> str:
+    return "-" if point.within is None else "yes" if point.within else "no"

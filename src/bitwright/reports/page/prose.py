@@ -1,0 +1,177 @@
+"""Sentences of the page: what was compared, who wins, under which assumptions, and what is missing."""
+
+from collections.abc import Sequence
+
+from bitwright.reports.frontier import reasons_of
+from bitwright.reports.records import notes_of
+from bitwright.reports.scores import LEGEND, value
+from bitwright.reports.units import number
+from bitwright.reports.words import UNSURE_LEGEND, amount, findings, loss_words, percent
+from bitwright.studies.compare import Comparison
+from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, OperatingPoint
+from bitwright.studies.machines import COMMON, Footing
+from bitwright.studies.row import Row
+from bitwright.tasks.calibrate import NOTHING
+
+NAMED = 4
+
+
+def title(result: Comparison | Frontier) -> str:
+    """Networks, and the budget."""
+    if isinstance(result, Frontier):
+        return f"{', '.join(result.networks)} at a loss of at most {percent(result.budget)}"
+    return f"{', '.join(dict.fromkeys(row.network for row in result.rows))}: methods and accelerators"
+
+
+def lead(result: Comparison | Frontier) -> str:
+    """What was compared, in one sentence."""
+    rows = result.comparison.rows if isinstance(result, Frontier) else result.rows
+    methods, machines = len({row.method for row in rows}), len({row.accelerator for row in rows})
+    if isinstance(result, Frontier):
+        return (
+            f"{len(result.families)} systems were offered at {methods} operating points on {machines} machines. Each "
+            "point's accuracy and cost come from the same integers. Of every system the cheapest point that loses at "
+            f"most {percent(result.budget)} against the float network is taken, and measured by the best static INT8 "
+            "machine."
+        )
+    return (
+        f"{methods} methods were put on {machines} machines. Accuracy and cost of a row come from the same integers. "
+        "Without a budget of accuracy nothing is ranked."
+    )
+
+
+def words(network: str, rows: Sequence[Row], frontier: Frontier | None) -> list[str]:
+    """Who wins."""
+    if frontier is not None:
+        return findings(frontier, network)
+    costed = [(row, row.simulation) for row in rows if row.simulation is not None]
+    said = []
+    for objective in OBJECTIVES:
+        if costed:
+            row, simulation = min(costed, key=lambda each: objective.of(each[1]))
+            score = f", at {row.evaluation.score.metric} {value(row.evaluation.score)}" if row.evaluation else ""
+            cost = amount(objective.of(simulation), objective)
+            said.append(f"Least {objective.title}: {row.method} on {row.accelerator}, {cost}{score}.")
+    return said or ["No machine has costs."]
+
+
+def cards(frontier: Frontier, network: str) -> list[dict[str, str]]:
+    """A short form of each finding."""
+    found = []
+    for objective in OBJECTIVES:
+        ranked = frontier.standings_of(network, objective.name)
+        best = ranked[0].best if ranked else None
+        if best is None:
+            found.append(
+                {
+                    "over": objective.title,
+                    "large": "none",
+                    "name": "no point within the budget",
+                    "small": "",
+                    "unit": "",
+                }
+            )
+            continue
+        gain = ranked[0].gain
+        own = ranked[0].system == BASELINE
+        found.append(
+            {
+                "over": f"least {objective.title}",
+                "large": "static INT8"
+                if own
+                else f"{number(gain, 3)}x"
+                if gain
+                else amount(best.value(objective), objective),
+                "name": f"{ranked[0].system}: {best.row.method} on {best.row.accelerator}",
+                "small": f"{amount(best.value(objective), objective)}; loss {loss_words(best)} %",
+                "unit": "nothing beats it" if own else "less than the best static INT8 machine" if gain else "",
+            }
+        )
+    return found
+
+
+def samples(rows: Sequence[Row]) -> list[str]:
+    """What was measured on what."""
+    scores = [row.evaluation.score for row in rows if row.evaluation is not None]
+    inputs = dict.fromkeys(row.simulation.input for row in rows if row.simulation is not None)
+    said = []
+    if scores:
+        first = scores[0]
+        better = "higher is better" if first.higher_is_better else "lower is better"
+        own = "" if first.float_value is None else f" The float network has {number(first.float_value)} {first.unit}"
+        said.append(
+            f"{first.metric} ({better}) on {first.sample_count}: {first.tested_on}.{own.rstrip()}{'.' if own else ''}"
+        )
+        calibrated = dict.fromkeys(score.calibrated_on for score in scores if score.calibrated_on != NOTHING)
+        said.append(f"Calibrated on {' / '.join(calibrated) or NOTHING}.")
+    if inputs:
+        said.append(f"Costs of one inference on {' / '.join(inputs)}.")
+    return said
+
+
+def legend(rows: Sequence[Row], frontier: Frontier | None) -> str:
+    """What the mark in the table means."""
+    if frontier is not None:
+        return f"{UNSURE_LEGEND}."
+    return f"{LEGEND}." if any(row.evaluation and row.evaluation.score.interval for row in rows) else ""
+
+
+def substrate(footing: Footing) -> str:
+    """What the machines stand on."""
+    if footing.name != COMMON:
+        return "Native substrate: each machine in its published configuration, so that ratios compare whole designs."
+    same = "the same node, clock, SRAMs, DRAM and number of multipliers for all machines"
+    changed = "; some parameters were set, see below" if footing.differences else ""
+    return f"Common substrate: {same}{changed}."
+
+
+def assumptions(result: Comparison | Frontier) -> list[str]:
+    """What the figures rest on."""
+    comparison = result if isinstance(result, Comparison) else result.comparison
+    said = [substrate(comparison.substrate)]
+    if isinstance(result, Frontier):
+        meanings = dict.fromkeys(result.losses.values())
+        said += [
+            f"Loss is the {' / '.join(meanings)}; its interval is a paired bootstrap over the samples (95 %).",
+            "Fronts and choices go by point estimates; a point whose interval spans the budget is marked ≈: there "
+            "another choice of samples may decide otherwise.",
+            "A negative loss is a gain on these samples; it does not say that quantization makes a network better.",
+            "A point is compared only if its machine runs as large a share of the products as any other.",
+            "Operating points are those of the families; searched formats and trained plans join only with --plan.",
+            *(f"{name}: {about}." for name, about in result.families.items()),
+        ]
+    said += [
+        "Energy is the sum of counted events times prices, listed with their sources; what is not a product of "
+        "matrices is not priced, nor is the interconnect between an array and its buffers, nor DRAM background power.",
+        *notes_of(comparison),
+    ]
+    return said
+
+
+def missing(rows: Sequence[Row], points: Sequence[OperatingPoint] | None) -> list[str]:
+    """What has no figures, or not all, and why."""
+    if points is not None:
+        said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons_of(list(points)).items()]
+    else:
+        reasons = _machines([(row, f"{row.status}: {row.reason}") for row in rows if row.reason])
+        said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons.items()]
+    left: list[tuple[Row, str]] = []
+    for row in rows:
+        if row.simulation is not None and row.simulation.unsupported:
+            names = sorted({entry.name for entry in row.simulation.unsupported})
+            more = ", ..." if len(names) > NAMED else ""
+            share = number(100 * row.simulation.supported_share)
+            what = f"{share} % of the multiply-accumulates are costed; left out: {', '.join(names[:NAMED])}{more}"
+            left.append((row, what))
+    return said + [f"{'; '.join(named)}: {what}" for what, named in _machines(left).items()]
+
+
+def _machines(found: Sequence[tuple[Row, str]]) -> dict[str, list[str]]:
+    """Reason -> methods with the machines that it holds for."""
+    machines: dict[tuple[str, str], list[str]] = {}
+    for row, reason in found:
+        machines.setdefault((reason, row.method), []).append(row.accelerator)
+    grouped: dict[str, list[str]] = {}
+    for (reason, method), names in machines.items():
+        grouped.setdefault(reason, []).append(f"{method} on {', '.join(dict.fromkeys(names))}")
+    return grouped

@@ -1,0 +1,221 @@
+"""Tables of the page: headers and cells of text, each with the number by which it sorts."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bitwright.reports.scores import difference, value
+from bitwright.reports.units import DASH, number
+from bitwright.reports.words import amount, gain_words, loss_words
+from bitwright.studies.frontier import OBJECTIVES, Frontier, OperatingPoint
+from bitwright.studies.machines import Footing
+from bitwright.studies.row import Row
+from bitwright.studies.simulate import Simulation
+
+SHORT = 40  # characters that stay on one line
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Text, the number it sorts by (None: by its text), and a word for its style."""
+
+    text: str
+    sort: float | None = None
+    style: str = ""
+
+    def classes(self, numeric: bool) -> str:
+        """How it is laid out: to the right in a column of numbers, and short words on one line."""
+        kind = "number" if numeric else "short" if len(self.text) <= SHORT else "words"
+        return f"{kind} {self.style}".rstrip()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """Headers, with units, and rows of cells."""
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    def numeric(self, column: int) -> bool:
+        """Whether the column holds numbers."""
+        return any(row[column].sort is not None for row in self.rows)
+
+
+def words(text: str, style: str = "") -> Cell:
+    """A cell of text."""
+    return Cell(text=text, style=style)
+
+
+def figure(value: float | None, digits: int = 4) -> Cell:
+    """A cell of a number."""
+    return Cell(text=number(value, digits), sort=value)
+
+
+def standings(frontier: Frontier, network: str) -> list[Table]:
+    """A table per objective: systems by rank."""
+    return [
+        Table(
+            title=f"Least {objective.title} within the budget",
+            headers=["#", "system", "best point", "cost", "less than best INT8", "loss [%], 95 % interval"],
+            rows=[
+                [
+                    Cell(text=str(each.rank or DASH), sort=each.rank or 1e9),
+                    words(each.system),
+                    words(f"{each.best.row.method} on {each.best.row.accelerator}" if each.best else each.reason),
+                    Cell(
+                        text=amount(each.best.value(objective), objective) if each.best else DASH,
+                        sort=each.best.value(objective) if each.best else None,
+                    ),
+                    Cell(text=gain_words(each), sort=each.gain),
+                    _loss(each.best),
+                ]
+                for each in frontier.standings_of(network, objective.name)
+            ],
+        )
+        for objective in OBJECTIVES
+    ]
+
+
+def points(found: Sequence[OperatingPoint]) -> Table:
+    """All operating points of a network."""
+    return Table(
+        title="All operating points",
+        headers=["system", "method", "accelerator", "loss [%], 95 % interval", "within", "on the front of", *_COSTS],
+        rows=[
+            [
+                words(point.system),
+                words(point.row.method),
+                words(point.row.accelerator),
+                _loss(point),
+                words(*_within(point)),
+                words(", ".join(each.title for each in OBJECTIVES if each.name in point.fronts) or DASH),
+                *_costs(point.row),
+            ]
+            for point in found
+        ],
+    )
+
+
+def rows(found: Sequence[Row]) -> Table:
+    """All rows of a comparison."""
+    return Table(
+        title="All rows",
+        headers=["method", "accelerator", "score", "from float, 95 % interval", *_COSTS],
+        rows=[[words(row.method), words(row.accelerator), *_score(row), *_costs(row)] for row in found],
+    )
+
+
+_COSTS = (
+    "cycles",
+    "latency [µs]",
+    "energy [µJ]",
+    "energy x delay x area [µJ ms mm²]",
+    "area [mm²]",
+    "busy [%]",
+    "executed [%]",
+    "TOPS/W",
+    "costed [% of products]",
+)
+
+
+def _costs(row: Row) -> list[Cell]:
+    found = row.simulation
+    if found is None:
+        state = "not supported" if row.status == "unsupported" else row.status
+        return [words(state, "missing"), *[Cell(text=DASH)] * (len(_COSTS) - 1)]
+    return [
+        Cell(text=f"{found.cost.cycles:,}", sort=found.cost.cycles),
+        figure(found.latency_us),
+        figure(found.cost.total_energy_pj / 1e6),
+        figure(OBJECTIVES[2].of(found) * 1e-15),
+        figure(found.area.total_um2 / 1e6),
+        figure(_percent(found.utilization), 3),
+        figure(_percent(found.executed_share), 3),
+        figure(found.tops_per_watt),
+        figure(_percent(found.supported_share)),
+    ]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _score(row: Row) -> list[Cell]:
+    if row.evaluation is None:
+        return [Cell(text=DASH), Cell(text=DASH)]
+    score = row.evaluation.score
+    return [
+        Cell(text=value(score), sort=score.value),
+        Cell(text=difference(score), sort=score.value if score.difference is None else score.difference),
+    ]
+
+
+def _loss(point: OperatingPoint | None) -> Cell:
+    if point is None or point.loss is None:
+        return Cell(text=DASH)
+    return Cell(text=loss_words(point), sort=100 * point.loss.value)
+
+
+def _within(point: OperatingPoint) -> tuple[str, str]:
+    if point.within is None:
+        return DASH, ""
+    return ("yes" if point.within else "no") + ("" if point.separated else " ≈"), "yes" if point.within else "no"
+
+
+def prices(found: Iterable[Row]) -> Table:
+    """Every price of every machine, with its source."""
+    known: dict[tuple[str, ...], tuple[float, dict[str, None]]] = {}
+    for simulation in _simulations(found):
+        for event in simulation.cost.events:
+            key = (event.component, event.name, event.unit, event.source, repr(event.price_pj))
+            known.setdefault(key, (event.price_pj, {}))[1][simulation.accelerator] = None
+    return Table(
+        title="Prices of events",
+        headers=["component", "event", "price [pJ]", "of one", "machines", "source"],
+        rows=[
+            [words(part), words(name), figure(price), words(unit), words(", ".join(machines)), words(source)]
+            for (part, name, unit, source, _), (price, machines) in known.items()
+        ],
+    )
+
+
+def areas(found: Iterable[Row]) -> Table:
+    """Area of every machine by part, with its source."""
+    machines = {simulation.accelerator: simulation.area for simulation in _simulations(found)}
+    return Table(
+        title="Areas",
+        headers=["machine", "part", "area [mm²]", "source"],
+        rows=[
+            [words(name), words(part), figure(size / 1e6), words(area.sources.get(part, DASH))]
+            for name, area in machines.items()
+            for part, size in area.components_um2.items()
+        ],
+    )
+
+
+def _simulations(found: Iterable[Row]) -> list[Simulation]:
+    return [row.simulation for row in found if row.simulation is not None]
+
+
+def differences(substrate: Footing) -> Table:
+    """What is not as on the common substrate."""
+    return Table(
+        title="Differences from the common substrate",
+        headers=["machine", "parameter", "here", "common"],
+        rows=[
+            [words(name), words(key), words(str(each.value)), words(str(each.common))]
+            for name, of in substrate.differences.items()
+            for key, each in of.items()
+        ],
+    )
+
+
+def parameters(machines: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Parameters side by side; a dash where a machine has no such parameter."""
+    keys = list(dict.fromkeys(key for own in machines.values() for key in own))
+    return Table(
+        title="Parameters of the machines",
+        headers=["parameter", *machines],
+        rows=[[words(key), *(words(str(own.get(key, DASH))) for own in machines.values())] for key in keys],
+    )

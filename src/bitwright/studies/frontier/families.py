@@ -1,0 +1,94 @@
+"""Families: the operating points that a system is offered at, as data.
+
+A family is a system: its machines, and the methods with options (widths, group sizes, splits on or off) among which an
+engineer would choose for it. Which points they are is our choice; whatever a method or machine refuses stands in the
+table with its reason. Searched formats (`bitwright search`) and trained plans take hours and are not among them:
+a saved one joins with `--plan`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+Choice = tuple[str, Mapping[str, Any]]
+"""A method and its options."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """A system and its operating points.
+
+    Attributes
+    ----------
+    about : str
+        What it is, in a phrase.
+    machines : tuple of str
+        Accelerators on which every point is costed.
+    choices : tuple of (str, mapping)
+        Methods with their options.
+    """
+
+    about: str
+    machines: tuple[str, ...]
+    choices: tuple[Choice, ...]
+
+
+BASELINE = "int8"
+"""The family that all others are measured by: the best static INT8 machine."""
+
+APSQ_ARRAYS = ("apsq", "apsq-is", "apsq-os")
+
+FAMILIES: Mapping[str, Family] = {
+    BASELINE: Family(
+        about="static INT8 on dense arrays",
+        machines=("systolic-ws", "systolic-os", "simd", "bitfusion"),
+        choices=(("int8", {}), ("int8-sym", {})),
+    ),
+    "int8-token": Family(
+        about="INT8 with activations scaled per token at run time, on dense arrays; finding the scales is not priced",
+        machines=("systolic-ws", "systolic-os", "simd", "bitfusion"),
+        choices=(("int8-token", {}),),
+    ),
+    "bitfusion": Family(
+        about="BitFusion with narrower integers",
+        machines=("bitfusion",),
+        choices=(("w4a8", {}), ("int", {"w_bits": 4, "w_calibrator": "mse"})),
+    ),
+    "panacea": Family(
+        about="Panacea with AQS-GEMM, DBS on or off, 7- or 4-bit weights",
+        machines=("panacea",),
+        choices=(
+            ("aqs", {"dbs": False}),
+            ("aqs", {"dbs": True}),
+            ("aqs-w4", {"dbs": False}),
+            ("aqs-w4", {"dbs": True}),
+        ),
+    ),
+    "sibia": Family(
+        about="Sibia with signed bit slices",
+        machines=("sibia",),
+        choices=(("sibia", {}), ("sibia", {"x_bits": 10}), ("sibia", {"x_bits": 10, "w_bits": 4})),
+    ),
+    "apsq": Family(
+        about="INT8 with partial sums in 32 bits, or quantized inside the accumulation (APSQ) in groups of 1 to 4",
+        machines=APSQ_ARRAYS,
+        choices=(("int8+psum32", {}), *((f"int8+apsq-gs{size}", {}) for size in (1, 2, 3, 4))),
+    ),
+    "lp": Family(
+        about="LPA with log posits of one width",
+        machines=("lpa",),
+        choices=tuple(("lpq", {"w_bits": bits}) for bits in (4, 5, 6, 8)),
+    ),
+    "ant": Family(
+        about="ANT's adaptive types", machines=("ant",), choices=(("ant", {}), ("ant-w4a8", {}), ("ant8", {}))
+    ),
+    "adaptivfloat": Family(
+        about="AdaptivFloat", machines=("adaptivfloat",), choices=(("af5", {}), ("af6", {}), ("af8", {}))
+    ),
+    # The place for further systems, such as Drift and its rivals.
+    "combined": Family(
+        about="operands of one system with the partial sums of another",
+        machines=APSQ_ARRAYS,
+        choices=(("aqs+apsq", {}), ("lpq+apsq", {}), ("drift+apsq", {})),
+    ),
+}

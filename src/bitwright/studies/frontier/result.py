@@ -1,0 +1,127 @@
+"""What a study at equal accuracy found: points, fronts, standings, as a table and as a figure."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bitwright.errors import unknown_name
+from bitwright.studies.compare import Comparison
+from bitwright.studies.frontier.points import OBJECTIVES, Objective, OperatingPoint, Standing
+from bitwright.studies.frontier.standings import baseline, front
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """Systems at equal accuracy.
+
+    Attributes
+    ----------
+    comparison : Comparison
+        The same rows as those of `points`, with parameters, substrate and provenance.
+    points : tuple of OperatingPoint
+        By network, system, method, machine.
+    standings : tuple of Standing
+        By network, objective, system.
+    budget : float
+        The largest relative loss that is accepted, as a share of 1.
+    losses : mapping
+        Network -> what its loss is of, in a phrase.
+    families : mapping
+        System -> what it is.
+    """
+
+    comparison: Comparison
+    points: tuple[OperatingPoint, ...]
+    standings: tuple[Standing, ...]
+    budget: float
+    losses: Mapping[str, str]
+    families: Mapping[str, str]
+
+    @property
+    def networks(self) -> list[str]:
+        """Their names."""
+        return list(dict.fromkeys(point.row.network for point in self.points))
+
+    def points_of(self, network: str) -> list[OperatingPoint]:
+        """One network's."""
+        return [point for point in self.points if point.row.network == network]
+
+    def front(self, network: str, objective: str) -> list[OperatingPoint]:
+        """The Pareto front of loss x objective, cheapest first."""
+        return front(self.points_of(network), objective_named(objective))
+
+    def baseline(self, network: str, objective: str) -> OperatingPoint | None:
+        """The static INT8 point that others are measured by."""
+        return baseline(self.points_of(network), objective_named(objective))
+
+    def standings_of(self, network: str, objective: str) -> list[Standing]:
+        """Systems, the cheapest first, those without a point last."""
+        found = [each for each in self.standings if (each.network, each.objective) == (network, objective)]
+        return sorted(found, key=lambda each: each.rank or len(found) + 1)
+
+    def frame(self) -> "pd.DataFrame":
+        """One line per point, units in the columns' names, losses as shares of 1; what is missing is NA."""
+        import pandas as pd
+
+        return pd.DataFrame(self.records()).convert_dtypes()
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of `frame`."""
+        return [self._record(point) for point in self.points]
+
+    def plot(self, network: str | None = None, objective: str = "energy") -> "go.Figure":
+        """Loss against cost with the Pareto front, as a plotly figure.
+
+        Parameters
+        ----------
+        network : str or None
+            None is the first.
+        objective : str
+            energy, latency or energy_delay_area.
+
+        Raises
+        ------
+        InputError
+            For an unknown network or objective.
+        """
+        from bitwright.studies.frontier.drawing import draw
+
+        if network is not None and network not in self.networks:
+            raise unknown_name("network", network, self.networks)
+        return draw(self, self.networks[0] if network is None else network, objective_named(objective))
+
+    def _record(self, point: OperatingPoint) -> dict[str, Any]:
+        row, loss = point.row.record(), point.loss
+        simulation = point.row.simulation
+        kept = {key: row.pop(key) for key in ("network", "method", "accelerator", "status", "reason")}
+        options = ", ".join(f"{key}={value}" for key, value in point.options.items())
+        product = None if simulation is None else OBJECTIVES[2].of(simulation) * 10.0 ** OBJECTIVES[2].power
+        return {
+            "system": point.system,
+            **kept,
+            "options": options,
+            "relative_loss": loss.value if loss else None,
+            "relative_loss_low": loss.interval.low if loss else None,
+            "relative_loss_high": loss.interval.high if loss else None,
+            "loss_of": self.losses.get(point.row.network),
+            "budget": self.budget,
+            "within_budget": point.within,
+            "separated_from_budget": point.separated,
+            "comparable": point.comparable,
+            **{f"on_front_{each.name}": each.name in point.fronts for each in OBJECTIVES},
+            "energy_delay_area_j_s_mm2": product,
+            **row,
+            "substrate": self.comparison.substrate.name,
+        }
+
+
+def objective_named(name: str) -> Objective:
+    """The objective; raises `InputError`, with the names that there are, for an unknown one."""
+    found = next((each for each in OBJECTIVES if each.name == name), None)
+    if found is None:
+        raise unknown_name("objective", name, [each.name for each in OBJECTIVES])
+    return found

@@ -1,0 +1,287 @@
+"""Systems at equal accuracy: losses, fronts against all pairs, choices within a budget, and what is shared."""
+
+import dataclasses
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from tests.toys import network_of, normal
+
+import bitwright
+from bitwright.errors import InputError
+from bitwright.methods.execution import same_plan
+from bitwright.methods.plan_file import save_plan
+from bitwright.methods.protocol import compose
+from bitwright.reports.files import plain
+from bitwright.reports.frontier import frontier_record, print_frontier
+from bitwright.studies.frontier import BASELINE, FAMILIES, Objective, OperatingPoint, families_of, parse_budget
+from bitwright.studies.frontier.standings import compared, front, standings
+from bitwright.studies.machines import accelerator_names, build_accelerators
+from bitwright.studies.row import Row
+from bitwright.tasks import Interval, get_task
+from bitwright.tasks.calibrate import calibrate_method
+from bitwright.tasks.evaluate import evaluate_many
+from bitwright.tasks.float_outputs import FloatOutputs
+from bitwright.tasks.relative_loss import RelativeLoss, meaning, relative_loss
+from bitwright.tasks.statistics import mean_of
+
+ITSELF = Objective(name="energy", title="energy", unit="J", power=0, of=lambda cost: cost)
+
+
+def toy():
+    torch.manual_seed(0)
+    return network_of(
+        torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8)), normal(8, 32)
+    )
+
+
+def point(system, cost, loss, *, budget=0.01, spread=0.0):
+    row = Row(network="toy", method="m", accelerator="a", evaluation=None, simulation=cost, status="ok", reason="")
+    lost = RelativeLoss(value=loss, interval=Interval(low=loss - spread, high=loss + spread))
+    return OperatingPoint(
+        system=system,
+        row=row,
+        options={},
+        loss=lost,
+        within=lost.within(budget),
+        separated=lost.separated(budget),
+        comparable=True,
+    )
+
+
+class TestBudget:
+    @pytest.mark.parametrize(("text", "share"), [("1%", 0.01), (" 0.5 %", 0.005), ("99.9%", 0.999)])
+    def test_percentages(self, text, share):
+        assert parse_budget(text) == pytest.approx(share)
+
+    @pytest.mark.parametrize(
+        "text", ["", "0", "1", "0%", "-1%", "100%", "150%", "abc", "abc%", "nan%", "inf%", "1%%", "%"]
+    )
+    def test_what_is_none(self, text):
+        with pytest.raises(InputError, match="write a percentage"):
+            parse_budget(text)
+
+    @pytest.mark.parametrize("share", [0, 1, -0.1, math.nan])
+    def test_shares(self, share):
+        with pytest.raises(InputError, match=r"0\.01 for 1%"):
+            bitwright.compare("gemm:8x8x8", budget=share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    higher_is_better: bool
+    needs_reference: bool = False
+    metric: str = "points"
+    score: object = mean_of(0)
+    further: tuple = ()
+
+
+class TestLoss:
+    def test_of_labels(self):
+        quantized, exact = np.array([[1.0], [1.0], [0.0], [1.0]]), np.ones((4, 1))
+        assert relative_loss(Judge(True), quantized, exact).value == pytest.approx(0.25)
+        assert relative_loss(Judge(False), 1.2 * exact, exact).value == pytest.approx(0.2)
+        assert relative_loss(Judge(True), -1.1 * exact, -exact).value == pytest.approx(0.1)
+        assert "rise of points" in meaning(Judge(False))
+
+    def test_pairs_are_resampled_together(self):
+        exact = np.array([[1.0], [5.0], [9.0]])
+        found = relative_loss(Judge(True), 0.9 * exact, exact)
+        assert found.interval.low == pytest.approx(0.1)
+        assert found.interval.high == pytest.approx(0.1)
+
+    def test_of_fidelity_is_one_minus_cosine(self):
+        network = toy()
+        task = get_task(None, network=network, limit=8)
+        plan = calibrate_method(network, "int8", task=task)
+        floating = calibrate_method(network, "float", task=task)
+        found = evaluate_many(network, {"q": plan, "f": floating}, task)
+        cosine = next(each.value for each in found["q"].score.measures if each.name == "cosine")
+        assert relative_loss(task, found["q"].statistics, found["f"].statistics).value == pytest.approx(1 - cosine)
+        assert relative_loss(task, found["f"].statistics, found["f"].statistics).value == pytest.approx(0, abs=1e-12)
+
+    def test_nothing_is_within_that_is_not_a_number(self):
+        assert not RelativeLoss(value=math.nan, interval=Interval(low=math.nan, high=math.nan)).within(0.5)
+
+    @pytest.mark.parametrize(("low", "high", "separated"), [(0, 0.01, True), (0, 0.02, False), (0.011, 0.02, True)])
+    def test_what_the_samples_decide(self, low, high, separated):
+        assert RelativeLoss(value=0.01, interval=Interval(low=low, high=high)).separated(0.01) is separated
+
+
+class TestFront:
+    @given(st.lists(st.tuples(st.integers(1, 6), st.integers(-3, 3)), max_size=12))
+    def test_is_what_no_pair_beats(self, pairs):
+        points = [point("s", cost, loss) for cost, loss in pairs]
+        expected = [
+            (cost, loss)
+            for cost, loss in pairs
+            if not any(a <= cost and b <= loss and (a, b) != (cost, loss) for a, b in pairs)
+        ]
+        found = [(each.row.simulation, each.loss.value) for each in front(points, ITSELF)]
+        assert found == sorted(expected)
+
+    def test_standings_by_hand(self, monkeypatch):
+        monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
+        points = [
+            point(BASELINE, 10.0, 0.001),
+            point(BASELINE, 8.0, 0.02),
+            point("good", 4.0, 0.005, spread=0.01),
+            point("good", 2.0, 0.5),
+            point("bad", 1.0, 0.3),
+        ]
+        found = {each.system: each for each in standings("toy", points)}
+        assert found["good"].best is points[2]
+        assert not found["good"].best.separated
+        assert (found["good"].gain, found["good"].rank) == (2.5, 1)
+        assert (found[BASELINE].gain, found[BASELINE].rank) == (1, 2)
+        assert (found["bad"].best, found["bad"].rank, found["bad"].gain) == (None, None, None)
+        assert "the least loss is 30 % (m)" in found["bad"].reason
+
+    def test_a_baseline_over_the_budget_is_still_the_yardstick(self, monkeypatch):
+        monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
+        found = {each.system: each for each in standings("toy", [point(BASELINE, 6.0, 0.2), point("s", 3.0, 0.0)])}
+        assert found["s"].gain == 2
+        assert found[BASELINE].best is None
+
+
+class TestFamilies:
+    def test_methods_and_machines_exist_but_for_the_place_of_drift(self):
+        for family in FAMILIES.values():
+            assert set(family.machines) <= set(accelerator_names())
+            for method, options in family.choices:
+                if "drift" not in method:
+                    compose(method, options)
+
+    def test_the_baseline_is_always_there_and_machines_are_narrowed(self):
+        found = families_of(["panacea", "int8+psq"], ["panacea", "simd"])
+        assert list(found) == [BASELINE, "panacea", "int8+psq"]
+        assert found[BASELINE].machines == ("simd",)
+        assert found["int8+psq"].machines == ("panacea", "simd")
+
+    def test_names_that_are_none(self):
+        with pytest.raises(InputError, match="Did you mean 'panacea'"):
+            families_of(["panacae"], ["panacea"])
+        with pytest.raises(InputError, match="no family has its machine"):
+            families_of(["panacea"], ["lpa"])
+
+
+class TestSharing:
+    def test_compositions_that_begin_alike_have_equal_plans(self):
+        network, known = toy(), {}
+        for method in ("int8+apsq-gs1", "int8+apsq-gs2", "int8"):
+            shared = calibrate_method(network, method, known=known)
+            assert same_plan(shared, calibrate_method(network, method))
+        assert len(known) == 3
+
+    def test_the_float_network_runs_once_per_batch(self):
+        network, runs = toy(), []
+        counting = dataclasses.replace(network, run=lambda module, batch: runs.append(1) or module(*batch.values()))
+        plan = calibrate_method(network, "float")
+        task = get_task(None, network=network, limit=8)
+        outputs = FloatOutputs(counting)
+        first, second = (evaluate_many(counting, {"f": plan}, task, batch_size=4, outputs=outputs) for _ in range(2))
+        assert len(runs) == 2
+        assert np.array_equal(first["f"].statistics, second["f"].statistics)
+        assert len(FloatOutputs(counting, kept_bytes=0)._kept) == 0
+
+    def test_outputs_beyond_the_limit_run_again(self):
+        runs = []
+        network = dataclasses.replace(toy(), run=lambda module, batch: runs.append(1) or module(*batch.values()))
+        outputs = FloatOutputs(network, kept_bytes=8 * 8 * 4)
+        for _ in range(2):
+            for index in range(2):
+                outputs.of(index, {"x": normal(8, 32)})
+        assert len(runs) == 3
+
+
+@pytest.fixture(scope="module")
+def found():
+    return bitwright.compare(
+        toy(), ["panacea", "combined"], ["simd", "systolic-ws", "panacea", "apsq"], budget="5%", limit=8
+    )
+
+
+class TestStudy:
+    def test_every_choice_has_its_points(self, found):
+        assert [point.system for point in found.points] == [BASELINE] * 4 + ["panacea"] * 4 + ["combined"] * 3
+        assert {point.row.method for point in found.points} >= {"aqs dbs=false", "aqs-w4 dbs=true", "lpq+apsq"}
+
+    def test_refusals_of_the_seam_are_stated(self, found):
+        refused = next(point for point in found.points if point.row.method == "lpq+apsq")
+        assert refused.row.status == "refused"
+        assert "integers are needed" in refused.row.reason
+        assert not refused.comparable
+        assert refused.fronts == ()
+
+    def test_standings_follow_from_the_frame(self, found):
+        frame = found.frame()
+        for standing in found.standings:
+            column = {"energy": "total_energy_pj", "latency": "latency_us"}.get(standing.objective)
+            column = column or "energy_delay_area_j_s_mm2"
+            within = frame[frame["within_budget"].fillna(False)]
+            least = within[within["system"] == standing.system][column].min()
+            baseline = within[within["system"] == BASELINE][column].min()
+            assert standing.gain == pytest.approx(baseline / least)
+        product = frame["total_energy_pj"] * frame["latency_us"] * frame["area_um2"] * 1e-24
+        assert np.allclose(product.dropna().astype(float), frame["energy_delay_area_j_s_mm2"].dropna().astype(float))
+
+    def test_plot_shows_points_and_front(self, found):
+        figure = found.plot(objective="latency")
+        names = [trace.name for trace in figure.data]
+        assert names == ["Pareto front", BASELINE, "panacea", "combined"]
+        assert len(figure.data[1].x) == 4
+        with pytest.raises(InputError, match="Did you mean 'energy'"):
+            found.plot(objective="enrgy")
+
+    def test_a_machine_that_leaves_more_out_is_on_no_front(self, found):
+        costed = [point for point in found.points if point.comparable]
+        fewer = dataclasses.replace(costed[0].row.simulation, macs=2 * costed[0].row.simulation.macs)
+        cut = dataclasses.replace(costed[0], row=dataclasses.replace(costed[0].row, simulation=fewer))
+        again = compared([cut, *costed[1:]])
+        assert [point.comparable for point in again] == [False, *[True] * (len(costed) - 1)]
+
+    def test_record_and_table(self, found):
+        record = plain(frontier_record(found))
+        assert json.loads(json.dumps(record)) == record
+        assert record["budget"] == 0.05
+        assert len(record["rows"]) == len(found.points)
+        assert record["standings"][0]["system"] == BASELINE
+        console = Console(file=io.StringIO(), width=10_000)
+        print_frontier(found, console)
+        said = console.file.getvalue()
+        assert "toy at a loss of at most 5 % (1 - cosine" in said
+        assert "Least energy: " in said
+        assert "lpq+apsq on apsq: refused: integers are needed" in said
+
+    def test_per_site_shares_are_kept(self, found):
+        panacea = next(point for point in found.points if point.row.accelerator == "panacea")
+        shares = [entry.shares for entry in panacea.row.simulation.sites]
+        assert all(0 <= each.x_skipped <= 1 and 0 <= each.w_skipped <= 1 for each in shares)
+        assert all(sum(each.classes.values()) == pytest.approx(1) for each in shares)
+        dense = next(point for point in found.points if point.row.accelerator == "simd")
+        assert {entry.shares.x_skipped for entry in dense.row.simulation.sites} == {None}
+        assert {tuple(entry.shares.classes) for entry in dense.row.simulation.sites} == {("8 x 8",)}
+
+    def test_saved_plans_join(self, tmp_path):
+        network = toy()
+        plan = calibrate_method(network, "int8-sym")
+        save_plan(plan, tmp_path / "mine")
+        result = bitwright.compare(
+            network, [BASELINE], ["simd"], budget=0.05, limit=8, plans={"mine": tmp_path / "mine"}
+        )
+        assert [point.system for point in result.points] == [BASELINE, BASELINE, "mine"]
+        assert result.points[2].comparable
+
+    def test_shapes_have_no_accuracy(self):
+        with pytest.raises(InputError, match="cannot be evaluated"):
+            bitwright.compare("gemm:8x8x8", budget="1%")
+
+
+def test_machines_of_families_build():
+    assert build_accelerators({name for family in FAMILIES.values() for name in family.machines})

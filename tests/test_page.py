@@ -1,0 +1,272 @@
+"""The page: what is in it, that hostile names stay names, and how it behaves in a browser."""
+
+import dataclasses
+import html.parser
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+from tests.toys import normal
+
+import bitwright
+from bitwright.methods.plan_file import save_plan
+from bitwright.networks.network import Network
+from bitwright.reports.files import write_comparison
+from bitwright.reports.page import page_of
+from bitwright.reports.page.page import embedded
+from bitwright.tasks.calibrate import calibrate_method
+
+HOSTILE = "<script>window.hacked=1</script>"
+HOSTILE_SITE = '<img src=x onerror="hacked=1">'
+HOSTILE_FILE = "<b onclick='window.hacked=1'>&amp;"
+HOSTILE_COMMAND = "bitwright compare '</code></script><script>window.hacked=1</script>'"
+MACHINES = ["simd", "systolic-ws", "panacea", "apsq"]
+
+
+def hostile():
+    """A network whose own name and whose layer's name are HTML."""
+    torch.manual_seed(0)
+    module = torch.nn.Sequential()
+    module.add_module(HOSTILE_SITE, torch.nn.Linear(32, 16))
+    module.add_module("second", torch.nn.Linear(16, 8))
+    return Network(
+        name=HOSTILE,
+        kind="tensor",
+        module=module.eval(),
+        run=lambda module, batch: module(*batch.values()),
+        example=lambda shape: {"x": normal(8, 32)},
+    )
+
+
+@pytest.fixture(scope="module")
+def frontier(tmp_path_factory):
+    network = hostile()
+    plan = tmp_path_factory.mktemp("plans") / HOSTILE_FILE
+    save_plan(calibrate_method(network, "int8-sym"), plan)
+    return bitwright.compare(
+        network,
+        ["panacea", "combined"],
+        MACHINES,
+        budget="5%",
+        limit=8,
+        plans={HOSTILE_FILE: plan},
+        command=HOSTILE_COMMAND,
+    )
+
+
+@pytest.fixture(scope="module")
+def page(frontier, tmp_path_factory):
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    write_comparison(frontier, file)
+    return file
+
+
+class Elements(html.parser.HTMLParser):
+    """Tags with their attributes, and the texts of those that matter."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self._inside = [], {}, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in self._inside:
+            del self._inside[len(self._inside) - 1 - self._inside[::-1].index(tag) :]
+
+    def handle_data(self, data):
+        if self._inside:
+            self.texts.setdefault(self._inside[-1], []).append(data)
+
+
+CONTRAST = """() => {
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const light = (text) => {
+        const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map((v) => linear(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = light(getComputedStyle(document.body).backgroundColor);
+    const texts = "h1, p, li, td, #front-0-0 .xtick text, #front-0-0 .legendtext";
+    return [...document.querySelectorAll(texts)].map((element) => {
+        const style = getComputedStyle(element);
+        const ink = light(element.closest("svg") ? style.fill : style.color);
+        return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+    });
+}"""
+"""Contrast of texts with the ground, by WCAG 2's formula."""
+
+
+class TestContent:
+    def test_one_file_that_loads_nothing(self, page):
+        found = Elements(page.read_text())
+        assert not [attrs for _, attrs in found.tags if {"src", "action"} & set(attrs)]
+        assert [attrs["href"] for _, attrs in found.tags if "href" in attrs] == ["data:,"]
+        assert "default-src 'none'" in next(a["content"] for t, a in found.tags if "http-equiv" in a)
+
+    def test_hostile_names_are_text(self, page):
+        found = Elements(page.read_text())
+        assert not [tag for tag, attrs in found.tags if tag == "img" or any(name.startswith("on") for name in attrs)]
+        assert len([tag for tag, _ in found.tags if tag == "b"]) == 0
+        assert not any("window.hacked" in text for text in found.texts["script"] if text.lstrip().startswith("window"))
+        assert any(HOSTILE in text for text in found.texts["h1"])
+        assert HOSTILE_COMMAND in "".join(found.texts["code"])
+        assert any(HOSTILE_FILE in text for text in found.texts["td"])
+
+    def test_data_of_pictures_survive(self):
+        for name in (HOSTILE, "</script>", "a\u2028b", "&lt;", "ß"):
+            text = embedded({"name": name})
+            assert json.loads(text) == {"name": name}
+            assert not set("<>&\u2028") & set(text)
+
+    def test_words_tables_sources_and_command(self, page, frontier):
+        text = page.read_text()
+        found = Elements(text)
+        cells = set(found.texts["td"])
+        for point in frontier.points:
+            assert point.row.method in cells
+            if point.row.simulation:
+                assert {event.source for event in point.row.simulation.cost.events} <= cells
+                assert f"{point.row.simulation.cost.cycles:,}" in cells
+        said = " ".join(found.texts["li"])
+        assert "Least energy: " in said
+        assert "lpq+apsq on apsq: refused: integers are needed" in said
+        assert "Common substrate" in said
+
+    def test_differences_of_substrates(self):
+        found = bitwright.compare("gemm:8x16x8", ["int8"], ["systolic-ws", "simd"], substrate="native")
+        cells = Elements(page_of(found)).texts["td"]
+        place = cells.index("rows")
+        assert cells[place - 1 : place + 3] == ["systolic-ws", "rows", "32", "24"]
+
+    def test_without_scores_or_costs(self):
+        text = page_of(bitwright.compare("gemm:8x16x8", ["int8", "float"], ["systolic-ws"]))
+        assert "Least energy: int8 on systolic-ws" in " ".join(Elements(text).texts["li"])
+        refused = page_of(bitwright.compare("gemm:8x16x8", ["float"], ["systolic-ws"]))
+        assert "No machine has costs." in " ".join(Elements(refused).texts["li"])
+
+    @pytest.mark.parametrize(
+        ("families", "machines", "budget", "words"),
+        [
+            (["panacea"], ["panacea"], 1e-9, "no system has a comparable point within the budget"),
+            (["panacea"], ["panacea"], 0.5, "no static INT8 machine runs it"),
+            (["float"], ["lpa"], 0.5, "no system has a comparable point within the budget"),
+        ],
+    )
+    def test_nothing_to_win(self, families, machines, budget, words):
+        found = bitwright.compare(hostile(), families, machines, budget=budget, limit=4)
+        assert words in " ".join(Elements(page_of(found)).texts["li"])
+
+    def test_several_networks_have_parts_of_their_own(self):
+        found = bitwright.compare(["gemm:8x16x8", "gemm:4x4x4"], ["int8"], ["systolic-ws"])
+        headers = Elements(page_of(found)).texts["h2"]
+        assert headers[:2] == ["gemm:8x16x8", "gemm:4x4x4"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra [dev]")
+    chromium = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+    if chromium is None:
+        pytest.skip("needs Chromium; on Debian: apt-get install chromium")
+    assert sys.platform == "linux"
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@dataclasses.dataclass
+class Opened:
+    """A page in the browser and what it said to the console or asked of the network."""
+
+    page: object
+    said: list
+
+    def count(self, selector):
+        return self.page.locator(selector).count()
+
+    def column(self, table, index):
+        return self.page.eval_on_selector_all(
+            f"#{table} tbody tr", f"rows => rows.map(r => r.cells[{index}].innerText)"
+        )
+
+
+@pytest.fixture
+def opened(browser, page):
+    contexts = []
+
+    def open_(*, width=1280, scheme="light", file=page):
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        contexts.append(context)
+        made = context.new_page()
+        said = []
+        made.on("console", lambda message: said.append(message.text))
+        made.on("pageerror", lambda error: said.append(str(error)))
+        made.on("request", lambda request: request.url.startswith("http") and said.append(request.url))
+        made.goto(file.as_uri())
+        made.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        return Opened(made, said)
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+class TestBrowser:
+    def test_plots_draw_without_a_word_on_the_console(self, opened):
+        found = opened()
+        found.page.wait_for_timeout(300)
+        plots = found.count(".plot")
+        assert plots == 3 + 2 + 1 + 1  # fronts, layers, a heat map, a histogram
+        assert found.count(".plot .main-svg .plot") == plots or found.count(".plot.js-plotly-plot") == plots
+        assert found.count("#front-0-0 .scatterlayer .trace") == 5  # the front and four systems
+        assert found.count("#cycles-0 .bars .point") == 2 * 2
+        assert found.page.evaluate("window.hacked") is None
+        assert found.said == []
+
+    def test_other_points_and_maps_can_be_chosen(self, opened):
+        found = opened()
+        before = found.page.inner_html("#maps-0")
+        found.page.select_option("[data-figures=maps-0-data] select", index=1)
+        assert found.page.inner_html("#maps-0") != before
+        found.page.select_option(".layers .shown", index=0)
+        found.page.click(".layers details summary")
+        assert found.column("sites-0", 0) == [HOSTILE_SITE, "second"]
+        assert found.said == []
+
+    def test_tables_sort_both_ways(self, opened, frontier):
+        found = opened()
+        cycles = sorted(point.row.simulation.cost.cycles for point in frontier.points if point.row.simulation)
+        header = found.page.locator("#points-0 th", has_text="cycles")
+        column = header.evaluate("cell => cell.cellIndex")
+        for expected, direction in ((cycles, "ascending"), (cycles[::-1], "descending")):
+            header.locator("button").click()
+            shown = found.column("points-0", column)
+            assert [int(text.replace(",", "")) for text in shown[: len(cycles)]] == expected
+            assert header.get_attribute("aria-sort") == direction
+        found.page.locator("#points-0 th", has_text="accelerator").locator("button").click()
+        names = found.column("points-0", 2)
+        assert names == sorted(names)
+
+    def test_a_phone_scrolls_down_only(self, opened):
+        found = opened(width=390, scheme="dark")
+        found.page.wait_for_timeout(200)
+        assert found.page.evaluate("document.documentElement.scrollWidth") == 390
+        widths = found.page.evaluate("[...document.querySelectorAll('.plot')].map((plot) => plot.scrollWidth)")
+        assert max(widths) <= 390
+        assert found.said == []
+
+    def test_both_schemes_can_be_read(self, opened):
+        found = opened(scheme="dark")
+        for dark in (True, False):
+            assert min(found.page.evaluate(CONTRAST)) >= 4.5  # WCAG 2, level AA
+            ground = found.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, ground[4:-1].split(","))) < 384) is dark
+            found.page.click("#theme")
+            found.page.wait_for_timeout(200)
+        assert found.said == []
