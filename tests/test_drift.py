@@ -437,6 +437,15 @@ class TestBadInput:
         with pytest.raises(InputError, match="integers"):
             compose("lp8+drift", {"delta": 1.0}).calibrate(network, [{"input_0": normal(4, 16, 48)}])
 
+    def test_weights_on_the_grid_of_their_file_stay_wide(self):
+        """They would look lossless; blocks across its groups would not."""
+        network = dataclasses.replace(toy(), weight_grid=32)
+        for block, wide in ((32, True), (16, True), (48, False), (0, False)):
+            plan = compose("drift", {"delta": 0.5, "block": block}).calibrate(network, SAMPLES)
+            deltas = [site.precision.options["w_delta"] for name, site in plan.sites.items() if name == "second"]
+            assert deltas == [None if wide else 0.5]
+            assert any("weights stay wide" in note for note in plan.notes) == wide
+
     def test_two_precision_rules(self):
         with pytest.raises(InputError, match="both decide the precision"):
             compose("drift+drq")

@@ -1,10 +1,22 @@
 """`evaluate`: how well a network does with a method, beside its float self."""
 
+from typing import Annotated
+
+import typer
+
 from bitwright.cli import given
 from bitwright.cli.app import app
 from bitwright.cli.plans import find_plan, keep_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working
+
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PERCENT",
+        help="What narrow operands may cost, such as 1%: the option budget of drift, drq and mixed, as a percentage.",
+    ),
+]
 
 
 @app.command()
@@ -17,6 +29,7 @@ def evaluate(
     exact: given.Exact = True,
     limit: given.Limit = None,
     option: given.Options = None,
+    budget: Budget = None,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
     calibration: given.Calibration = None,
@@ -34,9 +47,11 @@ def evaluate(
         from bitwright import api
         from bitwright.reports.records import evaluation_record
         from bitwright.reports.scores import print_evaluation
+        from bitwright.studies.frontier import parse_budget
         from bitwright.studies.provenance import provenance
 
-        chosen = find_plan(method, option, plan, save_plan)
+        budgeted = () if budget is None else (f"budget={parse_budget(budget)}",)
+        chosen = find_plan(method, (*(option or ()), *budgeted), plan, save_plan)
         network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
         result = api.evaluate(
             network,

@@ -43,17 +43,30 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
     chosen = narrowable(sites, plan, ends=options.narrow_ends)
     if network.shape_only and not network.distribution:
         return stated(network, plan, chosen, NAME, {"x_share": options.x_share, "w_share": options.w_share})
+    keys = keys_of(sites, chosen)
+    if on_weight_grid(network, options):
+        keys = [key for key in keys if key[1] == "x" or key[0] == "attention"]
+        said = (
+            f"weights stay wide: they come from a file of 4-bit groups of {network.weight_grid}, in blocks of which narrow "
+            "ones would look lossless; another option block lets them be narrow"
+        )
+        plan = dataclasses.replace(plan, notes=(*plan.notes, said))
     if options.delta is not None:
-        return planned(plan, sites, chosen, options, dict.fromkeys(keys_of(sites, chosen), options.delta))
+        return planned(plan, sites, chosen, options, dict.fromkeys(keys, options.delta))
     if network.shape_only:
         raise InputError(f"{network.name} has synthetic operands, by which no accuracy can be judged; give delta")
-    search = Search(network, samples, options, plan, sites, chosen)
+    search = Search(network, samples, options, plan, sites, chosen, keys)
     deltas = search.by_network()
     if options.delta_by == "kind" and len(deltas) > 1:
         deltas = search.by_kind(deltas)
     found = planned(plan, sites, chosen, options, deltas)
     weights = {**found.weights, **search.judge.biases(found)}
     return dataclasses.replace(found, weights=weights, notes=(*found.notes, search.note(deltas)))
+
+
+def on_weight_grid(network: Network, options: DriftOptions) -> bool:
+    """Whether blocks of the weights lie within the narrow groups of the file that the weights came from."""
+    return bool(network.weight_grid and options.block and network.weight_grid % options.block == 0)
 
 
 def kind_of(site: Site) -> str:
@@ -70,12 +83,15 @@ def keys_of(sites: Mapping[str, Site], chosen: Sequence[str]) -> list[Key]:
 def planned(
     plan: Plan, sites: Mapping[str, Site], chosen: Sequence[str], options: DriftOptions, deltas: Deltas
 ) -> Plan:
-    """`plan` with these deltas; a site's own, in `sites`, win."""
+    """`plan` with these deltas, infinite where there is none; a site's own, in `sites`, win."""
     made = dict(plan.sites)
     for name in chosen:
         kind, at = kind_of(sites[name]), options.at(name)
         own = at.delta if at is not options else None
-        x_delta, w_delta = (deltas[kind, operand] if own is None else own for operand in "xw")
+        x_delta, w_delta = (
+            deltas.get((kind, operand), math.inf) if own is None or (kind, operand) not in deltas else own
+            for operand in "xw"
+        )
         made[name] = dataclasses.replace(made[name], precision=rule(at, x_delta, w_delta))
     return dataclasses.replace(plan, sites=made)
 
@@ -91,12 +107,13 @@ class Search:
         plan: Plan,
         sites: Mapping[str, Site],
         chosen: Sequence[str],
+        keys: Sequence[Key],
     ) -> None:
         if not samples:
             raise InputError(f"{network.name}: calibration needs at least one batch of samples")
         self.options, self.plan, self.sites, self.chosen = options, plan, sites, chosen
         self.judge = Judge(network, samples, plan, correct=options.bias_correction)
-        self.keys = keys_of(sites, chosen)
+        self.keys = list(keys)
         self.seen: dict[tuple[float, ...], tuple[float, float]] = {}
 
     def measure(self, deltas: Deltas) -> tuple[float, float]:

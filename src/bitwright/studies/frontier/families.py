@@ -50,9 +50,9 @@ FAMILIES: Mapping[str, Family] = {
         choices=(("int8-token", {}),),
     ),
     "bitfusion": Family(
-        about="BitFusion with narrower integers",
+        about="BitFusion with narrower integers, of all sites or of those that bear it (mixed)",
         machines=("bitfusion",),
-        choices=(("w4a8", {}), ("int", {"w_bits": 4, "w_calibrator": "mse"})),
+        choices=(("w4a8", {}), ("int", {"w_bits": 4, "w_calibrator": "mse"}), ("mixed", {"budget": 0.01})),
     ),
     "panacea": Family(
         about="Panacea with AQS-GEMM, DBS on or off, 7- or 4-bit weights",
@@ -85,7 +85,14 @@ FAMILIES: Mapping[str, Family] = {
     "adaptivfloat": Family(
         about="AdaptivFloat", machines=("adaptivfloat",), choices=(("af5", {}), ("af6", {}), ("af8", {}))
     ),
-    # The place for further systems, such as Drift and its rivals.
+    "drift": Family(
+        about="Drift's array with run-time precision searched to two budgets; seq is its rival without cuts",
+        machines=("drift", "seq"),
+        choices=tuple(("drift", {"budget": budget}) for budget in (0.005, 0.02)),
+    ),
+    "drq": Family(
+        about="DRQ's array with regions searched to a budget", machines=("drq",), choices=(("drq", {"budget": 0.01}),)
+    ),
     "combined": Family(
         about="operands of one system with the partial sums of another",
         machines=APSQ_ARRAYS,
