@@ -206,9 +206,12 @@ def run_listening(network: Network, plan: Plan, listeners: Sequence[Listener], b
         if network.distribution:
             Executor(network, plan, listeners=listeners, prepared=True).hear(batch)
             return traced
+        first: dict[Site, str] = {}
         for site in traced.sites:
+            equal = first.setdefault(dataclasses.replace(site, name=""), site.name)
+            work = Work(site=site, plan=plan.site(site.name), same_as="" if equal == site.name else equal)
             for listener in listeners:
-                listener(Work(site=site, plan=plan.site(site.name)))
+                listener(work)
         return traced
     executor = Executor(network, plan, exact=True, listeners=listeners)
     return executor.trace(example_batch(network) if batch is None else batch)

@@ -1,0 +1,211 @@
+"""The error of narrow sub-tensors by formula and as measured, on the codes of a network under int8.
+
+Every sub-tensor of 32 elements of the reduction is made narrow, counting from zero, however sparse: delta is its mean
+absolute deviation in steps of the narrow code. Those that lose nothing (no low-order bit dropped) are left out. Errors
+are squared and summed over all sub-tensors of a bin, by the sum of squared deviations from each one's mean, in the
+formula (of unlimited, continuous Laplace data) as in the measurement. Because codes are integers, so few steps apart
+that they are no continuum, a second prediction has Laplace data on integers: p(c) ~ theta ** |c|, whose error is
+summed over all codes; it is ours too.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from bitwright.formats import Quantized
+from bitwright.memory import FloatArray
+from bitwright.methods.drift.conversion import (
+    DROPPED_MOST,
+    Narrowing,
+    expected_error,
+    narrow_columns,
+    narrow_filters,
+    narrow_images,
+    narrow_rows,
+)
+from bitwright.methods.plan import Plan
+from bitwright.methods.work import Work
+from bitwright.networks.network import Batch, Network
+from bitwright.studies.simulate import run_listening
+
+BLOCK = 32
+EDGES = (0.0, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, float("inf"))
+"""Of the bins of delta."""
+FIRST_USEFUL = 0.5
+"""From here on the notes call a threshold useful (`shared/methods/drift.md`, section 3)."""
+HOW = Narrowing(delta=0.0, block=BLOCK)
+LEAST_DELTA = 0.02  # below, the error is all of the variance; sinh would overflow
+REACH = 255  # codes to each side that the sum over integer Laplace data goes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Sub-tensors of about one deviation.
+
+    Attributes
+    ----------
+    operand : str
+        x or w.
+    low, high : float
+        Of delta.
+    count : int
+        Sub-tensors.
+    delta : float
+        Their mean.
+    predicted, on_integers, measured : float
+        Relative squared errors: of the formula, of Laplace data on integers, of the codes.
+    """
+
+    operand: str
+    low: float
+    high: float
+    count: int
+    delta: float
+    predicted: float
+    on_integers: float
+    measured: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubTensors:
+    """Sub-tensors that lost something, in arrays: dropped bits, delta, squared error, squared deviation."""
+
+    shift: FloatArray
+    delta: FloatArray
+    error: FloatArray
+    variance: FloatArray
+
+
+class Distortions:
+    """A listener that makes every operand narrow."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[SubTensors]] = {"x": [], "w": []}
+
+    def __call__(self, work: Work) -> None:
+        """Measure one execution of a site."""
+        for operand, codes in (("x", work.x), ("w", work.w)):
+            if codes is not None and work.plan.quantized:
+                self.found[operand].append(_measured(work, operand, codes))
+
+
+def _measured(work: Work, operand: str, codes: Quantized) -> SubTensors:
+    site = work.site
+    before = dataclasses.replace(codes, codes=codes.codes.clone(), shifts=None, sums=None)
+    if site.conv is not None and operand == "x":
+        after = narrow_images(_copied(before), HOW, site.groups)
+        lines = [
+            each.permute(0, 2, 3, 1).reshape(-1, site.conv.channels // site.groups) for each in _both(before, after)
+        ]
+    elif site.conv is not None:
+        after = narrow_filters(_copied(before), HOW)
+        lines = [each.permute(0, 2, 3, 1).flatten(0, 2) for each in _both(before, after)]
+    elif operand == "w" and not site.static_weight:
+        after = narrow_columns(_copied(before), HOW)
+        lines = [each.transpose(-1, -2).flatten(0, -2) for each in _both(before, after)]
+    else:
+        after = narrow_rows(_copied(before), HOW)
+        lines = [each.flatten(0, -2) for each in _both(before, after)]
+    assert after.shifts is not None
+    return _sub_tensors(*lines, after.shifts.reshape(len(lines[0]), -1), codes.zero_point)
+
+
+def _copied(operand: Quantized) -> Quantized:
+    """Codes of its own, which becoming narrow changes in place."""
+    return dataclasses.replace(operand, codes=operand.codes.clone())
+
+
+def _both(before: Quantized, after: Quantized) -> tuple[torch.Tensor, torch.Tensor]:
+    return before.codes, after.codes
+
+
+def _sub_tensors(before: torch.Tensor, after: torch.Tensor, shifts: torch.Tensor, zero_point: int) -> SubTensors:
+    """Of lines [lines, K] before and after, and shifts [lines, blocks]."""
+    size = -(-before.shape[1] // shifts.shape[1])
+    parts = []
+    for i, shift in enumerate(shifts.unbind(1)):
+        c = before[:, i * size : (i + 1) * size].double() - zero_point
+        lost = after[:, i * size : (i + 1) * size].double() - zero_point - c
+        from_mean = c - c.mean(1, keepdim=True)
+        step = torch.ldexp(torch.ones_like(shift, dtype=torch.float64), shift.clamp(min=0))
+        parts.append(
+            torch.stack(
+                [shift.double(), from_mean.abs().mean(1) / step, lost.square().sum(1), from_mean.square().sum(1)]
+            )[:, (shift > 0) & (from_mean.abs().sum(1) > 0)]
+        )
+    shift_of, delta, error, variance = torch.cat(parts, 1).numpy()
+    return SubTensors(shift=shift_of, delta=delta, error=error, variance=variance)
+
+
+def distortions(network: Network, plan: Plan, batch: Batch | None) -> tuple[Bin, ...]:
+    """By operand and deviation, on one run of `batch` by an int8 plan."""
+    listener = Distortions()
+    run_listening(network, plan, [listener], batch)
+    return tuple(each for operand, found in listener.found.items() if found for each in binned(operand, found))
+
+
+def binned(operand: str, found: Sequence[SubTensors]) -> list[Bin]:
+    """Bins that hold any sub-tensor."""
+    shift, delta, error, variance = (
+        np.concatenate([getattr(each, name) for each in found]) for name in ("shift", "delta", "error", "variance")
+    )
+    formula, integers = formula_errors(delta), integer_errors(delta, shift)
+    place = np.digitize(delta, EDGES) - 1
+    bins = []
+    for i in range(len(EDGES) - 1):
+        inside = place == i
+        total = float(variance[inside].sum())
+        if not total:
+            continue
+        bins.append(
+            Bin(
+                operand=operand,
+                low=EDGES[i],
+                high=EDGES[i + 1],
+                count=int(inside.sum()),
+                delta=float(delta[inside].mean()),
+                predicted=float((formula * variance)[inside].sum()) / total,
+                on_integers=float((integers * variance)[inside].sum()) / total,
+                measured=float(error[inside].sum()) / total,
+            )
+        )
+    return bins
+
+
+def formula_errors(delta: FloatArray) -> FloatArray:
+    """1 - u / sinh(u) of each, from a fine grid."""
+    grid = np.geomspace(LEAST_DELTA, 64, 2000)
+    known = np.array([expected_error(float(each)) for each in grid])
+    found: FloatArray = np.interp(delta, grid, known)
+    return found
+
+
+def integer_errors(delta: FloatArray, shift: FloatArray) -> FloatArray:
+    """Relative squared error of Laplace data on integers of that deviation, rounded to multiples of 2 ** shift."""
+    found = np.zeros_like(delta)
+    for dropped in range(1, DROPPED_MOST + 1):
+        here = shift == dropped
+        if here.any():
+            grid = np.geomspace(LEAST_DELTA, 16, 400)
+            known = np.array([_integer_error(float(each), dropped) for each in grid])
+            found[here] = np.interp(delta[here], grid, known)
+    return found
+
+
+def _integer_error(delta: float, shift: int) -> float:
+    """Of one deviation, in steps.
+
+    Examples
+    --------
+    >>> round(_integer_error(8.0, 4), 5), round(expected_error(8.0), 5)  # 256 + 2 twelfths by 256 twelfths
+    (0.00065, 0.00065)
+    """
+    deviation = delta * 2**shift
+    theta = (np.sqrt(1 + deviation**2) - 1) / deviation  # E|c| = 2 theta / (1 - theta^2)
+    codes = np.arange(-REACH, REACH + 1)
+    weights = theta ** np.abs(codes)
+    step = 2**shift
+    lost = np.rint(codes / step) * step - codes
+    return float((weights * lost**2).sum() / (weights * codes**2).sum())

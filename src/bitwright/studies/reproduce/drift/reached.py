@@ -1,0 +1,113 @@
+"""Claims about networks with weights: what the budget of accuracy allows, and whether the distortion formula holds."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.drift import claims as published
+from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, DRIFT, SEQ, Machine, described, key
+from bitwright.studies.reproduce.drift.bounds import equal_share
+from bitwright.studies.reproduce.drift.claims import SPEEDUP
+from bitwright.studies.reproduce.drift.distortion import BLOCK, FIRST_USEFUL, Bin
+from bitwright.studies.reproduce.drift.ladder import DRQ, INT8, KINDS, MIXED, STEPS, Ladder, Rung
+from bitwright.studies.reproduce.drift.measured import Measured
+from bitwright.studies.reproduce.drift.options import StudyOptions
+
+
+def reached_claims(network: Measured, machines: Mapping[str, Machine], options: StudyOptions) -> list[Claim]:
+    """Of one network with a ladder."""
+    assert network.ladder is not None
+    told = {
+        "networks": network.network,
+        "budget": f"{100 * options.budget:g} % of expected accuracy, judged without labels",
+        "calibrated_on": network.ladder.calibrated_on,
+        "costed_on": network.costed_on,
+        "machines": described(machines),
+    }
+    return [*_budget(network.ladder, told), _distortion(network, told)]
+
+
+def _budget(ladder: Ladder, told: Mapping[str, str]) -> list[Claim]:
+    last = ladder.rung(KINDS)
+    if last.reason:
+        return [claim.found(None, told, last.reason) for claim in (published.BUDGET, published.SHARE)]
+    share = equal_share(1 / last.time)
+    lacking = (
+        f"{100 * (equal_share(SPEEDUP) - share):.0f} points short of the {100 * equal_share(SPEEDUP):.1f} % that "
+        f"{SPEEDUP} needs"
+    )
+    reached = "as much as the published speed-up needs" if 1 / last.time >= SPEEDUP else lacking
+    by_class = ", ".join(f"{name} {100 * value:.0f} %" for name, value in last.shares.items())
+    return [
+        published.BUDGET.found(1 / last.time, told, f"{_steps(ladder)} {_loss(last)} {_on_machines(ladder, last)}"),
+        published.SHARE.found(
+            100 * share,
+            told,
+            f"multiply-accumulates by class: {by_class}; multiplier time is as at equal shares of {100 * share:.0f} % of "
+            f"both operands, {reached}. {_rivals(ladder)}",
+        ),
+    ]
+
+
+def _steps(ladder: Ladder) -> str:
+    """What each step gains."""
+    told = []
+    for name in STEPS:
+        rung = ladder.rung(name)
+        told.append(f"{name}: failed" if rung.reason else f"{name}: {1 / rung.time:.2f}")
+    return f"Speed-up of multipliers, step by step: {'; '.join(told)}."
+
+
+def _loss(rung: Rung) -> str:
+    return (
+        f"Expected accuracy falls by {100 * rung.loss:.2g} % on the calibration samples and by {100 * rung.held_out:.2g} "
+        "% on unseen ones."
+    )
+
+
+def _on_machines(ladder: Ladder, rung: Rung) -> str:
+    base = ladder.rung(INT8)
+    told = []
+    for name in (DRIFT, SEQ):
+        for dataflow in DATAFLOWS:
+            at, reference = key(name, dataflow), key(SEQ, dataflow)
+            if at in rung.costs and reference in base.costs:
+                own, static = rung.costs[at], base.costs[reference]
+                told.append(
+                    f"{at}: {static.cycles / own.cycles:.2f} in cycles, {static.energy_pj / own.energy_pj:.2f} in energy"
+                )
+    return f"On machines, over int8 on the uncut array: {'; '.join(told)}."
+
+
+def _rivals(ladder: Ladder) -> str:
+    told = []
+    for name in (DRQ, MIXED):
+        rung = ladder.rung(name)
+        told.append(f"{name} failed" if rung.reason else f"{name} {1 / rung.time:.2f}")
+    return f"At the same budget, in multiplier time: {', '.join(told)}."
+
+
+def _distortion(network: Measured, told: Mapping[str, str]) -> Claim:
+    useful = [each for each in network.distortions if each.low >= FIRST_USEFUL]
+    if not useful:
+        return published.DISTORTION.found(None, told, "no sub-tensor is that dense")
+    formula, integers, measured = (100 * _weighted(useful, name) for name in ("predicted", "on_integers", "measured"))
+    by_operand = "; ".join(
+        f"{operand}: {100 * _weighted(found, 'predicted'):.2f} % by formula, {100 * _weighted(found, 'measured'):.2f} % "
+        f"measured"
+        for operand in "xw"
+        if (found := [each for each in useful if each.operand == operand])
+    )
+    low, high = (pick(each.measured / each.predicted for each in network.distortions) for pick in (min, max))
+    reason = (
+        f"Of {sum(each.count for each in useful):,} sub-tensors of {BLOCK} elements with at least {FIRST_USEFUL:g} steps "
+        f"of deviation: {by_operand}. Over all bins what is measured is {low:.2f} to {high:.2f} of the formula. Codes are "
+        f"integers and a step is a few of them: Laplace data on integers would lose {integers:.2f} %. The rest is data "
+        "that are not Laplace"
+    )
+    return dataclasses.replace(published.DISTORTION, published=formula).found(measured, told, f"{reason}.")
+
+
+def _weighted(bins: list[Bin], name: str) -> float:
+    """Mean over sub-tensors."""
+    return sum(each.count * float(getattr(each, name)) for each in bins) / sum(each.count for each in bins)
