@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bitwright.reports.claims import claim_record, conditions_line, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_spread, quantity, say, table, text
 from bitwright.reports.units import DASH, number
-from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, described
+from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, DRIFT, SEQ, described, drq_name
 from bitwright.studies.reproduce.drift.distortion import Bin
 from bitwright.studies.reproduce.drift.ladder import INT8, Ladder, Rung
 from bitwright.studies.reproduce.drift.measured import Measured
@@ -18,6 +18,7 @@ from bitwright.studies.reproduce.drift.study import Reproduction
 if TYPE_CHECKING:
     from rich.console import Console
 
+SHOWN = (SEQ, DRIFT, drq_name(4))
 PLOT = 48  # characters of a picture of errors
 LIMITS = (
     "Public of Drift are the two figures of its abstract; algorithm, array, scheduler and all else here are our "
@@ -72,8 +73,8 @@ def _print_stated(network: Measured, found: Stated, console: "Console") -> None:
     runs = found.runs
     say(
         console,
-        f"{network.network} on {network.input}, at stated shares: multipliers alone would be {found.fluid:.2f}x as fast "
-        "as at 8 by 8 bits.",
+        f"{network.network} on {network.input}, at stated shares: multipliers alone would be {found.fluid:.2f}x "
+        "as fast as at 8 by 8 bits.",
     )
     names = [text("machine", [run.name for run in runs]), text("dataflow", [run.dataflow for run in runs])]
     columns = [
@@ -141,7 +142,7 @@ def _cost_columns(ladder: Ladder, rungs: Sequence[Rung], *, every_machine: bool)
     base, columns = ladder.rung(INT8), []
     for machine in base.costs:
         name, _, dataflow = machine.rpartition(", ")
-        if dataflow != DATAFLOWS[0] and not every_machine:
+        if not every_machine and (dataflow != DATAFLOWS[0] or name not in SHOWN):
             continue
         reference = base.costs[f"seq, {dataflow}"]
         at = [rung.costs.get(machine) for rung in rungs]

@@ -65,7 +65,7 @@ def machines(settings: Mapping[str, Any], substrate: str = COMMON) -> dict[str, 
         )
     sizes: dict[str, Any] = {}
     for side, value in size.items():
-        for name, factor in ((DRIFT, 1), (SEQ, 1), (DRQ, SIDE), (BITFUSION, SIDE)):
+        for name, factor in ((DRIFT, 1), (SEQ, 1), (DRQ, 1), (BITFUSION, SIDE)):
             sizes[f"{name}.{side}"] = factor * value
     built = build_accelerators(NAMES, {**sizes, **given}, substrate=NATIVE if substrate == NATIVE else COMMON)
     eyeriss = built[EYERISS]

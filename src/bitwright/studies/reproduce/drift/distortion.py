@@ -1,11 +1,11 @@
 """The error of narrow sub-tensors by formula and as measured, on the codes of a network under int8.
 
-Every sub-tensor of 32 elements of the reduction is made narrow, counting from zero, however sparse: delta is its mean
-absolute deviation in steps of the narrow code. Those that lose nothing (no low-order bit dropped) are left out. Errors
-are squared and summed over all sub-tensors of a bin, by the sum of squared deviations from each one's mean, in the
-formula (of unlimited, continuous Laplace data) as in the measurement. Because codes are integers, so few steps apart
-that they are no continuum, a second prediction has Laplace data on integers: p(c) ~ theta ** |c|, whose error is
-summed over all codes; it is ours too.
+Every sub-tensor of at most `block` elements of the reduction is made narrow, counting from zero, however sparse: delta
+is its mean absolute deviation in steps of the narrow code. Those that lose nothing (no low-order bit dropped) are left
+out. Errors are squared and summed over all sub-tensors of a bin, by the sum of squared deviations from each one's mean,
+in the formula (of unlimited, continuous Laplace data around zero) as in the measurement; what lies off zero loses more.
+A second prediction, ours too, has Laplace data on integers, which codes are: p(c) ~ theta ** |c|, whose error is summed
+over all codes.
 """
 
 import dataclasses
@@ -30,12 +30,10 @@ from bitwright.methods.work import Work
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.simulate import run_listening
 
-BLOCK = 32
 EDGES = (0.0, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, float("inf"))
 """Of the bins of delta."""
 FIRST_USEFUL = 0.5
 """From here on the notes call a threshold useful (`shared/methods/drift.md`, section 3)."""
-HOW = Narrowing(delta=0.0, block=BLOCK)
 LEAST_DELTA = 0.02  # below, the error is all of the variance; sinh would overflow
 REACH = 255  # codes to each side that the sum over integer Laplace data goes
 
@@ -81,32 +79,33 @@ class SubTensors:
 class Distortions:
     """A listener that makes every operand narrow."""
 
-    def __init__(self) -> None:
+    def __init__(self, block: int) -> None:
+        self.how = Narrowing(delta=0.0, block=block)
         self.found: dict[str, list[SubTensors]] = {"x": [], "w": []}
 
     def __call__(self, work: Work) -> None:
         """Measure one execution of a site."""
         for operand, codes in (("x", work.x), ("w", work.w)):
             if codes is not None and work.plan.quantized:
-                self.found[operand].append(_measured(work, operand, codes))
+                self.found[operand].append(_measured(work, operand, codes, self.how))
 
 
-def _measured(work: Work, operand: str, codes: Quantized) -> SubTensors:
+def _measured(work: Work, operand: str, codes: Quantized, how: Narrowing) -> SubTensors:
     site = work.site
     before = dataclasses.replace(codes, codes=codes.codes.clone(), shifts=None, sums=None)
     if site.conv is not None and operand == "x":
-        after = narrow_images(_copied(before), HOW, site.groups)
+        after = narrow_images(_copied(before), how, site.groups)
         lines = [
             each.permute(0, 2, 3, 1).reshape(-1, site.conv.channels // site.groups) for each in _both(before, after)
         ]
     elif site.conv is not None:
-        after = narrow_filters(_copied(before), HOW)
+        after = narrow_filters(_copied(before), how)
         lines = [each.permute(0, 2, 3, 1).flatten(0, 2) for each in _both(before, after)]
     elif operand == "w" and not site.static_weight:
-        after = narrow_columns(_copied(before), HOW)
+        after = narrow_columns(_copied(before), how)
         lines = [each.transpose(-1, -2).flatten(0, -2) for each in _both(before, after)]
     else:
-        after = narrow_rows(_copied(before), HOW)
+        after = narrow_rows(_copied(before), how)
         lines = [each.flatten(0, -2) for each in _both(before, after)]
     assert after.shifts is not None
     return _sub_tensors(*lines, after.shifts.reshape(len(lines[0]), -1), codes.zero_point)
@@ -139,9 +138,9 @@ def _sub_tensors(before: torch.Tensor, after: torch.Tensor, shifts: torch.Tensor
     return SubTensors(shift=shift_of, delta=delta, error=error, variance=variance)
 
 
-def distortions(network: Network, plan: Plan, batch: Batch | None) -> tuple[Bin, ...]:
+def distortions(network: Network, plan: Plan, batch: Batch | None, block: int) -> tuple[Bin, ...]:
     """By operand and deviation, on one run of `batch` by an int8 plan."""
-    listener = Distortions()
+    listener = Distortions(block)
     run_listening(network, plan, [listener], batch)
     return tuple(each for operand, found in listener.found.items() if found for each in binned(operand, found))
 

@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bitwright.studies.reproduce.claims import Claim
 from bitwright.studies.reproduce.drift import claims as published
-from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, SEQ, Machine, described
+from bitwright.studies.reproduce.drift.arrays import (
+    BITFUSION,
+    DATAFLOWS,
+    EYERISS,
+    ROW_GROUPS,
+    SEQ,
+    Machine,
+    described,
+    drq_name,
+)
 from bitwright.studies.reproduce.drift.bounds import EnergyParts, equal_share, fluid_speedup
 from bitwright.studies.reproduce.drift.claims import INT8, RIVALS, SAVING, SPEEDUP
 from bitwright.studies.reproduce.drift.measured import Measured
@@ -17,10 +26,14 @@ FIRST, OTHER = DATAFLOWS
 
 
 def findings(networks: Sequence[Measured], machines: Mapping[str, Machine], options: StudyOptions) -> list[Claim]:
-    """The system's claims: those of shapes over all networks, those of weights for each network that has them."""
-    shapes = {each.network: each.stated for each in networks if each.stated is not None}
-    failed = "; ".join(f"{each.network}: {each.reason}" for each in networks if each.reason)
-    told = _conditions(networks, machines, options)
+    """The system's claims.
+
+    Those of shapes are over networks of shapes only, or over all if none is; those of weights for each that has them.
+    """
+    asked = [each for each in networks if not each.has_weights] or networks
+    shapes = {each.network: each.stated for each in asked if each.stated is not None}
+    failed = "; ".join(f"{each.network}: {each.reason}" for each in asked if each.reason)
+    told = _conditions(asked, machines, options)
     if not shapes or failed:
         found = [claim.found(None, told, failed or "no network was measured") for claim in published.OF_SHAPES]
     else:
@@ -63,40 +76,59 @@ def _speedup(rival: str, shapes: Mapping[str, Stated], told: Mapping[str, str], 
     measured = mean(each.speedup(rival, FIRST) for each in shapes.values())
     alone = mean(each.compute_speedup(rival, FIRST) for each in shapes.values())
     other = mean(each.speedup(rival, OTHER) for each in shapes.values())
-    bound = fluid_speedup(options.x_share, options.w_share)
     reason = (
-        f"{_each(shapes, lambda each: each.speedup(rival, FIRST))}; {alone:.2f} without the limit of DRAM; with {OTHER} "
-        f"{other:.2f}. Our reconstruction at stated shares of {options.x_share:g} and {options.w_share:g}"
+        f"{_each(shapes, lambda each: each.speedup(rival, FIRST))}; without the limit of DRAM {alone:.2f}; with "
+        f"{OTHER} {other:.2f}. Shares of {options.x_share:g} of x and {options.w_share:g} of w are stated. "
     )
-    if rival in (INT8, "bitfusion"):
-        reason += (
-            f", for which multipliers that are never idle would give {bound:.2f}. {_against_static(measured, bound)}"
+    return published.SPEEDUPS[rival].found(measured, told, reason + _why(rival, shapes, measured, options))
+
+
+def _why(rival: str, shapes: Mapping[str, Stated], measured: float, options: StudyOptions) -> str:
+    """What a rival's ratio comes from."""
+    bound = fluid_speedup(options.x_share, options.w_share)
+    if rival == SEQ:
+        faster = sum(each.speedup(rival, FIRST) > 1 for each in shapes.values())
+        return (
+            f"Cutting is faster on {faster} of {len(shapes)} networks with {FIRST}: it saves filling and draining for "
+            "every product in turn, and loses where parts end unequally."
         )
-    elif rival == SEQ:
-        faster = [name for name, each in shapes.items() if each.speedup(rival, FIRST) < 1]
-        reason += (
-            f". Cutting the array is faster on {len(shapes) - len(faster)} of {len(shapes)} networks: what it saves is "
-            f"filling and draining, and what it loses the longest part's rounding"
+    if rival == INT8:
+        return _against_static(measured, bound)
+    if rival == BITFUSION:
+        return (
+            f"It loads weights between streams in either case, as drift does with {OTHER} only, so {FIRST} counts that "
+            f"loading as well; the bound of multipliers alone is {bound:.2f}."
         )
-    else:
-        reason += f". {_verdict(measured)}"
-    return published.SPEEDUPS[rival].found(measured, told, f"{reason}.".replace("..", "."))
+    if rival == EYERISS:
+        return (
+            f"It has 16-bit PEs, and fewer: an array of the same area, not of the same multipliers. {_side(measured)}"
+        )
+    groups = next(each for each in ROW_GROUPS if drq_name(each) == rival)
+    wave = 4 - 3 * options.x_share**groups
+    return (
+        f"A wave takes {wave:.2f} of 4 cycles at that share of x, {4 / wave:.2f} times as fast as INT8: w becomes "
+        f"narrow with every narrow x, so {100 * options.x_share:.0f} % of products are 4 by 4 bits, against "
+        f"{100 * options.x_share * options.w_share:.0f} % in drift. Whether accuracy bears equal shares is not asked "
+        f"here. {_side(measured)}"
+    )
 
 
 def _against_static(measured: float, bound: float) -> str:
     if bound < SPEEDUP:
         return (
-            f"The published figure is above that bound, so that it takes larger shares ({equal_share(SPEEDUP):.3f} of "
-            "each operand), a larger array than the rival's, or a rival that loses time otherwise"
+            f"Multipliers that are never idle would give {bound:.2f}, less than published: that takes larger "
+            f"shares ({equal_share(SPEEDUP):.3f} of each operand), a larger array than the rival's, or a rival that loses "
+            "time otherwise."
         )
     return (
-        f"The bound allows the published figure; {100 * (1 - measured / bound):.0f} % of it is lost to fills and edges"
+        f"Multipliers that are never idle would give {bound:.2f}, of which {100 * (1 - measured / bound):.0f} % are "
+        "lost to fills, edges and cuts."
     )
 
 
-def _verdict(measured: float) -> str:
-    side = "less" if measured < SPEEDUP else "more"
-    return f"That is {side} than published: such a rival alone does not explain the figure at these shares"
+def _side(measured: float) -> str:
+    side = "Less" if measured < SPEEDUP else "More"
+    return f"{side} than published: such a rival alone does not explain the figure at these shares."
 
 
 def _saving(rival: str, shapes: Mapping[str, Stated], told: Mapping[str, str]) -> Claim:
@@ -108,7 +140,7 @@ def _saving(rival: str, shapes: Mapping[str, Stated], told: Mapping[str, str]) -
     )
     other = mean(each.saving(rival, OTHER) for each in shapes.values())
     reason = (
-        f"{_each(shapes, lambda each: each.saving(rival, FIRST))} at the DRAM price of the list; {prices} of DRAM; with "
+        f"{_each(shapes, lambda each: each.saving(rival, FIRST))} at the DRAM price of the list; {prices}; with "
         f"{OTHER} {other:.2f}. {_where(rival, shapes)} No energy or area table of the paper is public."
     )
     return published.SAVINGS[rival].found(measured, told, reason)
@@ -120,8 +152,8 @@ def _where(rival: str, shapes: Mapping[str, Stated]) -> str:
     for name in (rival, "drift"):
         runs = [each.run(name, FIRST) for each in shapes.values()]
         shares = {
-            part: sum(run.parts_pj.get(part, 0.0) / run.energy_pj[LIST] for run in runs) / len(runs)
-            for part in {part for run in runs for part in run.parts_pj}
+            part: sum(run.parts_pj[LIST].get(part, 0.0) / run.energy_pj[LIST] for run in runs) / len(runs)
+            for part in {part for run in runs for part in run.parts_pj[LIST]}
         }
         largest = sorted(shares, key=lambda part: -shares[part])[:3]
         said.append(f"{name}: " + ", ".join(f"{part.replace('_', ' ')} {100 * shares[part]:.0f} %" for part in largest))
@@ -146,25 +178,41 @@ def _ends(options: StudyOptions) -> str:
 
 def _energy_share(shapes: Mapping[str, Stated], told: Mapping[str, str]) -> Claim:
     """What would have to hold for the energy saving, from the static network's parts of energy here."""
-    parts = {name: EnergyParts.of(each.run(INT8, FIRST).parts_pj) for name, each in shapes.items()}
-    needed = {name: each.share_for(SAVING) for name, each in parts.items()}
-    feasible = [share for share in needed.values() if share is not None]
-    told_each = ", ".join(
-        f"{name} {100 * share:.0f} %"
-        if share is not None
-        else f"{name} none ({parts[name].best_saving(1):.2f} at 100 %)"
-        for name, share in needed.items()
-    )
-    split = ", ".join(
-        f"{name} {100 * each.timed / each.total:.0f}/{100 * each.moved / each.total:.0f}/{100 * each.kept / each.total:.0f} %"
-        for name, each in parts.items()
-    )
+    by_price = {
+        price: {name: EnergyParts.of(each.run(INT8, FIRST).parts_pj[price]) for name, each in shapes.items()}
+        for price in PRICES
+    }
+    parts = by_price[LIST]
+    needed = [each.share_for(SAVING) for each in parts.values()]
+    feasible = [share for share in needed if share is not None]
+    free = {name: _without_dram(each) for name, each in shapes.items()}
     reason = (
-        f"If all energy shrank with multiplier time, {100 * equal_share(SAVING):.1f} % of each operand would have to be "
-        f"narrow, more than the {100 * equal_share(SPEEDUP):.1f} % of the speed-up: the saving is the larger of the two "
-        f"figures, so that something else must save besides. Here array and leakage shrink so at best, DRAM and the "
-        f"operands' SRAMs with bits, the rest not at all ({split} of int8's energy); the share needed then is "
-        f"{told_each}"
+        f"If all energy shrank with multiplier time, {100 * equal_share(SAVING):.1f} % of each operand would have to "
+        f"be narrow, more than the {100 * equal_share(SPEEDUP):.1f} % of the speed-up: the saving is the larger figure, "
+        "so something must save beside multipliers, or the rival spends more otherwise. Here array and leakage shrink "
+        "with multiplier time at best, DRAM and the operands' SRAMs with bits (in the same tiles), the rest not at all: "
+        f"{', '.join(f'{name} {_split(each)}' for name, each in parts.items())} of int8's energy. The share needed "
+        f"then: {_needed(parts)} at the DRAM price of the list; {_needed(by_price['4'])} at 4 pJ per bit; {_needed(free)} if "
+        "DRAM's energy did not count"
     )
-    complete = len(feasible) == len(needed)
-    return published.ENERGY_SHARE.found(100 * sum(feasible) / len(feasible) if complete else None, told, f"{reason}.")
+    measured = 100 * sum(feasible) / len(feasible) if len(feasible) == len(needed) else None
+    return published.ENERGY_SHARE.found(measured, told, f"{reason}.")
+
+
+def _without_dram(found: Stated) -> EnergyParts:
+    parts = found.run(INT8, FIRST).parts_pj[LIST]
+    return EnergyParts.of({name: energy for name, energy in parts.items() if name != "dram"})
+
+
+def _split(parts: EnergyParts) -> str:
+    return "/".join(f"{100 * each / parts.total:.0f}" for each in (parts.timed, parts.moved, parts.kept)) + " %"
+
+
+def _needed(parts: Mapping[str, EnergyParts]) -> str:
+    """Of each network; how far it gets where no share suffices."""
+    told = []
+    for name, each in parts.items():
+        share = each.share_for(SAVING)
+        most = f"none ({each.best_saving(1):.2f}x with all narrow)"
+        told.append(f"{name} {most if share is None else f'{100 * share:.0f} %'}")
+    return ", ".join(told)

@@ -27,7 +27,7 @@ INT8, DRQ, MIXED = "int8", "drq", "mixed"
 RAW, ROWS, BLOCKS, AFFINE, CORRECTED, KINDS = (
     "drift-rows, no smoothing",
     "drift-rows",
-    "+ blocks of 32",
+    "+ blocks",
     "+ affine conversion",
     "+ bias correction",
     "+ delta per kind (drift)",
@@ -162,7 +162,9 @@ class Climb:
 
     def _on(self, base: Plan, method: str, options: Mapping[str, Any]) -> tuple[Plan, Any]:
         """The plan of `base` under the name of a composition, and the last method's options."""
-        own = {"budget": self.options.budget, "narrow_ends": self.options.narrow_ends}
+        own: dict[str, Any] = {"budget": self.options.budget, "narrow_ends": self.options.narrow_ends}
+        if method == DRIFT:
+            own["block"] = self.options.block
         made = compose(method, {**own, **options})
         kept = {name: chosen.model_dump(mode="json") for name, _, chosen in made.methods}
         return dataclasses.replace(base, method=made.name, options=kept), made.methods[-1][2]

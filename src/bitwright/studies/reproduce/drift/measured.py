@@ -17,6 +17,8 @@ class Measured:
         Its name.
     input : str
         Of the network as shapes.
+    has_weights : bool
+        Whether it has a ladder, or was asked to.
     stated : Stated or None
         On all machines at stated shares.
     ladder : Ladder or None
@@ -33,6 +35,7 @@ class Measured:
 
     network: str
     input: str = ""
+    has_weights: bool = False
     stated: Stated | None = None
     ladder: Ladder | None = None
     costed_on: str = ""

@@ -21,6 +21,9 @@ class StudyOptions(pydantic.BaseModel):
     budget: float = pydantic.Field(
         0.01, gt=0, lt=1, description="relative loss of expected accuracy that narrow sub-tensors may cost"
     )
+    block: int = pydantic.Field(
+        32, ge=1, description="most elements of the reduction in a sub-tensor, from the step with blocks on"
+    )
     ladder: bool = pydantic.Field(
         True, description="networks with weights are calibrated, step by step; false: they are shapes like the others"
     )

@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 
+from bitwright.accelerators.split.bit_group import per_port
+from bitwright.methods.classes import NARROW_BITS, WIDE_BITS
 from bitwright.studies.reproduce.claims import Claim
 from bitwright.studies.reproduce.drift import claims as published
 from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, DRIFT, SEQ, Machine, described, key
 from bitwright.studies.reproduce.drift.bounds import equal_share
 from bitwright.studies.reproduce.drift.claims import SPEEDUP
-from bitwright.studies.reproduce.drift.distortion import BLOCK, FIRST_USEFUL, Bin
+from bitwright.studies.reproduce.drift.distortion import FIRST_USEFUL, Bin
 from bitwright.studies.reproduce.drift.ladder import DRQ, INT8, KINDS, MIXED, STEPS, Ladder, Rung
 from bitwright.studies.reproduce.drift.measured import Measured
 from bitwright.studies.reproduce.drift.options import StudyOptions
@@ -24,10 +26,12 @@ def reached_claims(network: Measured, machines: Mapping[str, Machine], options: 
         "costed_on": network.costed_on,
         "machines": described(machines),
     }
-    return [*_budget(network.ladder, told), _distortion(network, told)]
+    return [*_budget(network.ladder, told, machines, options), _distortion(network, told, options)]
 
 
-def _budget(ladder: Ladder, told: Mapping[str, str]) -> list[Claim]:
+def _budget(
+    ladder: Ladder, told: Mapping[str, str], machines: Mapping[str, Machine], options: StudyOptions
+) -> list[Claim]:
     last = ladder.rung(KINDS)
     if last.reason:
         return [claim.found(None, told, last.reason) for claim in (published.BUDGET, published.SHARE)]
@@ -39,12 +43,16 @@ def _budget(ladder: Ladder, told: Mapping[str, str]) -> list[Claim]:
     reached = "as much as the published speed-up needs" if 1 / last.time >= SPEEDUP else lacking
     by_class = ", ".join(f"{name} {100 * value:.0f} %" for name, value in last.shares.items())
     return [
-        published.BUDGET.found(1 / last.time, told, f"{_steps(ladder)} {_loss(last)} {_on_machines(ladder, last)}"),
+        published.BUDGET.found(
+            1 / last.time,
+            told,
+            f"{_steps(ladder)} {_loss(last)} {_on_machines(ladder, last)} {_filled(machines, options)}",
+        ),
         published.SHARE.found(
             100 * share,
             told,
-            f"multiply-accumulates by class: {by_class}; multiplier time is as at equal shares of {100 * share:.0f} % of "
-            f"both operands, {reached}. {_rivals(ladder)}",
+            f"multiply-accumulates by class: {by_class}; multiplier time is as at {100 * share:.0f} % of both "
+            f"operands, {reached}. {_rivals(ladder)}",
         ),
     ]
 
@@ -60,7 +68,7 @@ def _steps(ladder: Ladder) -> str:
 
 def _loss(rung: Rung) -> str:
     return (
-        f"Expected accuracy falls by {100 * rung.loss:.2g} % on the calibration samples and by {100 * rung.held_out:.2g} "
+        f"Expected accuracy falls by {100 * rung.loss:.2g} % on the calibration samples, by {100 * rung.held_out:.2g} "
         "% on unseen ones."
     )
 
@@ -73,10 +81,19 @@ def _on_machines(ladder: Ladder, rung: Rung) -> str:
             at, reference = key(name, dataflow), key(SEQ, dataflow)
             if at in rung.costs and reference in base.costs:
                 own, static = rung.costs[at], base.costs[reference]
-                told.append(
-                    f"{at}: {static.cycles / own.cycles:.2f} in cycles, {static.energy_pj / own.energy_pj:.2f} in energy"
-                )
+                faster, saved = static.cycles / own.cycles, static.energy_pj / own.energy_pj
+                told.append(f"{at}: {faster:.2f} in cycles, {saved:.2f} in energy")
     return f"On machines, over int8 on the uncut array: {'; '.join(told)}."
+
+
+def _filled(machines: Mapping[str, Machine], options: StudyOptions) -> str:
+    """How much of the array's rows a block fills."""
+    rows = machines[key(DRIFT, DATAFLOWS[0])].rows
+    taken = [-(-options.block // per_port(bits)) for bits in (NARROW_BITS, WIDE_BITS)]
+    return (
+        f"A block of {options.block} fills {min(rows, taken[0])} of {rows} rows at 4 bits and {min(rows, taken[1])} at "
+        "8, and each block is a product of its own."
+    )
 
 
 def _rivals(ladder: Ladder) -> str:
@@ -87,23 +104,24 @@ def _rivals(ladder: Ladder) -> str:
     return f"At the same budget, in multiplier time: {', '.join(told)}."
 
 
-def _distortion(network: Measured, told: Mapping[str, str]) -> Claim:
+def _distortion(network: Measured, told: Mapping[str, str], options: StudyOptions) -> Claim:
     useful = [each for each in network.distortions if each.low >= FIRST_USEFUL]
     if not useful:
         return published.DISTORTION.found(None, told, "no sub-tensor is that dense")
     formula, integers, measured = (100 * _weighted(useful, name) for name in ("predicted", "on_integers", "measured"))
     by_operand = "; ".join(
-        f"{operand}: {100 * _weighted(found, 'predicted'):.2f} % by formula, {100 * _weighted(found, 'measured'):.2f} % "
-        f"measured"
+        f"{operand}: {100 * _weighted(found, 'predicted'):.2f} % by formula, "
+        f"{100 * _weighted(found, 'measured'):.2f} % measured"
         for operand in "xw"
         if (found := [each for each in useful if each.operand == operand])
     )
     low, high = (pick(each.measured / each.predicted for each in network.distortions) for pick in (min, max))
     reason = (
-        f"Of {sum(each.count for each in useful):,} sub-tensors of {BLOCK} elements with at least {FIRST_USEFUL:g} steps "
-        f"of deviation: {by_operand}. Over all bins what is measured is {low:.2f} to {high:.2f} of the formula. Codes are "
-        f"integers and a step is a few of them: Laplace data on integers would lose {integers:.2f} %. The rest is data "
-        "that are not Laplace"
+        f"Of {sum(each.count for each in useful):,} sub-tensors of {options.block} elements with at least "
+        f"{FIRST_USEFUL:g} steps of deviation: {by_operand}. Over all bins the measured error is {low:.2f} to "
+        f"{high:.2f} of the formula's. "
+        f"Laplace data on integers, which codes are, would lose {integers:.2f} %; the rest is data that are not "
+        "Laplace, or not around zero, from which narrow codes count here"
     )
     return dataclasses.replace(published.DISTORTION, published=formula).found(measured, told, f"{reason}.")
 

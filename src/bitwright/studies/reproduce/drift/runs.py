@@ -57,7 +57,7 @@ class Run:
     energy_pj : mapping
         By price of a DRAM bit.
     parts_pj : mapping
-        By component, at the price of the list.
+        By price, then by component.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Run:
     compute_cycles: int
     cycles: int
     energy_pj: Mapping[str, float]
-    parts_pj: Mapping[str, float]
+    parts_pj: Mapping[str, Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,5 +149,5 @@ def _runs(shapes: Network, plans: Mapping[str, Plan], machines: Mapping[str, Mac
                     compute_cycles=first.cost.compute_cycles,
                     cycles=first.cost.cycles,
                     energy_pj={price: each.cost.total_energy_pj for price, each in at.items()},
-                    parts_pj=first.cost.energy_pj,
+                    parts_pj={price: each.cost.energy_pj for price, each in at.items()},
                 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from bitwright.accelerators.split.machine import SplitArray
 from bitwright.errors import InputError
-from bitwright.networks.network import Network
+from bitwright.networks.network import Batch, Network
 from bitwright.networks.trace import Trace, example_batch, trace
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, footing
@@ -25,7 +25,7 @@ from bitwright.tasks.evaluate import Progress, silent
 from bitwright.tasks.samples import available_samples, default_batches, describe
 
 SYSTEM = "drift"
-COUNTS = {"image": 32, "sentence": 32, "language": 4, "tensor": 32}
+COUNTS = {"image": 32, "sentence": 16, "language": 2, "tensor": 32}
 """Calibration samples by kind of network, and as many unseen ones: few, so that a run takes minutes."""
 
 
@@ -121,7 +121,9 @@ def _attempt(
     try:
         return _measured(network, machines, options, settings, tell)
     except Exception as error:
-        return Measured(network=network.name, reason=said(error), notes=network.notes)
+        return Measured(
+            network=network.name, has_weights=not network.shape_only, reason=said(error), notes=network.notes
+        )
 
 
 def _measured(
@@ -138,21 +140,23 @@ def _measured(
     found = Measured(
         network=network.name,
         input=_input(network),
+        has_weights=not network.shape_only,
         stated=stated(shapes, machines, options),
         notes=(*network.notes, *_left_out(traced)),
     )
     if network.shape_only or not options.ladder:
         return found
     batch, costed_on = simulation_input(network, seed=settings.seed)
-    ladder = _ladder(network, machines, options, settings, tell)
+    ladder = _ladder(network, batch, machines, options, settings, tell)
     tell("errors of narrow sub-tensors")
     return dataclasses.replace(
-        found, ladder=ladder, costed_on=costed_on, distortions=distortions(network, ladder.base, batch)
+        found, ladder=ladder, costed_on=costed_on, distortions=distortions(network, ladder.base, batch, options.block)
     )
 
 
 def _ladder(
     network: Network,
+    batch: Batch | None,
     machines: Mapping[str, Machine],
     options: StudyOptions,
     settings: Settings,
@@ -165,7 +169,6 @@ def _ladder(
         count = available_samples(network, count=wanted, test=test)
         batches.append(list(default_batches(network, count=count, seed=settings.seed, test=test)))
         phrases.append(describe(network, count=count, seed=settings.seed, test=test))
-    batch, _ = simulation_input(network, seed=settings.seed)
     arrays = {name: machine for name, machine in machines.items() if isinstance(machine, SplitArray)}
     climb = Climb(network, batches[0], batches[1], batch, arrays, options)
     return Ladder(rungs=tuple(climb.rungs(tell)), calibrated_on=phrases[0], judged_on=phrases[1], base=climb.base)
