@@ -146,8 +146,9 @@ def _cost_columns(ladder: Ladder, rungs: Sequence[Rung], *, every_machine: bool)
             continue
         reference = base.costs[f"seq, {dataflow}"]
         at = [rung.costs.get(machine) for rung in rungs]
-        columns.append(percents(f"{name} cycles, {dataflow}", [c and c.cycles / reference.cycles for c in at]))
-        columns.append(percents(f"{name} energy, {dataflow}", [c and c.energy_pj / reference.energy_pj for c in at]))
+        cycles = [None if each is None else each.cycles / reference.cycles for each in at]
+        energy = [None if each is None else each.energy_pj / reference.energy_pj for each in at]
+        columns += [percents(f"{name} cycles, {dataflow}", cycles), percents(f"{name} energy, {dataflow}", energy)]
     return columns
 
 
@@ -159,7 +160,7 @@ def _distortion_columns(bins: Sequence[Bin]) -> list[Column]:
         text("delta", [f"{each.low:g} .. {'∞' if math.isinf(each.high) else f'{each.high:g}'}" for each in bins]),
         Column(header="sub-tensors", cells=[f"{each.count:,}" for each in bins]),
         percents("formula", [each.predicted for each in bins]),
-        percents("Laplace on integers", [each.on_integers for each in bins]),
+        percents("Laplace draws", [each.drawn for each in bins]),
         percents("measured", [each.measured for each in bins]),
         text(f"{ends[0]:.2%} .. {ends[1]:.0%}, logarithmic", [_bar(each, ends) for each in bins]),
     ]

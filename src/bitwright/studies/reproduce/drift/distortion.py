@@ -4,8 +4,9 @@ Every sub-tensor of at most `block` elements of the reduction is made narrow, co
 is its mean absolute deviation in steps of the narrow code. Those that lose nothing (no low-order bit dropped) are left
 out. Errors are squared and summed over all sub-tensors of a bin, by the sum of squared deviations from each one's mean,
 in the formula (of unlimited, continuous Laplace data around zero) as in the measurement; what lies off zero loses more.
-A second prediction, ours too, has Laplace data on integers, which codes are: p(c) ~ theta ** |c|, whose error is summed
-over all codes.
+The range test sees to it that sub-tensors with few deviations in a step have long tails, and those with many short
+ones, so that the formula, which knows neither, overstates one error and understates the other: Laplace draws of the
+same deviations, rounded to integers and made narrow by the same tests, say by how much.
 """
 
 import dataclasses
@@ -14,10 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from bitwright.formats import Quantized
+from bitwright.formats import Integer, Quantized
 from bitwright.memory import FloatArray
 from bitwright.methods.drift.conversion import (
-    DROPPED_MOST,
     Narrowing,
     expected_error,
     narrow_columns,
@@ -35,7 +35,8 @@ EDGES = (0.0, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, float("inf"))
 FIRST_USEFUL = 0.5
 """From here on the notes call a threshold useful (`shared/methods/drift.md`, section 3)."""
 LEAST_DELTA = 0.02  # below, the error is all of the variance; sinh would overflow
-REACH = 255  # codes to each side that the sum over integer Laplace data goes
+DRAWS, LEAST_DRAWS = 20_000, 30
+REACH = 127  # the largest code of a draw
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,10 @@ class Bin:
         Sub-tensors.
     delta : float
         Their mean.
-    predicted, on_integers, measured : float
-        Relative squared errors: of the formula, of Laplace data on integers, of the codes.
+    predicted, measured : float
+        Relative squared errors: of the formula, of the codes.
+    drawn : float or None
+        That of Laplace draws; None where there are too few in the bin.
     """
 
     operand: str
@@ -62,8 +65,8 @@ class Bin:
     count: int
     delta: float
     predicted: float
-    on_integers: float
     measured: float
+    drawn: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,8 @@ def _measured(work: Work, operand: str, codes: Quantized, how: Narrowing) -> Sub
         after = narrow_rows(_copied(before), how)
         lines = [each.flatten(0, -2) for each in _both(before, after)]
     assert after.shifts is not None
-    return _sub_tensors(*lines, after.shifts.reshape(len(lines[0]), -1), codes.zero_point)
+    old, new = lines
+    return _sub_tensors(old, new, after.shifts.reshape(len(lines[0]), -1), codes.zero_point)
 
 
 def _copied(operand: Quantized) -> Quantized:
@@ -142,32 +146,37 @@ def distortions(network: Network, plan: Plan, batch: Batch | None, block: int) -
     """By operand and deviation, on one run of `batch` by an int8 plan."""
     listener = Distortions(block)
     run_listening(network, plan, [listener], batch)
-    return tuple(each for operand, found in listener.found.items() if found for each in binned(operand, found))
+    return tuple(each for operand, found in listener.found.items() if found for each in binned(operand, found, block))
 
 
-def binned(operand: str, found: Sequence[SubTensors]) -> list[Bin]:
+def binned(operand: str, found: Sequence[SubTensors], block: int) -> list[Bin]:
     """Bins that hold any sub-tensor."""
-    shift, delta, error, variance = (
-        np.concatenate([getattr(each, name) for each in found]) for name in ("shift", "delta", "error", "variance")
+    every = SubTensors(
+        **{
+            field.name: np.concatenate([getattr(each, field.name) for each in found])
+            for field in dataclasses.fields(SubTensors)
+        }
     )
-    formula, integers = formula_errors(delta), integer_errors(delta, shift)
-    place = np.digitize(delta, EDGES) - 1
+    formula, place = formula_errors(every.delta), np.digitize(every.delta, EDGES) - 1
+    draws = laplace_draws(block, every)
+    place_of_draws = np.digitize(draws.delta, EDGES) - 1
     bins = []
     for i in range(len(EDGES) - 1):
-        inside = place == i
-        total = float(variance[inside].sum())
+        inside, drawn = place == i, place_of_draws == i
+        total = float(every.variance[inside].sum())
         if not total:
             continue
+        enough = np.count_nonzero(drawn) >= LEAST_DRAWS
         bins.append(
             Bin(
                 operand=operand,
                 low=EDGES[i],
                 high=EDGES[i + 1],
                 count=int(inside.sum()),
-                delta=float(delta[inside].mean()),
-                predicted=float((formula * variance)[inside].sum()) / total,
-                on_integers=float((integers * variance)[inside].sum()) / total,
-                measured=float(error[inside].sum()) / total,
+                delta=float(every.delta[inside].mean()),
+                predicted=float((formula * every.variance)[inside].sum()) / total,
+                drawn=float(draws.error[drawn].sum() / draws.variance[drawn].sum()) if enough else None,
+                measured=float(every.error[inside].sum()) / total,
             )
         )
     return bins
@@ -181,30 +190,13 @@ def formula_errors(delta: FloatArray) -> FloatArray:
     return found
 
 
-def integer_errors(delta: FloatArray, shift: FloatArray) -> FloatArray:
-    """Relative squared error of Laplace data on integers of that deviation, rounded to multiples of 2 ** shift."""
-    found = np.zeros_like(delta)
-    for dropped in range(1, DROPPED_MOST + 1):
-        here = shift == dropped
-        if here.any():
-            grid = np.geomspace(LEAST_DELTA, 16, 400)
-            known = np.array([_integer_error(float(each), dropped) for each in grid])
-            found[here] = np.interp(delta[here], grid, known)
-    return found
-
-
-def _integer_error(delta: float, shift: int) -> float:
-    """Of one deviation, in steps.
-
-    Examples
-    --------
-    >>> round(_integer_error(8.0, 4), 5), round(expected_error(8.0), 5)  # 256 + 2 twelfths by 256 twelfths
-    (0.00065, 0.00065)
-    """
-    deviation = delta * 2**shift
-    theta = (np.sqrt(1 + deviation**2) - 1) / deviation  # E|c| = 2 theta / (1 - theta^2)
-    codes = np.arange(-REACH, REACH + 1)
-    weights = theta ** np.abs(codes)
-    step = 2**shift
-    lost = np.rint(codes / step) * step - codes
-    return float((weights * lost**2).sum() / (weights * codes**2).sum())
+def laplace_draws(size: int, found: SubTensors, seed: int = 0) -> SubTensors:
+    """Sub-tensors of `size` Laplace data around zero with deviations of those found, made narrow alike."""
+    deviations = found.delta * 2.0**found.shift
+    chosen = deviations[np.linspace(0, len(deviations) - 1, min(DRAWS, len(deviations))).astype(np.int64)]
+    numbers = np.random.default_rng(seed).laplace(0, chosen[:, None], (len(chosen), size))
+    codes = torch.from_numpy(np.clip(np.rint(numbers), -REACH, REACH).astype(np.int8))
+    operand = Quantized(codes=codes.clone(), scale=torch.ones(()), zero_point=0, format=Integer(bits=8))
+    after = narrow_rows(operand, Narrowing(delta=0.0, block=size))
+    assert after.shifts is not None
+    return _sub_tensors(codes, after.codes, after.shifts.reshape(len(codes), 1), 0)

@@ -117,8 +117,8 @@ def _against_static(measured: float, bound: float) -> str:
     if bound < SPEEDUP:
         return (
             f"Multipliers that are never idle would give {bound:.2f}, less than published: that takes larger "
-            f"shares ({equal_share(SPEEDUP):.3f} of each operand), a larger array than the rival's, or a rival that loses "
-            "time otherwise."
+            f"shares ({equal_share(SPEEDUP):.3f} of each operand), a larger array than the rival's, or a rival that "
+            "loses time otherwise."
         )
     return (
         f"Multipliers that are never idle would give {bound:.2f}, of which {100 * (1 - measured / bound):.0f} % are "
@@ -188,12 +188,12 @@ def _energy_share(shapes: Mapping[str, Stated], told: Mapping[str, str]) -> Clai
     free = {name: _without_dram(each) for name, each in shapes.items()}
     reason = (
         f"If all energy shrank with multiplier time, {100 * equal_share(SAVING):.1f} % of each operand would have to "
-        f"be narrow, more than the {100 * equal_share(SPEEDUP):.1f} % of the speed-up: the saving is the larger figure, "
-        "so something must save beside multipliers, or the rival spends more otherwise. Here array and leakage shrink "
-        "with multiplier time at best, DRAM and the operands' SRAMs with bits (in the same tiles), the rest not at all: "
-        f"{', '.join(f'{name} {_split(each)}' for name, each in parts.items())} of int8's energy. The share needed "
-        f"then: {_needed(parts)} at the DRAM price of the list; {_needed(by_price['4'])} at 4 pJ per bit; {_needed(free)} if "
-        "DRAM's energy did not count"
+        f"be narrow, more than the {100 * equal_share(SPEEDUP):.1f} % of the speed-up: the saving is the larger "
+        "figure, so something must save beside multipliers, or the rival spends more otherwise. Here array and leakage "
+        "shrink with multiplier time at best, DRAM and the operands' SRAMs with bits (in the same tiles), the rest "
+        f"not: {', '.join(f'{name} {_split(each)}' for name, each in parts.items())} of int8's energy. The share "
+        f"needed then: {_needed(parts)} at the DRAM price of the list; {_needed(by_price['4'])} at 4 pJ per bit; "
+        f"{_needed(free)} if DRAM's energy did not count"
     )
     measured = 100 * sum(feasible) / len(feasible) if len(feasible) == len(needed) else None
     return published.ENERGY_SHARE.found(measured, told, f"{reason}.")

@@ -108,7 +108,7 @@ def _distortion(network: Measured, told: Mapping[str, str], options: StudyOption
     useful = [each for each in network.distortions if each.low >= FIRST_USEFUL]
     if not useful:
         return published.DISTORTION.found(None, told, "no sub-tensor is that dense")
-    formula, integers, measured = (100 * _weighted(useful, name) for name in ("predicted", "on_integers", "measured"))
+    formula, measured = (100 * _weighted(useful, name) for name in ("predicted", "measured"))
     by_operand = "; ".join(
         f"{operand}: {100 * _weighted(found, 'predicted'):.2f} % by formula, "
         f"{100 * _weighted(found, 'measured'):.2f} % measured"
@@ -119,11 +119,21 @@ def _distortion(network: Measured, told: Mapping[str, str], options: StudyOption
     reason = (
         f"Of {sum(each.count for each in useful):,} sub-tensors of {options.block} elements with at least "
         f"{FIRST_USEFUL:g} steps of deviation: {by_operand}. Over all bins the measured error is {low:.2f} to "
-        f"{high:.2f} of the formula's. "
-        f"Laplace data on integers, which codes are, would lose {integers:.2f} %; the rest is data that are not "
-        "Laplace, or not around zero, from which narrow codes count here"
+        f"{high:.2f} of the formula's. {_draws(useful)} The rest is data that are not Laplace, or not around zero, from which narrow codes "
+        "count here"
     )
     return dataclasses.replace(published.DISTORTION, published=formula).found(measured, told, f"{reason}.")
+
+
+def _draws(bins: list[Bin]) -> str:
+    """How far Laplace data themselves are from the formula, once the range test has sorted them."""
+    ratios = [each.drawn / each.predicted for each in bins if each.drawn is not None]
+    if not ratios:
+        return "There are too few of them to draw Laplace data alike."
+    return (
+        f"Laplace draws made narrow by the same tests are at {min(ratios):.2f} to {max(ratios):.2f} of it there: the "
+        "range test gives short tails to sub-tensors of many steps, and long ones to those of few."
+    )
 
 
 def _weighted(bins: list[Bin], name: str) -> float:
