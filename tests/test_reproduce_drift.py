@@ -191,6 +191,18 @@ class TestShapes:
                 fluid = network.stated.run("drift", dataflow).compute_cycles * network.stated.fluid
                 assert fluid >= 196 * 512 * 512 / 1024 or network.network != "gemm:196x512x512"
 
+    def test_equal_shapes_are_costed_once(self, monkeypatch):
+        first = load("gemm:64x128x64").sites[0]
+        sites = tuple(dataclasses.replace(first, name=f"layer{i}") for i in range(3))
+        network = dataclasses.replace(load("gemm:64x128x64"), sites=sites)
+        (machine,) = build_accelerators(["seq"]).values()
+        ran = []
+        run = type(machine).run
+        monkeypatch.setattr(type(machine), "run", lambda self, work: (ran.append(work.site.name), run(self, work))[1])
+        found = simulate(network, calibrate_method(network, INT8), {"seq": machine})["seq"]
+        assert ran == ["layer0"]
+        assert found.cost.cycles == 3 * found.sites[0].cost.cycles
+
     def test_a_network_that_fails_is_said_in_its_claims(self):
         found = reproduced([load("gemm:256x256x256")], settings={"output_sram_kib": 1})
         assert found.networks[0].failed

@@ -119,10 +119,10 @@ def _distortion(network: Measured, told: Mapping[str, str], options: StudyOption
     reason = (
         f"Of {sum(each.count for each in useful):,} sub-tensors of {options.block} elements with at least "
         f"{FIRST_USEFUL:g} steps of deviation: {by_operand}. Over all bins the measured error is {low:.2f} to "
-        f"{high:.2f} of the formula's. {_draws(useful)} The rest is data that are not Laplace, or not around zero, from which narrow codes "
-        "count here"
+        f"{high:.2f} of the formula's. {_draws(useful)} The rest is data that are not Laplace, or not around zero, "
+        "from which narrow codes count here."
     )
-    return dataclasses.replace(published.DISTORTION, published=formula).found(measured, told, f"{reason}.")
+    return dataclasses.replace(published.DISTORTION, published=formula).found(measured, told, reason)
 
 
 def _draws(bins: list[Bin]) -> str:
