@@ -142,7 +142,8 @@ class Climb:
             tell(name)
             try:
                 base, start = (self.base, self.start) if name != RAW else self._raw()
-                if name != KINDS or search is None:
+                same = (KINDS,) if self.base.smoothing else (ROWS, KINDS)  # searches that go on from the step before
+                if name not in same or search is None:
                     search = self._search(base, method, options)
                 yield self._step(name, search, method, options, start)
             except Exception as error:
@@ -156,7 +157,9 @@ class Climb:
                 yield Rung(name=name, reason=said(error))
 
     def _raw(self) -> tuple[Plan, tuple[Judgement, Judgement]]:
-        """int8 without smoothing, and what it scores."""
+        """int8 without smoothing, and what it scores; int8 itself where that smooths nothing."""
+        if not self.base.smoothing:
+            return self.base, self.start
         base = compose(INT8, {"smoothing": "none"}).calibrate(self.network, self.samples)
         return base, self._judgements(base)
 

@@ -63,7 +63,11 @@ def _steps(ladder: Ladder) -> str:
     for name in STEPS:
         rung = ladder.rung(name)
         told.append(f"{name}: failed" if rung.reason else f"{name}: {1 / rung.time:.2f}")
-    return f"Speed-up of multipliers, step by step: {'; '.join(told)}."
+    return (
+        f"Speed-up of multipliers, step by step: {'; '.join(told)}. Smoothing, which int8's own search chooses, is at "
+        f"{len(ladder.base.smoothing)} sites. On few samples loss does not always fall as delta grows, so bisection "
+        "may end at more than one delta, and a step that helps can look as if it did not."
+    )
 
 
 def _loss(rung: Rung) -> str:
