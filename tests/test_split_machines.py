@@ -17,7 +17,7 @@ from bitwright.accelerators.apsq import Apsq
 from bitwright.accelerators.dense import WeightStationary
 from bitwright.accelerators.packed import Ant, BitFusion
 from bitwright.accelerators.slices import Panacea
-from bitwright.accelerators.split import Drift, Seq, bit_group, reference
+from bitwright.accelerators.split import Drift, Drq, Seq, bit_group, reference
 from bitwright.accelerators.split.latency import NEVER, part_cycles
 from bitwright.accelerators.split.placement import count
 from bitwright.accelerators.split.reference import Product
@@ -557,6 +557,16 @@ class TestMachines:
         plain = machine().run(work(512, 768, 3072, plan=plan()))
         assert nothing.compute_cycles == plain.compute_cycles
         assert nothing.unique_bytes > plain.unique_bytes  # the lists
+
+    @pytest.mark.parametrize(
+        ("precision", "cycles"), [(None, 4 * 512), (Rule(name="drq", options={"x_share": 0.5}), 1280)]
+    )
+    def test_drq_streams_rows_of_the_classes_that_it_has(self, precision, cycles):
+        """Wide waves take four cycles, narrow ones one; rows of classes without columns take none."""
+        asked = plan() if precision is None else plan(precision=precision)
+        found = Drq(dataflow="ws-double", row_groups=1).measure(work(512, 768, 1024, plan=asked))
+        folds = (768 // 48) * (1024 // 64)
+        assert found.placed.spent.tolist() == [[folds * cycles + 2 * 48 + 64 - 2]]
 
     def test_the_split_saves_filling_and_draining(self):
         """What drift.md warns of: in turn is as fast on large products, and slower on small ones."""

@@ -9,7 +9,7 @@ from bitwright.cli.app import FAILURE, app
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
-System = Annotated[str, typer.Argument(metavar="SYSTEM", help="panacea, apsq or lp.")]
+System = Annotated[str, typer.Argument(metavar="SYSTEM", help="panacea, apsq, lp or drift.")]
 Models = Annotated[str | None, typer.Option("--models", help="Separated by commas.  [default: the system's own]")]
 
 

@@ -24,8 +24,8 @@ class Work:
         The very codes that were multiplied, in the operation's own layout; None for shape-only networks and for
         operands that stay float32.
     same_as : str
-        An earlier site of this run with the very same shape, plan and operands (synthetic networks): its cost is
-        this one's.
+        An earlier site of this run with the very same shape and operands (synthetic networks, and those of shapes
+        only): where their plans are equal too, its cost is this one's.
     """
 
     site: Site

@@ -4,17 +4,24 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.apsq import apsq_record, print_apsq
+from bitwright.reports.drift import drift_record, print_drift
 from bitwright.reports.lp import lp_record, print_lp
 from bitwright.reports.panacea import panacea_record, print_panacea
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PRINTERS: Mapping[str, Callable[..., None]] = {"panacea": print_panacea, "apsq": print_apsq, "lp": print_lp}
+PRINTERS: Mapping[str, Callable[..., None]] = {
+    "panacea": print_panacea,
+    "apsq": print_apsq,
+    "lp": print_lp,
+    "drift": print_drift,
+}
 RECORDS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "panacea": panacea_record,
     "apsq": apsq_record,
     "lp": lp_record,
+    "drift": drift_record,
 }
 
 

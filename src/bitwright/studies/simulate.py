@@ -219,8 +219,10 @@ def run_listening(
         if network.distribution:
             Executor(network, plan, listeners=listeners, prepared=True).hear(batch)
             return traced
+        first: dict[Site, str] = {}
         for site in traced.sites:
-            work = Work(site=site, plan=plan.site(site.name))
+            equal = first.setdefault(dataclasses.replace(site, name=""), site.name)
+            work = Work(site=site, plan=plan.site(site.name), same_as="" if equal == site.name else equal)
             for listener in listeners:
                 listener(work)
         return traced

@@ -80,10 +80,11 @@ class Drq(SplitArray):
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
         """Every class takes the whole array of multipliers; those with 8 bits of both operands stream slowly."""
         m, n = class_sizes(classes)
+        m = m * (n > 0)  # rows that meet no column of a class do not stream for it
         by = per_port(NARROW_BITS)
         rows, cols = np.full_like(m, by * self.rows), np.full_like(m, by * self.cols)
         stalls = np.array([(x_bits // NARROW_BITS) * (w_bits // NARROW_BITS) for x_bits, w_bits in PAIRS])
-        total = m * (n > 0) * stalls[:, None, None]
+        total = m * stalls[:, None, None]
         every = part_cycles(
             self.dataflow,
             m=total.sum(axis=0),

@@ -76,6 +76,7 @@ TYPES = Types(
 class SplitArray(Substrate):
     """A rows x cols array of bit groups that runs the four classes of a product."""
 
+    summary: ClassVar[str]
     needs_codes: ClassVar[bool] = False
     native: ClassVar[Dictionary[str, Any]] = {"rows": 32, "cols": 32, "dataflow": "ws-double"}
     """The ANT artifact's array of 4- and 8-bit integers; Drift's own, and how it loads weights, is not public."""

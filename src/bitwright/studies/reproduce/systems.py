@@ -8,7 +8,7 @@ from typing import Any
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError, unknown_name
 from bitwright.studies.machines import build_accelerators
-from bitwright.studies.reproduce import apsq, lp, panacea
+from bitwright.studies.reproduce import apsq, drift, lp, panacea
 
 ANY_SYSTEM = frozenset({"seed"})
 """What every verb takes, also where nothing is drawn."""
@@ -82,6 +82,20 @@ SYSTEMS: Mapping[str, System] = {
             machines=lp.machines,
             settings=lp.Settings,
             reproduce=lp.reproduce,
+        ),
+        System(
+            name="drift",
+            models={
+                "resnet50": {},
+                "vit-base": {},
+                "bert-base": {"sequence_length": 128},
+                "opt-6.7b": {"sequence_length": 2048},
+                "minilm-l6": {},
+                "efficientnet-lite0": {},
+            },
+            machines=drift.machines,
+            settings=drift.Settings,
+            reproduce=drift.reproduce,
         ),
     )
 }

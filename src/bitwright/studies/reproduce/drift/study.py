@@ -1,0 +1,188 @@
+"""The reproduction of Drift: networks as shapes on all machines, networks with weights step by step, and the claims."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bitwright.accelerators.split.machine import SplitArray
+from bitwright.errors import InputError
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.trace import Trace, example_batch, trace
+from bitwright.studies.inputs import simulation_input
+from bitwright.studies.machines import COMMON, Footing, footing
+from bitwright.studies.provenance import Provenance
+from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.drift.arrays import Machine
+from bitwright.studies.reproduce.drift.distortion import distortions
+from bitwright.studies.reproduce.drift.findings import findings
+from bitwright.studies.reproduce.drift.ladder import Climb, Ladder
+from bitwright.studies.reproduce.drift.measured import Measured
+from bitwright.studies.reproduce.drift.options import StudyOptions, parse
+from bitwright.studies.reproduce.drift.runs import stated
+from bitwright.studies.row import said
+from bitwright.studies.simulate import NO_SITE
+from bitwright.tasks.evaluate import Progress, silent
+from bitwright.tasks.samples import available_samples, default_batches, describe
+
+SYSTEM = "drift"
+COUNTS = {"image": 32, "sentence": 16, "language": 2, "tensor": 32}
+"""Calibration samples by kind of network, and as many unseen ones: few, so that a run takes minutes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all networks share.
+
+    Attributes
+    ----------
+    options : mapping
+        Fields of `StudyOptions`.
+    """
+
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    calibration_count: int | None = None
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """All networks and what they were measured with.
+
+    Attributes
+    ----------
+    system : str
+        `drift`.
+    networks : tuple of Measured
+        In the order asked for.
+    claims : tuple of Claim
+        With what was measured.
+    machines : mapping
+        By key.
+    substrate : Footing
+        What they stand on.
+    options : StudyOptions
+        What is stated.
+    provenance : Provenance
+        Command, seed, versions.
+    """
+
+    system: str
+    networks: tuple[Measured, ...]
+    claims: tuple[Claim, ...]
+    machines: Mapping[str, Machine]
+    substrate: Footing
+    options: StudyOptions
+    provenance: Provenance
+
+
+def reproduce(
+    networks: Sequence[Network],
+    machines: Mapping[str, Machine],
+    *,
+    settings: Settings,
+    provenance: Provenance,
+    substrate: str = COMMON,
+    progress: Progress = silent,
+) -> Reproduction:
+    """Measure Drift's claims; `machines` are those that `arrays.machines` makes on `substrate`.
+
+    Raises
+    ------
+    InputError
+        An unknown or impossible option, or synthetic operands, before anything runs.
+    """
+    options = parse(settings.options)
+    for network in networks:
+        if network.distribution:
+            raise InputError(
+                f"{network.name} has synthetic operands, and shares are stated for shapes here or measured on real "
+                "samples; leave the distribution out"
+            )
+    measured = tuple(_attempt(network, machines, options, settings, progress) for network in networks)
+    return Reproduction(
+        system=SYSTEM,
+        networks=measured,
+        claims=tuple(findings(measured, machines, options)),
+        machines=machines,
+        substrate=footing(machines, substrate),
+        options=options,
+        provenance=provenance,
+    )
+
+
+def _attempt(
+    network: Network, machines: Mapping[str, Machine], options: StudyOptions, settings: Settings, progress: Progress
+) -> Measured:
+    """One network; what stops it is said in every claim about it, and the others go on."""
+
+    def tell(stage: str) -> None:
+        progress(f"{network.name}: {stage}", 0, 0)
+
+    try:
+        return _measured(network, machines, options, settings, tell)
+    except Exception as error:
+        return Measured(
+            network=network.name, has_weights=not network.shape_only, reason=said(error), notes=network.notes
+        )
+
+
+def _measured(
+    network: Network,
+    machines: Mapping[str, Machine],
+    options: StudyOptions,
+    settings: Settings,
+    tell: Callable[[str], None],
+) -> Measured:
+    tell("shapes")
+    traced = trace(network)
+    shapes = dataclasses.replace(network, module=None, sites=traced.sites)
+    tell("stated shares on all machines")
+    found = Measured(
+        network=network.name,
+        input=_input(network),
+        has_weights=not network.shape_only,
+        stated=stated(shapes, machines, options),
+        notes=(*network.notes, *_left_out(traced)),
+    )
+    if network.shape_only or not options.ladder:
+        return found
+    batch, costed_on = simulation_input(network, seed=settings.seed)
+    ladder = _ladder(network, batch, machines, options, settings, tell)
+    tell("errors of narrow sub-tensors")
+    return dataclasses.replace(
+        found, ladder=ladder, costed_on=costed_on, distortions=distortions(network, ladder.base, batch, options.block)
+    )
+
+
+def _ladder(
+    network: Network,
+    batch: Batch | None,
+    machines: Mapping[str, Machine],
+    options: StudyOptions,
+    settings: Settings,
+    tell: Callable[[str], None],
+) -> Ladder:
+    tell("calibrating int8")
+    wanted = settings.calibration_count or COUNTS.get(network.kind, 1)
+    batches, phrases = [], []
+    for test in (False, True):
+        count = available_samples(network, count=wanted, test=test)
+        batches.append(list(default_batches(network, count=count, seed=settings.seed, test=test)))
+        phrases.append(describe(network, count=count, seed=settings.seed, test=test))
+    arrays = {name: machine for name, machine in machines.items() if isinstance(machine, SplitArray)}
+    climb = Climb(network, batches[0], batches[1], batch, arrays, options)
+    return Ladder(rungs=tuple(climb.rungs(tell)), calibrated_on=phrases[0], judged_on=phrases[1], base=climb.base)
+
+
+def _input(network: Network) -> str:
+    """The sizes of the network's example input, which is all that matters at stated shares."""
+    if network.module is None:
+        return "the given sizes"
+    return ", ".join(f"{name} {'x'.join(map(str, each.shape))}" for name, each in example_batch(network).items())
+
+
+def _left_out(traced: Trace) -> Iterator[str]:
+    """Every product that is in no figure."""
+    for operation in traced.others:
+        if operation.macs:
+            yield f"{operation.name} is in no figure: {operation.reason}; {NO_SITE}"
