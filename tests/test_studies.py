@@ -225,7 +225,10 @@ class TestMachines:
 
     def test_all_machines_have_as_many_multipliers_on_the_common_substrate(self):
         machines = build_accelerators(accelerator_names())
-        assert {machine.multipliers_4b for machine in machines.values()} == {3072}
+        by_area = {
+            "eyeriss"
+        }  # multiplies 16 bits: as much area as 3,072 4-bit PEs instead (tests/test_drift_rivals.py)
+        assert {machine.multipliers_4b for name, machine in machines.items() if name not in by_area} == {3072}
         shared = [[(key, machine.parameters()[key]) for key in Substrate.model_fields] for machine in machines.values()]
         assert all(each == shared[0] for each in shared)
         assert footing(machines).differences == {}

@@ -43,19 +43,18 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
     chosen = narrowable(sites, plan, ends=options.narrow_ends)
     if network.shape_only and not network.distribution:
         return stated(network, plan, chosen, NAME, {"x_share": options.x_share, "w_share": options.w_share})
-    keys = keys_of(sites, chosen)
+    keys = keys_of(network, sites, chosen, options)
     if on_weight_grid(network, options):
-        keys = [key for key in keys if key[1] == "x" or key[0] == "attention"]
         said = (
-            f"weights stay wide: they come from a file of 4-bit groups of {network.weight_grid}, in blocks of which narrow "
-            "ones would look lossless; another option block lets them be narrow"
+            f"weights stay wide: they come from a file of 4-bit groups of {network.weight_grid}, in blocks of which "
+            "narrow ones would look lossless; another option block lets them be narrow"
         )
         plan = dataclasses.replace(plan, notes=(*plan.notes, said))
     if options.delta is not None:
         return planned(plan, sites, chosen, options, dict.fromkeys(keys, options.delta))
     if network.shape_only:
         raise InputError(f"{network.name} has synthetic operands, by which no accuracy can be judged; give delta")
-    search = Search(network, samples, options, plan, sites, chosen, keys)
+    search = Search(network, samples, options, plan, sites, chosen)
     deltas = search.by_network()
     if options.delta_by == "kind" and len(deltas) > 1:
         deltas = search.by_kind(deltas)
@@ -74,10 +73,11 @@ def kind_of(site: Site) -> str:
     return "conv" if site.conv is not None else "linear" if site.static_weight else "attention"
 
 
-def keys_of(sites: Mapping[str, Site], chosen: Sequence[str]) -> list[Key]:
-    """What has a delta of its own."""
+def keys_of(network: Network, sites: Mapping[str, Site], chosen: Sequence[str], options: DriftOptions) -> list[Key]:
+    """What has a delta of its own: x and w of every kind, but weights that would look lossless."""
     kinds = dict.fromkeys(kind_of(sites[name]) for name in chosen)
-    return [(kind, operand) for kind in kinds for operand in "xw"]
+    wide = on_weight_grid(network, options)
+    return [(kind, operand) for kind in kinds for operand in "xw" if operand == "x" or kind == "attention" or not wide]
 
 
 def planned(
@@ -107,13 +107,12 @@ class Search:
         plan: Plan,
         sites: Mapping[str, Site],
         chosen: Sequence[str],
-        keys: Sequence[Key],
     ) -> None:
         if not samples:
             raise InputError(f"{network.name}: calibration needs at least one batch of samples")
         self.options, self.plan, self.sites, self.chosen = options, plan, sites, chosen
         self.judge = Judge(network, samples, plan, correct=options.bias_correction)
-        self.keys = list(keys)
+        self.keys = keys_of(network, sites, chosen, options)
         self.seen: dict[tuple[float, ...], tuple[float, float]] = {}
 
     def measure(self, deltas: Deltas) -> tuple[float, float]:
