@@ -36,3 +36,5 @@ bench: venv
 	$(BIN)/python benchmarks/formats.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/run_time_precision.py
+	$(BIN)/python benchmarks/scheduler.py
