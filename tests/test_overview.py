@@ -143,8 +143,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--models", "resnet18"], "--models is for one system"),
-            (["--option", "x_bits=4", "--task", "top1"], "--task and --option is for one system"),
+            (["--models", "resnet18"], "name a system for --models"),
+            (["--option", "x_bits=4", "--task", "top1"], "name a system for --task and --option"),
             (["--substrate", "commn"], "substrate"),
             (["apsq", "--full"], "--full is for all systems"),
         ],

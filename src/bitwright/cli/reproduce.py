@@ -127,7 +127,9 @@ def _all_systems(
 ) -> None:
     """The headlines of all systems in one table."""
     if unused:
-        raise InputError(f"{' and '.join(unused)} is for one system: name it, as in bitwright reproduce panacea")
+        raise InputError(
+            f"name a system for {' and '.join(unused)}, as in: bitwright reproduce panacea {unused[0]} ..."
+        )
     with working() as progress:
         progress("loading", 0, 0)
         from functools import partial

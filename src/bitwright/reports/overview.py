@@ -60,4 +60,4 @@ def print_overview(found: Overview, console: "Console") -> None:
             *(f"{section.system}: failed: {failure}" for failure in section.failures),
         )
     if not found.full:
-        say(console, "Networks and samples are few, so that this takes minutes: --full takes each system's own.")
+        say(console, "Networks and samples are few, to be quick: --full takes each system's own.")

@@ -175,7 +175,7 @@ ACCURACY = (
         claim="top-1 lost by LPQ, mean over CNNs and vision transformers",
         source=f"{ABSTRACT}: below 1 %",
         published=1,
-        unit="points",
+        unit="%",
         reason="needs trained ResNets and vision transformers and ImageNet, which no package brings; on a trained CNN "
         "here: bitwright search efficientnet-lite0 --method lpq --save-plan lp, then bitwright evaluate "
         "efficientnet-lite0 --plan lp --task top1 --data FOLDER",
