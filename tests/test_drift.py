@@ -177,7 +177,7 @@ class TestDistortion:
         ("delta", "expected"),
         [(2.0, 0.0103), (1.5, 0.0183), (1.0, 0.0405), (0.75, 0.0704), (0.5, 0.149), (0.25, 0.449)],
     )
-    def test_the_table(self, delta, expected):  # shared/methods/drift.md, section 3
+    def test_the_table(self, delta, expected):  # 1 - u / sinh(u) at u = 1 / (2 delta)
         assert expected_error(delta) == pytest.approx(expected, rel=6e-3)
 
     @pytest.mark.parametrize(("b", "shift"), [(10.0, 4), (5.0, 3), (9.0, 4), (4.4, 3)])

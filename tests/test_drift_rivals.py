@@ -47,7 +47,7 @@ class TestDrq:
         assert spent(Drq(), work(200, 576, 128, bits=(8, 4))) == 12 * 2 * (2 * 200 + 2 * 48 + 64 - 2)
 
     @pytest.mark.parametrize(("groups", "speedup"), [(1, 2.50), (4, 1.44), (8, 1.14), (16, 1.02)])
-    def test_speedup_over_static_at_a_fifth_sensitive(self, groups, speedup):  # shared/methods/drift.md, section 2.3
+    def test_speedup_over_static_at_a_fifth_sensitive(self, groups, speedup):  # 4 / (4 - 3 p**G)
         shape = (200_000, 48, 64)  # long streams, so that filling counts for nothing
         static = spent(Drq(), work(*shape))
         found = spent(Drq(row_groups=groups), work(*shape, rule=shares(0.8)))

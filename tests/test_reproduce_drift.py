@@ -40,7 +40,7 @@ from bitwright.studies.simulate import simulate
 from bitwright.tasks.calibrate import calibrate_method
 from toys import network_of
 
-MCYCLES = {  # `shared/methods/drift.md`, section 6: INT8, DRQ at G = 1 and 4, drift, each at .8/.8
+MCYCLES = {  # by an independent script of closed forms: INT8, DRQ at G = 1 and 4, drift, each at .8/.8
     "resnet50": (4.07, 1.63, 2.82, 1.85),
     "vit-base": (17.17, 6.87, 11.89, 6.74),
     "bert-base": (10.94, 4.38, 7.58, 4.30),

@@ -1,6 +1,7 @@
 """`reproduce`: published figures beside what is measured here, and why they differ."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -8,15 +9,20 @@ from bitwright.cli import given
 from bitwright.cli.app import FAILURE, app
 from bitwright.cli.show import show
 from bitwright.cli.working import working
+from bitwright.errors import InputError
 
-System = Annotated[str, typer.Argument(metavar="SYSTEM", help="panacea, apsq, lp or drift.")]
+System = Annotated[
+    str | None, typer.Argument(metavar="[SYSTEM]", help="panacea, apsq, lp or drift.  [default: the headlines of all]")
+]
+Full = Annotated[bool, typer.Option("--full", help="Without SYSTEM: all networks of each, and its own samples.")]
 Models = Annotated[str | None, typer.Option("--models", help="Separated by commas.  [default: the system's own]")]
 
 
 @app.command()
 def reproduce(
-    system: System,
+    system: System = None,
     *,
+    full: Full = False,
     models: Models = None,
     task: given.Task = None,
     data: given.Data = None,
@@ -36,7 +42,34 @@ def reproduce(
     device: given.Device = "auto",
     json: given.Json = False,
 ) -> None:
-    """Put a system's published figures beside what is measured here."""
+    """Put a system's published figures beside what is measured here; without SYSTEM, the headlines of all."""
+    if system is None:
+        only_of_one = {
+            "--models": models,
+            "--task": task,
+            "--data": data,
+            "--set": setting,
+            "--technology": technology,
+            "--option": option,
+            "--sites": sites,
+            "--batch-size": batch_size,
+            "--batch": batch != 1,
+            "--sequence-length": sequence_length,
+            "--image-size": image_size,
+            "--distribution": distribution,
+        }
+        _all_systems(
+            unused=[flag for flag, value in only_of_one.items() if value],
+            samples={"limit": limit, "calibration_count": calibration, "seed": seed},
+            device=device,
+            substrate=substrate,
+            full=full,
+            seed=seed,
+            json=json,
+        )
+        return
+    if full:
+        raise InputError("--full is for all systems; one system takes all its networks anyway, or those of --models")
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
@@ -79,4 +112,43 @@ def reproduce(
         json=json,
     )
     if any(network.failed for network in found.networks):
+        raise typer.Exit(FAILURE)
+
+
+def _all_systems(
+    *,
+    unused: Sequence[str],
+    samples: Mapping[str, Any],
+    device: str,
+    substrate: str,
+    full: bool,
+    seed: int,
+    json: bool,
+) -> None:
+    """The headlines of all systems in one table."""
+    if unused:
+        raise InputError(
+            f"name a system for {' and '.join(unused)}, as in: bitwright reproduce panacea {unused[0]} ..."
+        )
+    with working() as progress:
+        progress("loading", 0, 0)
+        from functools import partial
+
+        from bitwright import api
+        from bitwright.reports.overview import overview_record, print_overview
+        from bitwright.studies.provenance import provenance
+        from bitwright.studies.reproduce.overview import overview
+        from bitwright.studies.reproduce.systems import SYSTEMS
+
+        found = overview(
+            list(SYSTEMS.values()),
+            partial(api.load, device=device, seed=seed),
+            provenance=provenance(given.command_line(), seed),
+            given=samples,
+            substrate=substrate,
+            full=full,
+            progress=progress,
+        )
+    show(lambda: overview_record(found), lambda console: print_overview(found, console), json=json)
+    if found.failed:
         raise typer.Exit(FAILURE)

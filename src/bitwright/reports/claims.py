@@ -29,8 +29,8 @@ def print_claims(claims: Sequence[Claim], console: "Console") -> None:
     columns = [
         text("", [f"{i}" for i in range(1, len(claims) + 1)]),
         text("claim", [claim.claim for claim in claims]),
-        Column(header="published", cells=[_figure(claim.published, claim) for claim in claims]),
-        Column(header="measured", cells=[_figure(claim.measured, claim) for claim in claims]),
+        Column(header="published", cells=[figure(claim.published, claim) for claim in claims]),
+        Column(header="measured", cells=[figure(claim.measured, claim) for claim in claims]),
         text("source", [claim.source for claim in claims]),
     ]
     console.print(table(columns))
@@ -43,7 +43,8 @@ def conditions_line(conditions: Mapping[str, str]) -> str:
     return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in conditions.items())
 
 
-def _figure(value: float | None, claim: Claim) -> str:
+def figure(value: float | None, claim: Claim) -> str:
+    """A published or measured value with the unit of its claim."""
     if value is None:
         return DASH
     return f"{number(value, 3)}{'' if claim.unit in ('x', '%') else ' '}{claim.unit}"

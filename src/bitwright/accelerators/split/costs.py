@@ -3,7 +3,7 @@
 Ours: a bit group is four processing elements of `pe_int4`, like those of BitFusion and ANT here, and burns by its area
 (`bitwright.accelerators.packed.circuits`), the same in every mode; what cutting takes, multiplexers at the cuts and
 links in both directions, is a percentage of it. Row lists live in a double-buffered SRAM of 2 x 2048 entries of 19
-bits: 16 of a row, 3 of how many low bits it dropped (`shared/methods/drift.md`, section 4); rows that are gathered and
+bits: 16 of a row, 3 of how many low bits it dropped; rows that are gathered and
 scattered take an access each per block, columns are scattered only. Sums of narrow classes are shifted into place as
 they leave the array. Precision is decided in the requantizers' lanes, where each finished output is added to a sum and
 compared with a maximum, and made narrow by a rounding addition and a shift, whether it stays so or not. Narrow codes

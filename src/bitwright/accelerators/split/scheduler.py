@@ -1,6 +1,6 @@
 """Where the array is cut: a closed-form start, then greedy steps.
 
-Ours (`shared/methods/drift.md`, section 5; the paper's scheduler is only known to be online): one row line and one
+Ours (the paper's scheduler is only known to be online): one row line and one
 column line part the array between wide and narrow rows and columns. The work of the four classes is k times an outer
 product of (wide, half of narrow) rows and columns, so that the cuts r0 = rows * m_wide / (m_wide + m_narrow / 2), and
 c0 alike, balance all four where nothing is rounded. From there the scheduler steps, by 1, 2 or 4 along one cut or by 1

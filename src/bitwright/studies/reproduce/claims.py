@@ -26,6 +26,8 @@ class Claim:
         What was measured: network, input, machines, choices.
     reason : str
         Why the figures differ, from the numbers behind them.
+    headline : bool
+        Whether the source makes it a point, so that it is shown where all systems are; bars of charts are not.
     """
 
     claim: str
@@ -35,6 +37,7 @@ class Claim:
     measured: float | None = None
     conditions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     reason: str = NOT_MEASURED
+    headline: bool = True
 
     def found(self, measured: float | None, conditions: Mapping[str, str], reason: str) -> "Claim":
         """The same claim with what was measured."""

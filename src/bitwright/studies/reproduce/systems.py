@@ -9,6 +9,7 @@ from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError, unknown_name
 from bitwright.studies.machines import build_accelerators
 from bitwright.studies.reproduce import apsq, drift, lp, panacea
+from bitwright.studies.reproduce.claims import Claim
 
 ANY_SYSTEM = frozenset({"seed"})
 """What every verb takes, also where nothing is drawn."""
@@ -30,6 +31,14 @@ class System:
         A dataclass of what all its networks share: its fields are the options that the system has.
     reproduce : callable
         (networks, machines, *, settings, ...) -> a reproduction, whose `claims` are the rows of any report.
+    claims : tuple of Claim
+        What it asks, for the rows of a table where nothing could be measured.
+    unmeasured : tuple of Claim
+        Headlines that nothing here measures, each with the reason.
+    brief : mapping or None
+        Networks that are measured where all systems are; None takes `models`.
+    samples : mapping
+        Settings that keep that short.
     """
 
     name: str
@@ -37,6 +46,10 @@ class System:
     machines: Callable[[Mapping[str, Any], str], Mapping[str, Accelerator]]
     settings: type[Any]
     reproduce: Callable[..., Any]
+    claims: tuple[Claim, ...] = ()
+    unmeasured: tuple[Claim, ...] = ()
+    brief: Mapping[str, Mapping[str, Any]] | None = None
+    samples: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def settings_from(self, given: Mapping[str, Any]) -> Any:
         """The settings made of what is given: whatever is not None or empty.
@@ -63,6 +76,9 @@ SYSTEMS: Mapping[str, System] = {
             machines=partial(build_accelerators, panacea.MACHINES),
             settings=panacea.Settings,
             reproduce=panacea.reproduce,
+            claims=panacea.CLAIMS,
+            brief={"minilm-l6": {}},
+            samples={"limit": 32, "calibration_count": 8},
         ),
         System(
             name="apsq",
@@ -75,6 +91,8 @@ SYSTEMS: Mapping[str, System] = {
             machines=apsq.machines,
             settings=apsq.Settings,
             reproduce=apsq.reproduce,
+            claims=apsq.CLAIMS,
+            unmeasured=apsq.ACCURACY,
         ),
         System(
             name="lp",
@@ -82,6 +100,9 @@ SYSTEMS: Mapping[str, System] = {
             machines=lp.machines,
             settings=lp.Settings,
             reproduce=lp.reproduce,
+            claims=lp.CLAIMS,
+            unmeasured=lp.ACCURACY,
+            brief={"resnet50": {}, "vit-base": {}},
         ),
         System(
             name="drift",
@@ -96,6 +117,8 @@ SYSTEMS: Mapping[str, System] = {
             machines=drift.machines,
             settings=drift.Settings,
             reproduce=drift.reproduce,
+            claims=drift.CLAIMS,
+            brief={"resnet50": {}, "vit-base": {}, "bert-base": {"sequence_length": 128}},
         ),
     )
 }

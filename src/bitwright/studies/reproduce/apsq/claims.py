@@ -111,3 +111,38 @@ AREA = Claim(claim="area that the RAE adds", source=DIGEST, published=3.21, unit
 ENGINE_UM2 = 86_410
 """Of the RAE, published by the same digest."""
 CLAIMS = (*(question.counted(variant) for question in QUESTIONS for variant in VARIANTS), AREA)
+NO_WEIGHTS = (
+    "needs the trained network and its labelled data, which no package brings; what narrow partial sums do to a "
+    "trained network here: bitwright train minilm-l6 --method int8+apsq, then bitwright evaluate minilm-l6 --plan ..."
+)
+ACCURACY = (
+    Claim(
+        claim="INT8 partial sums nearly lossless on BERT, Segformer, EfficientViT",
+        source=ABSTRACT,
+        published=None,
+        unit="%",
+        reason=NO_WEIGHTS,
+    ),
+    Claim(
+        claim="accuracy lost with the best group size, BERT",
+        source=DIGEST,
+        published=0.16,
+        unit="%",
+        reason=NO_WEIGHTS,
+    ),
+    Claim(
+        claim="mIoU lost with the best group size, Segformer",
+        source=DIGEST,
+        published=0.61,
+        unit="%",
+        reason=NO_WEIGHTS,
+    ),
+    Claim(
+        claim="accuracy lost with the best group size, mean over tasks, LLaMA2-7B",
+        source=DIGEST,
+        published=0.59,
+        unit="%",
+        reason=NO_WEIGHTS,
+    ),
+)
+"""Headlines about accuracy, which nothing here measures."""

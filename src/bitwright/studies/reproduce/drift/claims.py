@@ -37,31 +37,39 @@ FLUID = Claim(
     source="abstract, as above, beside 1 / ((1 - a/2)(1 - b/2)), which is derived here",
     published=SPEEDUP,
     unit="x",
+    headline=False,
 )
 SHARE = Claim(
     claim="share of each operand that must be narrow for the speed-up on an equal array; measured: reached in budget",
     source=f"{DERIVED}: 1 / ((1 - a/2)(1 - b/2)) with a = b",
     published=100 * equal_share(SPEEDUP),
     unit="%",
+    headline=False,
 )
 ENERGY_SHARE = Claim(
     claim="share of each operand that must be narrow for the energy saving on an equal array",
     source=f"{DERIVED}: as if all energy were multiplier time; measured: from the parts of energy here, at best",
     published=100 * equal_share(SAVING),
     unit="%",
+    headline=False,
 )
 BUDGET = Claim(
     claim="speed-up of multipliers over static INT8 within the budget of accuracy",
     source=ABSTRACT,
     published=SPEEDUP,
     unit="x",
+    headline=False,
 )
 DISTORTION = Claim(
     claim="relative squared error of narrow sub-tensors, 1 - u / sinh(u) with u = 1 / (2 delta)",
     source="derived for Laplace data, not published; applied to the deviations measured here",
     published=None,
     unit="%",
+    headline=False,
 )
 OF_SHAPES = (*SPEEDUPS.values(), *SAVINGS.values(), FLUID, ENERGY_SHARE)
 OF_WEIGHTS = (BUDGET, SHARE, DISTORTION)
 """Asked of each network with weights."""
+
+CLAIMS = (*OF_SHAPES, *OF_WEIGHTS)
+"""Everything that is asked."""

@@ -33,7 +33,7 @@ from bitwright.studies.simulate import run_listening
 EDGES = (0.0, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, float("inf"))
 """Of the bins of delta."""
 FIRST_USEFUL = 0.5
-"""From here on the notes call a threshold useful (`shared/methods/drift.md`, section 3)."""
+"""From here on the notes call a threshold useful."""
 LEAST_DELTA = 0.02  # below, the error is all of the variance; sinh would overflow
 DRAWS, LEAST_DRAWS = 20_000, 30
 REACH = 127  # the largest code of a draw

@@ -18,6 +18,7 @@ BOUND = Claim(
     source="derived, not published: (2 - max) / 2 by (2 - rho_w)(2 - rho_x) / 4",
     published=2.0,
     unit="x",
+    headline=False,
 )
 FREQUENT = Claim(
     claim="asymmetric activations have slices that are frequent and not zero: skipping those finds more than zeros",
