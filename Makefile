@@ -19,7 +19,7 @@ demo: venv
 		--accelerators systolic-ws,systolic-os --calibration 16 --limit 64
 
 test: venv
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .

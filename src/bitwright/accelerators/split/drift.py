@@ -1,7 +1,7 @@
 """`drift`: an array of bit groups cut by one row line and one column line, so that four classes run at once.
 
-Our reconstruction of Drift (Liu et al., DAC 2024: "online scheduling" of run-time precision; all else here is ours, see
-`shared/methods/drift.md`, sections 4 and 5). Top left wide by wide, top right wide by narrow, below narrow rows
+Our reconstruction of Drift (Liu et al., DAC 2024: "online scheduling" of run-time precision; all else here is
+ours). Top left wide by wide, top right wide by narrow, below narrow rows
 alike; a block takes as long as its longest part. The scheduler (`bitwright.accelerators.split.scheduler`) cuts the
 array anew for each group and block of the reduction, unless it counts what the block before counted, and works on the
 next block while the array works on this one. Cut once per site, it takes the mean counts of all blocks.

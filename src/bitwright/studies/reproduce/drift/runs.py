@@ -30,7 +30,7 @@ from bitwright.tasks.calibrate import calibrate_method
 
 LIST = "list"
 PRICES: Mapping[str, float | None] = {LIST: None, "4": 4.0, "15": 15.0}
-"""Of a DRAM bit, in pJ, by name: that of the price list, and the ends of the sweep (`shared/methods/drift.md`, 6)."""
+"""Of a DRAM bit, in pJ, by name: that of the price list, and the ends of the sweep; ours."""
 UNCUT = f"{INT8} on drift"
 DYNAMIC = {DRIFT: DRIFT, SEQ: DRIFT, **{drq_name(groups): "drq" for groups in ROW_GROUPS}}
 """Machine -> the method it runs; all others run int8."""
