@@ -44,7 +44,8 @@ class Judge:
         self.start = self.accuracy(plan)
         if correct and self.network.module is network.module:
             self.network = network.copy()
-        self.correction = BiasCorrection(self.network, samples) if correct else None
+        correction = BiasCorrection(self.network, samples) if correct else None
+        self.correction = correction if correction is not None and correction.sites else None
 
     def biases(self, plan: Plan) -> dict[str, torch.Tensor]:
         """Parameter name -> bias corrected for a plan; none where biases are left alone."""
