@@ -161,7 +161,7 @@ class Search:
             if len(values) == 1
             else "delta " + ", ".join(f"{_said(deltas[key])} for {key[1]} of {key[0]}" for key in self.keys)
         )
-        return f"{said}, from {len(self.seen)} trials: {said_loss(loss, self.options.budget, time)}"
+        return f"{self.plan.method}: {said}, from {len(self.seen)} trials: {said_loss(loss, self.options.budget, time)}"
 
 
 def _said(delta: float) -> str:

@@ -53,7 +53,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     found = planned(plan, chosen, options, 0.0 if exponent is None else 2 ** (-exponent / 2))
     loss, time = (0.0, 1.0) if exponent is None else seen[exponent]
     note = "no threshold keeps within the budget" if exponent is None else f"threshold {2 ** (-exponent / 2):.3g}"
-    said = f"{note}, from {len(seen)} trials: {said_loss(loss, options.budget, time)}"
+    said = f"{plan.method}: {note}, from {len(seen)} trials: {said_loss(loss, options.budget, time)}"
     weights = {**found.weights, **judge.biases(found)}
     return dataclasses.replace(found, weights=weights, notes=(*found.notes, said))
 
