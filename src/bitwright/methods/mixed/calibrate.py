@@ -54,7 +54,8 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
     count = 0 if kept is None else len(order) - kept
     loss, time = (0.0, 1.0) if kept is None else seen[kept]
     found = _with(wide, narrow, order[:count])
-    note = f"{plan.method}: {count} of {len(order)} sites narrow, from {len(seen)} trials: {said_loss(loss, options.budget, time)}"
+    said = said_loss(loss, options.budget, time)
+    note = f"{plan.method}: {count} of {len(order)} sites narrow, from {len(seen)} trials: {said}"
     weights = {**found.weights, **judge.biases(found)}
     return dataclasses.replace(found, weights=weights, notes=(*found.notes, note))
 
