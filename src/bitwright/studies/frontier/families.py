@@ -40,8 +40,8 @@ APSQ_ARRAYS = ("apsq", "apsq-is", "apsq-os")
 
 FAMILIES: Mapping[str, Family] = {
     BASELINE: Family(
-        about="static INT8 on dense arrays",
-        machines=("systolic-ws", "systolic-os", "simd", "bitfusion"),
+        about="static INT8 with exact sums, on dense arrays and on APSQ's",
+        machines=("systolic-ws", "systolic-os", "simd", "bitfusion", *APSQ_ARRAYS),
         choices=(("int8", {}), ("int8-sym", {})),
     ),
     "int8-token": Family(
@@ -70,9 +70,9 @@ FAMILIES: Mapping[str, Family] = {
         choices=(("sibia", {}), ("sibia", {"x_bits": 10}), ("sibia", {"x_bits": 10, "w_bits": 4})),
     ),
     "apsq": Family(
-        about="INT8 with partial sums in 32 bits, or quantized inside the accumulation (APSQ) in groups of 1 to 4",
+        about="INT8 with partial sums quantized inside the accumulation (APSQ) in groups of 1 to 4",
         machines=APSQ_ARRAYS,
-        choices=(("int8+psum32", {}), *((f"int8+apsq-gs{size}", {}) for size in (1, 2, 3, 4))),
+        choices=tuple((f"int8+apsq-gs{size}", {}) for size in (1, 2, 3, 4)),
     ),
     "lp": Family(
         about="LPA with log posits of one width",
