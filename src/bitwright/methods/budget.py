@@ -32,26 +32,28 @@ class Judge:
     plan : Plan
         What losses are relative to.
     correct : bool
-        Biases are corrected for every plan that is judged.
+        Biases are corrected for every plan that is judged: by every other batch, and judged by the others, because
+        corrected outputs fit the samples that corrected them. A single batch does both.
     """
 
     def __init__(self, network: Network, samples: Sequence[Batch], plan: Plan, *, correct: bool = False) -> None:
-        self.samples = samples
+        self.all = samples
+        self.samples = samples[1::2] if correct and len(samples) > 1 else samples
         self.kind = network.kind
         with torch.no_grad():
-            self.references = [network.forward(batch).float() for batch in samples]
+            self.references = [network.forward(batch).float() for batch in self.samples]
         self.network = prepare(network, plan)
         self.start = self.accuracy(plan)
         if correct and self.network.module is network.module:
             self.network = network.copy()
-        correction = BiasCorrection(self.network, samples) if correct else None
+        correction = BiasCorrection(self.network, samples[::2]) if correct else None
         self.correction = correction if correction is not None and correction.sites else None
 
     def biases(self, plan: Plan) -> dict[str, torch.Tensor]:
-        """Parameter name -> bias corrected for a plan; none where biases are left alone."""
+        """Parameter name -> bias corrected for a plan by all samples; none where biases are left alone."""
         if self.correction is None:
             return {}
-        return self.correction.biases(Executor(self.network, plan, prepared=True).handle)
+        return BiasCorrection(self.network, self.all).biases(Executor(self.network, plan, prepared=True).handle)
 
     def accuracy(
         self, plan: Plan, listener: Listener | None = None, weights: dict[Any, Quantized] | None = None
