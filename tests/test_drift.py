@@ -479,6 +479,18 @@ class TestBudget:
         assert found == sorted(found, reverse=True)
         assert found[0] > 0.98
 
+    def test_who_corrects_does_not_judge(self):
+        network, batches = toy(), [{"input_0": normal(4, 16, 48, seed=seed)} for seed in range(3)]
+        plan = compose("int8").calibrate(network, batches)
+        judge = Judge(network, batches, plan, correct=True)
+        assert judge.samples == batches[1::2]
+        assert judge.correction.batches == batches[::2]
+        before = {name: value.clone() for name, value in judge.network.module.named_parameters()}
+        judge.loss(plan)
+        assert all(torch.equal(value, before[name]) for name, value in judge.network.module.named_parameters())
+        assert set(judge.biases(plan)) == {"first.bias", "second.bias", "third.bias"}
+        assert Judge(network, batches, plan).samples == batches
+
     @given(st.integers(-5, 25))
     def test_bisection_finds_the_first_that_fits(self, limit):
         found = smallest(lambda n: n >= limit, 0, 20)
