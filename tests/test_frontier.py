@@ -209,7 +209,7 @@ def found():
 
 class TestStudy:
     def test_every_choice_has_its_points(self, found):
-        assert [point.system for point in found.points] == [BASELINE] * 4 + ["panacea"] * 4 + ["combined"] * 3
+        assert [point.system for point in found.points] == [BASELINE] * 6 + ["panacea"] * 4 + ["combined"] * 3
         assert {point.row.method for point in found.points} >= {"aqs dbs=false", "aqs-w4 dbs=true", "lpq+apsq"}
 
     def test_refusals_of_the_seam_are_stated(self, found):
@@ -235,7 +235,7 @@ class TestStudy:
         figure = found.plot(objective="latency")
         names = [trace.name for trace in figure.data]
         assert names == ["Pareto front", BASELINE, "panacea", "combined"]
-        assert len(figure.data[1].x) == 4
+        assert len(figure.data[1].x) == 6  # two methods on simd, systolic-ws and apsq
         with pytest.raises(InputError, match="Did you mean 'energy'"):
             found.plot(objective="enrgy")
 
