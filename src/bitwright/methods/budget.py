@@ -115,7 +115,7 @@ def _surprise(samples: Sequence[Batch], outputs: Sequence[torch.Tensor]) -> torc
     """Mean negative log-likelihood of each next token, in nats."""
     losses = []
     for batch, output in zip(samples, outputs, strict=True):
-        following = batch["input_ids"][:, 1:].flatten()
+        following = batch["input_ids"][:, 1:].flatten().to(output.device)
         losses.append(torch.nn.functional.cross_entropy(output[:, :-1].flatten(0, 1), following, reduction="none"))
     return torch.cat(losses).double().mean()
 
