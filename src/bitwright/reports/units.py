@@ -32,10 +32,12 @@ def exponent(values: Iterable[float | None], base: int = 0) -> int:
     --------
     >>> exponent([2.5e6], base=-12)  # picojoules, that is, microjoules
     -6
+    >>> exponent([None], base=-24)  # nothing to suit: the nearest prefix that there is
+    -12
     """
     finite = [abs(value) for value in values if value is not None and math.isfinite(value) and value]
     if not finite:
-        return base
+        return min(max(base, min(PREFIXES)), max(PREFIXES))
     power = 3 * math.floor((math.log10(max(finite)) + base) / 3)
     return min(max(power, min(PREFIXES)), max(PREFIXES))
 
