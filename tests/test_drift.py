@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,14 +12,15 @@ from hypothesis import strategies as st
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
-from bitwright.methods.budget import Judge, expected_accuracy
-from bitwright.methods.classes import PAIRS, block_lengths, classes_of
+from bitwright.methods.bias import BiasCorrection
+from bitwright.methods.budget import Judge, _spread_correlation, expected_accuracy, with_biases
+from bitwright.methods.classes import PAIRS, block_lengths, block_size, classes_of
 from bitwright.methods.drift import METHOD, DriftOptions, expected_error, kernels
+from bitwright.methods.drift.calibrate import Search
 from bitwright.methods.drift.conversion import (
     Conversion,
     Decision,
     Narrowing,
-    block_size,
     narrow_by_torch,
     narrow_columns,
     narrow_filters,
@@ -30,12 +32,13 @@ from bitwright.methods.drq import METHOD as DRQ
 from bitwright.methods.execution import Executor
 from bitwright.methods.integer.gemm import finish
 from bitwright.methods.plan import OperandPlan, Rule, SitePlan
-from bitwright.methods.precision import smallest
+from bitwright.methods.precision import narrowable, smallest
 from bitwright.methods.products import integer_product, reference_product
 from bitwright.methods.protocol import compose
 from bitwright.networks.calls import Call
-from bitwright.tasks.precision import PrecisionRecord
-from toys import Calling, network_of, normal
+from bitwright.networks.trace import trace
+from bitwright.tasks.precision import PrecisionRecord, record_for
+from toys import Calling, network_of, normal, random_codes
 
 SAMPLES = [{"input_0": normal(4, 16, 48, seed=seed)} for seed in (1, 2)]
 INT8, UINT8 = Integer(bits=8, signed=True, narrow=True), Integer(bits=8, signed=False)
@@ -318,6 +321,20 @@ class TestDrq:
                     shifts = found.shifts[0, top : top + 2, left : left + 2, c]
                     assert set(shifts.flatten().tolist()) == {4 if float(codes.mean()) < 9.0 else -1}
 
+    def test_operands_of_4_bits_drop_nothing(self):
+        fmt = Integer(bits=4, signed=True)
+        x, w = (
+            dataclasses.replace(
+                operand((3, 40), seed=each, spread=1.0), format=fmt, codes=random_codes(fmt, (3, 40), each)
+            )
+            for each in (1, 2)
+        )
+        call = Call(layout="linear", op="linear", x=torch.zeros(3, 40), w=torch.zeros(3, 40))
+        site = SitePlan(precision=Rule(name="drq", options={"threshold": 100.0, "region": 2, "block": 8}))
+        narrow = DRQ.narrow_x(call, x, site)
+        assert (narrow.shifts == 0).all()
+        assert torch.equal(DRQ.sums(call, narrow, w, site).double(), call.product(x.codes.double(), w.codes.double()))
+
 
 def toy(seed=0):
     """Two layers and an attention-like product."""
@@ -388,6 +405,46 @@ class TestMethod:
         assert all(site.accumulation.name == "apsq" for site in plan.sites.values() if site.quantized)
         assert Executor(network, plan).audit({"input_0": normal(4, 16, 48, seed=9)}) == 0
 
+    def test_a_loss_that_is_no_number_is_no_success(self, monkeypatch):
+        """Neither search walks on where outputs are NaN, not even from a delta that was good."""
+        network = toy()
+        static = compose("int8").calibrate(network, SAMPLES)
+        sites = {site.name: site for site in trace(network).sites}
+        search = Search(network, SAMPLES, DriftOptions(), static, sites, narrowable(sites, static, ends=False))
+        monkeypatch.setattr(Search, "measure", lambda self, deltas: (math.nan, 0.1))
+        assert set(search.by_network().values()) == {math.inf}
+        monkeypatch.setattr(
+            Search, "measure", lambda self, deltas: (0.0 if min(deltas.values()) >= 1 else math.nan, 0.1)
+        )
+        start = search.by_network()
+        assert set(start.values()) == {1.0}
+        assert search.by_kind(start) == start
+
+    def test_a_grid_of_weights_goes_by_site(self):
+        """Blocks of one site cross the groups of the file, those of the others do not."""
+        network = dataclasses.replace(toy(), weight_grid=32)
+        options = {"delta": 0.5, "narrow_ends": True, "sites": {"second": {"block": 48}}}
+        plan = compose("drift", options).calibrate(network, SAMPLES)
+        found = {name: site.precision.options["w_delta"] for name, site in plan.sites.items()}
+        assert (found["first"], found["second"], found["third"]) == (None, 0.5, None)
+
+    def test_sites_of_equal_widths_are_no_choice(self):
+        """`second` has 4 bits already; of the other, the search may take any budget that is left."""
+        network = toy()
+        pinned = {"sites": {"second": {"x_bits": 4, "w_bits": 4, "w_granularity": "channel"}}}
+        plan = compose("mixed", {"budget": 0.5, **pinned}).calibrate(network, SAMPLES)
+        free = compose("mixed", {"budget": 0.5}).calibrate(network, SAMPLES)
+        choices = [re.search(r"(\d+) of (\d+) sites narrow", " ".join(each.notes)).groups() for each in (plan, free)]
+        assert int(choices[0][1]) == int(choices[1][1]) - 1
+        assert plan.site("second").w_bits == 4
+
+    def test_what_is_recorded(self):
+        network = toy()
+        assert record_for(compose("int8").calibrate(network, SAMPLES)) is None
+        assert record_for(compose("drift", {"delta": 1.0}).calibrate(network, SAMPLES)) is not None
+        two = compose("int8", {"sites": {"second": {"x_bits": 4, "w_bits": 4}}}).calibrate(network, SAMPLES)
+        assert record_for(two) is not None
+
     def test_finish_takes_the_sums_of_classes(self):
         call = dataclasses.replace(CALLS["linear"], bias=normal(11))
         x, w = narrowed(call, affine=True, block=8, zero_point=101)
@@ -420,12 +477,13 @@ class TestBadInput:
 
         network = bitwright.load("gemm:64x128x32")
         with pytest.raises(InputError, match=r"--option x_share=0\.8 --option w_share=0\.8"):
-            compose("drift").calibrate(network, ())
+            compose("drift", {"narrow_ends": True}).calibrate(network, ())
         plan = compose("drift", {"x_share": 0.5, "w_share": 0.25, "narrow_ends": True}).calibrate(network, ())
         site = next(iter(plan.sites.values()))
         found = classes_of(network.sites[0], site, None, None)
-        assert found.m_narrow.tolist() == [[32]]
-        assert found.n_narrow.tolist() == [[8]]
+        assert found.k.tolist() == [32] * 4
+        assert found.m_narrow.tolist() == [[32] * 4]
+        assert found.n_narrow.tolist() == [[8] * 4]
         assert any("assumed" in note for note in plan.notes)
 
     def test_drq_and_partial_sums_do_not_compose(self):
@@ -436,6 +494,20 @@ class TestBadInput:
         network = toy()
         with pytest.raises(InputError, match="integers"):
             compose("lp8+drift", {"delta": 1.0}).calibrate(network, [{"input_0": normal(4, 16, 48)}])
+
+    def test_drq_needs_one_scale_of_weights(self):
+        samples = [{"input_0": normal(4, 16, 48)}]
+        with pytest.raises(InputError, match="weights scaled in groups"):
+            compose("w4a8+drq", {"w_granularity": "group:16"}).calibrate(toy(), samples)
+
+    def test_a_static_plan_that_cannot_be_judged(self):
+        """Sentences that are all one have no correlation."""
+        network = toy()
+        with torch.no_grad():
+            network.module.third.weight.zero_()
+        network = dataclasses.replace(network, kind="sentence", run=lambda module, batch: module(*batch.values())[:, 0])
+        with pytest.raises(InputError, match="no budget can be kept; use other samples"):
+            compose("drift").calibrate(network, SAMPLES)
 
     def test_weights_on_the_grid_of_their_file_stay_wide(self):
         """They would look lossless; blocks across its groups would not."""
@@ -479,6 +551,33 @@ class TestBudget:
         assert found == sorted(found, reverse=True)
         assert found[0] > 0.98
 
+    def test_sentences_turned_round_are_worth_less_than_nothing(self):
+        wanted = torch.linspace(0, 1, 9).double()
+        assert _spread_correlation(2 * wanted + 3, wanted) == pytest.approx(1)
+        assert _spread_correlation(3 - 2 * wanted, wanted) == pytest.approx(-1)
+
+    def test_biases_of_vectors_and_of_what_no_sample_reaches(self):
+        """An expert that the second batch does not reach, and one that none does."""
+
+        def forward(module, x):
+            pooled = module.first(x.mean((0, 1)))  # a vector
+            seen, unseen = x[x[:, 0, 0] > 0], x[:0]
+            return pooled.sum() + module.second(seen).sum() + module.third(unseen).sum()
+
+        layers = {name: torch.nn.Linear(48, 64) for name in ("first", "second", "third")}
+        first = normal(4, 16, 48)
+        network = network_of(Calling(forward, **layers), first)
+        batches = [{"input_0": first}, {"input_0": -first.abs()}]
+        correction = BiasCorrection(network, batches)
+
+        def product(site, call):
+            return call.float_result() - 0.25
+
+        found = correction.biases(product)
+        assert set(found) == {"first.bias", "second.bias"}
+        for name, bias in found.items():
+            assert torch.allclose(bias, dict(network.module.named_parameters())[name] + 0.25, atol=1e-5)
+
     def test_who_corrects_does_not_judge(self):
         network, batches = toy(), [{"input_0": normal(4, 16, 48, seed=seed)} for seed in range(3)]
         plan = compose("int8").calibrate(network, batches)
@@ -488,7 +587,7 @@ class TestBudget:
         before = {name: value.clone() for name, value in judge.network.module.named_parameters()}
         judge.loss(plan)
         assert all(torch.equal(value, before[name]) for name, value in judge.network.module.named_parameters())
-        assert set(judge.biases(plan)) == {"first.bias", "second.bias", "third.bias"}
+        assert set(with_biases(network, plan, batches).weights) == {"first.bias", "second.bias", "third.bias"}
         assert Judge(network, batches, plan).samples == batches
 
     @given(st.integers(-5, 25))
@@ -507,3 +606,21 @@ def test_plans_are_kept_with_their_rules(tmp_path):
     batch = {"input_0": normal(4, 16, 48, seed=9)}
     assert torch.equal(Executor(network, plan).run(batch), Executor(network, loaded).run(batch))
     assert OperandPlan(format=INT8, granularity=PerTensor()).integer is INT8
+
+
+@pytest.mark.parametrize("grid", [0, 32])
+def test_searched_plans_are_kept(tmp_path, grid):
+    """With corrected biases, and weights that stay wide have a delta of none."""
+    from bitwright.methods.plan_file import load_plan, save_plan
+
+    network = dataclasses.replace(toy(), weight_grid=grid or None)
+    plan = compose("drift", {"budget": 0.05, "narrow_ends": True}).calibrate(network, SAMPLES)
+    assert {"first.bias", "second.bias", "third.bias"} <= set(plan.weights)
+    assert (plan.site("second").precision.options["w_delta"] is None) == bool(grid)
+    save_plan(plan, tmp_path / "drift.plan")
+    loaded = load_plan(tmp_path / "drift.plan", network)
+    batch = {"input_0": normal(4, 16, 48, seed=9)}
+    assert torch.equal(Executor(network, plan).run(batch), Executor(network, loaded).run(batch))
+    rules = [{name: site.precision for name, site in each.sites.items()} for each in (plan, loaded)]
+    assert rules[0] == rules[1]
+    assert loaded.notes == plan.notes

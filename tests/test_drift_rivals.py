@@ -1,6 +1,8 @@
 """DRQ's array of varying speed and Eyeriss, by hand; all machines of run-time precision keep the kit's promises."""
 
+import dataclasses
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.classes import Classes
 from bitwright.methods.plan import OperandPlan, Rule, SitePlan
 from bitwright.methods.work import Work
-from bitwright.networks.sites import Site
+from bitwright.networks.sites import ConvGeometry, Site
 from bitwright.testing import check_accelerator
 
 
@@ -23,8 +25,9 @@ def work(m, k, n, *, bits=(8, 8), rule=None, x=None):
     return Work(site=site, plan=plan, x=x)
 
 
-def shares(x_share):
-    return Rule(name="drq", options={"x_share": x_share})
+def shares(x_share, block=3):
+    """So much of every block of a row, and of w with it."""
+    return Rule(name="drq", options={"x_share": x_share, "block": block})
 
 
 def spent(machine, one):
@@ -67,6 +70,48 @@ class TestDrq:
         assert found.x_narrow == pytest.approx(10 / 16)
         assert found.macs == {(8, 8): 5 * 32 * 16, (8, 4): 0, (4, 8): 0, (4, 4): 3 * 32 * 16}
 
+    @pytest.mark.parametrize(("share", "bits"), [(0.0, 8), (1.0, 4)])
+    def test_words_by_hand(self, share, bits):
+        """576 is 12 folds of 48 rows and 128 two of 64 columns, at both widths: nobody packs two codes in a port."""
+        one = work(200, 576, 128, rule=shares(share, 32))
+        counts, cost = Drq().measure(one).counts, Drq().run(one)
+        assert counts.x_read.sum() == 2 * 200 * 576
+        assert counts.psum_write.sum() == 12 * 200 * 128
+        assert cost.traffic_bytes["sram_input_read"] == 2 * 200 * 576 * bits / 8
+        products = {8: 200 * 576 * 128, 4: 200 * 576 * 128 / 4}
+        groups = {each.name: each.count for each in cost.events if each.component == "mac"}
+        assert groups == {f"bit_group_a{bits}w{bits}": products[bits]}
+
+    def test_a_bit_of_mask_for_each_region_of_x_and_no_lists(self):
+        found = Drq().measure(work(64, 96, 64, rule=shares(0.5, 32)))
+        assert (found.x.list_bits, found.w.list_bits) == (Fraction(1, 32), 0)
+        conv = ConvGeometry(
+            kernel=(3, 3),
+            stride=(1, 1),
+            padding=(1, 1),
+            dilation=(1, 1),
+            channels=8,
+            input_size=(16, 16),
+            output_size=(16, 16),
+        )
+        site = Site(name="c", op="conv2d", m=256, k=72, n=32, x_elements=2048, w_elements=72 * 32, conv=conv)
+        rule = Rule(name="drq", options={"x_share": 0.5, "block": 1, "region": 4})
+        found = Drq().measure(Work(site=site, plan=work(1, 1, 1, rule=rule).plan))
+        assert (found.x.list_bits, found.w.list_bits) == (Fraction(1, 16), 0)
+        parts = Drq().area().components_um2
+        assert not {"index", "aligners", "bases", "scheduler"} & set(parts)
+        assert not {"index", "aligners", "bases", "scheduler"} & {
+            each.component for each in Drq().run(work(64, 96, 64, rule=shares(0.5, 32))).events
+        }
+
+    def test_a_single_block_meets_nobody(self):
+        """G rows of sub-tensors where there is but one: a wave is as fast as that one lets it."""
+        x_shifts = torch.full((8, 1), -1, dtype=torch.int8)
+        x_shifts[:6] = 4
+        codes = Quantized(codes=torch.zeros(8, 16), format=Integer(bits=8), scale=torch.ones(()), shifts=x_shifts)
+        found = Drq(row_groups=4).classes(work(8, 16, 16, rule=shares(0.0), x=codes))
+        assert found.m_narrow.tolist() == [[6]]
+
     def test_no_region_is_as_fast_as_static(self):
         assert spent(Drq(), work(64, 96, 64, rule=shares(0.0))) == spent(Drq(), work(64, 96, 64))
 
@@ -78,6 +123,37 @@ class TestDrq:
     def test_bad_parameters(self):
         with pytest.raises(ValueError, match="row_groups"):
             Drq(row_groups=0)
+
+
+STATED = {"x_share": 0.5, "block": 32}
+
+
+@pytest.mark.parametrize(
+    ("machine", "options"),
+    [
+        (Drift(), {**STATED, "w_share": 0.25, "conversion": "affine"}),
+        (Drift(), {**STATED, "w_share": 0.25, "conversion": "zero"}),
+        (Seq(), {**STATED, "w_share": 0.25, "conversion": "affine"}),
+        (Drq(), STATED),
+    ],
+)
+def test_stated_shares_cost_what_the_same_measured_ones_do(machine, options):
+    """64 x 96 x 64 in three blocks: half of the rows narrow in each, and a quarter of the columns."""
+    rule = Rule(name=machine.rule, options=options)
+    x_shifts, w_shifts = (torch.full((64, 3), -1, dtype=torch.int8) for _ in range(2))
+    x_shifts[:32], w_shifts[:16] = 4, 4
+    x, w = (
+        Quantized(codes=torch.zeros(64, 96), format=Integer(bits=8), scale=torch.ones(()), shifts=each)
+        for each in (x_shifts, w_shifts if "w_share" in options else None)
+    )
+    kept = {name: value for name, value in options.items() if not name.endswith("share")}
+    stated = work(64, 96, 64, rule=rule)
+    site = dataclasses.replace(stated.plan, precision=Rule(name=machine.rule, options=kept))
+    measured = Work(site=stated.site, plan=site, x=x, w=w)
+    if machine.rule == "drq":  # blocks that meet are taken as independent either way
+        assert machine.classes(measured).macs == machine.classes(stated).macs
+    costs = [machine.run(each) for each in (stated, measured)]
+    assert costs[0] == costs[1]
 
 
 class TestEyeriss:

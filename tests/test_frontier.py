@@ -209,7 +209,7 @@ def found():
 
 class TestStudy:
     def test_every_choice_has_its_points(self, found):
-        assert [point.system for point in found.points] == [BASELINE] * 6 + ["panacea"] * 4 + ["combined"] * 3
+        assert [point.system for point in found.points] == [BASELINE] * 6 + ["panacea"] * 4 + ["combined"] * 2
         assert {point.row.method for point in found.points} >= {"aqs dbs=false", "aqs-w4 dbs=true", "lpq+apsq"}
 
     def test_refusals_of_the_seam_are_stated(self, found):

@@ -1,5 +1,6 @@
 """Split arrays: bit groups, latency forms and cuts against simulations and exhaustive search; what machines cost."""
 
+import dataclasses
 import io
 import itertools
 import math
@@ -18,6 +19,7 @@ from bitwright.accelerators.dense import WeightStationary
 from bitwright.accelerators.packed import Ant, BitFusion
 from bitwright.accelerators.slices import Panacea
 from bitwright.accelerators.split import Drift, Drq, Seq, bit_group, reference
+from bitwright.accelerators.split.costs import entry_bits
 from bitwright.accelerators.split.latency import NEVER, part_cycles
 from bitwright.accelerators.split.placement import count
 from bitwright.accelerators.split.reference import Product
@@ -508,6 +510,20 @@ class TestMachines:
             Drift(dataflow="ws-double").measure(mixed((40, 24), (64, 16), m=48, k=200, n=96)).placed.evaluations.sum()
         )
         assert event(cost, "scheduler", "step").count == 16 * tried
+
+    @pytest.mark.parametrize("machine", MACHINES)
+    def test_codes_that_count_from_a_smallest_one(self, machine):
+        """Entries hold 8 bits of it and 12 of the sum of 16 codes besides, two words of 19 bits and one of 1."""
+        zero = mixed((40,) * 12, (16,) * 12, m=48, k=192, n=96)
+        rule = Rule(name="drift", options={"conversion": "affine"})
+        affine = dataclasses.replace(zero, plan=dataclasses.replace(zero.plan, precision=rule))
+        plain, found = machine().run(zero), machine().run(affine)
+        assert entry_bits(16, affine=False) == 19
+        assert entry_bits(16, affine=True) == 19 + 8 + 12
+        assert event(found, "index", "write").count == 3 * event(plain, "index", "write").count == 3 * 12 * (48 + 96)
+        assert event(found, "bases", "base").count == 12 * (40 * 96 + 48 * 16)
+        assert found.unique_bytes - plain.unique_bytes == pytest.approx(20 * 12 * (48 + 96) / 8, abs=2)
+        assert not [each for each in plain.events if each.component == "bases"]
 
     def test_nothing_is_decided_or_listed_at_one_precision(self):
         for machine in (Drift(dataflow="ws-double"), Seq(dataflow="ws-double")):

@@ -23,7 +23,7 @@ Product = Callable[[Site, Call], torch.Tensor | None]
 
 def channel_means(call: Call, y: torch.Tensor) -> torch.Tensor:
     """Means of an output [B, N, H, W] or [..., N] over all but its channels [N]."""
-    return y.mean((0, 2, 3)) if call.layout == "conv2d" else y.flatten(0, -2).mean(0)
+    return y.mean((0, 2, 3)) if call.layout == "conv2d" else y.reshape(-1, y.shape[-1]).mean(0)
 
 
 def corrected(call: Call, y: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
@@ -32,8 +32,8 @@ def corrected(call: Call, y: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     return y + (delta.view(1, -1, 1, 1) if call.layout == "conv2d" else delta)
 
 
-def bias_names(network: Network, batch: Batch) -> dict[str, str]:
-    """Site -> the parameter that is its bias, of the sites that have one to themselves."""
+def bias_names(network: Network, batches: Sequence[Batch]) -> dict[str, str]:
+    """Site -> the parameter that is its bias, of the sites that have one to themselves in any of the batches."""
     assert network.module is not None
     names = {id(parameter): name for name, parameter in network.module.named_parameters()}
     found: dict[str, str] = {}
@@ -43,18 +43,19 @@ def bias_names(network: Network, batch: Batch) -> dict[str, str]:
             found[site.name] = names[id(call.bias)]
         return call.float_result()
 
-    observe(network, batch, watch)
+    for batch in batches:
+        observe(network, batch, watch)
     uses = Counter(found.values())
     return {site: name for site, name in found.items() if uses[name] == 1}
 
 
 def float_means(network: Network, batch: Batch, sites: Mapping[str, str]) -> Means:
-    """Channel means of the outputs of `sites` in float."""
+    """Channel means of the outputs of `sites` in float; none of a site that has no rows (an unused expert)."""
     means: Means = {}
 
     def watch(site: Site, call: Call) -> torch.Tensor:
         y = call.float_result()
-        if site.name in sites:
+        if site.name in sites and y.numel():
             means[site.name] = channel_means(call, y)
         return y
 
@@ -76,14 +77,14 @@ class BiasCorrection:
     def __init__(self, network: Network, batches: Sequence[Batch]) -> None:
         assert network.module is not None
         self.network, self.batches = network, batches
-        self.sites = bias_names(network, batches[0])
+        self.sites = bias_names(network, batches)
         self.means = [float_means(network, batch, self.sites) for batch in batches]
 
     def biases(self, product: Product) -> dict[str, torch.Tensor]:
-        """Parameter name -> corrected bias, averaged over the batches, for sites that compute `product`."""
+        """Parameter name -> corrected bias, by the mean of the batches that reach it; sites compute `product`."""
         assert self.network.module is not None
         parameters = dict(self.network.module.named_parameters())
-        deltas: dict[str, torch.Tensor] = {}
+        deltas: dict[str, list[torch.Tensor]] = {}
         for batch, means in zip(self.batches, self.means, strict=True):
 
             def watch(site: Site, call: Call, means: Means = means) -> torch.Tensor:
@@ -92,9 +93,9 @@ class BiasCorrection:
                     return call.float_result()
                 if site.name not in means:
                     return y
-                delta = means[site.name] - channel_means(call, y)
-                deltas[site.name] = deltas.get(site.name, torch.zeros_like(delta)) + delta / len(self.batches)
+                deltas.setdefault(site.name, []).append(means[site.name] - channel_means(call, y))
                 return corrected(call, y, means[site.name])
 
             observe(self.network, batch, watch)
-        return {self.sites[name]: parameters[self.sites[name]].detach() + delta for name, delta in deltas.items()}
+        moved = {self.sites[name]: torch.stack(each).mean(0) for name, each in deltas.items()}
+        return {name: parameters[name].detach() + delta for name, delta in moved.items()}

@@ -8,13 +8,15 @@ from.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.formats import Quantized
-from bitwright.methods.bias import BiasCorrection
+from bitwright.methods.bias import BiasCorrection, bias_names
 from bitwright.methods.execution import Executor, Listener, prepare
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
@@ -32,28 +34,31 @@ class Judge:
     plan : Plan
         What losses are relative to.
     correct : bool
-        Biases are corrected for every plan that is judged: by every other batch, and judged by the others, because
-        corrected outputs fit the samples that corrected them. A single batch does both.
+        Biases, if there are any, are corrected for every plan that is judged: by every other batch, and the others
+        judge, because corrected outputs fit the samples that corrected them. A single batch does both.
+
+    Raises
+    ------
+    InputError
+        If the first plan has no expected accuracy that could be kept.
     """
 
     def __init__(self, network: Network, samples: Sequence[Batch], plan: Plan, *, correct: bool = False) -> None:
-        self.all = samples
-        self.samples = samples[1::2] if correct and len(samples) > 1 else samples
-        self.kind = network.kind
-        with torch.no_grad():
-            self.references = [network.forward(batch).float() for batch in self.samples]
+        self.all, self.kind = samples, network.kind
         self.network = prepare(network, plan)
-        self.start = self.accuracy(plan)
+        correct = correct and bool(bias_names(self.network, samples))
         if correct and self.network.module is network.module:
             self.network = network.copy()
-        correction = BiasCorrection(self.network, samples[::2]) if correct else None
-        self.correction = correction if correction is not None and correction.sites else None
-
-    def biases(self, plan: Plan) -> dict[str, torch.Tensor]:
-        """Parameter name -> bias corrected for a plan by all samples; none where biases are left alone."""
-        if self.correction is None:
-            return {}
-        return BiasCorrection(self.network, self.all).biases(Executor(self.network, plan, prepared=True).handle)
+        self.correction = BiasCorrection(self.network, samples[::2]) if correct else None
+        self.samples = samples[1::2] if correct and len(samples) > 1 else samples
+        with torch.no_grad():
+            self.references = [network.forward(batch).float() for batch in self.samples]
+        self.start = self.accuracy(plan)
+        if not self.start > 0:
+            raise InputError(
+                f"{network.name}: expected accuracy of the static plan on the calibration samples is {self.start:.3g}, "
+                "of which no budget can be kept; use other samples or a better static method"
+            )
 
     def accuracy(
         self, plan: Plan, listener: Listener | None = None, weights: dict[Any, Quantized] | None = None
@@ -66,8 +71,6 @@ class Judge:
 
     def loss(self, plan: Plan, listener: Listener | None = None) -> float:
         """Relative loss of expected accuracy; negative where a plan does better than the first."""
-        if self.start <= 0:
-            return 0.0
         weights: dict[Any, Quantized] = {}
         with self._corrected(plan, weights):
             return 1 - self.accuracy(plan, listener, weights) / self.start
@@ -91,6 +94,13 @@ class Judge:
             finally:
                 for name, bias in before.items():
                     parameters[name].copy_(bias)
+
+
+def with_biases(network: Network, plan: Plan, samples: Sequence[Batch]) -> Plan:
+    """`plan` with the network's biases corrected for it by all samples."""
+    prepared = prepare(network, plan)
+    biases = BiasCorrection(prepared, samples).biases(Executor(prepared, plan, prepared=True).handle)
+    return dataclasses.replace(plan, weights={**plan.weights, **biases})
 
 
 def expected_accuracy(
@@ -135,4 +145,4 @@ def _spread_correlation(found: torch.Tensor, wanted: torch.Tensor) -> float:
     deviation = wanted - wanted.mean()
     slope = (deviation * found).sum() / deviation.square().sum()
     noise = (found - found.mean() - slope * deviation).square().mean()
-    return float(1 / (1 + noise / (slope.square() / 12)).sqrt())
+    return float(slope.sign() / (1 + noise / (slope.square() / 12)).sqrt())

@@ -72,8 +72,9 @@ class Classes:
 def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | None) -> Classes:
     """The classes of one execution of a site.
 
-    Without codes (shapes only) they are as the precision rule's shares `x_share` and `w_share` state; under a static
-    rule an operand is narrow if its format has at most 4 bits.
+    Without codes (shapes only) they are as the precision rule's shares `x_share` and `w_share` state, alike in all
+    blocks of the rule; where it has none of w, w goes with x. Under a static rule an operand is narrow if its format
+    has at most 4 bits.
 
     Raises
     ------
@@ -90,15 +91,20 @@ def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | N
     for share, value in (("x_share", x_share), ("w_share", w_share)):
         if not 0 <= value <= 1:
             raise InputError(f"{share} of the precision rule is a share of what is narrow, 0 to 1, and is {value:g}")
-    shape = (site.groups, 1)
+    positions = 1 if site.conv is None or "x_share" not in stated else site.conv.kernel[0] * site.conv.kernel[1]
+    size = block_size(site.k // positions, int(stated.get("block", 0)))
+    lengths = [min(size, site.k // positions - start) for start in range(0, site.k // positions, size)] * positions
+    paired = "x_share" in stated and "w_share" not in stated
+    shape = (site.groups, len(lengths))
     return Classes(
         m=site.m,
         n=site.n,
-        k=np.array([site.k], dtype=np.int64),
+        k=np.array(lengths, dtype=np.int64),
         m_narrow=np.full(shape, round(x_share * site.m), dtype=np.int64),
-        n_narrow=np.full(shape, round(w_share * site.n), dtype=np.int64),
+        n_narrow=np.full(shape, 0 if paired else round(w_share * site.n), dtype=np.int64),
         x_narrow=x_share,
-        w_narrow=w_share,
+        w_narrow=0.0 if paired else w_share,
+        paired=paired,
     )
 
 
@@ -124,6 +130,18 @@ def _counted(site: Site, x: torch.Tensor, w: torch.Tensor | None) -> Classes:
         w_narrow=0.0 if w is None else int((w >= 0).count_nonzero()) / w.numel(),
         paired=w is None,
     )
+
+
+def block_size(length: int, block: int) -> int:
+    """Elements of the equal blocks, none longer than `block`, that `length` is cut into; 0: one block.
+
+    Examples
+    --------
+    >>> block_size(300, 128), block_size(300, 0)
+    (100, 300)
+    """
+    blocks = -(-length // block) if block else 1
+    return -(-length // blocks)
 
 
 def block_lengths(length: int, blocks: int) -> list[int]:

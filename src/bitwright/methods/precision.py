@@ -10,6 +10,8 @@ from bitwright.methods.work import Work
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
 
+NOTHING_NARROW = "no site may become narrow"
+
 
 def narrowable(sites: Mapping[str, Site], plan: Plan, *, ends: bool) -> list[str]:
     """The sites that may become narrow: quantized ones but depthwise convolutions and, by default, the ends.
@@ -43,27 +45,27 @@ def _depthwise(site: Site) -> bool:
     return site.conv is not None and site.groups > 1 and site.groups == site.conv.channels
 
 
-def stated(network: Network, plan: Plan, chosen: Sequence[str], rule: str, shares: Mapping[str, float | None]) -> Plan:
-    """`plan` with shares as given, for a network without numbers.
+def stated(network: Network, plan: Plan, rules: Mapping[str, Rule], shares: Sequence[str]) -> Plan:
+    """`plan` with rules that state `shares`, for a network without numbers.
 
     Raises
     ------
     InputError
         Where a share is not given.
     """
-    missing = [name for name, share in shares.items() if share is None]
+    missing = [name for name in shares if any(rule.options[name] is None for rule in rules.values())]
     if missing:
         raise InputError(
             f"{network.name} has shapes but no numbers, so nothing decides what becomes narrow; "
             f"state shares, such as {' '.join(f'--option {name}=0.8' for name in missing)}"
         )
     made = dict(plan.sites)
-    for name in chosen:
-        made[name] = dataclasses.replace(made[name], precision=Rule(name=rule, options=dict(shares)))
-    given = ", ".join(f"{name} {share:g}" for name, share in shares.items())
-    return dataclasses.replace(
-        plan, sites=made, notes=(*plan.notes, f"narrow shares are assumed, not measured: {given}")
-    )
+    for name, rule in rules.items():
+        made[name] = dataclasses.replace(made[name], precision=rule)
+    given = {name: sorted({rule.options[name] for rule in rules.values()}) for name in shares}
+    said = "; ".join(f"{name} {', '.join(f'{each:g}' for each in found)}" for name, found in given.items())
+    note = f"narrow shares are assumed, not measured: {said}" if rules else f"{plan.method}: {NOTHING_NARROW}"
+    return dataclasses.replace(plan, sites=made, notes=(*plan.notes, note))
 
 
 @dataclasses.dataclass

@@ -84,7 +84,7 @@ class PrecisionMethod(Method, Protocol):
     """
 
     def narrow_x(self, call: Call, x: Quantized, plan: SitePlan) -> Quantized:
-        """x with what becomes narrow, and `shifts` that say what did."""
+        """x with what becomes narrow, and `shifts` that say what did; the memory of its codes may be overwritten."""
 
     def narrow_w(self, call: Call, w: Quantized, plan: SitePlan) -> Quantized:
         """w likewise; asked once where w is a parameter."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 
 from bitwright.formats import Quantized
-from bitwright.methods.classes import PAIRS
+from bitwright.methods.classes import NARROW_BITS, PAIRS
 from bitwright.methods.plan import STATIC, Plan
 from bitwright.methods.work import Work
 
@@ -65,8 +65,9 @@ class PrecisionRecord:
 def record_for(plan: Plan) -> PrecisionRecord | None:
     """A record where a plan chooses precision at run time, or has sites of several widths; None elsewhere."""
     rules = any(site.precision.name != STATIC.name for site in plan.sites.values())
-    widths = {(site.x_bits, site.w_bits) for site in plan.sites.values() if site.quantized}
-    return PrecisionRecord() if rules or len({x for x, _ in widths} & {4, 8}) > 1 else None
+    quantized = [site for site in plan.sites.values() if site.quantized]
+    classes = {(site.x_bits <= NARROW_BITS, site.w_bits <= NARROW_BITS) for site in quantized}
+    return PrecisionRecord() if rules or len(classes) > 1 else None
 
 
 def shares_of(macs: Mapping[tuple[int, int], int]) -> Shares:

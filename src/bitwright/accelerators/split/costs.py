@@ -3,13 +3,15 @@
 Ours: a bit group is four processing elements of `pe_int4`, like those of BitFusion and ANT here, and burns by its area
 (`bitwright.accelerators.packed.circuits`), the same in every mode; what cutting takes, multiplexers at the cuts and
 links in both directions, is a percentage of it. Row lists live in a double-buffered SRAM of 2 x 2048 entries of 19
-bits: 16 of a row, 3 of how many low bits it dropped; rows that are gathered and
-scattered take an access each per block, columns are scattered only. Sums of narrow classes are shifted into place as
-they leave the array. Precision is decided in the requantizers' lanes, where each finished output is added to a sum and
+bits: 16 of a row, 3 of how many low bits it dropped; rows that are gathered and scattered take an access each per
+block, columns are scattered only. Sums of narrow classes are shifted into place as they leave the array. Precision is
+decided in the requantizers' lanes, where each finished output is added to two sums, of codes and of magnitudes, and
 compared with a maximum, and made narrow by a rounding addition and a shift, whether it stays so or not. Narrow codes
 that count from a smallest one (affine) add that times the sum of the other operand's block to each output of it, once
-for rows and once for columns, in the lanes that shift; they need no cycles of their own. The
-scheduler does a step of a closed form per cycle. Circuits that have no published area are sums of parts.
+for rows and once for columns, in the lanes that shift; they need no cycles of their own, but entries hold the
+smallest code and the block's sum besides, and take as many accesses as they have words of 19 bits. The scheduler does
+a step of a closed form per cycle. Circuits that have no published area are sums of parts. A machine that does not
+gather has none of the lists, shifts and smallest codes.
 """
 
 import dataclasses
@@ -29,7 +31,7 @@ from bitwright.accelerators.events import (
 from bitwright.accelerators.packed.circuits import Circuit, Part, Priced
 from bitwright.accelerators.split.bit_group import MULTIPLIERS
 from bitwright.accelerators.srams import SramMacros
-from bitwright.methods.classes import PAIRS
+from bitwright.methods.classes import PAIRS, WIDE_BITS
 from bitwright.technology import Technology
 
 if TYPE_CHECKING:
@@ -51,10 +53,10 @@ STEP = Circuit(
 DECIDER = Circuit(
     name="decision on precision",
     parts=(
-        Part(event="add_int32", count=1, what="sum of magnitudes"),
+        Part(event="add_int32", count=2, what="sums of codes and of magnitudes"),
         Part(event="add_int8", count=2, what="comparison with the maximum, rounding"),
         Part(event="shift_int8", count=1, what="low bits dropped"),
-        Part(event="register_bit", count=32 + 8, what="sum, maximum"),
+        Part(event="register_bit", count=32 + 32 + 8, what="sums, maximum"),
     ),
 )
 ALIGNER = Circuit(
@@ -139,8 +141,17 @@ def _array_events(prices: Prices, found: "Measured") -> list[Event]:
 
 def _dynamic_events(machine: "SplitArray", found: "Measured") -> list[Event]:
     """What run-time precision takes: lists, shifts of sums, decisions, schedules."""
+    decided = _event(DECIDERS, "decide", found.outputs, "operation", machine.prices.decider)
+    if not machine.gathers:
+        return [decided]
+    return [decided, *_gathering_events(machine, found)]
+
+
+def _gathering_events(machine: "SplitArray", found: "Measured") -> list[Event]:
+    """Lists of rows and columns, shifts of their sums, smallest codes, schedules."""
     prices, gemm, blocks = machine.prices, found.gemm, found.placed.spent.size
-    rows, columns = gemm.m * blocks, gemm.n * blocks
+    words = -(-entry_bits(int(found.classes.k.max()), affine=found.affine) // ENTRY_BITS)
+    rows, columns = gemm.m * blocks * words, gemm.n * blocks * words
     accesses = {"read": (2 * rows + columns, prices.index.read_pj), "write": (rows + columns, prices.index.write_pj)}
     events = [
         Event(component=INDEX, name=name, count=count, unit="access", price_pj=price, source=prices.index.source)
@@ -151,7 +162,6 @@ def _dynamic_events(machine: "SplitArray", found: "Measured") -> list[Event]:
         classes = found.classes
         met = int((classes.m_narrow * classes.n + classes.m * classes.n_narrow).sum())
         events.append(_event(BASES, "base", met, "operation", prices.base))
-    events.append(_event(DECIDERS, "decide", gemm.groups * gemm.m * gemm.n, "operation", prices.decider))
     steps = int(found.placed.evaluations.sum()) * machine.scheduler_steps
     if machine.schedules:
         events.append(_event(SCHEDULER, "step", steps, "cycle", prices.step))
@@ -169,18 +179,23 @@ def _circuits(machine: "SplitArray") -> dict[str, tuple[int, Priced]]:
     prices = machine.prices
     found = {
         ARRAY: (machine.rows * machine.cols, prices.bit_group),
-        ALIGNERS: (machine.sum_ports, prices.aligner),
-        BASES: (machine.sum_ports, prices.base),
         DECIDERS: (machine.cols, prices.decider),
     }
+    if machine.gathers:
+        found |= {ALIGNERS: (machine.sum_ports, prices.aligner), BASES: (machine.sum_ports, prices.base)}
     return found | ({SCHEDULER: (1, prices.step)} if machine.schedules else {})
+
+
+def _lists(machine: "SplitArray") -> dict[str, SramMacros]:
+    """The SRAM of row lists, where there are any."""
+    return {INDEX: machine.prices.index} if machine.gathers else {}
 
 
 def area_of(machine: "SplitArray") -> Area:
     """Bit groups, lists, scheduler, lanes, SRAMs."""
     prices, circuits = machine.prices, _circuits(machine)
     requantizers = requantizer_area(machine.cols, prices.technology)
-    srams = {INDEX: prices.index, **prices.memory.srams}
+    srams = {**_lists(machine), **prices.memory.srams}
     return Area(
         components_um2={
             **{name: count * each.area_um2 for name, (count, each) in circuits.items()},
@@ -201,9 +216,20 @@ def _leaking(machine: "SplitArray") -> list[Leaking]:
     return [
         *((name, count * each.leakage_uw, logic) for name, (count, each) in _circuits(machine).items()),
         requantizer_leakage(machine.cols, prices.technology),
-        (INDEX, prices.index.leakage_uw, prices.index.source),
+        *((name, macros.leakage_uw, macros.source) for name, macros in _lists(machine).items()),
         *prices.memory.leaking,
     ]
+
+
+def entry_bits(length: int, *, affine: bool) -> int:
+    """Bits of an entry of the lists, of a sub-tensor of so many elements; affine: its smallest code and sum too.
+
+    Examples
+    --------
+    >>> entry_bits(32, affine=False), entry_bits(32, affine=True)  # 8 bits, and 32 times 8 bits in the sum
+    (19, 40)
+    """
+    return ENTRY_BITS + (WIDE_BITS + WIDE_BITS + (length - 1).bit_length() if affine else 0)
 
 
 def list_bytes() -> int:

@@ -8,7 +8,8 @@ in shares p of the rows, a wave takes 4 - 3 p**G cycles on average; sensitive re
 
 Ours: 48 x 64 PEs, the 3,072 4-bit multipliers of all machines; weights rest and are as wide as 8 bits in memory; shares
 are measured, block by block of the reduction, and blocks that meet are taken as independent; a bit of mask for each
-sub-tensor. Static plans run at one speed.
+region of x, which travels with it. Rows stay where they are, so that there are no lists, and a product of 8 by 8 bits
+is shifted and added where it is made. Static plans run at one speed.
 """
 
 from typing import ClassVar
@@ -42,7 +43,7 @@ class Drq(SplitArray):
     edges: ClassVar[int] = 1
     schedules: ClassVar[bool] = False
     rule: ClassVar[str] = "drq"
-    entry_bits: ClassVar[int] = 1
+    gathers: ClassVar[bool] = False
 
     row_groups: int = Field(
         default=4, ge=1, description="G, sub-tensors that a row of x meets at once; not public, to be swept from 1 to 8"
@@ -68,11 +69,9 @@ class Drq(SplitArray):
     def fast_waves(self, classes: Classes) -> FloatArray:
         """Share of waves with nothing sensitive [groups]: the product of the shares of G blocks in a row, averaged.
 
-        A single block, as of stated shares, stands for as many alike.
+        Where there are fewer blocks than G, all of them.
         """
         shares: FloatArray = classes.m_narrow / classes.m
-        if shares.shape[1] == 1:
-            return shares[:, 0] ** self.row_groups
         windows = np.lib.stride_tricks.sliding_window_view(shares, min(self.row_groups, shares.shape[1]), axis=1)
         found: FloatArray = windows.prod(axis=2).mean(axis=1)
         return found
@@ -100,5 +99,12 @@ class Drq(SplitArray):
         cycles = np.diff(np.rint(shares * every).astype(np.int64), axis=0, prepend=0)
         nothing = np.zeros_like(classes.m_narrow)
         return Placement(
-            rows=rows, cols=cols, cycles=cycles, spent=every, evaluations=nothing, exposed=nothing, side_by_side=False
+            rows=rows,
+            cols=cols,
+            cycles=cycles,
+            spent=every,
+            evaluations=nothing,
+            exposed=nothing,
+            side_by_side=False,
+            ports=np.ones((len(PAIRS), 2), dtype=np.int64),
         )

@@ -40,6 +40,7 @@ from bitwright.accelerators.split.costs import (
     area_of,
     bit_group_price,
     cost_of,
+    entry_bits,
     list_bytes,
 )
 from bitwright.accelerators.split.latency import ONE, Dataflow
@@ -86,8 +87,8 @@ class SplitArray(Substrate):
     """Whether a scheduler chooses cuts."""
     rule: ClassVar[str] = "drift"
     """The precision rule that it follows, by its name in plans."""
-    entry_bits: ClassVar[int] = ENTRY_BITS
-    """Bits that say of a sub-tensor what it is."""
+    gathers: ClassVar[bool] = True
+    """Whether rows are gathered by lists and sums shifted into place; otherwise a bit of mask says what x is."""
 
     rows: int = Field(default=ROWS, ge=2, description=f"Rows of bit groups; {WORTH}")
     cols: int = Field(default=COLS, ge=2, description=f"Columns of bit groups; {WORTH}")
@@ -185,9 +186,9 @@ class SplitArray(Substrate):
         site, classes, dynamic = work.site, self.classes(work), work.plan.precision.name == self.rule
         runs = self._runs(classes, mapping)
         placed = self.place(classes, runs)
-        entries = Fraction(self.entry_bits * len(work.classes.k), gemm.k) if dynamic else Fraction(0)
-        x = Stored(bits=average_bits(gemm.x_bits, classes.x_narrow), list_bits=entries, share=gemm.x_share)
-        w = Stored(bits=average_bits(gemm.w_bits, classes.w_narrow), list_bits=entries, share=gemm.w_share)
+        x_lists, w_lists = self._lists(work) if dynamic else (Fraction(0), Fraction(0))
+        x = Stored(bits=average_bits(gemm.x_bits, classes.x_narrow), list_bits=x_lists, share=gemm.x_share)
+        w = Stored(bits=average_bits(gemm.w_bits, classes.w_narrow), list_bits=w_lists, share=gemm.w_share)
         x_tiles, w_tiles = tile_elements(gemm, mapping)
         costs = TileCosts(
             compute=spread(placed.spent + placed.exposed, classes.k, gemm, mapping),
@@ -213,8 +214,18 @@ class SplitArray(Substrate):
             ),
             unique_bytes=x.distinct_bytes(site.x_elements) + w.distinct_bytes(site.w_elements) + outputs,
             dynamic=dynamic,
-            affine=dynamic and work.plan.precision.options.get("conversion") == "affine",
+            affine=dynamic and _affine(work),
         )
+
+    def _lists(self, work: Work) -> tuple[Fraction, Fraction]:
+        """Bits that say of x's and of w's sub-tensors what they are, by element."""
+        lengths, region = work.classes.k, int(work.plan.precision.options.get("region", 1))
+        sub_tensors = Fraction(len(lengths), work.site.k)
+        pixels = region**2 if work.site.conv is not None else 1
+        if not self.gathers:
+            return sub_tensors / pixels, Fraction(0)
+        bits = entry_bits(int(lengths.max()), affine=_affine(work))
+        return bits * sub_tensors / pixels, bits * sub_tensors
 
     def explain(self, work: Work) -> dict[str, Any]:
         """Where a site's cycles come from. Raises as `run` does.
@@ -253,6 +264,11 @@ class SplitArray(Substrate):
         if self.dataflow == "os":
             return -(-classes.k // mapping.tile_k)
         return np.full_like(classes.k, -(-classes.m // mapping.tile_m))
+
+
+def _affine(work: Work) -> bool:
+    """Whether narrow codes count from a smallest code of their own."""
+    return bool(work.plan.precision.options.get("conversion") == "affine")
 
 
 @functools.lru_cache(maxsize=CACHED_MACHINES)

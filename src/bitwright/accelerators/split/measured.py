@@ -48,6 +48,11 @@ class Measured:
     affine: bool = False
 
     @property
+    def outputs(self) -> int:
+        """Finished outputs of all groups."""
+        return self.gemm.groups * self.gemm.m * self.gemm.n
+
+    @property
     def ran(self) -> Mapping:
         """The mapping with the cycles and traffic of operands as they are."""
         return dataclasses.replace(

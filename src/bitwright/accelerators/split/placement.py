@@ -36,6 +36,8 @@ class Placement:
         Cycles that the array waits for each block's schedule [groups, blocks].
     side_by_side : bool
         Whether the classes run at once, or one after another.
+    ports : IntArray
+        Elements of x and of w that a row and a column of `rows` and `cols` take at once [4, 2].
     """
 
     rows: IntArray
@@ -45,6 +47,7 @@ class Placement:
     evaluations: IntArray
     exposed: IntArray
     side_by_side: bool
+    ports: IntArray = dataclasses.field(default_factory=lambda: PORTS)
 
     @property
     def compute_cycles(self) -> int:
@@ -96,19 +99,24 @@ def exposed_cycles(spent: IntArray, scheduling: IntArray) -> IntArray:
 def count(classes: Classes, placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts:
     """Work and words of a placed product.
 
-    Weight-stationary: a word of x enters once per fold of columns, sums leave once per fold of the reduction.
-    Output-stationary: words of w enter once per fold of rows too, sums leave once per run of each block.
+    Weight-stationary: a word of x enters once per fold of columns, sums leave once per fold of the reduction; a class
+    without columns streams nothing. Output-stationary: words of w enter once per fold of rows too, sums leave once per
+    run of each block.
     """
     m, n = class_sizes(classes)
     k = classes.k
     fx, fw = (each[:, None, None] for each in PORTS.T)
-    rows, cols = np.maximum(placed.rows, 1), np.maximum(placed.cols, 1)  # an empty class may have no array
-    n_folds = -(-n // (cols * fw))
+    x_port, w_port = (each[:, None, None] for each in placed.ports.T)
+    rows, cols = (
+        np.maximum(placed.rows, 1) * x_port,
+        np.maximum(placed.cols, 1) * w_port,
+    )  # an empty class may have none
+    n_folds = -(-n // cols)
     if dataflow == "os":
-        m_folds = -(-m // (rows * fx))
+        m_folds = -(-m // rows)
         busy, w_read, psums = -(-m // fx) * -(-n // fw) * k, k * n * m_folds, m * n * runs
     else:
         busy, w_read = m * -(-k // fx) * -(-n // fw), k * n * (m > 0)
-        psums = m * n * -(-k // (rows * fx))
+        psums = m * n * -(-k // rows)
     each = [values.sum(axis=(1, 2)) for values in (busy, m * k * n_folds, w_read, psums)]
     return Counts(bit_group_cycles=each[0], x_read=each[1], w_read=each[2], psum_write=each[3])

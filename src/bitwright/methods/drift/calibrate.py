@@ -11,11 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bitwright.errors import InputError
-from bitwright.methods.budget import Judge
-from bitwright.methods.drift.method import NAME, rule
+from bitwright.methods.budget import Judge, with_biases
+from bitwright.methods.drift.method import rule, stated_rule
 from bitwright.methods.drift.options import DriftOptions
 from bitwright.methods.plan import Plan
-from bitwright.methods.precision import MultiplierTime, narrowable, said_loss, smallest, stated
+from bitwright.methods.precision import NOTHING_NARROW, MultiplierTime, narrowable, said_loss, smallest, stated
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
@@ -42,30 +42,34 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
     options.check_globs(sites)
     chosen = narrowable(sites, plan, ends=options.narrow_ends)
     if network.shape_only and not network.distribution:
-        return stated(network, plan, chosen, NAME, {"x_share": options.x_share, "w_share": options.w_share})
-    keys = keys_of(network, sites, chosen, options)
-    if on_weight_grid(network, options):
+        return stated(network, plan, {name: stated_rule(options.at(name)) for name in chosen}, ("x_share", "w_share"))
+    grid = network.weight_grid or 0
+    if any(on_grid(sites[name], options.at(name), grid) for name in chosen):
         said = (
-            f"weights stay wide: they come from a file of 4-bit groups of {network.weight_grid}, in blocks of which "
-            "narrow ones would look lossless; another option block lets them be narrow"
+            f"weights stay wide: they come from a file of 4-bit groups of {grid}, in blocks of which narrow ones would "
+            "look lossless; another option block lets them be narrow"
         )
         plan = dataclasses.replace(plan, notes=(*plan.notes, said))
+    if not chosen:
+        return dataclasses.replace(plan, notes=(*plan.notes, f"{plan.method}: {NOTHING_NARROW}"))
     if options.delta is not None:
-        return planned(plan, sites, chosen, options, dict.fromkeys(keys, options.delta))
+        keys = keys_of(sites, chosen, options, grid)
+        given = planned(plan, sites, chosen, options, dict.fromkeys(keys, options.delta), grid)
+        return with_biases(network, given, samples) if samples and options.bias_correction else given
     if network.shape_only:
         raise InputError(f"{network.name} has synthetic operands, by which no accuracy can be judged; give delta")
     search = Search(network, samples, options, plan, sites, chosen)
     deltas = search.by_network()
     if options.delta_by == "kind" and len(deltas) > 1:
         deltas = search.by_kind(deltas)
-    found = planned(plan, sites, chosen, options, deltas)
-    weights = {**found.weights, **search.judge.biases(found)}
-    return dataclasses.replace(found, weights=weights, notes=(*found.notes, search.note(deltas)))
+    found = search.planned(deltas)
+    found = dataclasses.replace(found, notes=(*found.notes, search.note(deltas)))
+    return with_biases(network, found, samples) if options.bias_correction else found
 
 
-def on_weight_grid(network: Network, options: DriftOptions) -> bool:
-    """Whether blocks of the weights lie within the narrow groups of the file that the weights came from."""
-    return bool(network.weight_grid and options.block and network.weight_grid % options.block == 0)
+def on_grid(site: Site, options: DriftOptions, grid: int) -> bool:
+    """Whether blocks of a site's weights lie within the narrow groups of `grid` of the file that they came from."""
+    return bool(site.static_weight and grid and options.block and grid % options.block == 0)
 
 
 def kind_of(site: Site) -> str:
@@ -73,25 +77,28 @@ def kind_of(site: Site) -> str:
     return "conv" if site.conv is not None else "linear" if site.static_weight else "attention"
 
 
-def keys_of(network: Network, sites: Mapping[str, Site], chosen: Sequence[str], options: DriftOptions) -> list[Key]:
+def keys_of(sites: Mapping[str, Site], chosen: Sequence[str], options: DriftOptions, grid: int) -> list[Key]:
     """What has a delta of its own: x and w of every kind, but weights that would look lossless."""
-    kinds = dict.fromkeys(kind_of(sites[name]) for name in chosen)
-    wide = on_weight_grid(network, options)
-    return [(kind, operand) for kind in kinds for operand in "xw" if operand == "x" or kind == "attention" or not wide]
+    keys: dict[Key, None] = {}
+    for name in chosen:
+        keys[kind_of(sites[name]), "x"] = None
+        if not on_grid(sites[name], options.at(name), grid):
+            keys[kind_of(sites[name]), "w"] = None
+    return list(keys)
 
 
 def planned(
-    plan: Plan, sites: Mapping[str, Site], chosen: Sequence[str], options: DriftOptions, deltas: Deltas
+    plan: Plan, sites: Mapping[str, Site], chosen: Sequence[str], options: DriftOptions, deltas: Deltas, grid: int
 ) -> Plan:
-    """`plan` with these deltas, infinite where there is none; a site's own, in `sites`, win."""
+    """`plan` with these deltas; a site's own, in `sites`, win, and weights on the grid of their file stay wide."""
     made = dict(plan.sites)
     for name in chosen:
         kind, at = kind_of(sites[name]), options.at(name)
         own = at.delta if at is not options else None
-        x_delta, w_delta = (
-            deltas.get((kind, operand), math.inf) if own is None or (kind, operand) not in deltas else own
-            for operand in "xw"
-        )
+        x_delta = deltas[kind, "x"] if own is None else own
+        w_delta = math.inf
+        if not on_grid(sites[name], at, grid):
+            w_delta = deltas[kind, "w"] if own is None else own
         made[name] = dataclasses.replace(made[name], precision=rule(at, x_delta, w_delta))
     return dataclasses.replace(plan, sites=made)
 
@@ -112,7 +119,8 @@ class Search:
             raise InputError(f"{network.name}: calibration needs at least one batch of samples")
         self.options, self.plan, self.sites, self.chosen = options, plan, sites, chosen
         self.judge = Judge(network, samples, plan, correct=options.bias_correction)
-        self.keys = keys_of(network, sites, chosen, options)
+        self.grid = network.weight_grid or 0
+        self.keys = keys_of(sites, chosen, options, self.grid)
         self.seen: dict[tuple[float, ...], tuple[float, float]] = {}
 
     def measure(self, deltas: Deltas) -> tuple[float, float]:
@@ -120,9 +128,13 @@ class Search:
         key = tuple(deltas[each] for each in self.keys)
         if key not in self.seen:
             time = MultiplierTime()
-            loss = self.judge.loss(planned(self.plan, self.sites, self.chosen, self.options, deltas), time)
+            loss = self.judge.loss(self.planned(deltas), time)
             self.seen[key] = loss, time.spent / time.wide
         return self.seen[key]
+
+    def planned(self, deltas: Deltas) -> Plan:
+        """The plan with these deltas, biases as they are."""
+        return planned(self.plan, self.sites, self.chosen, self.options, deltas, self.grid)
 
     def by_network(self) -> dict[Key, float]:
         """One delta for all: the smallest on the grid within the budget, by bisection; infinite if none is."""
@@ -136,7 +148,7 @@ class Search:
     def by_kind(self, start: Deltas) -> dict[Key, float]:
         """A delta for each kind and operand: halvings from `start`, the cheapest first."""
         deltas = {key: min(delta, 2 ** (LOG_RANGE[1] / 2)) for key, delta in start.items()}
-        if self.measure(deltas)[0] > self.options.budget:
+        if not self.measure(deltas)[0] <= self.options.budget:
             return dict(start)
         open_keys = set(self.keys)
         while open_keys:
@@ -144,7 +156,7 @@ class Search:
             gains = {}
             for key in sorted(open_keys):
                 new_loss, new_time = self.measure({**deltas, key: deltas[key] / 2})
-                if new_loss > self.options.budget or deltas[key] / 2 < 2 ** (LOG_RANGE[0] / 2):
+                if not new_loss <= self.options.budget or deltas[key] / 2 < 2 ** (LOG_RANGE[0] / 2):
                     open_keys.remove(key)
                 else:
                     gains[key] = (time - new_time) / max(new_loss - loss, LEAST_LOSS)

@@ -28,6 +28,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
+from bitwright.methods.classes import block_size
 
 DROPPED_MOST = 4
 WIDE = -1
@@ -73,18 +74,6 @@ def expected_error(delta: float) -> float:
     """
     u = 1 / (2 * delta)
     return 1 - u / math.sinh(u)
-
-
-def block_size(length: int, block: int) -> int:
-    """Elements of the equal blocks, none longer than `block`, that `length` is cut into; 0: one block.
-
-    Examples
-    --------
-    >>> block_size(300, 128), block_size(300, 0)
-    (100, 300)
-    """
-    blocks = -(-length // block) if block else 1
-    return -(-length // blocks)
 
 
 def reaches(*, signed: bool) -> list[int]:

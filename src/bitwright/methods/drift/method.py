@@ -62,10 +62,17 @@ def rule(options: DriftOptions, x_delta: float, w_delta: float) -> Rule:
     """The rule of a site; an infinite delta, which JSON does not have, is none."""
     deltas = {"x_delta": x_delta, "w_delta": w_delta}
     kept = {key: value if math.isfinite(value) else None for key, value in deltas.items()}
-    return Rule(
-        name=NAME,
-        options={**kept, "block": options.block, "region": options.region, "conversion": options.conversion.value},
-    )
+    return Rule(name=NAME, options={**kept, **_sub_tensors(options)})
+
+
+def stated_rule(options: DriftOptions) -> Rule:
+    """The rule of a site without numbers: shares as stated."""
+    shares = {"x_share": options.x_share, "w_share": options.w_share}
+    return Rule(name=NAME, options={**shares, **_sub_tensors(options)})
+
+
+def _sub_tensors(options: DriftOptions) -> dict[str, object]:
+    return {"block": options.block, "region": options.region, "conversion": options.conversion.value}
 
 
 def narrowing(made: Rule, operand: str) -> Narrowing:

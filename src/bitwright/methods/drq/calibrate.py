@@ -8,12 +8,14 @@ import dataclasses
 from collections.abc import Sequence
 
 from bitwright.errors import InputError
-from bitwright.methods.budget import Judge
+from bitwright.formats import PerGroup
+from bitwright.methods.budget import Judge, with_biases
 from bitwright.methods.drq.method import NAME
 from bitwright.methods.drq.options import DrqOptions
 from bitwright.methods.plan import Plan, Rule
-from bitwright.methods.precision import MultiplierTime, narrowable, said_loss, smallest, stated
+from bitwright.methods.precision import NOTHING_NARROW, MultiplierTime, narrowable, said_loss, smallest, stated
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
 
 LOG_RANGE = (-14, 4)
@@ -26,16 +28,21 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     Raises
     ------
     InputError
-        Operands that are no integers of at most 8 bits, a network with shapes only without a stated share, or synthetic
-        operands, which nothing can be judged by, without a threshold.
+        Operands that are no integers of at most 8 bits, weights scaled in groups, a network with shapes only without a
+        stated share, or synthetic operands, which nothing can be judged by, without a threshold.
     """
     sites = {site.name: site for site in trace(network).sites}
     options.check_globs(sites)
     chosen = narrowable(sites, plan, ends=options.narrow_ends)
     if network.shape_only and not network.distribution:
-        return stated(network, plan, chosen, NAME, {"x_share": options.x_share})
+        rules = {name: _stated_rule(sites[name], options.at(name)) for name in chosen}
+        return stated(network, plan, rules, ("x_share",))
+    _check_weights(plan, chosen)
+    if not chosen:
+        return dataclasses.replace(plan, notes=(*plan.notes, f"{plan.method}: {NOTHING_NARROW}"))
     if options.threshold is not None:
-        return planned(plan, chosen, options, options.threshold)
+        given = planned(plan, chosen, options, options.threshold)
+        return with_biases(network, given, samples) if samples and options.bias_correction else given
     if network.shape_only:
         raise InputError(f"{network.name} has synthetic operands, by which no accuracy can be judged; give threshold")
     if not samples:
@@ -54,8 +61,25 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     loss, time = (0.0, 1.0) if exponent is None else seen[exponent]
     note = "no threshold keeps within the budget" if exponent is None else f"threshold {2 ** (-exponent / 2):.3g}"
     said = f"{plan.method}: {note}, from {len(seen)} trials: {said_loss(loss, options.budget, time)}"
-    weights = {**found.weights, **judge.biases(found)}
-    return dataclasses.replace(found, weights=weights, notes=(*found.notes, said))
+    found = dataclasses.replace(found, notes=(*found.notes, said))
+    return with_biases(network, found, samples) if options.bias_correction else found
+
+
+def _stated_rule(site: Site, options: DrqOptions) -> Rule:
+    """Regions are of single channels where there are pixels."""
+    block = 1 if site.conv is not None else options.block
+    return Rule(name=NAME, options={"x_share": options.x_share, "block": block, "region": options.region})
+
+
+def _check_weights(plan: Plan, chosen: Sequence[str]) -> None:
+    """Refuse scales by group, whose sums could not be added up over both products."""
+    for name in chosen:
+        w = plan.site(name).w
+        if w is not None and isinstance(w.granularity, PerGroup):
+            raise InputError(
+                f"{name}: drq adds up two products, and weights scaled in groups have sums of several scales; "
+                "use --option w_granularity=channel"
+            )
 
 
 def planned(plan: Plan, chosen: Sequence[str], options: DrqOptions, threshold: float) -> Plan:

@@ -52,19 +52,21 @@ class DrqMethod:
 
     def sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """Exact sums of both products."""
-        (sensitive, wide), (rest, narrow) = _products(x, w)
+        (sensitive, wide), (rest, narrow) = _products(call, x, w)
         return integer_product(call, sensitive, wide) + integer_product(call, rest, narrow)
 
     def fast_sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """The same by float32 products."""
-        (sensitive, wide), (rest, narrow) = _products(x, w)
+        (sensitive, wide), (rest, narrow) = _products(call, x, w)
         first = call.product(sensitive.centred(), wide.centred())
         return first + call.product(rest.centred(), narrow.centred())
 
 
-def _products(x: Quantized, w: Quantized) -> tuple[tuple[Quantized, Quantized], tuple[Quantized, Quantized]]:
+def _products(
+    call: Call, x: Quantized, w: Quantized
+) -> tuple[tuple[Quantized, Quantized], tuple[Quantized, Quantized]]:
     """What is multiplied with what: sensitive x by wide w, the rest of x by narrow w."""
-    narrow = narrow_elements(x)
+    narrow = narrow_elements(x, images=call.layout == "conv2d")
     nothing = torch.tensor(x.zero_point, dtype=x.codes.dtype, device=x.codes.device)
     sensitive = dataclasses.replace(x, codes=torch.where(narrow, nothing, x.codes))
     rest = dataclasses.replace(x, codes=torch.where(narrow, x.codes, nothing))

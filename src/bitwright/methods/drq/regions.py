@@ -2,8 +2,8 @@
 
 Sources: DRQ (Song et al., ISCA 2020), abstract and secondary descriptions: the feature map of each channel is cut into
 regions; where the mean of a region is at least the threshold it is sensitive and multiplied as 8 by 8 bits; elsewhere
-both operands drop their 4 low-order bits. Ours: rounding to nearest, ties to even, saturating; and for tokens, blocks
-of neighbouring elements instead of pixels.
+both operands drop their low-order bits until 4 are left. Ours: rounding to nearest, ties to even, saturating; and for
+tokens, blocks of neighbouring elements instead of pixels.
 """
 
 import dataclasses
@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 
 from bitwright.formats import Quantized
+from bitwright.methods.classes import NARROW_BITS
 
-SHIFT = 4
 WIDE = -1
 
 
 def narrow_images(x: Quantized, threshold: float, region: int) -> Quantized:
     """x [batch, channels, height, width] with narrow codes in the regions whose mean |code| is below `threshold`."""
-    size = x.codes.abs().float() if not x.zero_point else (x.codes.float() - x.zero_point).abs()
+    size = (x.codes.float() - x.zero_point).abs()
     means = F.avg_pool2d(size, region, ceil_mode=True)  # exact: at most 64 codes of 8 bits; edges count what is there
     low = means < threshold
     spread = low.repeat_interleave(region, 2).repeat_interleave(region, 3)[..., : size.shape[2], : size.shape[3]]
-    shifts = torch.where(spread, SHIFT, WIDE).to(torch.int8).permute(0, 2, 3, 1)
+    shifts = torch.where(spread, low_bits(x), WIDE).to(torch.int8).permute(0, 2, 3, 1)
     return dataclasses.replace(x, codes=torch.where(spread, dropped(x), x.codes), shifts=shifts)
 
 
@@ -37,26 +37,33 @@ def narrow_rows(x: Quantized, threshold: float, block: int) -> Quantized:
     counts[-1] = length - (blocks - 1) * size
     low = padded.sum(-1) < threshold * counts
     spread = low.repeat_interleave(size, -1)[..., :length]
-    shifts = torch.where(low, SHIFT, WIDE).to(torch.int8)
+    shifts = torch.where(low, low_bits(x), WIDE).to(torch.int8)
     return dataclasses.replace(x, codes=torch.where(spread, dropped(x), x.codes), shifts=shifts)
 
 
+def low_bits(operand: Quantized) -> int:
+    """How many bits an operand has to drop until 4 are left."""
+    return max(0, operand.format.bits - NARROW_BITS)
+
+
 def dropped(operand: Quantized) -> torch.Tensor:
-    """Codes of the operand without their 4 low-order bits: u * 16 beside the zero point, u saturating at 4 bits."""
+    """Codes of the operand without `low_bits`: u * 2**bits beside the zero point, u saturating at 4 bits."""
+    if not low_bits(operand):
+        return operand.codes
     fmt, zero_point = operand.integer, operand.zero_point
     signed = fmt.signed or zero_point > fmt.low
     low, high = (-7, 7) if signed else (0, 15)
-    step = 1 << SHIFT
+    step = 1 << low_bits(operand)
     low, high = max(low, -((zero_point - fmt.low) // step)), min(high, (fmt.high - zero_point) // step)
     u = ((operand.codes.float() - zero_point) / step).round().clamp(low, high)
     return (u * step + zero_point).to(operand.codes.dtype)
 
 
-def narrow_elements(x: Quantized) -> torch.Tensor:
+def narrow_elements(x: Quantized, *, images: bool) -> torch.Tensor:
     """Which elements of x are narrow, bool of the shape of its codes."""
     assert x.shifts is not None
     narrow = x.shifts >= 0
-    if narrow.dim() == 4 and narrow.shape == x.codes.permute(0, 2, 3, 1).shape:
+    if images:
         return narrow.permute(0, 3, 1, 2)
     length, blocks = x.codes.shape[-1], narrow.shape[-1]
     return narrow.repeat_interleave(-(-length // blocks), -1)[..., :length]

@@ -9,7 +9,7 @@ samples; narrow scales are those of least squared error.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from bitwright.methods.budget import Judge
+from bitwright.methods.budget import Judge, with_biases
 from bitwright.methods.execution import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.rules import site_plan
@@ -39,7 +39,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
     wide = decided(network, observed, plan)
     narrow = _narrow(observed, options)
     sites = {site.name: site for site in trace(network).sites}
-    chosen = narrowable(sites, wide, ends=False)
+    chosen = [name for name in narrowable(sites, wide, ends=False) if _widths(narrow[name]) != _widths(wide.site(name))]
     judge = Judge(network, samples, wide, correct=options.bias_correction)
     order = _ranked(judge, wide, narrow, chosen, {name: sites[name].macs for name in chosen})
     seen: dict[int, tuple[float, float]] = {}
@@ -56,8 +56,12 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
     found = _with(wide, narrow, order[:count])
     said = said_loss(loss, options.budget, time)
     note = f"{plan.method}: {count} of {len(order)} sites narrow, from {len(seen)} trials: {said}"
-    weights = {**found.weights, **judge.biases(found)}
-    return dataclasses.replace(found, weights=weights, notes=(*found.notes, note))
+    found = dataclasses.replace(found, notes=(*found.notes, note))
+    return with_biases(network, found, samples) if options.bias_correction else found
+
+
+def _widths(plan: SitePlan) -> tuple[int, int]:
+    return plan.x_bits, plan.w_bits
 
 
 def _narrow(observed: Observed, options: MixedOptions) -> dict[str, SitePlan]:

@@ -18,7 +18,7 @@ class MixedOptions(IntegerOptions):
         lt=1,
         description="what narrow sites may cost: relative loss of expected accuracy on the calibration samples",
     )
-    narrow_bits: int = pydantic.Field(4, ge=2, le=7, description="bits of both operands of a narrow site")
+    narrow_bits: int = pydantic.Field(4, ge=2, le=4, description="bits of both operands of a narrow site")
     bias_correction: bool = pydantic.Field(
         True, description="means of outputs that narrow codes move are taken off the biases; our addition"
     )

@@ -96,6 +96,6 @@ FAMILIES: Mapping[str, Family] = {
     "combined": Family(
         about="operands of one system with the partial sums of another",
         machines=APSQ_ARRAYS,
-        choices=(("aqs+apsq", {}), ("lpq+apsq", {}), ("drift+apsq", {})),
+        choices=(("aqs+apsq", {}), ("lpq+apsq", {})),
     ),
 }

@@ -52,7 +52,7 @@ class Judge:
         self._plans: dict[tuple[str, int], tuple[Fields | None, SitePlan, torch.Tensor | None]] = {}
         self._kept: list[dict[int, Any]] = [{} for _ in batches]
         self._parts: list[dict[int, torch.Tensor]] = [{} for _ in batches]
-        biased = bias_names(chain.network, batches[0]) if sites.options.bias_correction else {}
+        biased = bias_names(chain.network, batches) if sites.options.bias_correction else {}
         self._means = [float_means(chain.network, batch, biased) for batch in batches]
         with torch.no_grad():
             runs = [self._float(batch) for batch in batches]

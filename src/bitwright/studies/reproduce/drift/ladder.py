@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bitwright.methods.drift.calibrate import Search, planned
+from bitwright.methods.budget import with_biases
+from bitwright.methods.drift.calibrate import Search
 from bitwright.methods.drift.options import DriftOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.precision import narrowable
@@ -189,9 +190,9 @@ class Climb:
         deltas = search.by_network()
         if name == KINDS and len(deltas) > 1:
             deltas = search.by_kind(deltas)
-        plan, _ = self._on(search.plan, method, options)
-        found = planned(plan, self.sites, search.chosen, search.options, deltas)
-        found = dataclasses.replace(found, weights={**found.weights, **search.judge.biases(found)})
+        plan, chosen = self._on(search.plan, method, options)
+        found = dataclasses.replace(search.planned(deltas), method=plan.method, options=plan.options)
+        found = with_biases(self.network, found, self.samples) if chosen.bias_correction else found
         finite = {
             f"{operand} of {kind}": delta if math.isfinite(delta) else None for (kind, operand), delta in deltas.items()
         }

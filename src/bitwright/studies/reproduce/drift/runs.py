@@ -1,7 +1,8 @@
 """One network, as shapes with stated shares, on all machines: cycles with and without DRAM, energy at several prices.
 
 Static machines run int8 (eyeriss stores it in 16 bits), DRQ its own rule with the share of x, seq and drift the rule of
-drift. Which sub-tensors are narrow is stated here, not measured.
+drift. Which sub-tensors are narrow is stated here, not measured. They are whole rows and columns, whose products fill
+an array best, and besides the blocks of the reduction, with affine codes, that networks can bear to have narrow.
 """
 
 import dataclasses
@@ -32,14 +33,22 @@ LIST = "list"
 PRICES: Mapping[str, float | None] = {LIST: None, "4": 4.0, "15": 15.0}
 """Of a DRAM bit, in pJ, by name: that of the price list, and the ends of the sweep; ours."""
 UNCUT = f"{INT8} on drift"
-DYNAMIC = {DRIFT: DRIFT, SEQ: DRIFT, **{drq_name(groups): "drq" for groups in ROW_GROUPS}}
-"""Machine -> the method it runs; all others run int8."""
+ROWS, BLOCKS = "drift-rows", "drift"
+IN_BLOCKS = {DRIFT: f"{DRIFT} in blocks", SEQ: f"{SEQ} in blocks"}
+"""Machine -> the name of its run in blocks."""
+DYNAMIC = {
+    **{DRIFT: ROWS, SEQ: ROWS},
+    **dict.fromkeys(IN_BLOCKS.values(), BLOCKS),
+    **{drq_name(groups): "drq" for groups in ROW_GROUPS},
+}
+"""Name of a run -> the method; all others run int8."""
 MACHINES: Mapping[str, str] = {
     INT8: SEQ,
     UNCUT: DRIFT,
     BITFUSION: BITFUSION,
     EYERISS: EYERISS,
-    **{name: name for name in DYNAMIC},
+    **{name: name for name in DYNAMIC if name not in IN_BLOCKS.values()},
+    **{name: machine for machine, name in IN_BLOCKS.items()},
 }
 """Name of a run -> the machine it is on."""
 
@@ -91,13 +100,13 @@ class Stated:
         """Of drift over a rival, the arrays alone."""
         return self.run(rival, dataflow).compute_cycles / self.run(DRIFT, dataflow).compute_cycles
 
-    def speedup(self, rival: str, dataflow: str) -> float:
-        """Of drift over a rival, with DRAM."""
-        return self.run(rival, dataflow).cycles / self.run(DRIFT, dataflow).cycles
+    def speedup(self, rival: str, dataflow: str, over: str = DRIFT) -> float:
+        """Of drift (or another run) over a rival, with DRAM."""
+        return self.run(rival, dataflow).cycles / self.run(over, dataflow).cycles
 
-    def saving(self, rival: str, dataflow: str, price: str = LIST) -> float:
-        """Energy of a rival by that of drift."""
-        return self.run(rival, dataflow).energy_pj[price] / self.run(DRIFT, dataflow).energy_pj[price]
+    def saving(self, rival: str, dataflow: str, price: str = LIST, over: str = DRIFT) -> float:
+        """Energy of a rival by that of drift (or another run)."""
+        return self.run(rival, dataflow).energy_pj[price] / self.run(over, dataflow).energy_pj[price]
 
 
 def stated(shapes: Network, machines: Mapping[str, Machine], options: StudyOptions) -> Stated:
@@ -111,16 +120,18 @@ def stated(shapes: Network, machines: Mapping[str, Machine], options: StudyOptio
     plans = _plans(shapes, options)
     time = MultiplierTime()
     for site in shapes.sites:
-        time(Work(site=site, plan=plans[DRIFT].site(site.name)))
+        time(Work(site=site, plan=plans[ROWS].site(site.name)))
     return Stated(fluid=time.wide / time.spent, runs=tuple(_runs(shapes, plans, machines)))
 
 
 def _plans(shapes: Network, options: StudyOptions) -> dict[str, Plan]:
     """By method."""
     ends = {"narrow_ends": options.narrow_ends, "x_share": options.x_share}
+    both = {**ends, "w_share": options.w_share}
     return {
         INT8: calibrate_method(shapes, INT8),
-        DRIFT: calibrate_method(shapes, DRIFT, options={**ends, "w_share": options.w_share}),
+        ROWS: calibrate_method(shapes, ROWS, options=both),
+        BLOCKS: calibrate_method(shapes, BLOCKS, options={**both, "block": options.block}),
         "drq": calibrate_method(shapes, "drq", options=ends),
     }
 
