@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import math
 
@@ -16,8 +17,10 @@ from tests.toys import network_of, normal
 import bitwright
 from bitwright.errors import InputError
 from bitwright.methods.execution import same_plan
+from bitwright.methods.integer import calibrate as integers
 from bitwright.methods.plan_file import save_plan
 from bitwright.methods.protocol import compose
+from bitwright.methods.sharing import sharing
 from bitwright.reports.files import plain
 from bitwright.reports.frontier import frontier_record, print_frontier
 from bitwright.studies.frontier import BASELINE, FAMILIES, Objective, OperatingPoint, families_of, parse_budget
@@ -151,12 +154,17 @@ class TestFront:
 
 
 class TestFamilies:
-    def test_methods_and_machines_exist_but_for_the_place_of_drift(self):
-        for family in FAMILIES.values():
+    def test_methods_and_machines_exist(self):
+        for family, kind in itertools.product(FAMILIES.values(), ("image", "language")):
             assert set(family.machines) <= set(accelerator_names())
-            for method, options in family.choices:
-                if "drift" not in method:
-                    compose(method, options)
+            for method, options in family.offered(0.01, kind):
+                compose(method, options)
+
+    def test_budgets_are_the_users(self):
+        assert FAMILIES["drift"].offered(0.02, "image") == (("drift", {"budget": 0.01}), ("drift", {"budget": 0.04}))
+        assert FAMILIES["drq"].offered(0.02, "language") == (("int8-token+drq", {"budget": 0.02}),)
+        assert FAMILIES["mixed"].offered(0.95, "image") == (("mixed", {"budget": 0.9}),)
+        assert FAMILIES["apsq"].offered(0.02, "image") == FAMILIES["apsq"].choices
 
     def test_the_baseline_is_always_there_and_machines_are_narrowed(self):
         found = families_of(["panacea", "int8+psq"], ["panacea", "simd"])
@@ -171,13 +179,32 @@ class TestFamilies:
             families_of(["panacea"], ["lpa"])
 
 
+SHARED = [
+    *((name, {}) for name in ("int8+apsq-gs1", "int8+apsq-gs2", "int8", "w4a8", "aqs", "aqs+apsq", "mixed", "drq")),
+    ("aqs", {"dbs": False}),
+    *(("drift", {"budget": budget}) for budget in (0.01, 0.03)),
+]
+
+
 class TestSharing:
-    def test_compositions_that_begin_alike_have_equal_plans(self):
-        network, known = toy(), {}
-        for method in ("int8+apsq-gs1", "int8+apsq-gs2", "int8"):
-            shared = calibrate_method(network, method, known=known)
-            assert same_plan(shared, calibrate_method(network, method))
-        assert len(known) == 3
+    def test_compositions_that_begin_alike_have_equal_plans(self, monkeypatch):
+        """And so have those that observe and search alike; every one is as if it had been alone."""
+        network = toy()
+        alone = [calibrate_method(network, method, options=options) for method, options in SHARED]
+        watched = []
+        for call in (integers.choose_strengths, integers.histograms_of):
+
+            def counting(*given, call=call):
+                watched.append(call.__name__)
+                return call(*given)
+
+            monkeypatch.setattr(integers, call.__name__, counting)
+        with sharing():
+            found = [calibrate_method(network, method, options=options) for method, options in SHARED]
+        for (method, _), one, other in zip(SHARED, found, alone, strict=True):
+            assert same_plan(one, other), method
+        assert watched.count("choose_strengths") == 3  # int8's, w4a8's, aqs's
+        assert watched.count("histograms_of") == 2  # aqs's and mixed's
 
     def test_the_float_network_runs_once_per_batch(self):
         network, runs = toy(), []

@@ -9,7 +9,7 @@ from.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from bitwright.formats import Quantized
 from bitwright.methods.bias import BiasCorrection, bias_names
 from bitwright.methods.execution import Executor, Listener, prepare
 from bitwright.methods.plan import Plan
+from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
 
 
@@ -52,7 +53,8 @@ class Judge:
         self.correction = BiasCorrection(self.network, samples[::2]) if correct else None
         self.samples = samples[1::2] if correct and len(samples) > 1 else samples
         with torch.no_grad():
-            self.references = [network.forward(batch).float() for batch in self.samples]
+            needed = network.kind != "language"
+            self.references = [network.forward(batch).float() for batch in self.samples if needed]
         self.start = self.accuracy(plan)
         if not self.start > 0:
             raise InputError(
@@ -66,7 +68,7 @@ class Judge:
         """Expected accuracy of a plan, 0 .. 1; `listener` hears every site; encoded `weights` are used and added to."""
         listeners = () if listener is None else (listener,)
         executor = Executor(self.network, plan, prepared=True, listeners=listeners, weights=weights)
-        outputs = [executor.run(batch).float() for batch in self.samples]
+        outputs = (executor.run(batch).float() for batch in self.samples)
         return expected_accuracy(self.kind, self.samples, outputs, self.references)
 
     def loss(self, plan: Plan, listener: Listener | None = None) -> float:
@@ -96,6 +98,13 @@ class Judge:
                     parameters[name].copy_(bias)
 
 
+def shared_judge(network: Network, samples: Sequence[Batch], plan: Plan, *, correct: bool) -> Judge:
+    """A `Judge`, the same for all searches of a study that start from one plan (`bitwright.methods.sharing`)."""
+    return once(
+        ("judge", correct), (network, plan.sites, *samples), lambda: Judge(network, samples, plan, correct=correct)
+    )
+
+
 def with_biases(network: Network, plan: Plan, samples: Sequence[Batch]) -> Plan:
     """`plan` with the network's biases corrected for it by all samples."""
     prepared = prepare(network, plan)
@@ -104,9 +113,12 @@ def with_biases(network: Network, plan: Plan, samples: Sequence[Batch]) -> Plan:
 
 
 def expected_accuracy(
-    kind: str, samples: Sequence[Batch], outputs: Sequence[torch.Tensor], references: Sequence[torch.Tensor]
+    kind: str, samples: Sequence[Batch], outputs: Iterable[torch.Tensor], references: Sequence[torch.Tensor]
 ) -> float:
-    """Expected accuracy of `outputs` beside the float network's `references`, batch by batch; by a network's kind."""
+    """Expected accuracy of `outputs` beside the float network's `references`, batch by batch; by a network's kind.
+
+    Language models need no references, and each output only until the next one.
+    """
     if kind == "image":
         named = [
             reference.softmax(-1).gather(-1, output.argmax(-1, keepdim=True))
@@ -121,7 +133,7 @@ def expected_accuracy(
     return float(torch.nn.functional.cosine_similarity(left.flatten().double(), right.flatten().double(), dim=0))
 
 
-def _surprise(samples: Sequence[Batch], outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+def _surprise(samples: Sequence[Batch], outputs: Iterable[torch.Tensor]) -> torch.Tensor:
     """Mean negative log-likelihood of each next token, in nats."""
     losses = []
     for batch, output in zip(samples, outputs, strict=True):

@@ -7,6 +7,7 @@ are a concern of their own: any accumulation works with any operands whose metho
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -17,6 +18,7 @@ from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
 from bitwright.methods.plan import EXACT, STATIC, Part, Plan, SitePlan
+from bitwright.methods.sharing import once
 from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 
@@ -97,23 +99,19 @@ class Composition:
     name: str
     methods: tuple[tuple[str, Method, Any], ...]  # (name of the part, method, its options)
 
-    def calibrate(self, network: Network, samples: Sequence[Batch], known: dict[Any, Plan] | None = None) -> Plan:
+    def calibrate(self, network: Network, samples: Sequence[Batch]) -> Plan:
         """The plan of all methods, each adding its parts: operands first, then precision, then accumulation.
 
-        `known` holds plans of this network and these samples by what made them: compositions that begin alike, such
-        as `int8+a` and `int8+b`, share what they begin with through it.
+        Compositions that begin alike, such as `int8+a` and `int8+b`, share what they begin with, where a study does
+        (`bitwright.methods.sharing`).
         """
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
         made_by: tuple[Any, ...] = ()
         for _, method, chosen in sorted(self.methods, key=_first_part):
             made_by = (*made_by, id(method), chosen.model_dump_json())
-            if known is not None and made_by in known:
-                plan = dataclasses.replace(known[made_by], method=self.name, options=options)
-                continue
-            plan = method.calibrate(network, samples, chosen, plan)
-            if known is not None:
-                known[made_by] = plan
+            make = functools.partial(method.calibrate, network, samples, chosen, plan)
+            plan = dataclasses.replace(once(made_by, (network, *samples), make), method=self.name, options=options)
         return plan
 
     def encoder(self) -> OperandMethod:

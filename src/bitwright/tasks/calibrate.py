@@ -6,6 +6,7 @@ from typing import Any
 
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
+from bitwright.methods.sharing import once
 from bitwright.networks.network import Network
 from bitwright.networks.synthetic import describe
 from bitwright.tasks.samples import default_samples
@@ -25,7 +26,6 @@ def calibrate_method(
     task: Task | None = None,
     count: int | None = None,
     seed: int = 0,
-    known: dict[Any, Plan] | None = None,
 ) -> Plan:
     """The plan of `method` for `network`; it keeps which samples it was calibrated on.
 
@@ -43,8 +43,6 @@ def calibrate_method(
         Samples; None is 32 images or inputs, 64 sentences, 16 windows of tokens.
     seed : int
         Of the choice of samples.
-    known : dict or None
-        Plans of this network on these very samples, used and added to: see `Composition.calibrate`.
 
     Raises
     ------
@@ -57,8 +55,8 @@ def calibrate_method(
         return dataclasses.replace(plan, calibrated_on=_without_samples(network, plan))
     count = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
     source = task.calibration if task is not None else default_samples
-    samples = source(network, count=count, seed=seed)
-    plan = composition.calibrate(network, samples.batches, known)
+    samples = once(("samples", count, seed), (network, task), lambda: source(network, count=count, seed=seed))
+    plan = composition.calibrate(network, samples.batches)
     return dataclasses.replace(plan, calibrated_on=samples.description if plan.quantizes else NOTHING)
 
 

@@ -11,11 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bitwright.errors import InputError
-from bitwright.methods.budget import Judge, with_biases
+from bitwright.methods.budget import shared_judge, with_biases
 from bitwright.methods.drift.method import rule, stated_rule
 from bitwright.methods.drift.options import DriftOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.precision import NOTHING_NARROW, MultiplierTime, narrowable, said_loss, smallest, stated
+from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
@@ -118,14 +119,19 @@ class Search:
         if not samples:
             raise InputError(f"{network.name}: calibration needs at least one batch of samples")
         self.options, self.plan, self.sites, self.chosen = options, plan, sites, chosen
-        self.judge = Judge(network, samples, plan, correct=options.bias_correction)
+        self.judge = shared_judge(network, samples, plan, correct=options.bias_correction)
         self.grid = network.weight_grid or 0
         self.keys = keys_of(sites, chosen, options, self.grid)
-        self.seen: dict[tuple[float, ...], tuple[float, float]] = {}
+        self.tried: set[tuple[float, ...]] = set()
+        asked = options.model_dump_json(exclude={"budget", "delta_by"})
+        self.seen: dict[tuple[float, ...], tuple[float, float]] = once(
+            ("losses", asked), (network, plan.sites, *samples), dict
+        )
 
     def measure(self, deltas: Deltas) -> tuple[float, float]:
         """Loss, and multiplier time by that of the wide network."""
         key = tuple(deltas[each] for each in self.keys)
+        self.tried.add(key)
         if key not in self.seen:
             time = MultiplierTime()
             loss = self.judge.loss(self.planned(deltas), time)
@@ -173,7 +179,9 @@ class Search:
             if len(values) == 1
             else "delta " + ", ".join(f"{_said(deltas[key])} for {key[1]} of {key[0]}" for key in self.keys)
         )
-        return f"{self.plan.method}: {said}, from {len(self.seen)} trials: {said_loss(loss, self.options.budget, time)}"
+        return (
+            f"{self.plan.method}: {said}, from {len(self.tried)} trials: {said_loss(loss, self.options.budget, time)}"
+        )
 
 
 def _said(delta: float) -> str:

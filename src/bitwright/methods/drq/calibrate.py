@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from bitwright.errors import InputError
 from bitwright.formats import PerGroup
-from bitwright.methods.budget import Judge, with_biases
+from bitwright.methods.budget import shared_judge, with_biases
 from bitwright.methods.drq.method import NAME
 from bitwright.methods.drq.options import DrqOptions
 from bitwright.methods.plan import Plan, Rule
@@ -47,7 +47,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
         raise InputError(f"{network.name} has synthetic operands, by which no accuracy can be judged; give threshold")
     if not samples:
         raise InputError(f"{network.name}: calibration needs at least one batch of samples")
-    judge = Judge(network, samples, plan, correct=options.bias_correction)
+    judge = shared_judge(network, samples, plan, correct=options.bias_correction)
     seen: dict[int, tuple[float, float]] = {}
 
     def fits(exponent: int) -> bool:

@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from bitwright.errors import InputError
-from bitwright.methods.integer.observe import Ranges, add_histograms, observe_ranges, observe_synthetic
+from bitwright.methods.integer.observe import (
+    Ranges,
+    histograms_of,
+    observe_ranges,
+    observe_synthetic,
+    shared_ranges,
+)
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
 from bitwright.methods.integer.smooth import (
@@ -19,6 +25,7 @@ from bitwright.methods.integer.smooth import (
     smoothed_ranges,
 )
 from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.sharing import once
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
@@ -104,17 +111,25 @@ def observe_network(
     folded = fold_batch_norm(network)
     work, groups = smoothable(folded) if options.smoothing != "none" else (folded, [])
     judges = samples[-JUDGES:] if groups and options.smoothing == "search" and len(samples) > JUDGES else ()
-    ranges = observe_ranges(work, samples[: len(samples) - len(judges)])
+    seen_by = samples[: len(samples) - len(judges)]
+    ranges = shared_ranges(network, work, seen_by)
     options.check_globs(ranges)
     rules = Rules.of(options, [seen.site for seen in ranges.values()])
     rules.check_weight_grid(network, ranges)
-    strengths = choose_strengths(work, judges or samples, groups, ranges, rules)
+    asked = options.model_dump_json(include=set(IntegerOptions.model_fields))
+    strengths = once(
+        ("strengths", asked),
+        (network, *samples),
+        lambda: choose_strengths(work, judges or samples, groups, ranges, rules),
+    )
     ranges = observe_ranges(work, judges, ranges)
     factors = all_factors(groups, peaks_of(groups, ranges), strengths)
     ranges = smoothed_ranges(ranges, groups, factors)
     apply_factors(groups, factors)
     if histograms or any(rules.at(name).calibrator != "minmax" for name in ranges):
-        add_histograms(work, samples, ranges)
+        counts = once(("histograms", asked), (network, *samples), lambda: histograms_of(work, samples, ranges))
+        for name, seen in ranges.items():
+            seen.histogram = counts.get(name)
     return Observed(
         network=work,
         ranges=ranges,

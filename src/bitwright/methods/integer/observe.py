@@ -1,11 +1,12 @@
 """What calibration sees of a network: ranges of both operands of every site, in float, over the calibration samples."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from bitwright.errors import InputError
+from bitwright.methods.sharing import once
 from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
@@ -80,6 +81,28 @@ def observe_ranges(
     return found
 
 
+def shared_ranges(network: Network, work: Network, samples: Sequence[Batch]) -> dict[str, Ranges]:
+    """`observe_ranges` of `work`, a copy of `network` that computes the same, shared by all such copies.
+
+    The first batch is observed in any case: it finds the weights, which are the copy's own.
+    """
+    own: dict[str, Ranges] = {}
+
+    def make() -> Mapping[str, Ranges]:
+        own.update(observe_ranges(work, samples))
+        return {name: dataclasses.replace(seen) for name, seen in own.items()}
+
+    kept = once("ranges", (network, *samples), make)
+    if own:
+        return own
+    found = observe_ranges(work, samples[:1])
+    if set(found) != set(kept):  # sites that the first batch does not reach
+        return observe_ranges(work, samples)
+    for name, seen in found.items():
+        _widen(seen, kept[name])
+    return found
+
+
 def observe_synthetic(network: Network, batch: Batch, *, histograms: bool) -> dict[str, Ranges]:
     """Ranges of the synthetic operands of a network without numbers; those of equal sites are found once."""
     found: dict[str, Ranges] = {}
@@ -93,19 +116,20 @@ def observe_synthetic(network: Network, batch: Batch, *, histograms: bool) -> di
     return found
 
 
-def add_histograms(network: Network, samples: Sequence[Batch], ranges: dict[str, Ranges]) -> None:
-    """A second pass that counts x within the ranges found by the first."""
+def histograms_of(network: Network, samples: Sequence[Batch], ranges: Mapping[str, Ranges]) -> dict[str, torch.Tensor]:
+    """A second pass that counts the x of every site within the ranges found by the first."""
+    found: dict[str, torch.Tensor] = {}
 
     def watch(site: Site, call: Call) -> torch.Tensor:
         if not call.x.numel():
             return call.float_result()
-        seen = ranges[site.name]
-        counts = _counts(call.x, seen)
-        seen.histogram = counts if seen.histogram is None else seen.histogram + counts
+        counts = _counts(call.x, ranges[site.name])
+        found[site.name] = found[site.name] + counts if site.name in found else counts
         return call.float_result()
 
     for batch in samples:
         observe(network, batch, watch)
+    return found
 
 
 def _counts(x: torch.Tensor, seen: Ranges) -> torch.Tensor:

@@ -9,7 +9,7 @@ samples; narrow scales are those of least squared error.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from bitwright.methods.budget import Judge, with_biases
+from bitwright.methods.budget import Judge, shared_judge, with_biases
 from bitwright.methods.execution import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.rules import site_plan
@@ -40,7 +40,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
     narrow = _narrow(observed, options)
     sites = {site.name: site for site in trace(network).sites}
     chosen = [name for name in narrowable(sites, wide, ends=False) if _widths(narrow[name]) != _widths(wide.site(name))]
-    judge = Judge(network, samples, wide, correct=options.bias_correction)
+    judge = shared_judge(network, samples, wide, correct=options.bias_correction)
     order = _ranked(judge, wide, narrow, chosen, {name: sites[name].macs for name in chosen})
     seen: dict[int, tuple[float, float]] = {}
 

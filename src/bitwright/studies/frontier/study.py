@@ -14,6 +14,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
 from bitwright.methods.protocol import compose, method_names
+from bitwright.methods.sharing import sharing
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier.families import BASELINE, FAMILIES, Choice, Family
@@ -128,7 +129,8 @@ def frontier(
     points: list[OperatingPoint] = []
     found = []
     for network, judge in zip(networks, judges, strict=True):
-        own = compared(list(_Study(network, judge, families, accelerators, settings, progress).points()))
+        with sharing():
+            own = compared(list(_Study(network, judge, families, accelerators, settings, progress).points()))
         points += own
         found += standings(network.name, own)
     used = dict.fromkeys(machine for family in families.values() for machine in family.machines)
@@ -169,25 +171,28 @@ class _Study:
 
     def points(self) -> Iterator[OperatingPoint]:
         """All points, by family, method and machine; equal choices of several families are judged once."""
+        offered = {
+            system: family.offered(self.settings.budget, self.network.kind) for system, family in self.families.items()
+        }
         wanted: dict[str, tuple[Choice, list[str]]] = {}
-        for family in self.families.values():
-            for choice in family.choices:
+        for system, family in self.families.items():
+            for choice in offered[system]:
                 _, named = wanted.setdefault(label(choice), (choice, []))
                 named += [machine for machine in family.machines if machine not in named]
         found = {judged.name: judged for judged in self._judged(list(wanted.values()))}
         for system, family in self.families.items():
-            for choice in family.choices:
+            for choice in offered[system]:
                 for machine in family.machines:
                     yield self._point(system, choice, machine, found[label(choice)])
 
     def _judged(self, wanted: Sequence[tuple[Choice, list[str]]]) -> Iterator["_Judged"]:
         """Every choice, some plans at a time."""
-        outputs, known = FloatOutputs(self.network), dict[Any, Plan]()
+        outputs = FloatOutputs(self.network)
         batch, described = simulation_input(self.network, seed=self.settings.seed)
         floating = calibrate_method(self.network, FLOAT, task=self.judge, count=1, seed=self.settings.seed)
         for start in range(0, len(wanted), PLANS_AT_ONCE):
             some = wanted[start : start + PLANS_AT_ONCE]
-            made = [self._plan(choice, known, start + i, len(wanted)) for i, (choice, _) in enumerate(some)]
+            made = [self._plan(choice, start + i, len(wanted)) for i, (choice, _) in enumerate(some)]
             ready = {
                 label(choice): plan for (choice, _), plan in zip(some, made, strict=True) if isinstance(plan, Plan)
             }
@@ -202,7 +207,7 @@ class _Study:
                     costs=self._costs(plan, named, batch, described),
                 )
 
-    def _plan(self, choice: Choice, known: dict[Any, Plan], done: int, total: int) -> Plan | Exception:
+    def _plan(self, choice: Choice, done: int, total: int) -> Plan | Exception:
         method, options = choice
         self.progress(f"{self.network.name}: plans (calibrating {label(choice)})", done, total)
         try:
@@ -216,7 +221,6 @@ class _Study:
                 task=self.judge,
                 count=count,
                 seed=self.settings.seed,
-                known=known,
             )
         except Exception as error:
             return error

@@ -1,0 +1,46 @@
+"""What several calibrations of one study have in common, made once: plans that begin alike, ranges, searches.
+
+Outside of `sharing()` nothing is kept. What is kept goes by the very objects that it was made of, which are kept alive
+with it, and by a key that says how.
+"""
+
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+Made = TypeVar("Made")
+
+_kept: ContextVar[dict[Any, tuple[Sequence[Any], Any]] | None] = ContextVar("kept", default=None)
+
+
+@contextlib.contextmanager
+def sharing() -> Iterator[None]:
+    """Within this, `once` keeps what it makes."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def once(key: Hashable, of: Sequence[Any], make: Callable[[], Made]) -> Made:
+    """What `make` makes, or made before for the same key of the same objects.
+
+    Examples
+    --------
+    >>> network, made = object(), []
+    >>> with sharing():
+    ...     for key in ("a", "a", "b"):
+    ...         _ = once(key, [network], lambda: made.append(1))
+    >>> len(made)
+    2
+    """
+    kept = _kept.get()
+    if kept is None:
+        return make()
+    whole = (key, *map(id, of))
+    if whole not in kept:
+        kept[whole] = tuple(of), make()
+    found: Made = kept[whole][1]
+    return found
