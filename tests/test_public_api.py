@@ -5,6 +5,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,20 +59,17 @@ def test_importing_is_lean():
     assert found.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "api",
-        "cli.given",
-        "reports.page.page",
-        "reports.units",
-        "studies.explain",
-        "studies.frontier.budget",
-        "studies.machines",
-    ],
-)
+PACKAGE = Path(bitwright.__file__).parent
+EXAMPLES = [
+    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for file in sorted(PACKAGE.rglob("*.py"))
+    if ">>>" in file.read_text()
+]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_in_docstrings(name):
-    result = doctest.testmod(importlib.import_module(f"bitwright.{name}"))
+    result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
     assert result.failed == 0
 

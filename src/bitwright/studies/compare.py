@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
-from bitwright.errors import InputError, unknown_name
+from bitwright.errors import unknown_name
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
-from bitwright.studies.inputs import simulation_input
+from bitwright.studies.inputs import check_plans, simulation_input
 from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
@@ -104,11 +104,7 @@ def compare(
         An unknown method, option or task, a plan that is not there or has a method's name, or data that do not fit,
         before anything runs.
     """
-    for name, file in settings.plans.items():
-        if not file.is_file():
-            raise InputError(f"there is no plan {file}; --save-plan of evaluate, train or search makes one")
-        if name in settings.methods:
-            raise InputError(f"the plan {file} would have the name of the method {name!r}; rename the file")
+    check_plans(settings.plans, settings.methods, "method")
     for method in settings.methods:
         compose(method, options_of(method, settings))
     tasks = judges_of(networks, task, data, limit, settings.seed)

@@ -1,9 +1,12 @@
-"""The one input that a simulation runs a network on: real samples at exactly the network's input shape.
+"""What studies are given: saved plans, and the one input that a simulation runs a network on.
 
-Texts are long enough to fill the sequence, so that no padding is costed. Costs of dense machines depend on the shape
-only; machines that skip see real values, or synthetic ones where that was asked for. A decoding step takes the
-network's own example input.
+That is real samples at exactly the network's input shape. Texts are long enough to fill the sequence, so that no
+padding is costed. Costs of dense machines depend on the shape only; machines that skip see real values, or synthetic
+ones where that was asked for. A decoding step takes the network's own example input.
 """
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, Network
@@ -13,8 +16,20 @@ from bitwright.tasks.inputs import sentence_inputs, window_length
 from bitwright.tasks.prose import paragraphs
 from bitwright.tasks.samples import counted, default_samples
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 EXAMPLE = "the network's example input"
 CONTEXT = "context"  # the input that only a decoding step has
+
+
+def check_plans(plans: "Mapping[str, Path]", taken: Collection[str], what: str) -> None:
+    """Refuse files of plans that are not there, or would have the name of a `what`; raises `InputError`."""
+    for name, file in plans.items():
+        if not file.is_file():
+            raise InputError(f"there is no plan {file}; --save-plan of evaluate, train or search makes one")
+        if name in taken:
+            raise InputError(f"the plan {file} would have the name of the {what} {name!r}; rename the file")
 
 
 def simulation_input(network: Network, *, seed: int = 0) -> tuple[Batch | None, str]:

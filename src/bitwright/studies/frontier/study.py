@@ -21,7 +21,7 @@ from bitwright.studies.frontier.families import BASELINE, FAMILIES, Choice, Fami
 from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.frontier.result import Frontier
 from bitwright.studies.frontier.standings import compared, standings
-from bitwright.studies.inputs import simulation_input
+from bitwright.studies.inputs import check_plans, simulation_input
 from bitwright.studies.machines import COMMON, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
@@ -39,7 +39,7 @@ PLANS_AT_ONCE = 3
 """Whose encoded weights are in memory together; our choice."""
 FLOAT = "float"
 LIMITS = {"image": 250, "sentence": 400, "language": 1024}
-CALIBRATION = {"image": 16, "sentence": 32, "language": 4}
+CALIBRATION = {"image": 16, "sentence": 32, "language": 16}
 """Samples to judge and to calibrate by, unless the user says: so that a network takes less than half an hour."""
 
 
@@ -117,11 +117,8 @@ def frontier(
         anything runs. What goes wrong later stands at its point.
     """
     families = families_of(settings.families, list(accelerators))
-    for name, file in settings.plans.items():
-        if not file.is_file():
-            raise InputError(f"there is no plan {file}; --save-plan of evaluate, train or search makes one")
-        if name in {*families, *method_names()}:
-            raise InputError(f"the plan {file} would have the name of the family or method {name!r}; rename the file")
+    check_plans(settings.plans, {*families, *method_names()}, "family or method")
+    for name in settings.plans:
         families[name] = Family(about=f"the saved plan {name}", machines=tuple(accelerators), choices=((name, {}),))
     for network in networks:
         require_numbers(network)

@@ -8,7 +8,7 @@ from bitwright.accelerators.apsq import Apsq
 from bitwright.errors import InputError
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
-from bitwright.networks.trace import Trace, example_batch, trace
+from bitwright.networks.trace import Trace
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.apsq.areas import Engine, engine_of
@@ -18,8 +18,8 @@ from bitwright.studies.reproduce.apsq.fit import layers_of, weighed
 from bitwright.studies.reproduce.apsq.measured import Measured
 from bitwright.studies.reproduce.apsq.runs import Line, lines_of, methods_of
 from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.shapes import as_shapes, input_sizes, left_out, refuse_synthetic
 from bitwright.studies.row import said
-from bitwright.studies.simulate import NO_SITE
 from bitwright.tasks.evaluate import Progress, silent
 
 SYSTEM = "apsq"
@@ -115,12 +115,7 @@ def _check(networks: Sequence[Network], machines: Mapping[str, Apsq], options: M
         )
     for method, own in methods_of(next(iter(machines.values())), options).values():
         compose(method, own)
-    for network in networks:
-        if network.distribution:
-            raise InputError(
-                f"{network.name} has synthetic operands, and what is measured here depends on shapes and formats only; "
-                "leave the distribution out"
-            )
+    refuse_synthetic(networks, "what is measured here depends on shapes and formats only")
 
 
 def _attempt(network: Network, arrays: Mapping[str, Apsq], settings: Settings, progress: Progress) -> Measured:
@@ -132,8 +127,7 @@ def _attempt(network: Network, arrays: Mapping[str, Apsq], settings: Settings, p
 
 
 def _measured(network: Network, arrays: Mapping[str, Apsq], settings: Settings, progress: Progress) -> Measured:
-    traced = trace(network)
-    shapes = dataclasses.replace(network, module=None, sites=traced.sites)
+    shapes, traced = as_shapes(network)
     lines: list[Line] = []
     for name, machine in arrays.items():
         progress(f"{network.name}: array {name}", 0, 0)
@@ -142,7 +136,7 @@ def _measured(network: Network, arrays: Mapping[str, Apsq], settings: Settings, 
     return Measured(
         network=network.name,
         arrays=tuple(arrays),
-        input=_input(network),
+        input=input_sizes(network),
         layers=layers_of(network.name, traced.sites),
         lines=tuple(lines),
         weighed=tuple(weighed(network.name, (line for line in lines if line.array == first))),
@@ -150,18 +144,9 @@ def _measured(network: Network, arrays: Mapping[str, Apsq], settings: Settings, 
     )
 
 
-def _input(network: Network) -> str:
-    """The sizes of the network's example input, which is all that matters here."""
-    if network.module is None:
-        return "the given sizes"
-    return ", ".join(f"{name} {'x'.join(map(str, each.shape))}" for name, each in example_batch(network).items())
-
-
 def _notes(traced: Trace, line: Line) -> Iterator[str]:
     """What the plans must say, and every product that is in no figure."""
     yield from line.wide.simulation.notes
     for entry in line.wide.simulation.unsupported:
         yield f"{entry.name}, {100 * entry.share:.2g} % of the products, is in no figure: {entry.reason}"
-    for operation in traced.others:
-        if operation.macs:
-            yield f"{operation.name} is in no figure: {operation.reason}; {NO_SITE}"
+    yield from left_out(traced)

@@ -1,13 +1,11 @@
 """The reproduction of Drift: networks as shapes on all machines, networks with weights step by step, and the claims."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bitwright.accelerators.split.machine import SplitArray
-from bitwright.errors import InputError
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.trace import Trace, example_batch, trace
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
@@ -19,8 +17,8 @@ from bitwright.studies.reproduce.drift.ladder import Climb, Ladder
 from bitwright.studies.reproduce.drift.measured import Measured
 from bitwright.studies.reproduce.drift.options import StudyOptions, parse
 from bitwright.studies.reproduce.drift.runs import stated
+from bitwright.studies.reproduce.shapes import as_shapes, input_sizes, left_out, refuse_synthetic
 from bitwright.studies.row import said
-from bitwright.studies.simulate import NO_SITE
 from bitwright.tasks.evaluate import Progress, silent
 from bitwright.tasks.samples import available_samples, default_batches, describe
 
@@ -92,12 +90,7 @@ def reproduce(
         An unknown or impossible option, or synthetic operands, before anything runs.
     """
     options = parse(settings.options)
-    for network in networks:
-        if network.distribution:
-            raise InputError(
-                f"{network.name} has synthetic operands, and shares are stated for shapes here or measured on real "
-                "samples; leave the distribution out"
-            )
+    refuse_synthetic(networks, "shares are stated for shapes here or measured on real samples")
     measured = tuple(_attempt(network, machines, options, settings, progress) for network in networks)
     return Reproduction(
         system=SYSTEM,
@@ -134,15 +127,14 @@ def _measured(
     tell: Callable[[str], None],
 ) -> Measured:
     tell("shapes")
-    traced = trace(network)
-    shapes = dataclasses.replace(network, module=None, sites=traced.sites)
+    shapes, traced = as_shapes(network)
     tell("stated shares on all machines")
     found = Measured(
         network=network.name,
-        input=_input(network),
+        input=input_sizes(network),
         has_weights=not network.shape_only,
         stated=stated(shapes, machines, options),
-        notes=(*network.notes, *_left_out(traced)),
+        notes=(*network.notes, *left_out(traced)),
     )
     if network.shape_only or not options.ladder:
         return found
@@ -172,17 +164,3 @@ def _ladder(
     arrays = {name: machine for name, machine in machines.items() if isinstance(machine, SplitArray)}
     climb = Climb(network, batches[0], batches[1], batch, arrays, options)
     return Ladder(rungs=tuple(climb.rungs(tell)), calibrated_on=phrases[0], judged_on=phrases[1], base=climb.base)
-
-
-def _input(network: Network) -> str:
-    """The sizes of the network's example input, which is all that matters at stated shares."""
-    if network.module is None:
-        return "the given sizes"
-    return ", ".join(f"{name} {'x'.join(map(str, each.shape))}" for name, each in example_batch(network).items())
-
-
-def _left_out(traced: Trace) -> Iterator[str]:
-    """Every product that is in no figure."""
-    for operation in traced.others:
-        if operation.macs:
-            yield f"{operation.name} is in no figure: {operation.reason}; {NO_SITE}"

@@ -1,7 +1,7 @@
 """The reproduction of LPA: each network on all arrays and in all mixes of widths, and the claims."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -9,7 +9,6 @@ import pydantic
 from bitwright.accelerators.packed.machine import PackedArray
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
-from bitwright.networks.trace import Trace, example_batch, trace
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.claims import Claim
@@ -19,8 +18,8 @@ from bitwright.studies.reproduce.lp.findings import findings
 from bitwright.studies.reproduce.lp.measured import Measured
 from bitwright.studies.reproduce.lp.mixes import MixOptions
 from bitwright.studies.reproduce.lp.runs import lines_of
+from bitwright.studies.reproduce.shapes import as_shapes, input_sizes, left_out, refuse_synthetic
 from bitwright.studies.row import said
-from bitwright.studies.simulate import NO_SITE
 from bitwright.tasks.evaluate import Progress, silent
 
 SYSTEM = "lp"
@@ -90,12 +89,7 @@ def reproduce(
         An unknown or impossible option, or synthetic operands, before anything runs.
     """
     options = _options(settings.options)
-    for network in networks:
-        if network.distribution:
-            raise InputError(
-                f"{network.name} has synthetic operands, and what is measured here depends on shapes and formats only; "
-                "leave the distribution out"
-            )
+    refuse_synthetic(networks, "what is measured here depends on shapes and formats only")
     arrays = grouped(machines)
     measured = tuple(_attempt(network, arrays, options, progress) for network in networks)
     return Reproduction(
@@ -136,31 +130,16 @@ def _attempt(network: Network, arrays: Arrays, options: MixOptions, progress: Pr
 
 def _measured(network: Network, arrays: Arrays, options: MixOptions, progress: Progress) -> Measured:
     progress(f"{network.name}: shapes", 0, 0)
-    traced = trace(network)
-    shapes = dataclasses.replace(network, module=None, sites=traced.sites)
+    shapes, traced = as_shapes(network)
     progress(f"{network.name}: rounding weights", 0, 0)
     errors = weight_errors(network)
     progress(f"{network.name}: simulating", 0, 0)
     macs = sum(site.macs for site in traced.sites)
     return Measured(
         network=network.name,
-        input=_input(network),
+        input=input_sizes(network),
         attention=sum(site.macs for site in traced.sites if not site.static_weight) / macs,
         lines=tuple(lines_of(shapes, arrays, options)),
         errors=errors,
-        notes=(*network.notes, *_left_out(traced)),
+        notes=(*network.notes, *left_out(traced)),
     )
-
-
-def _input(network: Network) -> str:
-    """The sizes of the network's example input, which is all that matters here."""
-    if network.module is None:
-        return "the given sizes"
-    return ", ".join(f"{name} {'x'.join(map(str, each.shape))}" for name, each in example_batch(network).items())
-
-
-def _left_out(traced: Trace) -> Iterator[str]:
-    """Every product that is in no figure."""
-    for operation in traced.others:
-        if operation.macs:
-            yield f"{operation.name} is in no figure: {operation.reason}; {NO_SITE}"

@@ -1,0 +1,153 @@
+"""One network by one plan: its score, and what an inference costs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict, Unpack, overload
+
+from bitwright.api.networks import calibrate, named
+from bitwright.methods.plan import Plan
+from bitwright.networks.network import Network
+from bitwright.studies.inputs import simulation_input
+from bitwright.studies.machines import build_accelerators
+from bitwright.studies.simulate import Simulation
+from bitwright.studies.simulate import simulate as simulate_plan
+from bitwright.tasks import get_task
+from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
+from bitwright.tasks.evaluate import evaluate as evaluate_plan
+
+
+def path_of(data: str | Path | None) -> Path | None:
+    """A path of what may be text, or nothing."""
+    return None if data is None else Path(data)
+
+
+def evaluate(
+    network: Network | str,
+    method: str | Plan,
+    task: str | None = None,
+    data: str | Path | None = None,
+    *,
+    exact: bool = True,
+    limit: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    calibration_count: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evaluation:
+    """How well a network does with a method, beside its float self.
+
+    Parameters
+    ----------
+    network : Network or str
+        Or its name.
+    method : str or Plan
+        A name is calibrated first.
+    task : str or None
+        top1, perplexity, sts or fidelity; None is the network's own with `data`, and fidelity without.
+    data : path or None
+        Labelled samples, as the task reads them.
+    exact : bool
+        Exact arithmetic, or its fast float emulation.
+    limit : int or None
+        At most so many samples.
+
+    Raises
+    ------
+    InputError
+        Anything given that cannot be used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bitwright.networks.network import Network
+    >>> layer = torch.nn.Linear(4, 2)
+    >>> network = Network(name="layer", kind="tensor", module=layer, example=lambda shape: {"input": torch.ones(1, 4)})
+    >>> evaluate(network, "int8", limit=2).off_by
+    0
+    """
+    network = named(network)
+    require_numbers(network)
+    judge = get_task(task, network=network, data=path_of(data), limit=limit, seed=seed)
+    return evaluate_plan(
+        network,
+        method,
+        judge,
+        options=options,
+        exact=exact,
+        calibration_count=calibration_count,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+    )
+
+
+class _Simulated(TypedDict, total=False):
+    """What both forms of `simulate` take."""
+
+    parameters: Mapping[str, Any] | None
+    substrate: str
+    options: Mapping[str, Any] | None
+    calibration_count: int | None
+    seed: int
+    progress: Progress
+
+
+@overload
+def simulate(
+    network: Network | str, method: str | Plan = ..., accelerator: str = ..., **given: Unpack[_Simulated]
+) -> Simulation: ...
+@overload
+def simulate(
+    network: Network | str,
+    method: str | Plan,
+    accelerator: list[str] | tuple[str, ...],
+    **given: Unpack[_Simulated],
+) -> dict[str, Simulation]: ...
+def simulate(
+    network: Network | str,
+    method: str | Plan = "int8",
+    accelerator: str | list[str] | tuple[str, ...] = "systolic-ws",
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    substrate: str = "common",
+    options: Mapping[str, Any] | None = None,
+    calibration_count: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Simulation | dict[str, Simulation]:
+    """What one inference costs on an accelerator, or on several.
+
+    Parameters
+    ----------
+    network : Network or str
+        Or its name.
+    method : str or Plan
+        A name is calibrated first (only formats where the network has shapes only and no synthetic operands).
+    accelerator : str or sequence of str
+        One name gives one `Simulation`, several give a mapping by name.
+    parameters : mapping or None
+        Of the machines: `rows`, or `systolic-ws.rows` for one of them.
+    substrate : str
+        `common`, the same for all machines; or `native`, as published; `parameters` go before either.
+
+    Raises
+    ------
+    InputError
+        Anything given that cannot be used.
+
+    Examples
+    --------
+    >>> simulate("gemm:841x576x128", "int8", "systolic-ws", parameters={"rows": 32, "cols": 32}).cost.compute_cycles
+    67320
+    """
+    names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
+    machines = build_accelerators(names, parameters, substrate)
+    network = named(network)
+    if isinstance(method, str):
+        progress("calibrating", 0, 0)
+        method = calibrate(network, method, options=options, count=calibration_count, seed=seed)
+    progress("simulating", 0, 0)
+    batch, described = simulation_input(network, seed=seed)
+    found = simulate_plan(network, method, machines, batch=batch, described=described)
+    return found[accelerator] if isinstance(accelerator, str) else found

@@ -1,0 +1,206 @@
+"""Studies: tables of many networks, methods and machines, systems at equal accuracy, sweeps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack, overload
+
+from bitwright.api.networks import named
+from bitwright.api.runs import path_of
+from bitwright.errors import InputError
+from bitwright.methods.protocol import compose
+from bitwright.networks.network import Network
+from bitwright.studies import compare as comparing
+from bitwright.studies.compare import METHODS, Comparison, Settings
+from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, families_of, frontier, parse_budget
+from bitwright.studies.machines import accelerator_names, build_accelerators
+from bitwright.studies.provenance import provenance
+from bitwright.studies.sweep import Sweep, read_study
+from bitwright.tasks.evaluate import Progress, silent
+
+
+class _Compared(TypedDict, total=False):
+    """What both forms of `compare` take."""
+
+    task: str | None
+    data: str | Path | None
+    limit: int | None
+    parameters: Mapping[str, Any] | None
+    substrate: str
+    plans: Mapping[str, str | Path] | None
+    options: Mapping[str, Any] | None
+    exact: bool
+    calibration_count: int | None
+    batch_size: int | None
+    seed: int
+    command: str | None
+    progress: Progress
+
+
+@overload
+def compare(
+    networks: Network | str | Sequence[Network | str],
+    methods: Sequence[str] | None = ...,
+    accelerators: Sequence[str] | None = ...,
+    *,
+    budget: None = ...,
+    **given: Unpack[_Compared],
+) -> Comparison: ...
+@overload
+def compare(
+    networks: Network | str | Sequence[Network | str],
+    methods: Sequence[str] | None = ...,
+    accelerators: Sequence[str] | None = ...,
+    *,
+    budget: float | str,
+    **given: Unpack[_Compared],
+) -> Frontier: ...
+def compare(
+    networks: Network | str | Sequence[Network | str],
+    methods: Sequence[str] | None = None,
+    accelerators: Sequence[str] | None = None,
+    *,
+    budget: float | str | None = None,
+    task: str | None = None,
+    data: str | Path | None = None,
+    limit: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    substrate: str = "common",
+    plans: Mapping[str, str | Path] | None = None,
+    options: Mapping[str, Any] | None = None,
+    exact: bool = True,
+    calibration_count: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    command: str | None = None,
+    progress: Progress = silent,
+) -> Comparison | Frontier:
+    """Networks x methods x accelerators, one row each, or systems at equal accuracy; `.frame()` is a table in pandas.
+
+    Parameters
+    ----------
+    networks : network, name, or several
+        Each is judged by `task`, or by fidelity to its float self.
+    methods : sequence of str or None
+        None is float, int8 and int8-sym. With a budget, names of families of operating points (or of methods), and
+        None is all families.
+    accelerators : sequence of str or None
+        All registered accelerators if None.
+    budget : float, str or None
+        The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`): asks for Pareto
+        fronts and the best point of every system, as a `Frontier` with `.plot()`.
+    plans : mapping or None
+        Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
+    data, limit, options, parameters, substrate
+        As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Families have options of their
+        own.
+    command : str or None
+        What made this, for the record.
+
+    Raises
+    ------
+    InputError
+        Anything given that cannot be used. What goes wrong later stands in its row.
+
+    Examples
+    --------
+    >>> array = {"rows": 32, "cols": 32}
+    >>> found = compare("gemm:841x576x128", ["int8"], ["systolic-ws"], parameters=array)
+    >>> found.frame()["compute_cycles"].tolist()
+    [67320]
+    """
+    if budget is not None and options:
+        raise InputError("with a budget the families decide the options; name methods without a budget to set options")
+    share = parse_budget(budget) if isinstance(budget, str) else None if budget is None else check_budget(budget)
+    machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters, substrate)
+    several = [networks] if isinstance(networks, Network | str) else list(networks)
+    files = {name: Path(file) for name, file in (plans or {}).items()}
+    made = provenance(command or "bitwright.compare", seed)
+    if share is not None:
+        families_of(methods or (), list(machines))
+        return frontier(
+            [named(network) for network in several],
+            machines,
+            task=task,
+            data=path_of(data),
+            limit=limit,
+            settings=FrontierSettings(
+                budget=share,
+                families=tuple(methods or ()),
+                plans=files,
+                exact=exact,
+                calibration_count=calibration_count,
+                batch_size=batch_size,
+                seed=seed,
+            ),
+            provenance=made,
+            substrate=substrate,
+            progress=progress,
+        )
+    methods = METHODS if methods is None else methods
+    for method in methods:
+        compose(method)
+    return comparing.compare(
+        [named(network) for network in several],
+        machines,
+        task=task,
+        data=path_of(data),
+        limit=limit,
+        settings=Settings(
+            methods=tuple(methods),
+            plans=files,
+            exact=exact,
+            options=options or {},
+            calibration_count=calibration_count,
+            batch_size=batch_size,
+            seed=seed,
+        ),
+        provenance=made,
+        substrate=substrate,
+        progress=progress,
+    )
+
+
+def sweep(
+    study: str | Path | Mapping[str, Any],
+    *,
+    store: str | Path | None = None,
+    results: str | Path | None = None,
+    workers: int = 1,
+    dask: Any = None,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> Sweep:
+    """Networks x methods x options x accelerators x parameters, in parallel; `.frame()` is the table, `.plot()` a plot.
+
+    Workers are processes: in a script, call this under `if __name__ == "__main__":`.
+
+    Parameters
+    ----------
+    study : path or mapping
+        A study's YAML file, or the same as a mapping; the README has its keys.
+    store : path, URL or None
+        Where rows are kept: a SQLite file, or postgresql://...; what it has is not computed again. None: nowhere.
+    results : path or None
+        A Parquet file for all rows.
+    workers : int
+        Processes of this computer.
+    dask : str, distributed.Client or None
+        A cluster instead of them.
+    seed : int or None
+        Instead of the study's.
+
+    Raises
+    ------
+    InputError
+        Anything given that cannot be used, or a store or cluster that fails; finished trials are kept.
+    """
+    from bitwright.studies.sweep.run import sweep as run_sweep
+
+    return run_sweep(
+        read_study(study, seed=seed),
+        place=store,
+        results=path_of(results),
+        workers=workers,
+        dask=dask,
+        progress=progress,
+    )
