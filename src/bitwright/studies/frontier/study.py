@@ -39,7 +39,7 @@ PLANS_AT_ONCE = 3
 """Whose encoded weights are in memory together; our choice."""
 FLOAT = "float"
 LIMITS = {"image": 250, "sentence": 400, "language": 1024}
-CALIBRATION = {"image": 16, "sentence": 32, "language": 16}
+CALIBRATION = {"image": 16, "sentence": 32, "language": 8}
 """Samples to judge and to calibrate by, unless the user says: so that a network takes less than half an hour."""
 
 
