@@ -166,6 +166,11 @@ class TestFamilies:
         assert FAMILIES["mixed"].offered(0.95, "image") == (("mixed", {"budget": 0.9}),)
         assert FAMILIES["apsq"].offered(0.02, "image") == FAMILIES["apsq"].choices
 
+    def test_large_networks_get_the_ends_of_a_family(self):
+        found = [method for method, _ in FAMILIES["apsq"].offered(0.02, "language")]
+        assert found == ["int8+apsq-gs1", "int8+apsq-gs4"]
+        assert FAMILIES["int8-token"].offered(0.02, "language") == (("int8-token", {}),)
+
     def test_the_baseline_is_always_there_and_machines_are_narrowed(self):
         found = families_of(["panacea", "int8+psq"], ["panacea", "simd"])
         assert list(found) == [BASELINE, "panacea", "int8+psq"]

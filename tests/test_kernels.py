@@ -9,11 +9,33 @@ from hypothesis import strategies as st
 
 from bitwright.formats import Integer, Rounding, Saturation
 from bitwright.methods import kernels
+from bitwright.methods.integer.scales import least_error
 from bitwright.methods.products import reference_product
 from bitwright.networks.calls import Call
 from toys import generator, normal, quantized, random_codes
 
 FORMATS = [Integer(bits=bits, **kind) for bits in (2, 5, 8) for kind in ({}, {"narrow": True}, {"signed": False})]
+
+
+class TestLeastError:
+    @pytest.mark.parametrize("fmt", FORMATS, ids=str)
+    @pytest.mark.parametrize("shape", [(7, 33), (1, 5000), (300, 1), (4, 0), (0, 4)])
+    def test_equals_the_format(self, fmt, shape):
+        w = normal(*shape, seed=1).abs() if not fmt.signed else normal(*shape, seed=1)
+        scales = torch.rand(len(w), 9, generator=generator(2)) / fmt.high + 1e-3
+        assert kernels.can_search(w, fmt)
+        found = kernels.least_error(w, scales, fmt)
+        assert torch.equal(found, least_error(w, scales, fmt))
+        errors = (w.unsqueeze(1) - fmt.encode(w.unsqueeze(1) / scales.unsqueeze(2)) * scales.unsqueeze(2)).double()
+        assert torch.equal(found, errors.square().sum(2).argmin(1, keepdim=True)) or shape[1] == 0
+
+    def test_the_first_of_equals(self):
+        w, scales = torch.tensor([[2.0, -4.0]]), torch.tensor([[3.0, 2.0, 1.0, 2.0]])
+        assert kernels.least_error(w, scales, Integer(bits=8)).tolist() == [[1]]  # 2 and 1 have no error
+
+    def test_cases_that_torch_computes(self):
+        assert not kernels.can_search(torch.ones(2, 2), Integer(bits=8, rounding=Rounding.HALF_UP))
+        assert not kernels.can_search(torch.ones(2, 2).double(), Integer(bits=8))
 
 
 class TestEncode:

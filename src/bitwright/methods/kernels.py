@@ -1,7 +1,8 @@
 """CPU kernels where torch has no operator: one pass over memory instead of several.
 
-Each computes bit for bit what torch operators compute in several passes (`Integer.encode`, an int64 convolution, scale
-and bias), on tensors whose memory is dense; tests hold them equal. numba compiles them once and caches the result.
+Each computes bit for bit what torch operators compute in several passes (`Integer.encode`, its errors, an int64
+convolution, scale and bias), on tensors whose memory is dense; tests hold them equal. numba compiles them once and
+caches the result.
 """
 
 import numba
@@ -45,6 +46,24 @@ def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) 
         scales = scale.detach().reshape(-1).contiguous().numpy()
         _encode_rows(flat.view(-1, k).numpy(), scales, np.float32(zero_point), *limits, out.view(-1, k).numpy())
     return codes
+
+
+def can_search(w: torch.Tensor, fmt: Integer) -> bool:
+    """Whether `least_error` covers this case: float32 on the CPU, round half even and clip, no dropped bits."""
+    usual = fmt.rounding is Rounding.HALF_EVEN and fmt.saturation is Saturation.CLIP and not fmt.dropped_bits
+    return usual and w.device.type == "cpu" and w.dtype == torch.float32
+
+
+def least_error(w: torch.Tensor, scales: torch.Tensor, fmt: Integer) -> torch.Tensor:
+    """Which of the `scales` [rows, many] of each row of `w` has the least squared error, int64 [rows, 1]; the first.
+
+    Errors are added up in float64, in an order of the compiler's: ties closer than that are not the twin's.
+    """
+    best = torch.zeros(len(w), 1, dtype=torch.int64)
+    use_torch_threads()
+    rows = w.detach().contiguous().numpy(), scales.detach().contiguous().numpy()
+    _least_error(*rows, np.float32(fmt.low), np.float32(fmt.high), best.numpy())
+    return best
 
 
 def depthwise(
@@ -116,6 +135,21 @@ def _encode_rows(
             code = low if code < low else code
             code = high if code > high else code
             out[i, j] = np.int32(code) & kept
+
+
+@numba.njit(parallel=True, cache=True, fastmath={"reassoc"})  # of the sum only: nothing else has another order
+def _least_error(w: Array, scales: Array, low: np.float32, high: np.float32, best: Array) -> None:
+    rows, columns = w.shape
+    for row in numba.prange(rows):
+        least = np.inf
+        for i in range(scales.shape[1]):
+            scale, error = scales[row, i], 0.0
+            for column in range(columns):
+                code = min(max(np.rint(w[row, column] / scale), low), high)
+                off = w[row, column] - code * scale
+                error += np.float64(off * off)
+            if error < least:
+                least, best[row, 0] = error, i
 
 
 @numba.njit(parallel=True, cache=True)

@@ -10,9 +10,9 @@ import math
 import torch
 
 from bitwright.formats import Integer
+from bitwright.methods import kernels
 
 SMALLEST = torch.finfo(torch.float32).tiny  # a scale below would be denormal, and dividing by it infinite
-BLOCK = 1 << 16  # elements that are searched at once: so few that they stay in a core's cache
 CLIPPINGS = torch.linspace(1.0, 0.3, 36)  # candidate shares of the full range, for the least-error search (ours)
 
 
@@ -41,19 +41,19 @@ def weight_peaks(w: torch.Tensor, fmt: Integer, calibrator: str, percentile: flo
     if calibrator == "percentile":
         kept = magnitude.kthvalue(math.ceil(w.shape[1] * percentile / 100), dim=1, keepdim=True).values
         return torch.where(kept > 0, kept, peak)  # a row that is mostly zeros keeps its largest
-    parts = zip(*(each.split(max(1, BLOCK // max(1, w.shape[1]))) for each in (w, peak)), strict=True)
-    return torch.cat([_least_error(rows, peaks, fmt) for rows, peaks in parts])
+    clipped = peak * CLIPPINGS.to(peak)
+    scales = symmetric_scale(clipped, fmt)
+    search = kernels.least_error if kernels.can_search(w, fmt) else least_error
+    return clipped.gather(1, search(w, scales, fmt))
 
 
-def _least_error(w: torch.Tensor, peak: torch.Tensor, fmt: Integer) -> torch.Tensor:
-    """Of the clippings of each row's peak, the one with the least squared error."""
-    best, best_error = peak, torch.full_like(peak, torch.inf)
-    for clipping in CLIPPINGS.tolist():
-        scale = symmetric_scale(peak * clipping, fmt)
-        error = (w - fmt.encode(w / scale, overwrite=True) * scale).square_().sum(dim=1, keepdim=True)
-        best = torch.where(error < best_error, peak * clipping, best)
-        best_error = torch.minimum(error, best_error)
-    return best
+def least_error(w: torch.Tensor, scales: torch.Tensor, fmt: Integer) -> torch.Tensor:
+    """Which of the `scales` [rows, many] of each row of `w` has the least squared error, int64 [rows, 1]; the first."""
+    errors = [
+        (w - fmt.encode(w / scale) * scale).square().sum(dim=1, dtype=torch.float64)
+        for scale in scales.unsqueeze(-1).unbind(1)
+    ]
+    return torch.stack(errors, 1).argmin(1, keepdim=True)
 
 
 def clipped_range(

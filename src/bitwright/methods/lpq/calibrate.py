@@ -11,6 +11,7 @@ from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.sites import Sites, shape_plans, uniform
 from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.sharing import once
 from bitwright.methods.tabled import observe_values
 from bitwright.methods.tabled.method import rounded
 from bitwright.networks.calls import Call
@@ -36,7 +37,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: LpqOptions, p
         options.check_globs(sites)
         return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=shape_plans(sites, options))
     folded = fold_batch_norm(network)
-    found = Sites(observe_values(folded, samples), options)
+    found = Sites(once("values", (network, *samples), lambda: observe_values(folded, samples)), options)
     return planned(network, folded, samples, plan, found, uniform(found))
 
 

@@ -8,7 +8,9 @@ samples; narrow scales are those of least squared error.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from bitwright.formats import Quantized
 from bitwright.methods.budget import Judge, shared_judge, with_biases
 from bitwright.methods.execution import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
@@ -81,9 +83,11 @@ def _ranked(
 ) -> list[str]:
     """Sites, those first that save most multiplier time per loss of the output."""
     batch, logits = judge.samples[0], judge.kind in ("language", "image")
-    reference = Executor(judge.network, wide, prepared=True).run(batch)
+    encoded: dict[Any, Quantized] = {}
+    reference = Executor(judge.network, wide, prepared=True, weights=encoded).run(batch)
     costs = {}
     for name in chosen:
-        output = Executor(judge.network, _with(wide, narrow, [name]), prepared=True).run(batch)
+        others = {key: w for key, w in encoded.items() if key[0] != name}
+        output = Executor(judge.network, _with(wide, narrow, [name]), prepared=True, weights=others).run(batch)
         costs[name] = max(output_loss(output, reference, logits=logits), LEAST_LOSS) / macs[name]
     return sorted(chosen, key=lambda name: costs[name])

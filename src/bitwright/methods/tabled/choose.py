@@ -7,6 +7,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.sharing import once
 from bitwright.methods.tabled.observe import Seen, observe_values
 from bitwright.methods.tabled.tally import Tally
 from bitwright.networks.fingerprint import fingerprint
@@ -65,7 +66,7 @@ def choose(network: Network, samples: Sequence[Batch], plan: Plan, choice: Choic
         }
         return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=sites)
     folded = fold_batch_norm(network)
-    seen = observe_values(folded, samples)
+    seen = once("values", (network, *samples), lambda: observe_values(folded, samples))
     return dataclasses.replace(
         plan,
         fingerprint=fingerprint(network),

@@ -43,7 +43,8 @@ class Family:
         >>> FAMILIES["drift"].offered(0.03, "language")
         (('int8-token+drift', {'budget': 0.015}), ('int8-token+drift', {'budget': 0.06}))
         """
-        named = [(method.format(on=ON.get(kind, "")), options) for method, options in self.choices]
+        choices = (*self.choices[:1], *self.choices[1:][-1:]) if kind in LARGE else self.choices
+        named = [(method.format(on=ON.get(kind, "")), options) for method, options in choices]
         if not self.budgets:
             return tuple(named)
         shares = [min(share * budget, LARGEST_BUDGET) for share in self.budgets]
@@ -53,6 +54,8 @@ class Family:
 ON: Mapping[str, str] = {"language": "int8-token+"}
 """What precision that is chosen at run time stands on, where that is not int8: static scales lose language models more
 than most budgets (SmolLM2: perplexity rises by 9 %, with scales per token by 2 %)."""
+LARGE = frozenset({"language"})
+"""Kinds of networks that take a minute or more per choice: they get the first and the last one of a family only."""
 LARGEST_BUDGET = 0.9
 BASELINE = "int8"
 """The family that all others are measured by: the best static INT8 machine."""
