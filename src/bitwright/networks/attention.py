@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
 from bitwright.errors import InputError
 from bitwright.networks.calls import Call
 
+SLACK = 1e-3
+"""So that the threshold is above what exp makes of its smallest argument, however it rounds."""
 Product = Callable[[str, Call], torch.Tensor]  # (what it is: "qk" or "pv", the call) -> its result
 
 
@@ -49,15 +52,21 @@ def attention(
 def exponentials(
     scores: torch.Tensor, attn_mask: torch.Tensor | None = None, *, is_causal: bool = False
 ) -> torch.Tensor:
-    """exp(score - row maximum) of scores [..., M, T], 0 where a mask hides one: the left operand of PV."""
+    """exp(score - row maximum) of scores [..., M, T], 0 where a mask hides one: the left operand of PV.
+
+    What would be a denormal is 0 too: processors take many times longer for them, and a sum that a 1 is in has no place
+    for them.
+    """
     if is_causal:
         m, t = scores.shape[-2:]
         keep = torch.ones(m, t, dtype=torch.bool, device=scores.device).tril()
         scores = scores.masked_fill(~keep, -math.inf)
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-    peak = scores.amax(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
-    return torch.exp(scores - peak)
+    limits = torch.finfo(scores.dtype)
+    peak = scores.amax(dim=-1, keepdim=True).clamp_min(limits.min)
+    least = math.log(limits.tiny) + 1
+    return F.threshold(torch.exp((scores - peak).clamp_min(least)), math.exp(least + SLACK), 0.0)
 
 
 def _share(x: torch.Tensor, times: int) -> torch.Tensor:

@@ -26,6 +26,7 @@ from bitwright.networks.trace import example_batch
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST_GAIN = 0.1  # of the loss; what two batches cannot tell apart decides nothing
 JUDGES = 2  # batches that judge; the others give the ranges (our choice)
+JUDGE_TOKENS = 256  # of a language model's judging windows: every one has a loss of its own (our choice)
 Peaks = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 Strengths = Mapping[str, float | None]  # per kind of group; None leaves it unsmoothed
 Judge = Callable[[Mapping[str, torch.Tensor]], float]  # factors per site -> the network's loss with them
@@ -79,7 +80,10 @@ class Trial:
         ranges: Mapping[str, Ranges],
         rules: Rules,
     ) -> None:
-        self.network, self.batches, self.groups, self.ranges, self.rules = network, batches, groups, ranges, rules
+        self.network, self.groups, self.ranges, self.rules = network, groups, ranges, rules
+        if network.kind == "language":
+            batches = [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in batches]
+        self.batches = batches
         with torch.no_grad():
             self.references = [network.forward(batch) for batch in batches]
         self.plans = {name: site_plan(seen, rules) for name, seen in ranges.items()}

@@ -22,6 +22,7 @@ from bitwright.methods.precision import MultiplierTime, narrowable, said_loss, s
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.trace import trace
 
+RANKING_TOKENS = 128  # of a language model: every site is run once to be ranked
 LEAST_LOSS = 1e-9
 
 
@@ -83,6 +84,8 @@ def _ranked(
 ) -> list[str]:
     """Sites, those first that save most multiplier time per loss of the output."""
     batch, logits = judge.samples[0], judge.kind in ("language", "image")
+    if judge.kind == "language":
+        batch = {name: tokens[:, :RANKING_TOKENS] for name, tokens in batch.items()}
     encoded: dict[Any, Quantized] = {}
     reference = Executor(judge.network, wide, prepared=True, weights=encoded).run(batch)
     costs = {}
