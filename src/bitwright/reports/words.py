@@ -3,6 +3,7 @@
 from bitwright.reports.units import number, scaled
 from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, Objective, OperatingPoint, Standing
 
+SAME = "1.00x"
 UNSURE = "≈"
 UNSURE_LEGEND = f"{UNSURE}: not separated, the 95 % interval of the loss spans the budget"
 
@@ -42,6 +43,19 @@ def gain_words(standing: Standing) -> str:
     return "-" if standing.gain is None else f"{number(standing.gain, 3)}x"
 
 
+def against(gain: float) -> tuple[str, str]:
+    """A factor of cost in words, never below 1.
+
+    Examples
+    --------
+    >>> against(1.731), against(0.925), against(1.0004)
+    (('1.73x', 'less than'), ('1.08x', 'more than'), ('1.00x', 'as much as'))
+    """
+    if f"{number(gain, 3)}x" == SAME:
+        return SAME, "as much as"
+    return (f"{number(gain, 3)}x", "less than") if gain > 1 else (f"{number(1 / gain, 3)}x", "more than")
+
+
 def _finding(frontier: Frontier, network: str, objective: Objective) -> str:
     ranked = frontier.standings_of(network, objective.name)
     yardstick = frontier.baseline(network, objective.name)
@@ -56,7 +70,7 @@ def _finding(frontier: Frontier, network: str, objective: Objective) -> str:
     elif winner.system == BASELINE:
         said += ", itself a static INT8 machine"
     else:
-        said += f", {_times(winner.gain)} than the best static INT8 machine ({_yardstick(yardstick, objective)})"
+        said += f", {_against(winner.gain)} the best static INT8 machine ({_yardstick(yardstick, objective)})"
     said += f". Its loss is {loss_words(point)} %"
     if not point.separated:
         said += ": the samples do not separate it from the budget"
@@ -84,7 +98,8 @@ def _named(point: OperatingPoint) -> str:
     return f"{point.row.method} on {point.row.accelerator}"
 
 
-def _times(gain: float | None) -> str:
+def _against(gain: float | None) -> str:
     if gain is None:
-        return "an unknown factor less"
-    return f"{number(gain, 3)} times less" if gain >= 1 else f"{number(1 / gain, 3)} times more"
+        return "an unknown factor less than"
+    figure, relation = against(gain)
+    return relation if figure == SAME else f"{figure.removesuffix('x')} times {relation}"

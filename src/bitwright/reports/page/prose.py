@@ -6,7 +6,7 @@ from bitwright.reports.frontier import reasons_of
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, value
 from bitwright.reports.units import number
-from bitwright.reports.words import UNSURE_LEGEND, amount, findings, loss_words, percent
+from bitwright.reports.words import UNSURE_LEGEND, against, amount, findings, loss_words, percent
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, OperatingPoint
 from bitwright.studies.machines import COMMON, Footing
@@ -72,19 +72,15 @@ def cards(frontier: Frontier, network: str) -> list[dict[str, str]]:
                 }
             )
             continue
-        gain = ranked[0].gain
+        figure, relation = against(ranked[0].gain) if ranked[0].gain else ("", "")
         own = ranked[0].system == BASELINE
         found.append(
             {
                 "over": f"least {objective.title}",
-                "large": "static INT8"
-                if own
-                else f"{number(gain, 3)}x"
-                if gain
-                else amount(best.value(objective), objective),
+                "large": "static INT8" if own else figure or amount(best.value(objective), objective),
                 "name": f"{ranked[0].system}: {best.row.method} on {best.row.accelerator}",
                 "small": f"{amount(best.value(objective), objective)}; loss {loss_words(best)} %",
-                "unit": "nothing beats it" if own else "less than the best static INT8 machine" if gain else "",
+                "unit": "nothing beats it" if own else f"{relation} the best static INT8 machine" if relation else "",
             }
         )
     return found
