@@ -477,7 +477,10 @@ class TestProcess:
         (toys / "slow.py").write_text(
             "import time\ndef network():\n    print('ready', flush=True)\n    time.sleep(60)\n"
         )
-        command = [sys.executable, "-m", "bitwright", "evaluate", "slow:network"]
+        # Children of a shell's background job ignore interrupts from their start; this one shall not.
+        heeding = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        module = f"{heeding}; runpy.run_module('bitwright', run_name='__main__')"
+        command = [sys.executable, "-c", module, "evaluate", "slow:network"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
             assert process.stderr.readline() == "ready\n"
             process.send_signal(signal.SIGINT)
