@@ -211,6 +211,16 @@ class TestSharing:
         assert watched.count("choose_strengths") == 3  # int8's, w4a8's, aqs's
         assert watched.count("histograms_of") == 2  # aqs's and mixed's
 
+    def test_equal_options_of_methods_with_other_rules_share_nothing(self, monkeypatch):
+        """`aqs` keeps keys and values wider than `int` where the options of both are the same."""
+        network, calls = toy(), []
+        search = integers.choose_strengths
+        monkeypatch.setattr(integers, "choose_strengths", lambda *given: calls.append(1) or search(*given))
+        with sharing():
+            for method in ("int", "aqs"):
+                calibrate_method(network, method, options={"w_bits": 4, "w_granularity": "channel", "ends": "same"})
+        assert len(calls) == 2
+
     def test_the_float_network_runs_once_per_batch(self):
         network, runs = toy(), []
         counting = dataclasses.replace(network, run=lambda module, batch: runs.append(1) or module(*batch.values()))

@@ -45,7 +45,7 @@ class Judge:
     """
 
     def __init__(self, network: Network, samples: Sequence[Batch], plan: Plan, *, correct: bool = False) -> None:
-        self.all, self.kind = samples, network.kind
+        self.kind = network.kind
         self.network = prepare(network, plan)
         correct = correct and bool(bias_names(self.network, samples))
         if correct and self.network.module is network.module:

@@ -107,10 +107,8 @@ def count(classes: Classes, placed: Placement, dataflow: Dataflow, runs: IntArra
     k = classes.k
     fx, fw = (each[:, None, None] for each in PORTS.T)
     x_port, w_port = (each[:, None, None] for each in placed.ports.T)
-    rows, cols = (
-        np.maximum(placed.rows, 1) * x_port,
-        np.maximum(placed.cols, 1) * w_port,
-    )  # an empty class may have none
+    rows = np.maximum(placed.rows, 1) * x_port  # an empty class may have none
+    cols = np.maximum(placed.cols, 1) * w_port
     n_folds = -(-n // cols)
     if dataflow == "os":
         m_folds = -(-m // rows)

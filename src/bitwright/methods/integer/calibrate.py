@@ -116,7 +116,8 @@ def observe_network(
     options.check_globs(ranges)
     rules = Rules.of(options, [seen.site for seen in ranges.values()])
     rules.check_weight_grid(network, ranges)
-    asked = options.model_dump_json(include=set(IntegerOptions.model_fields))
+    # What decides codes: the integers' own options, and the one rule that methods on top of them may have otherwise.
+    asked = (options.model_dump_json(include=set(IntegerOptions.model_fields)), type(options).run_time_w_bits)
     strengths = once(
         ("strengths", asked),
         (network, *samples),
