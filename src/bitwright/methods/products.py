@@ -156,6 +156,7 @@ def _saturates() -> bool:
 
 def _int_mm(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """int8 [M, K] by int8 [N, K] -> int32 [M, N]; CUDA's kernel wants M > 16 and K, N in multiples of 8."""
+    x, w = _rows(x), _rows(w)
     if not x.is_cuda:
         if x.shape[1] == 1:  # torch's kernel leaves the result of one column unwritten
             x, w = F.pad(x, (0, 1)), F.pad(w, (0, 1))
@@ -166,6 +167,16 @@ def _int_mm(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     x = F.pad(x, (0, -k % 8, 0, max(0, 17 - m)))
     w = F.pad(w, (0, -k % 8, 0, -n % 8))
     return torch._int_mm(x, w.t())[:m, :n]
+
+
+def _rows(matrix: torch.Tensor) -> torch.Tensor:
+    """`matrix` [R, K] with strides (K, 1), copied where need be.
+
+    torch's int8 kernels take the first stride for the distance of rows, whatever it is: they read beyond rows that
+    overlap, and where there is one row only, whose stride torch leaves as it was and calls contiguous.
+    """
+    matrix = matrix.contiguous()
+    return matrix.as_strided(matrix.shape, (matrix.shape[1], 1))
 
 
 def row_sums(w: Quantized) -> torch.Tensor:
