@@ -3,6 +3,7 @@
 The built-in ones are registered through the same entry points (see pyproject.toml) as anybody else's.
 """
 
+import contextlib
 import functools
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -38,6 +39,15 @@ def lookup(group: str, name: str) -> Any:
             f"the plug-in {name!r} ({points[name].value}) of {group} cannot be imported: {error!r}; "
             "mend or uninstall it"
         ) from error
+
+
+def name_of(group: str, kind: type) -> str | None:
+    """What a class is registered as; None if it is not. Plug-ins that cannot be imported are none of anybody's."""
+    for name in names(group):
+        with contextlib.suppress(InputError):
+            if lookup(group, name) is kind:
+                return name
+    return None
 
 
 def refresh() -> None:

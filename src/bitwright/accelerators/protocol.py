@@ -9,8 +9,8 @@ parameters to values (optional; `bitwright.accelerators.substrate.Substrate` has
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from bitwright.accelerators.cost import Area, Cost
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
-from bitwright.methods.work import Work
 
 
 @runtime_checkable
@@ -33,7 +33,7 @@ class Accelerator(Protocol):
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
 
-    def run(self, work: Work) -> Cost:
+    def run(self, work: Execution) -> Cost:
         """Cost of one execution of a site."""
 
     def area(self) -> Area:

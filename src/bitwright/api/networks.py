@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.load import load as load_network

@@ -62,12 +62,14 @@ def _run(parallel: Callable[..., None], some: Callable[..., None], *args: Any) -
 
 
 def dense(x: torch.Tensor) -> torch.Tensor | None:
-    """The memory of `x` as a flat view in order; None if it has gaps or overlaps."""
-    if x.is_contiguous():
-        return x.view(-1)
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1).reshape(-1)
-    return None
+    """The memory of `x` as a flat view in order, whatever the order of its axes; None if it has gaps or overlaps."""
+    axes = sorted((axis for axis in range(x.dim()) if x.shape[axis] != 1), key=x.stride)
+    expected = 1
+    for axis in axes:
+        if x.stride(axis) != expected:
+            return None
+        expected *= x.shape[axis]
+    return x.as_strided((x.numel(),), (1,))
 
 
 def use_torch_threads() -> None:

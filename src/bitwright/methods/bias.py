@@ -10,26 +10,30 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import observe
+from bitwright.networks.view import GemmView
 
 Means = dict[str, torch.Tensor]
 """Site -> the mean of each output channel in float."""
-Product = Callable[[Site, Call], torch.Tensor | None]
+Product = Callable[[Site, GemmView], torch.Tensor | None]
 """The quantized output of a call; None where it stays float."""
 
 
-def channel_means(call: Call, y: torch.Tensor) -> torch.Tensor:
-    """Means of an output [B, N, H, W] or [..., N] over all but its channels [N]."""
-    return y.mean((0, 2, 3)) if call.layout == "conv2d" else y.reshape(-1, y.shape[-1]).mean(0)
+def channel_means(view: GemmView, result: torch.Tensor) -> torch.Tensor:
+    """Means of a product's result, in the network's layout, over all but its channels [groups * N]."""
+    y = view.output(result)
+    y = view.pixels(y) if view.spatial else y
+    return y.reshape(-1, y.shape[-1]).mean(0)
 
 
-def corrected(call: Call, y: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """`y` moved to the float network's channel means."""
-    delta = mean - channel_means(call, y)
-    return y + (delta.view(1, -1, 1, 1) if call.layout == "conv2d" else delta)
+def corrected(view: GemmView, result: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """`result` moved to the float network's channel means."""
+    delta = mean - channel_means(view, result)
+    if view.spatial and view.lead:
+        delta = delta.view(view.groups, *[1] * (1 + view.spatial), -1)
+    return view.result(view.output(result) + delta)
 
 
 def bias_names(network: Network, batches: Sequence[Batch]) -> dict[str, str]:
@@ -38,10 +42,11 @@ def bias_names(network: Network, batches: Sequence[Batch]) -> dict[str, str]:
     names = {id(parameter): name for name, parameter in network.module.named_parameters()}
     found: dict[str, str] = {}
 
-    def watch(site: Site, call: Call) -> torch.Tensor:
-        if call.bias is not None and call.bias.dim() == 1 and id(call.bias) in names:
-            found[site.name] = names[id(call.bias)]
-        return call.float_result()
+    def watch(site: Site, view: GemmView) -> torch.Tensor:
+        bias = view.bias_parameter
+        if bias is not None and bias.dim() == 1 and id(bias) in names:
+            found[site.name] = names[id(bias)]
+        return view.float_result()
 
     for batch in batches:
         observe(network, batch, watch)
@@ -53,10 +58,10 @@ def float_means(network: Network, batch: Batch, sites: Mapping[str, str]) -> Mea
     """Channel means of the outputs of `sites` in float; none of a site that has no rows (an unused expert)."""
     means: Means = {}
 
-    def watch(site: Site, call: Call) -> torch.Tensor:
-        y = call.float_result()
+    def watch(site: Site, view: GemmView) -> torch.Tensor:
+        y = view.float_result()
         if site.name in sites and y.numel():
-            means[site.name] = channel_means(call, y)
+            means[site.name] = channel_means(view, y)
         return y
 
     observe(network, batch, watch)
@@ -87,14 +92,14 @@ class BiasCorrection:
         deltas: dict[str, list[torch.Tensor]] = {}
         for batch, means in zip(self.batches, self.means, strict=True):
 
-            def watch(site: Site, call: Call, means: Means = means) -> torch.Tensor:
-                y = product(site, call)
+            def watch(site: Site, view: GemmView, means: Means = means) -> torch.Tensor:
+                y = product(site, view)
                 if y is None:
-                    return call.float_result()
+                    return view.float_result()
                 if site.name not in means:
                     return y
-                deltas.setdefault(site.name, []).append(means[site.name] - channel_means(call, y))
-                return corrected(call, y, means[site.name])
+                deltas.setdefault(site.name, []).append(means[site.name] - channel_means(view, y))
+                return corrected(view, y, means[site.name])
 
             observe(self.network, batch, watch)
         moved = {self.sites[name]: torch.stack(each).mean(0) for name, each in deltas.items()}

@@ -17,7 +17,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.bias import BiasCorrection, bias_names
-from bitwright.methods.execution import Executor, Listener, prepare
+from bitwright.methods.executor import Executor, Listener, prepare
 from bitwright.methods.plan import Plan
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network

@@ -7,16 +7,19 @@ output reads at this position; padding is zero and counts as narrow.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.plan import SitePlan
+from bitwright.methods.rules import SubTensors
+from bitwright.methods.vectors import pixels
+from bitwright.networks import windows
 from bitwright.networks.sites import ConvGeometry, Site
 
 WIDE_BITS, NARROW_BITS = 8, 4
@@ -83,18 +86,19 @@ def classes_of(site: Site, plan: SitePlan, x: Quantized | None, w: Quantized | N
     """
     if x is not None and x.shifts is not None:
         return _counted(site, x.shifts, None if w is None else w.shifts)
-    stated = plan.precision.options
+    rule = plan.precision if isinstance(plan.precision, SubTensors) else SubTensors()
+    is_stated = rule.x_share is not None
     x_share, w_share = (
-        float(stated.get(share, float(bits <= NARROW_BITS)))
-        for share, bits in (("x_share", plan.x_bits), ("w_share", plan.w_bits))
+        float(bits <= NARROW_BITS) if share is None else share
+        for share, bits in ((rule.x_share, plan.x_bits), (rule.w_share, plan.w_bits))
     )
     for share, value in (("x_share", x_share), ("w_share", w_share)):
         if not 0 <= value <= 1:
             raise InputError(f"{share} of the precision rule is a share of what is narrow, 0 to 1, and is {value:g}")
-    positions = 1 if site.conv is None or "x_share" not in stated else site.conv.kernel[0] * site.conv.kernel[1]
-    size = block_size(site.k // positions, int(stated.get("block", 0)))
+    positions = 1 if site.conv is None or not is_stated else math.prod(site.conv.kernel)
+    size = block_size(site.k // positions, rule.block)
     lengths = [min(size, site.k // positions - start) for start in range(0, site.k // positions, size)] * positions
-    paired = "x_share" in stated and "w_share" not in stated
+    paired = is_stated and rule.w_share is None
     shape = (site.groups, len(lengths))
     return Classes(
         m=site.m,
@@ -115,9 +119,9 @@ def _counted(site: Site, x: torch.Tensor, w: torch.Tensor | None) -> Classes:
         rows = x_narrow.reshape(site.groups, site.m, -1).sum(1)
         lengths = block_lengths(site.k, rows.shape[1])
     else:
-        blocks = x.shape[-1] // site.groups
-        rows = rows_read(x_narrow, site.conv).view(-1, site.groups, blocks).transpose(0, 1).flatten(1)
-        positions = site.conv.kernel[0] * site.conv.kernel[1]
+        blocks, positions = x.shape[-1], math.prod(site.conv.kernel)
+        rows = rows_read(pixels(site, x_narrow), site.conv)
+        rows = rows.view(positions, site.groups, blocks).transpose(0, 1).flatten(1)
         lengths = block_lengths(site.conv.channels // site.groups, blocks) * positions
     columns = torch.zeros_like(rows) if w is None else (w >= 0).reshape(site.groups, site.n, -1).sum(1)
     return Classes(
@@ -164,7 +168,7 @@ def rows_read(marked: torch.Tensor, conv: ConvGeometry) -> torch.Tensor:
     Parameters
     ----------
     marked : torch.Tensor
-        bool [images, height, width, blocks].
+        bool [images, *size, blocks].
     conv : ConvGeometry
         Where outputs read.
 
@@ -173,14 +177,5 @@ def rows_read(marked: torch.Tensor, conv: ConvGeometry) -> torch.Tensor:
     torch.Tensor
         int64 [positions, blocks].
     """
-    vertical, horizontal = conv.padding
-    padded = F.pad(marked.to(torch.uint8), (0, 0, horizontal, horizontal, vertical, vertical), value=1)
-    (height, width), (down, right) = conv.output_size, conv.stride
-    counts = []
-    for i in range(conv.kernel[0]):
-        for j in range(conv.kernel[1]):
-            top, left = i * conv.dilation[0], j * conv.dilation[1]
-            rows = slice(top, top + down * (height - 1) + 1, down)
-            columns = slice(left, left + right * (width - 1) + 1, right)
-            counts.append(padded[:, rows, columns].sum((0, 1, 2), dtype=torch.int64))
-    return torch.stack(counts)
+    padded = windows.padded(marked.to(torch.uint8), conv, 1)
+    return torch.stack([padded[read].flatten(0, -2).sum(0, dtype=torch.int64) for _, read in windows.taps(conv)])

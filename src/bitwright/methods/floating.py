@@ -8,8 +8,9 @@ import torch
 
 from bitwright.formats import Quantized
 from bitwright.methods.plan import Part, Plan, SitePlan
-from bitwright.networks.calls import Call
+from bitwright.methods.protocol import Provides
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.view import GemmView
 
 
 class FloatOptions(pydantic.BaseModel):
@@ -23,6 +24,8 @@ class FloatMethod:
 
     summary = "float32, nothing quantized: the baseline"
     fills = frozenset({Part.OPERANDS})
+    provides: frozenset[Provides] = frozenset()
+    on = ""
     options = FloatOptions
     recipes: Mapping[str, Mapping[str, Any]] = {}
 
@@ -30,29 +33,29 @@ class FloatMethod:
         """The plan itself: no site is quantized."""
         return plan
 
-    def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
+    def encode_x(self, view: GemmView, plan: SitePlan) -> Quantized:
         """Never asked: float operands have no codes."""
-        _no_codes(call, plan)
+        _no_codes(view, plan)
 
-    def encode_w(self, call: Call, plan: SitePlan) -> Quantized:
+    def encode_w(self, view: GemmView, plan: SitePlan) -> Quantized:
         """Never asked."""
-        _no_codes(call, plan)
+        _no_codes(view, plan)
 
-    def gemm(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+    def gemm(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """Never asked."""
-        _no_codes(call, plan)
+        _no_codes(view, plan)
 
-    def fast(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+    def fast(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """Never asked."""
-        _no_codes(call, plan)
+        _no_codes(view, plan)
 
-    def step(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+    def step(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """Never asked."""
-        _no_codes(call, plan)
+        _no_codes(view, plan)
 
 
-def _no_codes(call: Call, plan: SitePlan) -> NoReturn:
-    raise AssertionError(f"float32 operands have no codes: {call.op}, {plan}")
+def _no_codes(view: GemmView, plan: SitePlan) -> NoReturn:
+    raise AssertionError(f"float32 operands have no codes: {view.op}, {plan}")
 
 
 METHOD = FloatMethod()

@@ -1,18 +1,19 @@
-"""The operands of a call as plain products: rows of x by columns of w, expanded block by block.
+"""The operands of a view as matrices: rows of x by columns of w, expanded block by block.
 
 A convolution's rows are the pixels under its kernel, positions outside channels, as execution expands them; a depthwise
 one's have a column per channel. Tiles are filled up to whole chunks of the kernels with codes that contribute nothing.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 
 from bitwright.formats import Quantized
-from bitwright.methods.products import is_depthwise, patches
-from bitwright.networks.calls import Call
+from bitwright.networks import windows
+from bitwright.networks.view import GemmView
 
 BLOCK_BYTES = 2**24
 """Patches are expanded in blocks of about this many bytes."""
@@ -20,7 +21,7 @@ BLOCK_BYTES = 2**24
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Operands:
-    """One call as products of groups.
+    """One view as products of groups.
 
     Attributes
     ----------
@@ -40,46 +41,60 @@ class Operands:
     depthwise: bool
 
 
-def operands(call: Call, x: Quantized, w: Quantized, centres: torch.Tensor | None = None) -> list[Operands]:
-    """The products that a call consists of: one, or one per group of a grouped convolution that is not depthwise.
+def operands(view: GemmView, x: Quantized, w: Quantized, centres: torch.Tensor | None = None) -> list[Operands]:
+    """The products that a view consists of: one, or one per group of a grouped convolution that is not depthwise.
 
-    `centres` are codes by channel of x [channels]; None: its zero point.
+    `centres` are codes by channel of x [groups * channels]; None: its zero point.
     """
-    codes = x.codes
-    if call.layout == "batched":
-        k, n = w.codes.shape[-2:]
-        rows, columns = codes.reshape(-1, codes.shape[-2], k), w.codes.reshape(-1, k, n)
-        return [_plain(rows, columns, torch.full((len(rows), k), x.zero_point, dtype=torch.int32))]
-    channels = codes.shape[1 if call.layout == "conv2d" else -1]
-    middle = torch.full((channels,), x.zero_point, dtype=torch.int32) if centres is None else centres.to(torch.int32)
-    if call.layout == "linear":
-        return [_plain(codes.reshape(1, -1, channels), w.codes.t().unsqueeze(0), middle.unsqueeze(0))]
-    positions = w.codes.shape[2] * w.codes.shape[3]
-    if is_depthwise(call):
-        taps = w.codes[:, 0].flatten(1).t()
-        blocks = (block.flatten(0, 2).flatten(1, 2) for block in patches(call, x, BLOCK_BYTES))
-        return [Operands(x=blocks, w=taps, centres=middle.expand(positions, channels), depthwise=True)]
-    per_group, filters = channels // call.groups, len(w.codes) // call.groups
+    channels, groups, taps = view.channels, view.groups, math.prod(view.kernel)
+    plain = centres is None or bool(view.lead and not view.spatial)
+    middle = torch.full((groups * channels,), x.zero_point) if plain or centres is None else centres
+    repeated = middle.to(torch.int32).view(groups, 1, channels).expand(-1, taps, -1).flatten(1)
+    if not view.spatial:
+        rows, columns = x.codes.reshape(groups, -1, channels), w.codes.reshape(groups, view.n, channels)
+        return [_plain(iter([rows]), columns, repeated)]
+    if view.depthwise:
+        flat = w.codes.reshape(groups, taps).t()
+        blocks = (block.flatten(0, view.spatial).flatten(1, -2) for block in patches(view, x, BLOCK_BYTES))
+        return [Operands(x=blocks, w=flat, centres=repeated.t(), depthwise=True)]
     found = []
-    for group in range(call.groups):
-        own = slice(group * per_group, (group + 1) * per_group)
-        part = dataclasses.replace(x, codes=codes[:, own])
-        weight = w.codes[group * filters : (group + 1) * filters].permute(0, 2, 3, 1).flatten(1)
-        pixels = (block.flatten(0, 2).flatten(1).unsqueeze(0) for block in patches(call, part, BLOCK_BYTES))
-        repeated = middle[own].repeat(positions).unsqueeze(0)
-        found.append(Operands(x=pixels, w=weight.t().unsqueeze(0), centres=repeated, depthwise=False))
+    for group in range(groups):
+        own = dataclasses.replace(x, codes=x.codes[group : group + 1] if view.lead else x.codes)
+        pixels = (block.flatten(0, view.spatial).flatten(1).unsqueeze(0) for block in patches(view, own, BLOCK_BYTES))
+        columns = (w.codes[group] if view.lead else w.codes).reshape(1, view.n, -1)
+        found.append(_plain(pixels, columns, repeated[group : group + 1]))
     return found
 
 
-def output(call: Call, x: Quantized, w: Quantized, parts: list[torch.Tensor]) -> torch.Tensor:
-    """Sums of `operands`, rows [groups, rows, n] or [rows, channels] of each, in the call's output layout."""
-    if call.layout == "linear":
-        return parts[0].reshape(*x.codes.shape[:-1], -1)
-    if call.layout == "batched":
-        return parts[0].reshape(*x.codes.shape[:-1], w.codes.shape[-1])
+def patches(view: GemmView, x: Quantized, block_bytes: int) -> Iterator[torch.Tensor]:
+    """What each output pixel of a convolution reads, by blocks of images: views [images, *output, *kernel, channels].
+
+    Channels are those of all groups of `x`. A copy of a block takes about `block_bytes` bytes, or those of one image.
+    Padding is the zero point's code.
+    """
+    codes = windows.padded(view.pixels(x.codes).contiguous(), view, x.zero_point)
+    batch, channels, size, step = len(codes), codes.shape[-1], view.output_size, codes.stride()
+    along = [step[axis + 1] * stride for axis, stride in enumerate(view.stride)]
+    inside = [step[axis + 1] * dilation for axis, dilation in enumerate(view.dilation)]
+    every = codes.as_strided((batch, *size, *view.kernel, channels), (step[0], *along, *inside, 1))
+    taps = math.prod(view.kernel)
+    bytes_each = math.prod(size) * taps * channels * codes.element_size()
+    block = batch if taps == 1 else max(1, block_bytes // max(1, bytes_each))
+    return (every[i : i + block] for i in range(0, batch, block))
+
+
+def rows_of(view: GemmView, y: torch.Tensor) -> list[torch.Tensor]:
+    """y as the rows of `operands`: [groups, rows, n] of each product; depthwise: [channels, rows, 1]."""
+    flat = y.reshape(view.groups, -1, view.n)
+    return [flat] if not view.spatial or view.depthwise else list(flat.split(1))
+
+
+def output(view: GemmView, parts: list[torch.Tensor]) -> torch.Tensor:
+    """Sums of `operands`, rows [groups, rows, n] or [rows, channels] of each, as y."""
+    if not view.spatial:
+        return parts[0].reshape(view.output_shape)
     rows = torch.cat([part.flatten(0, -2) for part in parts], dim=-1)
-    height, width = call.output_size
-    return rows.reshape(len(x.codes), height, width, -1).permute(0, 3, 1, 2)
+    return view.from_pixels(rows.reshape(*view.rows, *view.output_size, -1))
 
 
 def padded(codes: torch.Tensor, *, axis: int, tile: int, chunk: int) -> torch.Tensor:
@@ -93,5 +108,5 @@ def padded(codes: torch.Tensor, *, axis: int, tile: int, chunk: int) -> torch.Te
     return codes.movedim(-1, axis).contiguous()
 
 
-def _plain(x: torch.Tensor, w: torch.Tensor, centres: torch.Tensor) -> Operands:
-    return Operands(x=iter([x]), w=w, centres=centres, depthwise=False)
+def _plain(x: Iterator[torch.Tensor], columns: torch.Tensor, centres: torch.Tensor) -> Operands:
+    return Operands(x=x, w=columns.transpose(1, 2), centres=centres, depthwise=False)

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from bitwright.formats import Format, Granularity, Integer, integer_of
+from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Part(enum.StrEnum):
@@ -35,7 +36,8 @@ class OperandPlan:
     granularity : Granularity
         Which elements share a scale.
     scale : torch.Tensor or None
-        float32, broadcastable to the operand's layout; None: taken from the data at run time (dynamic).
+        float32, broadcastable to the operand as its view has it (`bitwright.networks.view`); None: taken from the data
+        at run time (dynamic).
     zero_point : int
         The code of real zero.
     dropped_mean : float
@@ -56,22 +58,6 @@ class OperandPlan:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A named rule with its options and tensors: how precision is chosen, or how products are added up.
-
-    `static` (precision) and `exact` (accumulation, in integers wide enough never to overflow) are the defaults.
-    """
-
-    name: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    tensors: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
-
-
-STATIC = Rule(name="static")
-EXACT = Rule(name="exact")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SitePlan:
     """What happens at one site; an operand of None stays float32, and then so does the product."""
 
@@ -79,6 +65,11 @@ class SitePlan:
     w: OperandPlan | None = None
     precision: Rule = STATIC
     accumulation: Rule = EXACT
+
+    @property
+    def plain(self) -> bool:
+        """Whether precision is static and sums are exact: what every array of multipliers can do."""
+        return isinstance(self.precision, Static) and isinstance(self.accumulation, Exact)
 
     @property
     def quantized(self) -> bool:

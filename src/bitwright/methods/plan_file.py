@@ -4,6 +4,7 @@ Reading refuses what does not fit (another network, a newer schema, a damaged fi
 """
 
 import dataclasses
+import enum
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,12 @@ from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
 from bitwright.formats import Format, parse_granularity
-from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, Rule, SitePlan
+from bitwright.methods.earlier_plans import from_version_1
+from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
 
-FORMATS = "bitwright.formats"
+FORMATS, RULES = "bitwright.formats", "bitwright.rules"
 KEY = "bitwright_plan"
 
 
@@ -52,7 +54,7 @@ class _Site(_Strict):
 
 
 class _Plan(_Strict):
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     method: str
     options: dict[str, dict[str, Any]]
     fingerprint: dict[str, str]
@@ -89,7 +91,7 @@ def load_plan(path: str | Path, network: Network) -> Plan:
     source = Path(path)
     if not source.is_file():
         raise InputError(f"there is no plan file {source}; make one with --save-plan")
-    record, tensors = _read(source)
+    record, tensors = _read(source, network)
     try:
         made_for = record.fingerprint
         plan = _from_record(record, tensors)
@@ -102,7 +104,7 @@ def load_plan(path: str | Path, network: Network) -> Plan:
     return plan
 
 
-def _read(source: Path) -> tuple[_Plan, dict[str, torch.Tensor]]:
+def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor]]:
     try:
         with safe_open(str(source), framework="pt") as file:
             metadata = file.metadata() or {}
@@ -119,8 +121,12 @@ def _read(source: Path) -> tuple[_Plan, dict[str, torch.Tensor]]:
                 f"{source} has plan schema version {version}, this bitwright reads up to {SCHEMA_VERSION}; "
                 "upgrade bitwright"
             )
+        if version == 1:
+            raw, tensors = from_version_1(raw, tensors, network)
         return _Plan.model_validate(raw), tensors
-    except (ValueError, TypeError) as error:
+    except InputError:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{source} is a damaged plan: {_first(error)}; make it anew with --save-plan") from None
 
 
@@ -159,18 +165,31 @@ def _site_to_record(name: str, site: SitePlan, tensors: dict[str, torch.Tensor])
         if operand is not None and operand.scale is not None:
             tensors[f"sites/{name}/{part}"] = _plain(operand.scale)
     for part, rule in (("precision", site.precision), ("accumulation", site.accumulation)):
-        record[part] = {"name": rule.name, "options": dict(rule.options), "tensors": sorted(rule.tensors)}
-        tensors |= {f"sites/{name}/{part}/{key}": _plain(value) for key, value in rule.tensors.items()}
+        assert dataclasses.is_dataclass(rule), f"the rule {rule.name} is no dataclass"
+        found = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
+        own = {key: value for key, value in found.items() if isinstance(value, torch.Tensor)}
+        options = {key: _json(value) for key, value in found.items() if key not in own and value is not None}
+        record[part] = {"name": _registered(RULES, type(rule)), "options": options, "tensors": sorted(own)}
+        tensors |= {f"sites/{name}/{part}/{key}": _plain(value) for key, value in own.items()}
     return record
+
+
+def _json(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def _registered(group: str, kind: type) -> str:
+    name = registry.name_of(group, kind)
+    if name is None:
+        raise InputError(
+            f"a plan with {kind.__name__} cannot be saved; register it under the entry point group {group}"
+        )
+    return name
 
 
 def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
     own = type(operand.format)
-    kind = next((name for name in registry.names(FORMATS) if registry.lookup(FORMATS, name) is own), None)
-    if kind is None:
-        raise InputError(
-            f"a plan with {own.__name__} cannot be saved; register it under the entry point group {FORMATS}"
-        )
+    kind = _registered(FORMATS, own)
     fields = pydantic.TypeAdapter(type(operand.format)).dump_python(operand.format, mode="json")
     return {
         "format": {"type": kind, **fields},
@@ -234,9 +253,15 @@ def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor
             dropped_mean=record.dropped_mean,
         )
 
-    def rule(part: str, record: _Rule) -> Rule:
+    def rule(part: str, record: _Rule) -> Any:
         values = {key: tensors[f"sites/{name}/{part}/{key}"] for key in record.tensors}
-        return Rule(name=record.name, options=record.options, tensors=values)
+        if record.name not in registry.names(RULES):
+            raise ValueError(f"rule {record.name!r} is not installed here")
+        kind = registry.lookup(RULES, record.name)
+        unknown = sorted({*record.options, *values} - {field.name for field in dataclasses.fields(kind)})
+        if unknown:
+            raise ValueError(f"rule {record.name!r} has no field {unknown[0]!r}")
+        return pydantic.TypeAdapter(kind).validate_python({**record.options, **values})
 
     return SitePlan(
         x=operand("x", site.x),

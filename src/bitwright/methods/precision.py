@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bitwright.errors import InputError
 from bitwright.methods.classes import NARROW_BITS, WIDE_BITS
-from bitwright.methods.plan import Plan, Rule
-from bitwright.methods.work import Work
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import Plan
+from bitwright.methods.rules import SubTensors
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
 
@@ -45,7 +46,7 @@ def _depthwise(site: Site) -> bool:
     return site.conv is not None and site.groups > 1 and site.groups == site.conv.channels
 
 
-def stated(network: Network, plan: Plan, rules: Mapping[str, Rule], shares: Sequence[str]) -> Plan:
+def stated(network: Network, plan: Plan, rules: Mapping[str, SubTensors], shares: Sequence[str]) -> Plan:
     """`plan` with rules that state `shares`, for a network without numbers.
 
     Raises
@@ -53,7 +54,8 @@ def stated(network: Network, plan: Plan, rules: Mapping[str, Rule], shares: Sequ
     InputError
         Where a share is not given.
     """
-    missing = [name for name in shares if any(rule.options[name] is None for rule in rules.values())]
+    asked = {name: [share for rule in rules.values() for share in _share(rule, name)] for name in shares}
+    missing = [name for name, found in asked.items() if len(found) < len(rules)]
     if missing:
         raise InputError(
             f"{network.name} has shapes but no numbers, so nothing decides what becomes narrow; "
@@ -62,10 +64,16 @@ def stated(network: Network, plan: Plan, rules: Mapping[str, Rule], shares: Sequ
     made = dict(plan.sites)
     for name, rule in rules.items():
         made[name] = dataclasses.replace(made[name], precision=rule)
-    given = {name: sorted({rule.options[name] for rule in rules.values()}) for name in shares}
+    given = {name: sorted(set(found)) for name, found in asked.items()}
     said = "; ".join(f"{name} {', '.join(f'{each:g}' for each in found)}" for name, found in given.items())
     note = f"narrow shares are assumed, not measured: {said}" if rules else f"{plan.method}: {NOTHING_NARROW}"
     return dataclasses.replace(plan, sites=made, notes=(*plan.notes, note))
+
+
+def _share(rule: SubTensors, name: str) -> list[float]:
+    """What a rule states, if it does."""
+    share = rule.x_share if name == "x_share" else rule.w_share
+    return [] if share is None else [share]
 
 
 @dataclasses.dataclass
@@ -75,7 +83,7 @@ class MultiplierTime:
     spent: int = 0
     wide: int = 0
 
-    def __call__(self, work: Work) -> None:
+    def __call__(self, work: Execution) -> None:
         """Count one execution of a site."""
         for (x_bits, w_bits), macs in work.classes.macs.items():
             self.spent += macs * (x_bits // NARROW_BITS) * (w_bits // NARROW_BITS)

@@ -18,7 +18,9 @@ import torch.nn.functional as F
 
 from bitwright.errors import InputError
 from bitwright.formats import Quantized, largest_magnitude
-from bitwright.networks.calls import Call
+from bitwright.methods.layouts import patches
+from bitwright.networks import windows
+from bitwright.networks.view import GemmView
 
 INT32_LIMIT = 2**31
 FLOAT32_LIMIT = 2**24  # integers of smaller magnitude are exact in float32
@@ -31,84 +33,62 @@ def accumulator_bound(k: int, x: Quantized, w: Quantized) -> int:
     return k * largest_magnitude(x.integer, x.zero_point) * largest_magnitude(w.integer, w.zero_point)
 
 
-def reduction_length(call: Call) -> int:
-    """k: how many products are added up per output."""
-    return call.w.shape[-2] if call.layout == "batched" else call.w[0].numel()
-
-
-def integer_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
-    """The exact product of two operands' centred codes in the call's output layout.
+def integer_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """The exact product of two operands' centred codes as y.
 
     Returns
     -------
     torch.Tensor
-        Integers, as int32 or carried in float32 or float64; [..., N], [B, N, H', W'] or [..., M, N].
+        Integers, as int32 or carried in float32 or float64.
 
     Raises
     ------
     InputError
         If even 53 bits could overflow.
     """
-    k = reduction_length(call)
+    k = view.k
     bound = accumulator_bound(k, x, w)
     if _fits_int8(x, w, k, bound):
-        if call.layout == "linear":
-            return _linear_int8(x, w)
-        if call.layout == "conv2d" and call.groups == 1:
-            return _conv_int8(call, x, w)
-        if is_depthwise(call) and call.x.device.type == "cpu":
-            return _depthwise_int8(call, x, w)
+        if view.plain:
+            return _linear_int8(view, x, w)
+        if not view.lead:
+            return _conv_int8(view, x, w)
+        if view.depthwise and view.spatial <= 2 and x.codes.device.type == "cpu":
+            return _depthwise_int8(view, x, w)
     if bound >= FLOAT64_LIMIT:
         raise InputError(
             f"a sum of {k} products of {x.format.name} by {w.format.name} could exceed 2**53; use narrower operands"
         )
     dtype = torch.float32 if bound < FLOAT32_LIMIT else torch.float64
     with exact_float_kernels():
-        return float_product(call, x.centred().to(dtype), w.centred().to(dtype))
+        return float_product(view, x.centred().to(dtype), w.centred().to(dtype))
 
 
-def reference_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
-    """The same by the obvious route: int64 throughout, convolutions through `unfold`, group by group."""
+def reference_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """The same by the obvious route: int64 throughout, tap by tap of the windows, group by group."""
     xc = x.codes.to(torch.int64) - x.zero_point
     wc = w.codes.to(torch.int64) - w.zero_point
-    if call.layout == "linear":
-        return (xc.unsqueeze(-2) * wc).sum(-1)
-    if call.layout == "batched":
-        return (xc.unsqueeze(-1) * wc.unsqueeze(-3)).sum(-2)
-    n, per_group, *kernel = wc.shape
-    patches = F.unfold(xc.double(), (kernel[0], kernel[1]), call.dilation, call.padding, call.stride).long()
-    batch, _, pixels = patches.shape
-    patches = patches.reshape(batch, call.groups, per_group * kernel[0] * kernel[1], pixels)
-    filters = wc.reshape(call.groups, n // call.groups, -1)
-    products = (patches.unsqueeze(2) * filters.unsqueeze(0).unsqueeze(-1)).sum(3)
-    return products.reshape(batch, n, call.output_size[0], -1)
+    xc = windows.padded(xc, view)
+    total = torch.zeros(view.output_shape, dtype=torch.int64)
+    columns = (*wc.shape[: view.lead], *[1] * (len(view.rows) + view.spatial), view.n, view.channels)
+    for tap, read in windows.taps(view):
+        total += (xc[read].unsqueeze(-2) * wc[tap].reshape(columns)).sum(-1)
+    return total
 
 
-def is_depthwise(call: Call) -> bool:
-    """Whether a call is a convolution of each channel with one filter of its own."""
-    return call.layout == "conv2d" and call.groups == call.x.shape[1] == call.w.shape[0]
-
-
-def float_product(call: Call, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+def float_product(view: GemmView, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """The bare product of operands in float32 or float64; depthwise convolutions by their taps.
 
     torch multiplies channel by channel where float64 convolutions have groups.
     """
-    if not is_depthwise(call) or x.dtype == torch.float32:
-        return call.product(x, w)
-    vertical, horizontal = call.padding
-    padded = F.pad(x, (horizontal, horizontal, vertical, vertical))
-    (height, width), (down, right) = call.output_size, call.stride
-    total = x.new_zeros(len(x), x.shape[1], height, width)
-    for i in range(w.shape[2]):
-        for j in range(w.shape[3]):
-            top, left = i * call.dilation[0], j * call.dilation[1]
-            rows, columns = (
-                slice(top, top + down * (height - 1) + 1, down),
-                slice(left, left + right * (width - 1) + 1, right),
-            )
-            total.addcmul_(padded[:, :, rows, columns], w[:, 0, i, j].view(1, -1, 1, 1))
-    return total
+    if not view.depthwise or x.dtype == torch.float32:
+        return view.product(x, w)
+    pixels = windows.padded(view.pixels(x), view)
+    filters = w.reshape(view.groups, *view.kernel).movedim(0, -1)
+    total = pixels.new_zeros(*view.rows, *view.output_size, view.groups)
+    for tap, read in windows.taps(view):
+        total.addcmul_(pixels[read], filters[tap])
+    return view.from_pixels(total)
 
 
 @contextlib.contextmanager
@@ -179,71 +159,51 @@ def _rows(matrix: torch.Tensor) -> torch.Tensor:
     return matrix.as_strided(matrix.shape, (matrix.shape[1], 1))
 
 
-def row_sums(w: Quantized) -> torch.Tensor:
-    """The sum of each row's codes [N], int32: kept with a static weight, else computed."""
+def column_sums(view: GemmView, w: Quantized) -> torch.Tensor:
+    """The sum of each column's codes [groups * N], int32: kept with a static weight, else computed."""
     if w.sums is not None:
         return w.sums
-    return w.codes.flatten(1).float().sum(1, dtype=torch.float64).to(torch.int32)
+    return w.codes.reshape(view.groups * view.n, view.k).float().sum(1, dtype=torch.float64).to(torch.int32)
 
 
-def _linear_int8(x: Quantized, w: Quantized) -> torch.Tensor:
+def _linear_int8(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     codes, zero_point = _stored(x)
     weight = w.codes.to(torch.int8)
     acc = _int_mm(codes.reshape(-1, codes.shape[-1]), weight)
     if zero_point:
-        acc -= zero_point * row_sums(w)
+        acc -= zero_point * column_sums(view, w)
     return acc.reshape(*codes.shape[:-1], len(weight))
 
 
-def _conv_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
-    """Convolution by im2col in blocks of images; input and result are channels-last, where rows are contiguous."""
+def _conv_int8(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """Convolution by im2col in blocks of images."""
     codes, zero_point = _stored(x)
-    n = len(w.codes)
-    weight = w.codes.to(torch.int8).permute(0, 2, 3, 1).reshape(n, -1)
-    blocks = patches(call, dataclasses.replace(x, codes=codes, zero_point=zero_point), IM2COL_BYTES)
+    weight = w.codes.to(torch.int8).reshape(view.n, -1)
+    blocks = patches(view, dataclasses.replace(x, codes=codes, zero_point=zero_point), IM2COL_BYTES)
     parts = [_int_mm(block.reshape(-1, weight.shape[1]), weight) for block in blocks]
     acc = parts[0] if len(parts) == 1 else torch.cat(parts)
     if zero_point:
-        acc -= zero_point * row_sums(w)
-    return acc.reshape(len(codes), *call.output_size, n).permute(0, 3, 1, 2)
+        acc -= zero_point * column_sums(view, w)
+    return acc.reshape(view.output_shape)
 
 
-def patches(call: Call, x: Quantized, block_bytes: int) -> Iterator[torch.Tensor]:
-    """What each output pixel of a convolution reads, by blocks of images: views [images, H', W', kh, kw, channels].
-
-    A copy of a block takes about `block_bytes` bytes, or those of one image. Padding is the zero point's code.
-    """
-    kernel = call.w.shape[2:]
-    codes = x.codes.permute(0, 2, 3, 1).contiguous()
-    if any(call.padding):
-        vertical, horizontal = call.padding
-        codes = F.pad(codes, (0, 0, horizontal, horizontal, vertical, vertical), value=x.zero_point)
-    batch, _, _, channels = codes.shape
-    size, step = call.output_size, codes.stride()
-    k = channels * kernel[0] * kernel[1]
-    strides = (
-        step[1] * call.stride[0],
-        step[2] * call.stride[1],
-        step[1] * call.dilation[0],
-        step[2] * call.dilation[1],
-    )
-    every = codes.as_strided((batch, *size, *kernel, channels), (step[0], *strides, 1))
-    bytes_each = size[0] * size[1] * k * codes.element_size()
-    block = batch if k == channels else max(1, block_bytes // bytes_each)
-    return (every[i : i + block] for i in range(0, batch, block))
-
-
-def _depthwise_int8(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+def _depthwise_int8(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     from bitwright.methods import kernels
 
     codes, zero_point = _stored(x)
-    weight = w.codes.to(torch.int8)[:, 0].permute(1, 2, 0).contiguous()
+    pixels = view.pixels(codes).contiguous()
+    taps = w.codes.to(torch.int8).reshape(view.groups, *view.kernel).movedim(0, -1).contiguous()
+    flat = view.spatial == 1  # one axis is a row of pixels
     acc = kernels.depthwise(
-        codes.permute(0, 2, 3, 1).contiguous(),
-        weight,
+        pixels.unsqueeze(1) if flat else pixels,
+        taps.unsqueeze(0) if flat else taps,
         zero_point,
-        stride=call.stride,
-        padding=call.padding,
-        dilation=call.dilation,
+        stride=_two(view.stride, 1),
+        padding=_two(view.padding, 0),
+        dilation=_two(view.dilation, 1),
     )
-    return acc.permute(0, 3, 1, 2)
+    return view.from_pixels(acc.squeeze(1) if flat else acc)
+
+
+def _two(extents: tuple[int, ...], missing: int) -> tuple[int, int]:
+    return (missing, extents[0]) if len(extents) == 1 else (extents[0], extents[1])

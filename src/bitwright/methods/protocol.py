@@ -7,8 +7,9 @@ are a concern of their own: any accumulation works with any operands whose metho
 
 import contextlib
 import dataclasses
+import enum
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 import pydantic
@@ -17,12 +18,23 @@ import torch
 from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
-from bitwright.methods.plan import EXACT, STATIC, Part, Plan, SitePlan
+from bitwright.methods.plan import Part, Plan, SitePlan
+from bitwright.methods.rules import Exact, Static
 from bitwright.methods.sharing import once
-from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.view import GemmView
 
 GROUP = "bitwright.methods"
+
+
+class Provides(enum.StrEnum):
+    """What a method can do beside what its parts of the plan ask of it."""
+
+    FINISH = "finish"
+    """Of operands: `finish` (see `Finishing`), so that it composes with methods that fill the accumulation."""
+    SUMS = "sums"
+    """Of precision: `sums` and `fast_sums` as an `AccumulationMethod`, because its narrow operands do not share a grid
+    with the wide ones."""
 
 
 @runtime_checkable
@@ -35,6 +47,10 @@ class Method(Protocol):
     """The parts of a site's plan that it fills."""
     options: type[pydantic.BaseModel]
     """Its options, a frozen model that forbids unknown keys."""
+    provides: frozenset[Provides]
+    """What it can do beside that."""
+    on: str
+    """The method of operands that it stands on where the user names none; empty: none."""
     recipes: Mapping[str, Mapping[str, Any]]
     """Names for sets of options: {'int8': {...}}; each is a method name on the command line."""
 
@@ -44,51 +60,50 @@ class Method(Protocol):
 
 @runtime_checkable
 class OperandMethod(Method, Protocol):
-    """A method that fills the operands' formats.
+    """A method that fills the operands' formats."""
 
-    To compose with methods that fill the accumulation it has, beside what is below, `finish(call, sums, x, w, plan)`:
-    the output of a call from its exact sums of products of centred codes, scale and bias included.
-    """
+    def encode_x(self, view: GemmView, plan: SitePlan) -> Quantized:
+        """Codes of the view's x."""
 
-    def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
-        """Codes of a call's x."""
+    def encode_w(self, view: GemmView, plan: SitePlan) -> Quantized:
+        """Codes of the view's w; asked once where w is a parameter."""
 
-    def encode_w(self, call: Call, plan: SitePlan) -> Quantized:
-        """Codes of a call's w; asked once where w is a parameter."""
+    def gemm(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """y as the machine computes it: exact arithmetic on codes, then scale and bias in float32."""
 
-    def gemm(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
-        """The call's output as the machine computes it: exact arithmetic on codes, then scale and bias in float32."""
-
-    def fast(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def fast(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """The same from the same codes by float32 products."""
 
-    def step(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def step(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """What one unit of the accumulator is worth in the output (broadcastable to it), for "off by N"."""
+
+
+class Finishing(Protocol):
+    """A method of operands that provides `Provides.FINISH`."""
+
+    def finish(self, view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """y from exact sums of products of centred codes, scale and bias included."""
 
 
 @runtime_checkable
 class AccumulationMethod(Method, Protocol):
     """A method that fills the accumulation: asked for sums at the sites whose plan has its rule."""
 
-    def sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
-        """Sums of products of centred codes as the machine adds them: integers, in the call's output layout."""
+    def sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """Sums of products of centred codes as the machine adds them: integers, as y."""
 
-    def fast_sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def fast_sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """The same by float32 arithmetic."""
 
 
 @runtime_checkable
 class PrecisionMethod(Method, Protocol):
-    """A method that fills the precision: shown every operand at the sites whose plan has its rule.
+    """A method that fills the precision: shown every operand at the sites whose plan has its rule."""
 
-    It may name in `on` the method of operands that it stands on where the user names none. One whose narrow operands
-    do not share a grid with the wide ones has, beside what is below, `sums` and `fast_sums` as an `AccumulationMethod`.
-    """
-
-    def narrow_x(self, call: Call, x: Quantized, plan: SitePlan) -> Quantized:
+    def narrow_x(self, view: GemmView, x: Quantized, plan: SitePlan) -> Quantized:
         """x with what becomes narrow, and `shifts` that say what did; the memory of its codes may be overwritten."""
 
-    def narrow_w(self, call: Call, w: Quantized, plan: SitePlan) -> Quantized:
+    def narrow_w(self, view: GemmView, w: Quantized, plan: SitePlan) -> Quantized:
         """w likewise; asked once where w is a parameter."""
 
 
@@ -123,50 +138,50 @@ class Composition:
             )
         return cast(OperandMethod, method)
 
-    def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
-        """Codes of a call's x, narrow where the precision rule has it so."""
-        x, chooser = self.encoder().encode_x(call, plan), self._chooser(plan)
-        return x if chooser is None else chooser.narrow_x(call, x, plan)
+    def encode_x(self, view: GemmView, plan: SitePlan) -> Quantized:
+        """Codes of the view's x, narrow where the precision rule has it so."""
+        x, chooser = self.encoder().encode_x(view, plan), self._chooser(plan)
+        return x if chooser is None else chooser.narrow_x(view, x, plan)
 
-    def encode_w(self, call: Call, plan: SitePlan) -> Quantized:
-        """Codes of a call's w likewise."""
-        w, chooser = self.encoder().encode_w(call, plan), self._chooser(plan)
-        return w if chooser is None else chooser.narrow_w(call, w, plan)
+    def encode_w(self, view: GemmView, plan: SitePlan) -> Quantized:
+        """Codes of the view's w likewise."""
+        w, chooser = self.encoder().encode_w(view, plan), self._chooser(plan)
+        return w if chooser is None else chooser.narrow_w(view, w, plan)
 
-    def gemm(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
-        """A call's output in exact arithmetic."""
+    def gemm(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """The view's output in exact arithmetic."""
         adder = self._adder(plan)
         if adder is None:
-            return self.encoder().gemm(call, x, w, plan)
-        return self._finish(call, adder.sums(call, x, w, plan), x, w, plan)
+            return self.encoder().gemm(view, x, w, plan)
+        return self._finish(view, adder.sums(view, x, w, plan), x, w, plan)
 
-    def fast(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def fast(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """The same from the same codes by float32 arithmetic."""
         adder = self._adder(plan)
         if adder is None:
-            return self.encoder().fast(call, x, w, plan)
-        return self._finish(call, adder.fast_sums(call, x, w, plan), x, w, plan)
+            return self.encoder().fast(view, x, w, plan)
+        return self._finish(view, adder.fast_sums(view, x, w, plan), x, w, plan)
 
     def _adder(self, plan: SitePlan) -> AccumulationMethod | None:
         """Whoever adds up the products of a site; None where they are one exact product."""
-        if plan.accumulation.name == EXACT.name:
+        if isinstance(plan.accumulation, Exact):
             chooser = self._chooser(plan)
-            return cast(AccumulationMethod, chooser) if hasattr(chooser, "sums") else None
+            adds = chooser is not None and Provides.SUMS in chooser.provides
+            return cast(AccumulationMethod, chooser) if adds else None
         method = self._filler(Part.ACCUMULATION)
         assert method is not None, f"{self.name} did not make the rule {plan.accumulation.name}"
         return cast(AccumulationMethod, method)
 
     def _chooser(self, plan: SitePlan) -> PrecisionMethod | None:
         """Whoever chooses precision at run time; None where it is static."""
-        if plan.precision.name == STATIC.name:
+        if isinstance(plan.precision, Static):
             return None
         method = self._filler(Part.PRECISION)
         assert method is not None, f"{self.name} did not make the rule {plan.precision.name}"
         return cast(PrecisionMethod, method)
 
-    def _finish(self, call: Call, sums: torch.Tensor, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
-        finish: Callable[..., torch.Tensor] = self.encoder().finish  # type: ignore[attr-defined]
-        return finish(call, sums, x, w, plan)
+    def _finish(self, view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        return cast(Finishing, self.encoder()).finish(view, sums, x, w, plan)
 
     def _filler(self, part: Part) -> Method | None:
         return next((method for _, method, _ in self.methods if part in method.fills), None)
@@ -227,7 +242,7 @@ def _named(name: str) -> list[tuple[str, Method, Mapping[str, Any]]]:
     """(part, method, recipe) of the parts of `a+b`, and of what they stand on where none fills the operands."""
     found = [(part, *_find(part)) for part in name.split("+")]
     if not any(Part.OPERANDS in method.fills for _, method, _ in found):
-        bases = dict.fromkeys(base for _, method, _ in found if (base := getattr(method, "on", "")))
+        bases = dict.fromkeys(base for _, method, _ in found if (base := method.on))
         found = [*((base, *_find(base)) for base in bases), *found]
     return found
 
@@ -280,12 +295,12 @@ def _check_parts(name: str, chosen: Sequence[tuple[str, Method]]) -> None:
                 )
             taken[filled] = part
     for part, method in chosen:
-        if Part.PRECISION in method.fills and Part.ACCUMULATION in taken and hasattr(method, "sums"):
+        if Part.PRECISION in method.fills and Part.ACCUMULATION in taken and Provides.SUMS in method.provides:
             raise InputError(
                 f"{name}: {part} adds up the products of two precisions itself, which leaves "
                 f"{taken[Part.ACCUMULATION]} nothing to decide; compose that with drift or a static method"
             )
-        if Part.OPERANDS in method.fills and Part.ACCUMULATION in taken and not hasattr(method, "finish"):
+        if Part.OPERANDS in method.fills and Part.ACCUMULATION in taken and Provides.FINISH not in method.provides:
             raise InputError(
                 f"{name}: {part} has no sums of integers, so {taken[Part.ACCUMULATION]} has nothing to decide; "
                 "compose it with a method that has, such as int8"

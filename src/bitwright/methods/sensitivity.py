@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from bitwright.networks.calls import Call
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
+from bitwright.networks.view import GemmView
 
 
 def noise_sensitivity(network: Network, batches: Sequence[Batch], *, logits: bool, seed: int = 0) -> dict[str, float]:
@@ -63,8 +63,8 @@ class _Watch:
 
     squares: dict[str, torch.Tensor]
 
-    def __call__(self, site: Site, call: Call) -> torch.Tensor:
-        x = call.x if call.x.requires_grad else call.x.detach().requires_grad_()
+    def __call__(self, site: Site, view: GemmView) -> torch.Tensor:
+        x = view.x if view.x.requires_grad else view.x.detach().requires_grad_()
         x = x.view_as(x)  # a node of its own: other sites may read the same tensor
 
         def add(gradient: torch.Tensor) -> None:
@@ -72,4 +72,4 @@ class _Watch:
             self.squares[site.name] = self.squares.get(site.name, torch.zeros_like(square)) + square
 
         x.register_hook(add)
-        return dataclasses.replace(call, x=x).float_result()
+        return dataclasses.replace(view, x=x, compute=None).float_result()

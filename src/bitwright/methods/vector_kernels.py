@@ -3,6 +3,8 @@
 numba compiles them once and caches the result. Masks are uint8 inside and bool outside.
 """
 
+import math
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ BLOCK = 16  # vectors that are rearranged at once
 
 Array = npt.NDArray[np.generic]
 Pair = tuple[int, int]
+Triple = tuple[int, int, int]
 
 
 def row_vectors(codes: torch.Tensor, window: Pair) -> torch.Tensor:
@@ -36,22 +39,31 @@ def inside(codes: torch.Tensor, window: Pair) -> torch.Tensor:
 
 
 def patch_vectors(inside: torch.Tensor, conv: ConvGeometry, groups: int) -> torch.Tensor:
-    """bool [G, ceil(m / 4), k] of pixels [B, H, W, C]: whether those that four consecutive outputs read are all inside.
+    """bool [G, ceil(m / 4), k] of pixels [B, *size, C]: whether all that four consecutive outputs read are inside.
 
     Padded pixels are inside.
     """
-    batch, _, _, channels = inside.shape
-    vectors = -(-batch * conv.output_size[0] * conv.output_size[1] // VECTOR)
-    taps = conv.kernel[0] * conv.kernel[1]
+    batch, channels = len(inside), inside.shape[-1]
+    vectors = -(-batch * math.prod(conv.output_size) // VECTOR)
+    taps = math.prod(conv.kernel)
     mask = torch.empty(vectors, taps, channels, dtype=torch.bool)
     use_torch_threads()
-    geometry = (conv.kernel, conv.stride, conv.padding, conv.dilation, conv.output_size)
-    _patch_vectors(inside.numpy(), *geometry, mask.numpy())
+    fill = (1,) * (3 - len(conv.kernel))  # one or two spatial axes are three, of which the others have one place
+    ones = (conv.kernel, conv.stride, conv.dilation, conv.output_size)
+    kernel, stride, dilation, size = (_triple(each, 1) for each in ones)
+    volumes = inside.reshape(batch, *fill, *inside.shape[1:])
+    _patch_vectors(volumes.numpy(), kernel, stride, _triple(conv.padding, 0), dilation, size, mask.numpy())
     if groups == 1:
         return mask.view(1, vectors, taps * channels)
     apart = torch.empty(groups, vectors, taps * (channels // groups), dtype=torch.bool)
     _by_group(mask.numpy(), apart.numpy())
     return apart
+
+
+def _triple(extents: tuple[int, ...], missing: int) -> Triple:
+    """Extents along three axes."""
+    depth, height, width = (missing,) * (3 - len(extents)) + extents
+    return depth, height, width
 
 
 def run_entries(mask: torch.Tensor, tile_k: int, run_bits: int) -> torch.Tensor:
@@ -108,26 +120,30 @@ def _row_vectors(rows: Array, low: np.generic, high: np.generic, mask: Array) ->
 
 @numba.njit(parallel=True, cache=True)
 def _patch_vectors(
-    inside: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair, mask: Array
+    inside: Array, kernel: Triple, stride: Triple, padding: Triple, dilation: Triple, size: Triple, mask: Array
 ) -> None:
-    batch, height, width, channels = inside.shape
-    pixels = batch * size[0] * size[1]
+    batch, depth, height, width, channels = inside.shape
+    plane, volume = size[1] * size[2], size[0] * size[1] * size[2]
     for vector in numba.prange(mask.shape[0]):
         mask[vector] = True
-        for pixel in range(VECTOR * vector, min(pixels, VECTOR * vector + VECTOR)):
-            image, place = pixel // (size[0] * size[1]), pixel % (size[0] * size[1])
-            row, column = place // size[1], place % size[1]
-            for i in range(kernel[0]):
-                y = row * stride[0] + i * dilation[0] - padding[0]
-                if y < 0 or y >= height:
+        for pixel in range(VECTOR * vector, min(batch * volume, VECTOR * vector + VECTOR)):
+            image, place = pixel // volume, pixel % volume
+            layer, row, column = place // plane, place % plane // size[2], place % size[2]
+            for h in range(kernel[0]):
+                x = layer * stride[0] + h * dilation[0] - padding[0]
+                if x < 0 or x >= depth:
                     continue
-                for j in range(kernel[1]):
-                    z = column * stride[1] + j * dilation[1] - padding[1]
-                    if z < 0 or z >= width:
+                for i in range(kernel[1]):
+                    y = row * stride[1] + i * dilation[1] - padding[1]
+                    if y < 0 or y >= height:
                         continue
-                    source, out = inside[image, y, z], mask[vector, i * kernel[1] + j]
-                    for c in range(channels):
-                        out[c] &= source[c]
+                    for j in range(kernel[2]):
+                        z = column * stride[2] + j * dilation[2] - padding[2]
+                        if z < 0 or z >= width:
+                            continue
+                        source, out = inside[image, x, y, z], mask[vector, (h * kernel[1] + i) * kernel[2] + j]
+                        for c in range(channels):
+                            out[c] &= source[c]
 
 
 @numba.njit(parallel=True, cache=True)

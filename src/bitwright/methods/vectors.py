@@ -22,7 +22,8 @@ from bitwright.formats import (
     slice_window,
     zero_window,
 )
-from bitwright.networks.sites import Site
+from bitwright.networks import windows
+from bitwright.networks.sites import ConvGeometry, Site
 
 VECTOR = 4
 DEFAULT_SPLIT = 4
@@ -80,7 +81,7 @@ def skipped_window(fmt: Integer, zero_point: int = 0) -> Window:
 
 
 def vector_masks(site: Site, x: Quantized, w: Quantized) -> VectorMasks:
-    """The masks of one execution of a site, in the layouts that `Work` carries."""
+    """The masks of one execution of a site."""
     return VectorMasks(
         x=x_mask(site, x, skipped_window(x.integer, x.zero_point)),
         w=w_mask(site, w, skipped_window(w.integer, w.zero_point)),
@@ -93,7 +94,7 @@ def x_mask(site: Site, x: Quantized, window: Window) -> torch.Tensor:
 
     if site.conv is None:
         return vector_kernels.row_vectors(x.codes.reshape(site.groups, site.m, site.k), window)
-    inside = vector_kernels.inside(x.codes.permute(0, 2, 3, 1), window)
+    inside = vector_kernels.inside(pixels(site, x.codes), window)
     return vector_kernels.patch_vectors(inside, site.conv, site.groups)
 
 
@@ -101,34 +102,29 @@ def w_mask(site: Site, w: Quantized, window: Window) -> torch.Tensor:
     """bool [groups, ceil(n / 4), k]: vectors of w whose four codes all lie in `window`."""
     from bitwright.methods import vector_kernels
 
-    return vector_kernels.row_vectors(_columns(site, w.codes), window)
+    return vector_kernels.row_vectors(w.codes.reshape(site.groups, site.n, site.k), window)
 
 
-def _columns(site: Site, codes: torch.Tensor) -> torch.Tensor:
-    """w as [groups, n, k], k as the reduction runs."""
-    if site.conv is not None:
-        codes = codes.permute(0, 2, 3, 1)
-    elif codes.dim() > 2:
-        codes = codes.transpose(-1, -2)
-    return codes.reshape(site.groups, site.n, site.k)
+def pixels(site: Site, of_x: torch.Tensor) -> torch.Tensor:
+    """What is laid out as a convolution's x, with the channels of all groups last: [images, *size, channels]."""
+    return of_x.movedim(0, -2).flatten(-2) if site.groups > 1 else of_x
 
 
 def reference_masks(site: Site, x: Quantized, w: Quantized) -> VectorMasks:
     """The same the obvious way: expand, cut into slices, compare. Slow, and large for convolutions."""
-    from torch.nn.functional import pad, unfold
-
     rows = x.codes.to(torch.int64)
     if site.conv is not None:
-        conv = site.conv
-        vertical, horizontal = conv.padding
-        rows = pad(rows, (horizontal, horizontal, vertical, vertical), value=x.zero_point)
-        patches = unfold(rows.double(), conv.kernel, conv.dilation, 0, conv.stride).long()
-        batch, _, pixels = patches.shape
-        patches = patches.view(batch, site.groups, conv.channels // site.groups, -1, pixels)
-        rows = patches.permute(1, 0, 4, 3, 2)  # group, image, pixel, kernel position, channel
+        rows = _expanded(site.conv, pixels(site, rows), x.zero_point).unflatten(-1, (site.groups, -1))
+        rows = rows.movedim(-2, 0)  # group, pixel, kernel position, channel
     rows = rows.reshape(site.groups, site.m, site.k)
-    columns = _columns(site, w.codes.to(torch.int64))
+    columns = w.codes.to(torch.int64).reshape(site.groups, site.n, site.k)
     return VectorMasks(x=_all_of_four(rows, x), w=_all_of_four(columns, w))
+
+
+def _expanded(conv: ConvGeometry, codes: torch.Tensor, padding: int) -> torch.Tensor:
+    """[pixels, kernel positions, channels]: what every output reads of [images, *size, channels]."""
+    codes = windows.padded(codes, conv, padding)
+    return torch.stack([codes[read].flatten(0, -2) for _, read in windows.taps(conv)], 1)
 
 
 def _all_of_four(rows: torch.Tensor, operand: Quantized) -> torch.Tensor:

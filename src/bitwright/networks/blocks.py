@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from bitwright.networks.calls import Call
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
+from bitwright.networks.view import GemmView
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,9 @@ def _versions(output: Any) -> list[float]:
     return [float("nan") if t.is_inference() else t._version for t in tensors if isinstance(t, torch.Tensor)]
 
 
-def _named_result(site: Site, call: Call) -> torch.Tensor:
+def _named_result(site: Site, view: GemmView) -> torch.Tensor:
     """A site's output, scaled by a number that belongs to its name."""
-    return call.float_result() * (0.5 + zlib.crc32(site.name.encode()) / 2**33)
+    return view.float_result() * (0.5 + zlib.crc32(site.name.encode()) / 2**33)
 
 
 @contextlib.contextmanager

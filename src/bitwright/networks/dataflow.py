@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from bitwright.networks.calls import Call
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
+from bitwright.networks.view import GemmView
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Dataflow:
     readers : dict
         id of a tensor -> the nodes that read it.
     sites : dict
-        Site name -> its call.
+        Site name -> its product.
     site_of : dict
         id of a site's output tensor -> the site's name.
     outputs : dict
@@ -63,7 +63,7 @@ class Dataflow:
 
     producer: dict[int, Node]
     readers: dict[int, list[Node]]
-    sites: dict[str, Call]
+    sites: dict[str, GemmView]
     site_of: dict[int, str]
     outputs: dict[str, torch.Tensor]
 
@@ -91,9 +91,9 @@ def record(network: Network, batch: Batch) -> Dataflow:
     """Run `batch` once in float and record every torch function with what it read and made."""
     flow = Dataflow({}, {}, {}, {}, {})
 
-    def compute(site: Site, call: Call) -> torch.Tensor:
-        result = call.float_result()
-        flow.sites[site.name] = call
+    def compute(site: Site, view: GemmView) -> torch.Tensor:
+        result = view.float_result()
+        flow.sites[site.name] = view
         flow.site_of[id(result)] = site.name
         flow.outputs[site.name] = result
         return result

@@ -9,10 +9,15 @@ from typing import TypeGuard
 import torch
 import torch.nn.functional as F
 
-from bitwright.networks.calls import Call
 from bitwright.networks.dataflow import Dataflow, record
 from bitwright.networks.network import Network
 from bitwright.networks.trace import example_batch
+from bitwright.networks.view import GemmView
+
+Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
+BatchNorm = torch.nn.BatchNorm1d | torch.nn.BatchNorm2d | torch.nn.BatchNorm3d
+CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 
 
 def fold_batch_norm(network: Network) -> Network:
@@ -23,26 +28,33 @@ def fold_batch_norm(network: Network) -> Network:
     module = folded.module
     assert module is not None
     flow = record(folded, example_batch(folded))
-    for name, call in flow.sites.items():
+    for name, view in flow.sites.items():
         output = flow.outputs[name]
         readers = flow.readers_of(output)
-        if call.op != "conv2d" or len(readers) != 1 or readers[0].function is not F.batch_norm:
+        if (
+            not view.spatial
+            or id(output) not in flow.producer
+            or len(readers) != 1
+            or readers[0].function is not F.batch_norm
+        ):
             continue
         conv, norm = module.get_submodule(flow.producer[id(output)].path), module.get_submodule(readers[0].path)
-        if _is_plain_conv(conv, call) and _is_plain_norm(norm) and _run_once(flow, conv.weight, norm.running_mean):
+        if _is_plain_conv(conv, view) and _is_plain_norm(norm) and _run_once(flow, conv.weight, norm.running_mean):
             _fold(conv, norm)
             _replace(module, norm, torch.nn.Identity())
     return folded
 
 
-def _is_plain_conv(module: torch.nn.Module, call: Call) -> TypeGuard[torch.nn.Conv2d]:
-    """Whether `call` was a convolution with the very weight and bias of `module`, which folding may change."""
-    return isinstance(module, torch.nn.Conv2d) and call.w is module.weight and call.bias is module.bias
+def _is_plain_conv(module: torch.nn.Module, view: GemmView) -> TypeGuard[Convolution]:
+    """Whether `view` was a convolution with the very weight and bias of `module`, which folding may change."""
+    if not isinstance(module, CONVOLUTIONS) or view.weight is not module.weight or view.part:
+        return False
+    return isinstance(module.weight, torch.nn.Parameter) and view.bias_parameter is module.bias
 
 
-def _is_plain_norm(module: torch.nn.Module) -> TypeGuard[torch.nn.BatchNorm2d]:
+def _is_plain_norm(module: torch.nn.Module) -> TypeGuard[BatchNorm]:
     """Whether `module` is a batch norm in inference and does nothing else (some subclasses activate, too)."""
-    plain = isinstance(module, torch.nn.BatchNorm2d) and type(module).forward is torch.nn.BatchNorm2d.forward
+    plain = isinstance(module, BATCH_NORMS) and type(module).forward is torch.nn.BatchNorm2d.forward
     return plain and module.running_mean is not None and not module.training
 
 
@@ -60,11 +72,11 @@ def _replace(root: torch.nn.Module, old: torch.nn.Module, new: torch.nn.Module) 
 
 
 def _has_batch_norm(module: torch.nn.Module) -> bool:
-    return any(isinstance(m, torch.nn.BatchNorm2d) for m in module.modules())
+    return any(isinstance(m, BATCH_NORMS) for m in module.modules())
 
 
 @torch.no_grad()
-def _fold(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
+def _fold(conv: Convolution, norm: BatchNorm) -> None:
     weight, bias = conv.weight, conv.bias
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -76,5 +88,7 @@ def _fold(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> None:
         shift = shift + bias * gain
     if norm.bias is not None:
         shift = shift + norm.bias
-    conv.weight = torch.nn.Parameter((weight * gain.view(-1, 1, 1, 1)).to(weight.dtype), requires_grad=False)
+    conv.weight = torch.nn.Parameter(
+        (weight * gain.view(-1, *[1] * (weight.dim() - 1))).to(weight.dtype), requires_grad=False
+    )
     conv.bias = torch.nn.Parameter(shift.to(weight.dtype), requires_grad=False)

@@ -1,74 +1,93 @@
-"""The function mode that finds a network's sites while it runs, and lets a handler compute them.
+"""The modes that find a network's sites while it runs, and let a handler compute them.
 
-Any torch module works unmodified: torch's product functions are caught by `TorchFunctionMode`, and global forward
-hooks keep the path of the module that is running, which names the site.
+Any torch module works unmodified. torch's product functions are caught where Python calls them (`TorchFunctionMode`),
+which tells most of their structure; products that no such call makes (traced, scripted, exported, vmapped modules,
+composite functions of torch, recurrent layers) are caught where torch finally executes them (`TorchDispatchMode`). Global
+forward hooks keep the path of the module that is running, which names the site.
 """
 
+import dataclasses
+import functools
+import sys
 import types
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bitwright.networks.attention import attention
-from bitwright.networks.calls import Call, parse_call
+from bitwright.networks import attention, composites
+from bitwright.networks.composites import COMPOSITES
+from bitwright.networks.counting import OperatorCounts
+from bitwright.networks.ownership import Ownership
+from bitwright.networks.parsers import IN_PLACE, PARSERS, parse
 from bitwright.networks.sites import Site
+from bitwright.networks.view import GemmView
 
-Handler = Callable[[Site, Call], torch.Tensor]
+Handler = Callable[[Site, GemmView], torch.Tensor]
 Watcher = Callable[[Any, Any, Any, Any], None]  # (function, arguments, keyword arguments, result)
+LAST_REPEAT = 64
+"""How many products of one name are sites of their own; all later ones are the last of these (our choice)."""
+NO_BACKWARD = -1
+TORCH = str(Path(torch.__file__).parent)
+OURS = {__file__, attention.__file__, composites.__file__}
 
 
 class SiteMode(TorchFunctionMode):
-    """While active, every site of `module` is computed by `handler(site, call)`; enter it anew for each forward pass.
+    """While active, every site of `module` is computed by `handler(site, view)`; enter it anew for each forward pass.
 
     Parameters
     ----------
     module : torch.nn.Module
         The network; its submodules' paths name the sites.
     handler : callable
-        (site, call) -> the site's output.
+        (site, view) -> the site's output, in the network's own layout.
     watcher : callable or None
-        Told of every torch function after it ran, sites and attention included.
+        Told of every torch function after it ran, sites and composites included.
+    counts : OperatorCounts or None
+        Told of every operator that runs outside the sites.
     """
 
-    def __init__(self, module: torch.nn.Module, handler: Handler, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        handler: Handler,
+        watcher: Watcher | None = None,
+        counts: OperatorCounts | None = None,
+    ) -> None:
         super().__init__()
-        self.handler = handler
-        self.watcher = watcher
-        self.function = ""  # the torch function running outside any site, for whoever counts operators
-        self.inside_site = False
+        self.handler, self.watcher, self.counts = handler, watcher, counts
+        self.owner = Ownership(module)
         self._paths = {id(m): path for path, m in module.named_modules()}
         self._modules = dict(module.named_modules())
-        self._names = {id(p): name.removesuffix(".weight") for name, p in module.named_parameters()}
-        self._parameters = {_memory(p): p for p in module.parameters() if not p.is_meta}
-        self._stack: list[str] = []
+        self._stack: list[tuple[str, dict[Any, str]]] = []  # running modules, and what each names its products
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
-        self._fast_path = True
+        self._below = _Below(self)
 
     def __enter__(self) -> "SiteMode":
-        self._stack, self._seen = [""], Counter()
+        self._stack, self._seen = [("", {})], Counter()
         hooks = torch.nn.modules.module
         self._hooks = [
             hooks.register_module_forward_pre_hook(self._push),
             hooks.register_module_forward_hook(self._pop, always_call=True),
         ]
-        self._fast_path = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)  # the fused encoder layer hides its products
+        self._below.__enter__()
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
-        torch.backends.mha.set_fastpath_enabled(self._fast_path)
+        super().__exit__(*exception)
+        self._below.__exit__(*exception)
         for hook in self._hooks:
             hook.remove()
-        super().__exit__(*exception)
 
     def _push(self, module: torch.nn.Module, inputs: Any) -> None:  # noqa: ARG002
         if id(module) in self._paths:
-            self._stack.append(self._paths[id(module)])
+            self._stack.append((self._paths[id(module)], {}))
 
     def _pop(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG002
         if id(module) in self._paths:
@@ -77,63 +96,99 @@ class SiteMode(TorchFunctionMode):
     @property
     def path(self) -> str:
         """Path of the module that is running now."""
-        return self._stack[-1]
+        return self._stack[-1][0]
+
+    # ---------------- what torch functions do
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = self._call(func, args, kwargs or {})
+        kwargs = kwargs or {}
+        result = self._call(func, args, kwargs)
+        self.owner.watch(func, [*_tensors(args), *_tensors(kwargs.values())], result)
         if self.watcher is not None:
-            self.watcher(func, args, kwargs or {}, result)
+            self.watcher(func, args, kwargs, result)
         return result
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return attention(self._part, *args, **kwargs)
         if func is F.multi_head_attention_forward:
             with self.again():
                 return _without_dispatch(func)(*args, **kwargs)
-        call = parse_call(func, args, kwargs, self._owner)
-        if call is None:
-            self.function = getattr(func, "__name__", str(func))
-            return func(*args, **kwargs)
-        return self._compute(self._name(call), call)
+        found = self.product_of(func, args, kwargs)
+        return func(*args, **kwargs) if found is None else found
+
+    def product_of(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The result of a function that is a product, or several, computed by the handler; None if it is none."""
+        if func not in PRODUCTS or any(map(torch._C._functorch.is_functorch_wrapped_tensor, _tensors(args))):
+            return None  # a product inside vmap is caught below, with its whole batch
+        if func in COMPOSITES:
+            found = COMPOSITES[func](self, *args, **kwargs)
+            if found is not None or func not in PARSERS:
+                return found
+        view = parse(func, args, kwargs, self.owner)
+        if view is None:
+            return None
+        own = {key: value for key, value in kwargs.items() if key != "out"}
+        view = dataclasses.replace(view, compute=functools.partial(IN_PLACE.get(func, func), *args, **own))
+        return _into(args[0] if func in IN_PLACE else kwargs.get("out"), self.compute(view))
 
     def again(self) -> Any:
         """The bare mode once more, inside itself, without new hooks or counters."""
         return _Nested(self)
 
-    def _part(self, part: str, call: Call) -> torch.Tensor:
-        return self._compute(self._named(part), call)
+    # ---------------- sites and their names
 
-    def _compute(self, name: str, call: Call) -> torch.Tensor:
+    def compute(self, view: GemmView, part: str = "") -> torch.Tensor:
+        """One product's result by the handler; `part` names it where it is one of several of a composite."""
+        repeats = 1 if view.weight is not None else self.owner.repeats(view.w)
+        if repeats > 1:
+            view = dataclasses.replace(view, shared=repeats)
+        name = self._named(part) if part else self._name(view)
+        unique = self._unique(name, view)
+        guards = torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction()
+        with guards[1]:
+            try:
+                return self.handler(view.site(unique), view)
+            finally:
+                del guards
+
+    def _unique(self, name: str, view: GemmView) -> str:
+        """The site's name: products of one name are counted, but for the steps of a scan, which are one site.
+
+        A scan is the same instruction on operands of the same shapes, by the same weight if there is one, within one run
+        of a module.
+        """
+        names = self._stack[-1][1]
+        x = view.x.shape[-1:] if view.weight is not None else view.x.shape
+        key = (name, x, view.w.shape, _instruction())
+        if key[-1] is not None and key in names:
+            return names[key]
         self._seen[name] += 1
-        unique = name if self._seen[name] == 1 else f"{name}#{self._seen[name]}"
-        self.inside_site = True
-        try:
-            return self.handler(call.site(unique), call)
-        finally:
-            self.inside_site = False
+        times = min(self._seen[name], LAST_REPEAT)
+        names[key] = name if times == 1 else f"{name}#{times}"
+        return names[key]
 
     def _named(self, part: str) -> str:
         """The name of one product of the module that is running."""
         return f"{self.path}:{part}" if self.path else part
 
-    def _name(self, call: Call) -> str:
-        if call.weight is None:
-            return self._named(call.op)
-        for attribute, parameter in self._modules[self.path].named_parameters(recurse=False):
-            if parameter is call.weight:  # the running module's own, even where another one shares it
-                part = attribute.removesuffix("weight").rstrip("_")
-                return self._named(part) if part else self.path or call.op
-        return self._names.get(id(call.weight)) or self._named(call.op)  # it may be none of the network's
+    def _name(self, view: GemmView) -> str:
+        if view.weight is None:
+            return self._named(view.op)
+        own = dict(self._modules[self.path].named_parameters(recurse=False))
+        for attribute, parameter in own.items():
+            if parameter is view.weight:  # the running module's own, even where another one shares it
+                return self._of_attribute(attribute, view.op) + view.part
+        name = self.owner.name(view.weight)
+        if not name:
+            return self._named(view.op)
+        inside = name.removeprefix(f"{self.path}." if self.path else "")
+        if view.weight is not self.owner.parameter(view.weight) and "." not in inside:  # computed from its own
+            return self._of_attribute(inside, view.op) + view.part
+        return name.removesuffix(".weight") + view.part
 
-    def _owner(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        """The parameter whose memory `tensor` is or views, if any."""
-        if isinstance(tensor, torch.nn.Parameter):
-            return tensor
-        base = tensor._base
-        if isinstance(base, torch.nn.Parameter):
-            return base
-        return None if tensor.is_meta else self._parameters.get(_memory(tensor))
+    def _of_attribute(self, attribute: str, op: str) -> str:
+        """The name of a product by a parameter of the running module: `weight` is the module itself."""
+        part = attribute.removesuffix("weight").rstrip("_")
+        return self._named(part) if part else self.path or op
 
 
 class _Nested(TorchFunctionMode):
@@ -147,8 +202,85 @@ class _Nested(TorchFunctionMode):
         return self.mode.__torch_function__(func, types, args, kwargs)
 
 
-def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+class _Below(TorchDispatchMode):
+    """Catches products that no torch function told of, where torch executes them, and counts all other operators."""
+
+    supports_higher_order_operators = True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Whether torch is to wrap every call against its compiler: none is at work, and loading it takes seconds."""
+        return False
+
+    def __init__(self, mode: SiteMode) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if torch._C._current_graph_task_id() != NO_BACKWARD:
+            return func(*args, **kwargs)  # products of gradients are none of the network's
+        with torch._C.DisableTorchFunction():
+            if func in PRODUCTS:
+                found = self.mode.product_of(func, args, kwargs)
+                if found is not None:
+                    return found
+            inner = _inside(func)
+            if inner is not None:
+                with self:
+                    return inner(*args, **kwargs)
+            result = func(*args, **kwargs)
+        if self.mode.counts is not None:
+            self.mode.counts.add(func, args, kwargs, result)
+        return result
+
+
+PRODUCTS = {*COMPOSITES, *PARSERS, *IN_PLACE}
+LOOKED_INTO = {torch.ops.aten._euclidean_dist.default}
+"""Operators whose kernels call products; composite ones and those of other libraries are looked into anyway."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _inside(func: Any) -> Callable[..., Any] | None:
+    """What an operator that is made of others does, to be run while the mode watches; None for one that is not."""
+    if not isinstance(func, torch._ops.OpOverload):
+        return None
+    keys, compiled = torch._C.DispatchKey, torch._C._dispatch_has_kernel_for_dispatch_key
+    if compiled(func.name(), keys.CompositeImplicitAutograd):
+        return functools.partial(func._op_dk, keys.CompositeImplicitAutograd)
+    foreign = func.namespace not in ("aten", "prims", "prim", "quantized")
+    if (foreign or func in LOOKED_INTO) and compiled(func.name(), keys.CompositeExplicitAutograd):
+        return functools.partial(func._op_dk, keys.CompositeExplicitAutograd)
+    return None
+
+
+def _instruction() -> tuple[int, int] | None:
+    """Where the network's own code is running: outside torch and of what stands between it and a site."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(TORCH) and file not in OURS:
+            return id(frame.f_code), frame.f_lasti
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    """The tensors among arguments, inside lists too."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(value)
+
+
+def _into(out: torch.Tensor | None, result: torch.Tensor) -> torch.Tensor:
+    """`result`, in the memory of `out` where one is given."""
+    if out is None:
+        return result
+    if out.shape != result.shape:
+        out.resize_(result.shape)
+    return out.copy_(result)
 
 
 def _without_dispatch(func: Any) -> Any:

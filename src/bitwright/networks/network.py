@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bitwright.networks.eager import eager
 from bitwright.networks.sites import Site
 
 Batch = Mapping[str, torch.Tensor]
@@ -105,7 +106,8 @@ class Network:
         """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in)."""
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
-        return self.run(self.module, batch)
+        with eager():
+            return self.run(self.module, batch)
 
     def to(self, device: torch.device | str) -> "Network":
         """The same network with its module moved to `device`."""
@@ -120,4 +122,14 @@ class Network:
         first, lest large networks pile up.
         """
         gc.collect()
-        return dataclasses.replace(self, module=copy.deepcopy(self.module))
+        return dataclasses.replace(self, module=copy.deepcopy(self.module, _computed(self.module)))
+
+
+def _computed(module: torch.nn.Module | None) -> dict[int, torch.Tensor]:
+    """By identity, copies of tensors that modules keep beside their parameters, which torch would refuse to copy.
+
+    Weights that hooks compute at every pass, such as those of weight norm.
+    """
+    modules = () if module is None else module.modules()
+    kept = (value for m in modules for value in vars(m).values() if isinstance(value, torch.Tensor))
+    return {id(tensor): tensor.detach().clone() for tensor in kept if not tensor.is_leaf}

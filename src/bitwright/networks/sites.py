@@ -10,15 +10,15 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvGeometry:
-    """Where a convolution's implicit GEMM takes its rows from. Pairs are (height, width), in pixels."""
+    """Where a convolution's implicit GEMM takes its rows from: extents per spatial axis, the width last, in pixels."""
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     channels: int  # input channels, all groups
-    input_size: tuple[int, int]
-    output_size: tuple[int, int]
+    input_size: tuple[int, ...]
+    output_size: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,10 @@ class Site:
     Attributes
     ----------
     name : str
-        Module path and, where one module makes several products, what it is: `model.layers.3.self_attn:qk`.
+        Module path and, where one module makes several products, what it is: `model.layers.3.self_attn:qk`; a part of a
+        parameter is named by what is sliced: `experts:gate_up_proj[3]`.
     op : str
-        linear, conv2d, matmul, attention_qk or attention_pv.
+        linear, conv1d, conv2d, conv3d, matmul, attention_qk or attention_pv.
     m, k, n : int
         Rows of x, the reduction axis, columns of w, of each group.
     groups : int
@@ -39,9 +40,11 @@ class Site:
         Distinct elements of the operands over all groups (a convolution reads each pixel many times,
         grouped-query heads share keys): what must at least be read from DRAM.
     static_weight : bool
-        Whether w is a parameter (known offline) or itself computed at run time (attention).
+        Whether w is known offline (a parameter, or computed from parameters alone) or itself computed at run time.
     conv : ConvGeometry or None
-        For conv2d.
+        For convolutions.
+    count : int
+        How often it runs in one inference: the steps of a scan are one site.
     """
 
     name: str
@@ -54,10 +57,11 @@ class Site:
     w_elements: int
     static_weight: bool = True
     conv: ConvGeometry | None = None
+    count: int = 1
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all groups."""
+        """Multiply-accumulates of all groups, of one run."""
         return self.groups * self.m * self.k * self.n
 
     @property
@@ -77,7 +81,7 @@ class OtherOperation:
     calls, elements : int
         How often it ran and how many output elements it produced.
     macs : int
-        Multiply-accumulates, for products that are not sites (a 3-D convolution, an einsum).
+        Multiply-accumulates, for products that are not sites (integers, a Fourier transform).
     reason : str
         Why the products are not a site; empty for element-wise and data-moving operators.
     """

@@ -95,9 +95,9 @@ def smoothing_groups(network: Network, batch: Batch) -> list[SmoothingGroup]:
     """Every group of sites of `network` whose shared input can be smoothed; `batch` is a small example."""
     flow = record(network, batch)
     found: dict[int, tuple[torch.Tensor, list[str]]] = {}
-    for name, call in flow.sites.items():
-        if call.layout == "linear" and call.weight is not None and call.weight.dim() == 2:
-            tensor = _origin(flow, call.x)
+    for name, view in flow.sites.items():
+        if view.plain and view.weight is not None and view.weight.dim() == 2:
+            tensor = _origin(flow, view.x)
             found.setdefault(id(tensor), (tensor, []))[1].append(name)
     groups = [_group(flow, tensor, sites) for tensor, sites in found.values()]
     return [group for group in groups if group is not None]
@@ -123,7 +123,7 @@ def apply_smoothing(network: Network, factors: Mapping[str, torch.Tensor], batch
 def _origin(flow: Dataflow, tensor: torch.Tensor) -> torch.Tensor:
     """`tensor` before reshapes and copies that keep its last axis."""
     node = flow.producer.get(id(tensor))
-    while node is not None and _keeps_last_axis(node, tensor):
+    while node is not None and node.args and node.args[0] is not tensor and _keeps_last_axis(node, tensor):
         tensor = node.args[0]
         node = flow.producer.get(id(tensor))
     return tensor
@@ -141,8 +141,8 @@ def _keeps_last_axis(node: Node, result: torch.Tensor) -> bool:
 
 def _group(flow: Dataflow, tensor: torch.Tensor, sites: list[str]) -> SmoothingGroup | None:
     """The group of sites that read `tensor`, or None where its factors have nowhere to go."""
-    calls = [flow.sites[name] for name in sites]
-    weights = [call.weight for call in calls]
+    views = [flow.sites[name] for name in sites]
+    weights = [view.weight for view in views]
     if not _read_only_by(flow, tensor, set(sites)) or len({id(w) for w in weights}) != len(weights):
         return None
     channels = tensor.shape[-1]
@@ -150,10 +150,12 @@ def _group(flow: Dataflow, tensor: torch.Tensor, sites: list[str]) -> SmoothingG
     if source is None:
         return None
     readers = []
-    for call, weight in zip(calls, weights, strict=True):
-        if weight is None or not (_same_view(call.w, weight) or _same_view(call.w, weight.t())):
+    for view, weight in zip(views, weights, strict=True):
+        if weight is None or not isinstance(weight, torch.nn.Parameter):
+            return None  # computed from parameters
+        if not (_same_view(view.w, weight) or _same_view(view.w, weight.t())):
             return None  # a part of a parameter
-        readers.append((weight, 1 if _same_view(call.w, weight) else 0))
+        readers.append((weight, 1 if _same_view(view.w, weight) else 0))
     if any(len(flow.readers_of(p)) != 1 for p in (*source.parameters, *(weight for weight, _ in readers))):
         return None  # a parameter that is used twice cannot change for one of its readers
     return SmoothingGroup(
@@ -198,7 +200,7 @@ class Source:
 def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
     """The parameters that scale `tensor` [..., channels] channel by channel."""
     node = flow.producer.get(id(tensor))
-    if node is None:
+    if node is None or (node.args and node.args[0] is tensor):  # changed in place: what it was before is gone
         return None
     if id(tensor) in flow.site_of:
         return _linear_rows(flow, tensor, channels)
@@ -215,12 +217,12 @@ def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | No
 
 
 def _linear_rows(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
-    call = flow.sites[flow.site_of[id(tensor)]]
-    if call.layout != "linear" or call.weight is None or not _same_view(call.w, call.weight):
+    view = flow.sites[flow.site_of[id(tensor)]]
+    if not view.plain or not isinstance(view.weight, torch.nn.Parameter) or not _same_view(view.w, view.weight):
         return None
-    if call.weight.shape[0] != channels or not (call.bias is None or _is_vector(call.bias, channels)):
+    if view.weight.shape[0] != channels or not (view.bias is None or _is_vector(view.bias, channels)):
         return None
-    return Source((call.weight, *([] if call.bias is None else [call.bias])))
+    return Source((view.weight, *([] if view.bias is None else [view.bias])))
 
 
 def _is_vector(tensor: Any, channels: int) -> bool:
@@ -275,7 +277,7 @@ def _walk(flow: Dataflow, tensor: torch.Tensor, through: set[Any]) -> torch.Tens
     node = flow.producer.get(id(tensor))
     while node is not None and node.function in through and node.args and id(tensor) not in flow.site_of:
         before = node.args[0]
-        if len(flow.readers_of(before)) != 1:
+        if before is tensor or len(flow.readers_of(before)) != 1:
             break
         tensor, node = before, flow.producer.get(id(before))
     return tensor

@@ -17,12 +17,12 @@ import torch
 
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.attention import exponentials
-from bitwright.networks.calls import Call
 from bitwright.networks.catalogue import DISTRIBUTIONS
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.rectified import Rectified
 from bitwright.networks.sites import Site
+from bitwright.networks.view import GemmView, taps_of, windows_of
 
 OUTLIER_SHARE = 0.01  # of the input channels, at least one
 OUTLIER_SCALE = 20.0
@@ -105,16 +105,6 @@ def _exponentials(shape: Sequence[int], generator: torch.Generator, *, causal: b
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SyntheticCall(Call):
-    """A call whose operands are drawn. Nobody needs its result, which therefore has a shape only."""
-
-    def float_result(self) -> torch.Tensor:
-        """An empty tensor of the result's shape, on the meta device."""
-        shapes = Call(**vars(self) | {"x": self.x.to("meta"), "w": self.w.to("meta")})
-        return shapes.float_result()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SyntheticSite:
     """A site and how its operands are drawn.
 
@@ -122,8 +112,8 @@ class SyntheticSite:
     ----------
     site : Site
         Name and shape.
-    shapes : Call
-        The call, on the meta device.
+    shapes : GemmView
+        The product, on the meta device.
     kind : str
         What x is drawn as.
     seed : int
@@ -133,7 +123,7 @@ class SyntheticSite:
     """
 
     site: Site
-    shapes: Call
+    shapes: GemmView
     kind: str
     seed: int
     same_as: str = ""
@@ -143,13 +133,23 @@ class SyntheticSite:
         """The first site with these operands: itself, or `same_as`."""
         return self.same_as or self.site.name
 
-    def call(self) -> SyntheticCall:
-        """The call with operands, drawn anew and always alike."""
-        shapes = self.shapes
-        x = self._draw("x", self.kind, shapes.x, axis=1 if shapes.layout == "conv2d" else -1)
-        w = self._draw("w", "gaussian", shapes.w, shared=shapes.shared)
+    def view(self) -> GemmView:
+        """The product with operands, drawn anew and always alike; its float result has a shape only."""
+        shapes, groups = self.shapes, self.shapes.groups
+        if shapes.spatial:
+            x = windows_of(self._draw("x", self.kind, shapes.images(shapes.x), axis=1), groups)
+            w = taps_of(self._draw("w", "gaussian", shapes.filters(shapes.w)), groups)
+        else:
+            x = self._draw("x", self.kind, shapes.x)
+            turned = shapes.w.transpose(-1, -2) if shapes.lead else shapes.w
+            w = self._draw("w", "gaussian", turned, shared=shapes.shared)
+            w = w.transpose(-1, -2) if shapes.lead else w
         weight = w if self.site.static_weight else None
-        return SyntheticCall(**vars(shapes) | {"x": x, "w": w, "weight": weight, "bias": None})
+        return dataclasses.replace(shapes, x=x, w=w, weight=weight, bias=None, compute=self._result)
+
+    def _result(self) -> torch.Tensor:
+        """What nobody needs the numbers of: an empty tensor of the result's shape, on the meta device."""
+        return self.shapes.float_result()
 
     def _draw(self, role: str, kind: str, like: torch.Tensor, *, axis: int = -1, shared: int = 1) -> torch.Tensor:
         """One operand; what a broadcast axis or grouped-query heads repeat is drawn once."""
@@ -175,14 +175,14 @@ def synthetic_sites(network: Network, batch: Batch) -> list[SyntheticSite]:
     """
     found: list[SyntheticSite] = []
     first: dict[tuple[object, ...], str] = {}
-    for site, call, rectified in _shapes(network, batch):
-        kind = _kind(call, network.distribution, rectified=rectified)
-        key = (dataclasses.replace(site, name=""), call.layout, call.x.shape, call.w.shape, call.shared, kind)
+    for site, view, rectified in _shapes(network, batch):
+        kind = _kind(view, network.distribution, rectified=rectified)
+        key = (dataclasses.replace(site, name=""), view.lead, view.x.shape, view.w.shape, view.shared, kind)
         name = first.setdefault(key, site.name)
         found.append(
             SyntheticSite(
                 site=site,
-                shapes=call,
+                shapes=view,
                 kind=kind,
                 seed=network.distribution_seed,
                 same_as="" if name == site.name else name,
@@ -191,65 +191,67 @@ def synthetic_sites(network: Network, batch: Batch) -> list[SyntheticSite]:
     return found
 
 
-def synthetic_calls(network: Network, batch: Batch) -> Iterator[tuple[Site, Call, str]]:
-    """Every site with its call and the name of the first site that has the very same tensors ("": itself).
+def synthetic_calls(network: Network, batch: Batch) -> Iterator[tuple[Site, GemmView, str]]:
+    """Every site with its product and the name of the first site that has the very same tensors ("": itself).
 
     Tensors are drawn once and kept while a later site needs them.
     """
     sites = synthetic_sites(network, batch)
-    left, drawn = Counter(each.first for each in sites), dict[str, Call]()
+    left, drawn = Counter(each.first for each in sites), dict[str, GemmView]()
     for each in sites:
         if each.first not in drawn:
-            drawn[each.first] = each.call()
+            drawn[each.first] = each.view()
         left[each.first] -= 1
         yield each.site, drawn[each.first] if left[each.first] else drawn.pop(each.first), each.same_as
 
 
-def _kind(call: Call, distribution: str, *, rectified: bool) -> str:
-    if call.op == "attention_pv":
-        return CAUSAL if call.causal else EXPONENTIALS
+def _kind(view: GemmView, distribution: str, *, rectified: bool) -> str:
+    if view.op == "attention_pv":
+        return CAUSAL if view.causal else EXPONENTIALS
     return "one-sided" if rectified else distribution
 
 
-def _shapes(network: Network, batch: Batch) -> list[tuple[Site, Call, bool]]:
-    """Every site with its call on the meta device, and whether its x comes straight out of a ReLU."""
+def _shapes(network: Network, batch: Batch) -> list[tuple[Site, GemmView, bool]]:
+    """Every site with its product on the meta device, and whether its x comes straight out of a ReLU."""
     if network.module is None:
-        return [(site, _call_of(site), False) for site in network.sites]
-    found: list[tuple[Site, Call, bool]] = []
+        return [(site, _view_of(site), False) for site in network.sites]
+    found: list[tuple[Site, GemmView, bool]] = []
     rectified = Rectified()
 
-    def note(site: Site, call: Call) -> torch.Tensor:
-        found.append((site, call, call.x in rectified))
-        return call.float_result()
+    def note(site: Site, view: GemmView) -> torch.Tensor:
+        found.append((site, view, (view.x if view.source is None else view.source) in rectified))
+        return view.float_result()
 
     with torch.no_grad(), SiteMode(network.module, note, rectified.watch):
         network.forward(batch)
     return found
 
 
-def _call_of(site: Site) -> Call:
-    """The call that a site without a module stands for, on the meta device; attention has one batch element."""
+def _view_of(site: Site) -> GemmView:
+    """The product that a site without a module stands for, on the meta device; attention has one batch element."""
 
-    def of(layout: str, x: Sequence[int], w: Sequence[int]) -> Call:
+    def of(x: Sequence[int], w: Sequence[int], lead: int = 0) -> GemmView:
         weight = torch.empty(*w, device="meta")
-        return Call(
-            layout=layout,
-            op=site.op,
-            x=torch.empty(*x, device="meta"),
-            w=weight,
-            weight=weight if site.static_weight else None,
-        )
+        known = weight if site.static_weight else None
+        return GemmView(op=site.op, x=torch.empty(*x, device="meta"), w=weight, lead=lead, weight=known)
 
     conv, groups = site.conv, site.groups
     if conv is not None:
-        images = site.m // math.prod(conv.output_size)
-        kernel = (site.n * groups, conv.channels // groups, *conv.kernel)
-        call = of("conv2d", (images, conv.channels, *conv.input_size), kernel)
+        view = of(
+            (site.m // math.prod(conv.output_size), conv.channels, *conv.input_size),
+            (site.n * groups, conv.channels // groups, *conv.kernel),
+        )
         return dataclasses.replace(
-            call, stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=groups
+            view,
+            x=windows_of(view.x, groups),
+            w=taps_of(view.w, groups),
+            lead=int(groups > 1),
+            stride=conv.stride,
+            padding=conv.padding,
+            dilation=conv.dilation,
         )
     if site.op in ("attention_qk", "attention_pv"):
-        return of("batched", (1, groups, site.m, site.k), (1, groups, site.k, site.n))
+        return of((1, groups, site.m, site.k), (1, groups, site.n, site.k), 2)
     if groups > 1:
-        return of("batched", (groups, site.m, site.k), (groups, site.k, site.n))
-    return of("linear", (site.m, site.k), (site.n, site.k))
+        return of((groups, site.m, site.k), (groups, site.n, site.k), 1)
+    return of((site.m, site.k), (site.n, site.k))

@@ -12,8 +12,8 @@ from typing import Any
 
 from bitwright.accelerators.cost import Area
 from bitwright.errors import InputError
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan
-from bitwright.methods.work import Work
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, build_accelerators, footing
@@ -88,7 +88,7 @@ def explain(
     machine = machines[accelerator]
     costing, mapping = Costing(accelerator, machine), dict[str, Any]()
 
-    def listen(work: Work) -> None:
+    def listen(work: Execution) -> None:
         if work.site.name == site:
             costing(work)
             own = getattr(machine, "explain", None)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from bitwright.methods.work import Work
+from bitwright.methods.execution import CLASSES, MASKS, Execution
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,23 +26,22 @@ class SiteShares:
 UNKNOWN = SiteShares()
 
 
-def shares_of(work: Work) -> SiteShares:
+def shares_of(work: Execution) -> SiteShares:
     """The shares of an execution, from what the machine that was charged for it has counted already."""
-    counted = vars(work)
-    masks = counted.get("masks")
+    masks = work.made(MASKS)
     return SiteShares(
         x_skipped=None if masks is None else masks.x_rate,
         w_skipped=None if masks is None else masks.w_rate,
-        classes=_classes(work) if "classes" in counted or _static(work) else {},
+        classes=_classes(work) if work.made(CLASSES) is not None or _static(work) else {},
     )
 
 
-def _static(work: Work) -> bool:
+def _static(work: Execution) -> bool:
     """Whether the classes follow from the formats, so that there is nothing to count."""
     return work.plan.quantized and (work.x is None or work.x.shifts is None)
 
 
-def _classes(work: Work) -> dict[str, float]:
+def _classes(work: Execution) -> dict[str, float]:
     macs = {pair: count for pair, count in work.classes.macs.items() if count}
     total = sum(macs.values())
     return {f"{x} x {w}": count / total for (x, w), count in macs.items()}

@@ -12,9 +12,9 @@ from typing import Any
 from bitwright.accelerators.cost import Area, Cost, total_cost
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import BitwrightError
-from bitwright.methods.execution import Executor, Listener, same_plan
+from bitwright.methods.execution import Execution
+from bitwright.methods.executor import Executor, Listener, same_plan
 from bitwright.methods.plan import Plan, SitePlan
-from bitwright.methods.work import Work
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import OtherOperation, Site
 from bitwright.networks.trace import Trace, example_batch, trace
@@ -164,7 +164,7 @@ class Costing:
         self.error: Exception | None = None
         self._by_name: dict[str, SiteCost] = {}
 
-    def __call__(self, work: Work) -> None:
+    def __call__(self, work: Execution) -> None:
         """One execution of one site; what goes wrong is kept, so that other machines hear the rest."""
         if self.error is not None:
             return
@@ -173,7 +173,7 @@ class Costing:
         except Exception as error:
             self.error = error
 
-    def _charge(self, work: Work) -> None:
+    def _charge(self, work: Execution) -> None:
         reason = self.machine.supports(work.plan)
         if reason is None and self.machine.needs_codes and work.x is None:
             reason = SHAPES_ONLY
@@ -188,7 +188,7 @@ class Costing:
         self.sites.append(entry)
         self._by_name[work.site.name] = entry
 
-    def _known(self, work: Work) -> SiteCost | None:
+    def _known(self, work: Execution) -> SiteCost | None:
         """An equal site before; that it is equal is seen here, but for the operands."""
         before = self._by_name.get(work.same_as)
         if before is None or dataclasses.replace(before.site, name=work.site.name) != work.site:
@@ -222,7 +222,7 @@ def run_listening(
         first: dict[Site, str] = {}
         for site in traced.sites:
             equal = first.setdefault(dataclasses.replace(site, name=""), site.name)
-            work = Work(site=site, plan=plan.site(site.name), same_as="" if equal == site.name else equal)
+            work = Execution(site=site, plan=plan.site(site.name), same_as="" if equal == site.name else equal)
             for listener in listeners:
                 listener(work)
         return traced

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bitwright.errors import InputError
-from bitwright.methods.execution import Executor, Listener
+from bitwright.methods.executor import Executor, Listener
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.tasks.calibrate import NOTHING, calibrate_method

@@ -7,8 +7,9 @@ import torch
 
 from bitwright.formats import Quantized
 from bitwright.methods.classes import NARROW_BITS, PAIRS
-from bitwright.methods.plan import STATIC, Plan
-from bitwright.methods.work import Work
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import Plan
+from bitwright.methods.rules import Static
 
 SHIFTS = range(-1, 5)
 """What a sub-tensor may have dropped: -1, it stayed wide; 0 to 4 bits."""
@@ -45,7 +46,7 @@ class PrecisionRecord:
     def __init__(self) -> None:
         self.sites: dict[str, SiteClasses] = {}
 
-    def __call__(self, work: Work) -> None:
+    def __call__(self, work: Execution) -> None:
         """Count one execution of a site; sites in float count for nothing."""
         if not work.plan.quantized:
             return
@@ -64,7 +65,7 @@ class PrecisionRecord:
 
 def record_for(plan: Plan) -> PrecisionRecord | None:
     """A record where a plan chooses precision at run time, or has sites of several widths; None elsewhere."""
-    rules = any(site.precision.name != STATIC.name for site in plan.sites.values())
+    rules = any(not isinstance(site.precision, Static) for site in plan.sites.values())
     quantized = [site for site in plan.sites.values() if site.quantized]
     classes = {(site.x_bits <= NARROW_BITS, site.w_bits <= NARROW_BITS) for site in quantized}
     return PrecisionRecord() if rules or len(classes) > 1 else None

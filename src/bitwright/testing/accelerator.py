@@ -9,16 +9,17 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from bitwright.accelerators.cost import Cost
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError
 from bitwright.formats import AdaptivFloat, Flint, Format, Integer, LogPosit, PerTensor, PowerOfTwo
-from bitwright.methods.execution import Executor
-from bitwright.methods.plan import FLOAT_SITE, STATIC, OperandPlan, Rule, SitePlan
+from bitwright.methods.execution import Execution
+from bitwright.methods.executor import Executor
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.methods.protocol import compose
-from bitwright.methods.work import Work
+from bitwright.methods.rules import Static
 from bitwright.networks.sites import Site
 from bitwright.testing.networks import toy_networks
 from bitwright.testing.requirement import require
@@ -35,7 +36,16 @@ TABLED_RECIPES = {"lp4": "lp", "af8": "af", "ant": "ant"}
 """Methods of other formats, and the family of which a machine must multiply the first to be asked about them."""
 PRECISION_RECIPES = {"drift": {"delta": 0.5}, "drq": {"threshold": 8.0}}
 """Methods that choose precision at run time, for machines that know their rules."""
-UNKNOWN = Rule(name="a rule that nobody knows")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Unknown:
+    """A rule that nobody knows."""
+
+    name: ClassVar[str] = "unknown"
+
+
+UNKNOWN = _Unknown()
 SHAPES = ((1, 1, 1, 1), (1, 7, 5, 3), (1, 64, 48, 40), (6, 9, 33, 17))  # groups, m, k, n
 ROUNDING = 1e-9  # relative, of float64 sums in another order
 
@@ -135,7 +145,7 @@ def _reason(name: str, kind: str, machine: Accelerator, plan: SitePlan) -> str |
 
 def _check_refusal(what: str, machine: Accelerator, plan: SitePlan) -> None:
     try:
-        machine.run(Work(site=_site(1, 8, 8, 8), plan=plan))
+        machine.run(Execution(site=_site(1, 8, 8, 8), plan=plan))
     except InputError:
         return
     raise AssertionError(f"{what}: not supported, but run() costs it all the same; raise InputError with the reason")
@@ -164,13 +174,13 @@ def _site(groups: int, m: int, k: int, n: int) -> Site:
     )
 
 
-def _shape_works(plans: list[SitePlan]) -> Iterator[Work]:
+def _shape_works(plans: list[SitePlan]) -> Iterator[Execution]:
     for plan in plans:
         for shape in SHAPES:
-            yield Work(site=_site(*shape), plan=plan)
+            yield Execution(site=_site(*shape), plan=plan)
 
 
-def _code_works(machine: Accelerator) -> Iterator[Work]:
+def _code_works(machine: Accelerator) -> Iterator[Execution]:
     """What a machine would hear of the toy networks, as far as it supports them."""
     recipes = {name: compose(name, {"smoothing": "none"}) for name in INTEGER_RECIPES}
     for name, family in TABLED_RECIPES.items():
@@ -180,13 +190,13 @@ def _code_works(machine: Accelerator) -> Iterator[Work]:
         recipes[name] = compose(name, {"smoothing": "none", **options})
     for method in recipes.values():
         for network, samples in toy_networks().values():
-            works: list[Work] = []
+            works: list[Execution] = []
             plan = method.calibrate(network, samples)
             Executor(network, plan, listeners=[works.append]).run(samples[0])
             yield from (work for work in works if machine.supports(work.plan) is None)
 
 
-def _check_cost(what: str, machine: Accelerator, work: Work) -> None:
+def _check_cost(what: str, machine: Accelerator, work: Execution) -> None:
     cost = machine.run(work)
     _check_work(what, machine, work, cost)
     _check_energy(what, cost)
@@ -198,7 +208,7 @@ def _check_cost(what: str, machine: Accelerator, work: Work) -> None:
     _check_sum(what, cost)
 
 
-def _check_work(what: str, machine: Accelerator, work: Work, cost: Cost) -> None:
+def _check_work(what: str, machine: Accelerator, work: Execution, cost: Cost) -> None:
     site = work.site
     require(cost.macs_dense == site.macs, f"{what}: {cost.macs_dense} dense MACs, the site has {site.macs}")
     require(cost.macs_executed + cost.macs_skipped == cost.macs_dense, f"{what}: executed and skipped MACs are not all")
@@ -218,12 +228,12 @@ def _check_work(what: str, machine: Accelerator, work: Work, cost: Cost) -> None
     require(min(cost.traffic_bytes.values()) >= 0, f"{what}: negative traffic")
 
 
-def _static(work: Work) -> bool:
+def _static(work: Execution) -> bool:
     """Whether precision is that of the plan; otherwise codes decide on it, on any machine."""
-    return work.plan.precision.name == STATIC.name
+    return isinstance(work.plan.precision, Static)
 
 
-def _check_raw_operands(what: str, work: Work, cost: Cost) -> None:
+def _check_raw_operands(what: str, work: Execution, cost: Cost) -> None:
     """A machine that does not see values cannot compress them."""
     plan, site = work.plan, work.site
     operands = (site.x_elements * plan.x_bits + site.w_elements * plan.w_bits) / 8
@@ -272,10 +282,10 @@ def _numbers(cost: Cost) -> Mapping[str, float]:
 def _check_growth(name: str, machine: Accelerator, plan: SitePlan) -> None:
     """A longer m, k or n, or more groups, never makes anything smaller."""
     for shape in SHAPES:
-        small = machine.run(Work(site=_site(*shape), plan=plan))
+        small = machine.run(Execution(site=_site(*shape), plan=plan))
         for axis, axis_name in enumerate(("groups", "m", "k", "n")):
             longer = tuple(2 * size if i == axis else size for i, size in enumerate(shape))
-            large = machine.run(Work(site=_site(*longer), plan=plan))
+            large = machine.run(Execution(site=_site(*longer), plan=plan))
             for figure in ("cycles", "compute_cycles", "unique_bytes", "total_energy_pj"):
                 before, after = getattr(small, figure), getattr(large, figure)
                 require(

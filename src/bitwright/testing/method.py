@@ -13,21 +13,21 @@ from typing import Any
 
 import pydantic
 import torch
-import torch.nn.functional as F
 
 from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.formats import Integer, Quantized
-from bitwright.methods.execution import Executor
-from bitwright.methods.plan import EXACT, STATIC, Part, Plan
+from bitwright.methods.execution import Execution
+from bitwright.methods.executor import Executor
+from bitwright.methods.plan import Part, Plan
 from bitwright.methods.plan_file import load_plan, save_plan
 from bitwright.methods.protocol import GROUP, AccumulationMethod, Composition, Method, OperandMethod, compose
-from bitwright.methods.work import Work
-from bitwright.networks.calls import Call
+from bitwright.networks import windows
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
-from bitwright.networks.trace import example_batch, trace
+from bitwright.networks.trace import example_batch, observe, trace
+from bitwright.networks.view import GemmView
 from bitwright.testing.networks import shape_only, toy_networks
 from bitwright.testing.requirement import require
 
@@ -152,45 +152,44 @@ def _saved(plan: Plan) -> bytes:
         return path.read_bytes()
 
 
-class _CheckedExecutor(Executor):
-    """An executor that checks all codes, and every exact product of integers against the same in float64."""
+class _Checked:
+    """An executor whose codes are all checked, and every exact product of integers against the same in float64."""
 
     def __init__(self, network: Network, plan: Plan, what: str, product_error: float) -> None:
-        self.works: list[Work] = []
+        self.heard: list[Execution] = []
         self.what, self.product_error = what, product_error
-        super().__init__(network, plan, exact=True, listeners=[self.works.append])
+        self.executor = Executor(network, plan, exact=True, listeners=[self.heard.append])
 
-    def handle(self, site: Site, call: Call) -> torch.Tensor:
+    def handle(self, site: Site, view: GemmView) -> torch.Tensor:
         """As `Executor.handle`."""
-        output, work = super().handle(site, call), self.works[-1]
-        shape = call.float_result().shape
+        output, heard = self.executor.handle(site, view), self.heard[-1]
+        shape = view.float_result().shape
         require(output.shape == shape, f"{self.what}: {site.name} gives {tuple(output.shape)}, not {tuple(shape)}")
         require(bool(output.isfinite().all()), f"{self.what}: what {site.name} gives is not finite")
-        for operand, quantized in (("x", work.x), ("w", work.w)):
+        for operand, quantized in (("x", heard.x), ("w", heard.w)):
             if quantized is not None:
                 _check_codes(f"{self.what}: {operand} of {site.name}", quantized)
-        plain = work.plan.precision.name == STATIC.name and work.plan.accumulation.name == EXACT.name
-        if plain and work.x is not None and work.w is not None:
-            _check_product(f"{self.what}: {site.name}", call, work.x, work.w, output, self.product_error)
+        if heard.plan.plain and heard.x is not None and heard.w is not None:
+            y = view.output(output)
+            _check_product(f"{self.what}: {site.name}", view, heard.x, heard.w, y, self.product_error)
         return output
 
 
 def _check_product(
-    what: str, call: Call, x: Quantized, w: Quantized, output: torch.Tensor, product_error: float
+    what: str, view: GemmView, x: Quantized, w: Quantized, y: torch.Tensor, product_error: float
 ) -> None:
-    """`output` against the reals that the codes stand for, multiplied and added in float64."""
+    """`y` against the reals that the codes stand for, multiplied and added in float64."""
     reals = x.dequantize().double()
-    if x.dropped_mean and any(call.padding):  # padding is a code too, and what it drops is made up for like the others'
-        vertical, horizontal = call.padding
-        padding = float(x.scale) * x.dropped_mean
-        reals = F.pad(reals, (horizontal, horizontal, vertical, vertical), value=padding)
-        call = dataclasses.replace(call, padding=(0, 0))
+    if x.dropped_mean and any(view.padding):  # padding is a code too, and what it drops is made up for like the others'
+        reals = windows.padded(reals, view, float(x.scale) * x.dropped_mean)
+        view = dataclasses.replace(view, x=reals, padding=(0,) * view.spatial)
     weights = w.dequantize().double()
-    expected, allowed = call.product(reals, weights), product_error * call.product(reals.abs(), weights.abs())
-    if call.bias is not None:
-        expected = expected + (call.bias.view(1, -1, 1, 1) if call.layout == "conv2d" else call.bias)
+    expected, allowed = view.product(reals, weights), product_error * view.product(reals.abs(), weights.abs())
+    expected = expected * view.alpha
+    if view.bias is not None:
+        expected = expected + view.bias
     size = float(expected.abs().max()) or 1.0
-    difference = float(((output.double() - expected).abs() - allowed).max())
+    difference = float(((y.double() - expected).abs() - allowed).max())
     require(
         difference <= ROUNDING * size,
         f"{what}: the product of the codes is off by {difference} (values up to {size})",
@@ -200,10 +199,10 @@ def _check_product(
 def _check_execution(
     name: str, network: Network, plan: Plan, batch: Batch, off_by: int, product_error: float
 ) -> torch.Tensor:
-    executor = _CheckedExecutor(network, plan, name, product_error)
-    output = executor.run(batch)
-    sites = [site.name for site in trace(executor.network, batch).sites]
-    require([work.site.name for work in executor.works] == sites, f"{name}: not every site was executed once, in order")
+    checked = _Checked(network, plan, name, product_error)
+    output = observe(checked.executor.network, batch, checked.handle)
+    sites = [site.name for site in trace(checked.executor.network, batch).sites]
+    require([each.site.name for each in checked.heard] == sites, f"{name}: not every site was executed once, in order")
     with torch.no_grad():
         expected = network.forward(batch)
     require(output.shape == expected.shape, f"{name}: the output has shape {tuple(output.shape)}")

@@ -7,23 +7,15 @@ run time and shared by a block of outputs (`block`; eight bits of exponent per b
 """
 
 import dataclasses
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
-from bitwright.methods.plan import EXACT, Rule
+from bitwright.methods.apsq.rule import Kind, PartialSums
+from bitwright.methods.rules import Exact, Rule
 
 BANKS = 4
 """Partial-sum banks of the RAE (authors' architecture figure), hence the largest group."""
 EXPONENT_BITS = 8
-RULES: Mapping[str, tuple[str, ...]] = {
-    EXACT.name: (),
-    "apsq": ("tile", "bits", "group_size", "phase"),
-    "psq": ("tile", "bits"),
-    "block": ("tile", "bits", "block"),
-}
-"""By name of the rule, the options that the machine reads."""
-
 Phase = Literal["head", "tail"]
 
 
@@ -51,12 +43,12 @@ class Stored:
     @property
     def quantized(self) -> bool:
         """Whether sums are shifted and rounded before they are stored."""
-        return self.rule != EXACT.name
+        return self.rule != Exact.name
 
     @property
     def exponent_is_dynamic(self) -> bool:
         """Whether the largest sum of a block must be found first."""
-        return self.rule == "block"
+        return self.rule == Kind.BLOCK
 
     def live_tiles(self, psum_tiles: int) -> int:
         """Most tiles of one output that are stored at once, of a product of so many tiles.
@@ -77,40 +69,33 @@ class Stored:
 
 def stored_by(rule: Rule, psum_bits: int) -> Stored:
     """How a rule that `refusal` lets pass stores partial sums; exact ones have `psum_bits`."""
-    options = rule.options
-    if rule.name == EXACT.name:
+    if not isinstance(rule, PartialSums):
         return Stored(rule=rule.name, bits=Fraction(psum_bits))
-    bits = Fraction(options["bits"])
-    if rule.name == "block":
-        return Stored(rule=rule.name, bits=bits + Fraction(EXPONENT_BITS, options["block"]))
-    if rule.name == "psq":
+    bits = Fraction(rule.bits)
+    if rule.kind is Kind.BLOCK:
+        return Stored(rule=rule.name, bits=bits + Fraction(EXPONENT_BITS, rule.block))
+    if rule.kind is Kind.PSQ:
         return Stored(rule=rule.name, bits=bits, group_size=None)
-    return Stored(rule=rule.name, bits=bits, group_size=options["group_size"], phase=options["phase"])
+    return Stored(rule=rule.name, bits=bits, group_size=rule.group_size, phase=rule.phase.value)
 
 
 def refusal(rule: Rule, *, pci: int) -> str | None:
     """None if an array of processing elements of `pci` products runs a rule, else why not and what would help."""
-    if rule.name not in RULES:
+    if isinstance(rule, Exact):
+        return None
+    if not isinstance(rule, PartialSums):
         return (
-            f"its accumulation rule is {rule.name} and the array knows {', '.join(RULES)}; "
+            f"its accumulation rule is {rule.name} and the array knows {', '.join((Exact.name, *Kind))}; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
-    missing = [option for option in RULES[rule.name] if option not in rule.options]
-    if missing:
-        return f"its accumulation rule {rule.name} lacks {', '.join(missing)}; calibrate again"
-    return _size_refusal(rule.options, pci)
-
-
-def _size_refusal(options: Mapping[str, Any], pci: int) -> str | None:
-    tile, group = options.get("tile", pci), options.get("group_size", 1)
-    if tile != pci:
+    if rule.tile != pci:
         return (
-            f"its partial sums are quantized after every {tile} products and a processing element adds {pci}; "
-            f"--set apsq.pci={tile} builds such an array, or calibrate again with --option psum_tile={pci}"
+            f"its partial sums are quantized after every {rule.tile} products and a processing element adds {pci}; "
+            f"--set apsq.pci={rule.tile} builds such an array, or calibrate again with --option psum_tile={pci}"
         )
-    if group > BANKS:
+    if rule.group_size > BANKS and rule.kind is Kind.APSQ:
         return (
-            f"{group} partial sums of an output are added at once and the RAE has {BANKS} banks; "
+            f"{rule.group_size} partial sums of an output are added at once and the RAE has {BANKS} banks; "
             f"calibrate again with --option group_size={BANKS} or less"
         )
     return None

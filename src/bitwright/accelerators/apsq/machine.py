@@ -35,8 +35,9 @@ from bitwright.accelerators.mapped import gemm_of
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
 from bitwright.memory import Gemm
-from bitwright.methods.plan import STATIC, SitePlan
-from bitwright.methods.work import Work
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.rules import Static
 
 Variant = Literal["fair", "published", "tiled"]
 
@@ -108,7 +109,7 @@ class Apsq(Substrate):
 
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
-        if plan.precision.name != STATIC.name:
+        if not isinstance(plan.precision, Static):
             return (
                 f"its precision is chosen at run time ({plan.precision.name}) and the array has one; "
                 "leave that rule out of the method, or choose an accelerator made for it"
@@ -118,7 +119,7 @@ class Apsq(Substrate):
                 return f"{operand} is {number_type} and the array multiplies int8; use a method of 8 bits or less"
         return accumulation.refusal(plan.accumulation, pci=self.pci)
 
-    def run(self, work: Work) -> Cost:
+    def run(self, work: Execution) -> Cost:
         """Cost of one execution of a site, from its shape, formats and accumulation rule.
 
         Raises
@@ -128,11 +129,11 @@ class Apsq(Substrate):
         """
         return _cost(self, *self._asked(work))
 
-    def moved(self, work: Work) -> Moved:
+    def moved(self, work: Execution) -> Moved:
         """Tiles, accesses and live partial sums that `run` charges for. Raises as `run` does."""
         return _moved(self, *self._asked(work))
 
-    def explain(self, work: Work) -> dict[str, Any]:
+    def explain(self, work: Execution) -> dict[str, Any]:
         """Where a site's cycles and energy come from. Raises as `run` does.
 
         Returns
@@ -189,7 +190,7 @@ class Apsq(Substrate):
             return Capacity(x=None, w=w if self.dataflow == "is" else None)
         return Capacity(x=x, w=w)
 
-    def _asked(self, work: Work) -> tuple[Gemm, Stored]:
+    def _asked(self, work: Execution) -> tuple[Gemm, Stored]:
         site, plan = work.site, work.plan
         reason = self.supports(plan)
         if reason:

@@ -21,8 +21,8 @@ from bitwright.accelerators.mapped import gemm_of, mapping_figures
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
 from bitwright.memory import FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping, traffic
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
-from bitwright.methods.work import Work
 
 CACHED_COSTS = 4096
 COLS = 32
@@ -76,7 +76,7 @@ class DenseArray(Substrate):
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
         return refusal(plan, self.mac)
 
-    def run(self, work: Work) -> Cost:
+    def run(self, work: Execution) -> Cost:
         """Cost of one execution of a site, from its shape and formats.
 
         Raises
@@ -86,11 +86,11 @@ class DenseArray(Substrate):
         """
         return _cost(self, self._gemm(work))
 
-    def mapping(self, work: Work) -> Mapping:
+    def mapping(self, work: Execution) -> Mapping:
         """Tiles and loop order that `run` charges for, with their cycles and DRAM traffic. Raises as `run` does."""
         return best_mapping(gemm=self._gemm(work), machine=self)
 
-    def explain(self, work: Work) -> dict[str, Any]:
+    def explain(self, work: Execution) -> dict[str, Any]:
         """Where a site's cycles come from: `bitwright.accelerators.mapped.mapping_figures`. Raises as `run` does."""
         return mapping_figures(self.mapping(work), macs=work.site.macs, peak=self.peak_macs_per_cycle)
 
@@ -98,7 +98,7 @@ class DenseArray(Substrate):
         """Silicon area of the array, the requantizers and the SRAMs; control and wiring are not modelled."""
         return array_area(_prices(self))
 
-    def _gemm(self, work: Work) -> Gemm:
+    def _gemm(self, work: Execution) -> Gemm:
         site, plan = work.site, work.plan
         reason = self.supports(plan)
         if reason:

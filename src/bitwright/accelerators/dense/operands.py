@@ -7,10 +7,10 @@ and quantized partial sums need circuits that a plain array does not have.
 """
 
 import re
-from collections.abc import Collection
 from typing import Literal
 
-from bitwright.methods.plan import EXACT, STATIC, SitePlan
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.rules import Exact, Rule, Static
 
 Mac = Literal["int4", "int8", "int16", "float16", "float32"]
 INTEGER_MAC_BITS = {"int4": 4, "int8": 8, "int16": 16}
@@ -29,15 +29,15 @@ def refusal(plan: SitePlan, mac: Mac) -> str | None:
     return None
 
 
-def rule_refusal(plan: SitePlan, array: str, precision: Collection[str] = (STATIC.name,)) -> str | None:
-    """None if a plan's precision rule is one of those named and its sums are exact: `array` has no other circuits."""
-    if plan.precision.name not in precision:
-        has = "one" if len(precision) == 1 else f"only these rules: {', '.join(precision)}"
+def rule_refusal(plan: SitePlan, array: str, precision: tuple[type[Rule], ...] = (Static,)) -> str | None:
+    """None if a plan's precision rule is of these types and its sums are exact: `array` has no other circuits."""
+    if not isinstance(plan.precision, precision):
+        has = "one" if len(precision) == 1 else f"only these rules: {', '.join(str(rule.name) for rule in precision)}"
         return (
             f"its precision is chosen at run time ({plan.precision.name}) and {array} has {has}; "
             "leave that rule out of the method, or choose an accelerator made for it"
         )
-    if plan.accumulation.name != EXACT.name:
+    if not isinstance(plan.accumulation, Exact):
         return (
             f"its partial sums are quantized ({plan.accumulation.name}) and {array} adds them exactly; "
             "leave that rule out of the method, or choose an accelerator made for it"

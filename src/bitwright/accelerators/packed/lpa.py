@@ -20,9 +20,10 @@ from bitwright.accelerators.packed.circuits import Circuit, Part
 from bitwright.accelerators.packed.machine import WIDEST, PackedArray
 from bitwright.accelerators.packed.modes import Mode
 from bitwright.accelerators.packed.operands import Types
-from bitwright.methods.plan import EXACT, SitePlan
+from bitwright.methods.narrow.rule import NarrowSums
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.rules import EXACT
 
-NARROW = "narrow"
 NARROWEST = 2
 LANES = WIDEST // NARROWEST
 
@@ -84,7 +85,7 @@ class Lpa(PackedArray):
 
     def supports(self, plan: SitePlan) -> str | None:
         """As the other arrays; sums rounded at every addition (`narrow`) are what its adders are drawn to make."""
-        narrow = plan.accumulation.name == NARROW
+        narrow = isinstance(plan.accumulation, NarrowSums)
         return super().supports(dataclasses.replace(plan, accumulation=EXACT) if narrow else plan)
 
     def mode(self, x_bits: int, w_bits: int) -> Mode:

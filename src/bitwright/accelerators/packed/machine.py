@@ -30,8 +30,8 @@ from bitwright.accelerators.packed.operands import Types, refusal
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
 from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
-from bitwright.methods.work import Work
 
 CACHED_COSTS = 4096
 WIDEST = 8
@@ -116,7 +116,7 @@ class PackedArray(Substrate):
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
         return refusal(plan, self.types)
 
-    def run(self, work: Work) -> Cost:
+    def run(self, work: Execution) -> Cost:
         """Cost of one execution of a site, from its shape and formats.
 
         Raises
@@ -126,7 +126,7 @@ class PackedArray(Substrate):
         """
         return _cost(self, self._gemm(work))
 
-    def mapping(self, work: Work) -> Mapping:
+    def mapping(self, work: Execution) -> Mapping:
         """Tiles and loop order that `run` charges for, with their cycles and DRAM traffic. Raises as `run` does."""
         return _mapping(self, self._gemm(work))
 
@@ -134,7 +134,7 @@ class PackedArray(Substrate):
         """The mode that a supported plan runs in."""
         return self.mode(packed_width(plan.x_bits, self.widths), packed_width(plan.w_bits, self.widths))
 
-    def explain(self, work: Work) -> dict[str, Any]:
+    def explain(self, work: Execution) -> dict[str, Any]:
         """Where a site's cycles and energy come from. Raises as `run` does.
 
         Returns
@@ -175,7 +175,7 @@ class PackedArray(Substrate):
                 found |= {f"{name}_um2_by_{by}": one.area_um2, f"{name}_pj_by_{by}": one.energy_pj}
         return found
 
-    def _gemm(self, work: Work) -> Gemm:
+    def _gemm(self, work: Execution) -> Gemm:
         site, plan = work.site, work.plan
         reason = self.supports(plan)
         if reason:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from bitwright.accelerators.dense.operands import rule_refusal
-from bitwright.methods.plan import STATIC, SitePlan
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.rules import Rule, Static
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Types:
         return found is not None and 2 <= int(found[2]) <= self.kinds.get(found[1], 0)
 
 
-def refusal(plan: SitePlan, types: Types, precision: Collection[str] = (STATIC.name,)) -> str | None:
+def refusal(plan: SitePlan, types: Types, precision: tuple[type[Rule], ...] = (Static,)) -> str | None:
     """None if an array of these types and precision rules can run the plan, otherwise why not, and what would help."""
     reason = rule_refusal(plan, "the array", precision)
     if reason is not None:

@@ -37,9 +37,9 @@ from bitwright.memory import (
     best_mapping,
     timeline,
 )
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.vectors import VECTOR, VectorMasks
-from bitwright.methods.work import Work
 
 BITS_PER_BYTE = 8
 
@@ -147,7 +147,7 @@ class SliceArray(Substrate):
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
         return refusal(plan, unsigned_x=self.unsigned_x, method=self.made_for)
 
-    def run(self, work: Work) -> Cost:
+    def run(self, work: Execution) -> Cost:
         """Cost of one execution of a site, from its real codes.
 
         Raises
@@ -157,12 +157,12 @@ class SliceArray(Substrate):
         """
         return cost_of(self, self.measure(work))
 
-    def measure(self, work: Work) -> Measured:
+    def measure(self, work: Execution) -> Measured:
         """Everything that the cost comes from. Raises as `run` does."""
         gemm, slicing = self._gemm(work), self.slicing(work.plan)
         return self.measure_mapped(work, best_mapping(gemm=gemm, machine=DenseTiling(machine=self, slicing=slicing)))
 
-    def measure_mapped(self, work: Work, mapping: Mapping) -> Measured:
+    def measure_mapped(self, work: Execution, mapping: Mapping) -> Measured:
         """The same under a given mapping, of which tiles, order and buffers count."""
         gemm, slicing, masks = self._gemm(work), self.slicing(work.plan), work.masks
         blocks = count_blocks(masks, tile_k=mapping.tile_k, block_vectors=self.block_rows // VECTOR)
@@ -194,7 +194,7 @@ class SliceArray(Substrate):
             compensates=not work.x.integer.signed and _skipped_slice(work) != 0,
         )
 
-    def explain(self, work: Work) -> dict[str, Any]:
+    def explain(self, work: Execution) -> dict[str, Any]:
         """Where a site's cycles come from: mapping, skip rates, products by kind, sizes. Raises as `run` does."""
         found = self.measure(work)
         dense = dense_products(found.blocks, found.slicing)
@@ -230,7 +230,7 @@ class SliceArray(Substrate):
         """Silicon area; control and wiring are not modelled."""
         return area_of(self)
 
-    def _gemm(self, work: Work) -> Gemm:
+    def _gemm(self, work: Execution) -> Gemm:
         site, plan = work.site, work.plan
         reason = self.supports(plan)
         if reason is None and (work.x is None or work.w is None):
@@ -325,7 +325,7 @@ def _dram_bytes(bits: IntArray, numerator: int, denominator: int) -> IntArray:
     return -(-bits * numerator // (BITS_PER_BYTE * denominator))
 
 
-def _skipped_slice(work: Work) -> int:
+def _skipped_slice(work: Execution) -> int:
     from bitwright.formats import frequent_slice
     from bitwright.methods.vectors import split_of
 

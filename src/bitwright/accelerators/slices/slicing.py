@@ -3,7 +3,8 @@
 import dataclasses
 
 from bitwright.formats import Integer, low_slices
-from bitwright.methods.plan import EXACT, STATIC, SitePlan
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.rules import Exact, Static
 from bitwright.methods.vectors import sliceable
 
 SLICE_BITS = 4
@@ -54,11 +55,11 @@ def slicing_of(plan: SitePlan, *, single_is_high: bool) -> Slicing:
 
 def refusal(plan: SitePlan, *, unsigned_x: bool, method: str) -> str | None:
     """None if a machine with unsigned, or signed, activation slices runs the plan, else why not and what would help."""
-    if plan.precision.name != STATIC.name:
+    if not isinstance(plan.precision, Static):
         return (
             f"its precision is chosen at run time ({plan.precision.name}) and slices are cut beforehand; use {method}"
         )
-    if plan.accumulation.name != EXACT.name:
+    if not isinstance(plan.accumulation, Exact):
         return (
             f"its partial sums are quantized ({plan.accumulation.name}) and they are added exactly here; use {method}"
         )

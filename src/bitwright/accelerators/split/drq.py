@@ -23,8 +23,9 @@ from bitwright.accelerators.split.machine import SplitArray
 from bitwright.accelerators.split.placement import Placement, class_sizes
 from bitwright.memory import FloatArray, IntArray
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
-from bitwright.methods.plan import STATIC
-from bitwright.methods.work import Work
+from bitwright.methods.drq.rule import Drq as DrqRule
+from bitwright.methods.execution import Execution
+from bitwright.methods.rules import Static, SubTensors
 
 SLOW = (WIDE_BITS // NARROW_BITS) ** 2
 """Cycles of a product of 8 by 8 bits on a multiplier of 4 by 4."""
@@ -42,17 +43,17 @@ class Drq(SplitArray):
     summary: ClassVar[str] = "4-bit multipliers at the speed of what enters them: 8 by 8 bits in four cycles (DRQ)"
     edges: ClassVar[int] = 1
     schedules: ClassVar[bool] = False
-    rule: ClassVar[str] = "drq"
+    rule: ClassVar[type[SubTensors]] = DrqRule
     gathers: ClassVar[bool] = False
 
     row_groups: int = Field(
         default=4, ge=1, description="G, sub-tensors that a row of x meets at once; not public, to be swept from 1 to 8"
     )
 
-    def classes(self, work: Work) -> Classes:
+    def classes(self, work: Execution) -> Classes:
         """Waves instead of rows: one block, whose wide rows are the waves that are slow."""
         found = work.classes
-        if work.plan.precision.name == STATIC.name:
+        if isinstance(work.plan.precision, Static):
             return found
         fast = np.rint(found.m * self.fast_waves(found)).astype(np.int64)[:, None]
         return Classes(

@@ -61,8 +61,11 @@ from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
 from bitwright.memory import Gemm, IntArray, Mapping, TileCosts, timeline
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
-from bitwright.methods.plan import STATIC, SitePlan
-from bitwright.methods.work import Work
+from bitwright.methods.drift.conversion import Conversion
+from bitwright.methods.drift.rule import Drift as DriftRule
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import SitePlan
+from bitwright.methods.rules import Static, SubTensors
 
 COLS = 32
 ROWS = MULTIPLIERS_4B // MULTIPLIERS // COLS
@@ -85,8 +88,8 @@ class SplitArray(Substrate):
     """Edges that words enter at, and sums leave from, at the same time."""
     schedules: ClassVar[bool]
     """Whether a scheduler chooses cuts."""
-    rule: ClassVar[str] = "drift"
-    """The precision rule that it follows, by its name in plans."""
+    rule: ClassVar[type[SubTensors]] = DriftRule
+    """The precision rule that it follows."""
     gathers: ClassVar[bool] = True
     """Whether rows are gathered by lists and sums shifted into place; otherwise a bit of mask says what x is."""
 
@@ -98,7 +101,7 @@ class SplitArray(Substrate):
         "os: sums rest. Our choice",
     )
 
-    def classes(self, work: Work) -> Classes:
+    def classes(self, work: Execution) -> Classes:
         """How many rows and columns it takes as narrow."""
         return work.classes
 
@@ -153,9 +156,9 @@ class SplitArray(Substrate):
 
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
-        return refusal(plan, TYPES, precision=(STATIC.name, self.rule))
+        return refusal(plan, TYPES, precision=(Static, self.rule))
 
-    def run(self, work: Work) -> Cost:
+    def run(self, work: Execution) -> Cost:
         """Cost of one execution of a site, from its shape, formats, and how much of it is narrow.
 
         Raises
@@ -165,7 +168,7 @@ class SplitArray(Substrate):
         """
         return cost_of(self, self.measure(work))
 
-    def measure(self, work: Work) -> Measured:
+    def measure(self, work: Execution) -> Measured:
         """Everything that the cost comes from. Raises as `run` does."""
         site, plan = work.site, work.plan
         reason = self.supports(plan)
@@ -173,7 +176,7 @@ class SplitArray(Substrate):
             raise InputError(f"{site.name} cannot run on this array: {reason}")
         x_bits, w_bits = (packed_width(bits, (NARROW_BITS, WIDE_BITS)) for bits in (plan.x_bits, plan.w_bits))
         gemm = gemm_of(site, x_bits=x_bits, w_bits=w_bits, psum_bits=self.psum_bits)
-        dynamic = plan.precision.name == self.rule
+        dynamic = isinstance(plan.precision, self.rule)
         least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
         tiled = WholeArray(machine=self, gemm=gemm, least_bits=least, least_rows=self.rows)
         ways = [self._mapped(work, gemm, mapping) for mapping in mappings(tiled, LEAST_ROWS if dynamic else (1,))]
@@ -181,9 +184,9 @@ class SplitArray(Substrate):
         fast = [way for way in ways if way.timeline.cycles <= limit]
         return fast[0] if len(fast) == 1 else min(fast, key=lambda way: cost_of(self, way).total_energy_pj)
 
-    def _mapped(self, work: Work, gemm: Gemm, mapping: Mapping) -> Measured:
+    def _mapped(self, work: Execution, gemm: Gemm, mapping: Mapping) -> Measured:
         """Everything that the cost under a mapping comes from."""
-        site, classes, dynamic = work.site, self.classes(work), work.plan.precision.name == self.rule
+        site, classes, dynamic = work.site, self.classes(work), isinstance(work.plan.precision, self.rule)
         runs = self._runs(classes, mapping)
         placed = self.place(classes, runs)
         x_lists, w_lists = self._lists(work) if dynamic else (Fraction(0), Fraction(0))
@@ -217,9 +220,10 @@ class SplitArray(Substrate):
             affine=dynamic and _affine(work),
         )
 
-    def _lists(self, work: Work) -> tuple[Fraction, Fraction]:
+    def _lists(self, work: Execution) -> tuple[Fraction, Fraction]:
         """Bits that say of x's and of w's sub-tensors what they are, by element."""
-        lengths, region = work.classes.k, int(work.plan.precision.options.get("region", 1))
+        lengths, rule = work.classes.k, work.plan.precision
+        region = rule.region if isinstance(rule, SubTensors) else 1
         sub_tensors = Fraction(len(lengths), work.site.k)
         pixels = region**2 if work.site.conv is not None else 1
         if not self.gathers:
@@ -227,7 +231,7 @@ class SplitArray(Substrate):
         bits = entry_bits(int(lengths.max()), affine=_affine(work))
         return bits * sub_tensors / pixels, bits * sub_tensors
 
-    def explain(self, work: Work) -> dict[str, Any]:
+    def explain(self, work: Execution) -> dict[str, Any]:
         """Where a site's cycles come from. Raises as `run` does.
 
         Returns
@@ -266,9 +270,10 @@ class SplitArray(Substrate):
         return np.full_like(classes.k, -(-classes.m // mapping.tile_m))
 
 
-def _affine(work: Work) -> bool:
+def _affine(work: Execution) -> bool:
     """Whether narrow codes count from a smallest code of their own."""
-    return bool(work.plan.precision.options.get("conversion") == "affine")
+    rule = work.plan.precision
+    return isinstance(rule, DriftRule) and rule.conversion is Conversion.AFFINE
 
 
 @functools.lru_cache(maxsize=CACHED_MACHINES)

@@ -19,6 +19,7 @@ from bitwright.methods.tabled import TabledOperands
 from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.methods.tabled.scales import least_error_scales
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.view import by_column
 
 WIDEST_POWERS = 5  # bits: 2^15 or 2^31 binades' worth of products still add up exactly
 
@@ -69,10 +70,10 @@ def _least(tensor: Operand, bits: int) -> OperandPlan:
     if not tensor.seen:
         return OperandPlan(format=types(bits, signed=True)[0], granularity=granularity)
     if tensor.weight is not None:
-        rows, counts, shape = tensor.weight.float().flatten(1), None, (-1, *[1] * (tensor.weight.dim() - 1))
+        (rows, shape), counts = by_column(tensor.weight.float(), tensor.lead), None
     else:
         assert tensor.tally is not None
-        rows, counts, shape = tensor.tally.values.reshape(1, -1), tensor.tally.counts, ()
+        rows, counts, shape = tensor.tally.values.reshape(1, -1), tensor.tally.counts, torch.Size()
     best: tuple[float, Format, torch.Tensor] | None = None
     for fmt in types(bits, signed=tensor.static or tensor.low < 0):
         scale, error = least_error_scales(rows, fmt, counts)

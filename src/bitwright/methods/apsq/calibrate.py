@@ -18,12 +18,11 @@ from bitwright.formats import PerGroup, Quantized
 from bitwright.methods.apsq.options import ApsqOptions
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.watch import Watched, channel_sums, step_errors, step_peaks
-from bitwright.methods.execution import Executor, prepare
-from bitwright.methods.plan import EXACT, Plan
-from bitwright.methods.work import Work
-from bitwright.networks.calls import Call
+from bitwright.methods.execution import Execution
+from bitwright.methods.executor import Executor, prepare
+from bitwright.methods.plan import Plan
+from bitwright.methods.rules import EXACT
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.sites import Site
 
 CANDIDATES = 5  # scales tried: what the peak asks for and its halves; our choice
 
@@ -66,10 +65,7 @@ def wanted_sites(plan: Plan, options: ApsqOptions) -> list[str]:
 
 def with_rules(plan: Plan, rules: dict[str, PartialSums]) -> Plan:
     """The plan with these accumulation rules, and all other sites exact."""
-    sites = {
-        name: dataclasses.replace(site, accumulation=rules[name].rule() if name in rules else EXACT)
-        for name, site in plan.sites.items()
-    }
+    sites = {name: dataclasses.replace(site, accumulation=rules.get(name, EXACT)) for name, site in plan.sites.items()}
     return dataclasses.replace(plan, sites=sites)
 
 
@@ -110,7 +106,7 @@ def _centred(run: "_Run", rules: Mapping[str, tuple[PartialSums, ApsqOptions]]) 
     counts: dict[str, int] = {}
 
     def see(name: str, watched: Watched) -> None:
-        if name in wanted and watched.call.weight is not None and watched.call.layout != "batched":
+        if name in wanted and watched.view.weight is not None and not (watched.view.lead and not watched.view.spatial):
             total, count = channel_sums(watched)
             totals[name], counts[name] = totals.get(name, 0) + total, counts.get(name, 0) + count
 
@@ -149,24 +145,12 @@ class _Run:
 
     def watch(self, see: Callable[[str, Watched], None]) -> None:
         """Show every execution of a site to `see`."""
-        executor = _Watching(self.network, self.plan, prepared=True, weights=self.weights)
 
-        def tell(work: Work) -> None:
-            if work.x is not None and work.w is not None and work.site.name in self.rows:
+        def tell(work: Execution) -> None:
+            if work.view is not None and work.x is not None and work.w is not None and work.site.name in self.rows:
                 rows = self.rows[work.site.name]
-                see(work.site.name, Watched(call=executor.call, x=work.x, w=work.w, rows=rows))
+                see(work.site.name, Watched(view=work.view, x=work.x, w=work.w, rows=rows))
 
-        executor.listeners = (tell,)
+        executor = Executor(self.network, self.plan, listeners=(tell,), prepared=True, weights=self.weights)
         for batch in self.samples:
             executor.run(batch)
-
-
-class _Watching(Executor):
-    """An executor that remembers the call whose work it tells of."""
-
-    call: Call
-
-    def handle(self, site: Site, call: Call) -> torch.Tensor:
-        """As `Executor.handle`."""
-        self.call = call
-        return super().handle(site, call)

@@ -8,8 +8,9 @@ from bitwright.formats import Quantized
 from bitwright.methods.apsq.options import RECIPES, ApsqOptions
 from bitwright.methods.apsq.rule import PartialSums
 from bitwright.methods.plan import Part, Plan, SitePlan
-from bitwright.networks.calls import Call
+from bitwright.methods.protocol import Provides
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.view import GemmView
 
 
 class ApsqMethod:
@@ -17,6 +18,8 @@ class ApsqMethod:
 
     summary = "partial sums of 4-16 bits, quantized inside the accumulation (APSQ), alone (PSQ) or per block; a+apsq"
     fills = frozenset({Part.ACCUMULATION})
+    provides: frozenset[Provides] = frozenset()
+    on = ""
     options = ApsqOptions
     recipes = RECIPES
 
@@ -26,17 +29,22 @@ class ApsqMethod:
 
         return calibrate(network, samples, options, plan)
 
-    def sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Exact: integers as the registers hold them."""
         from bitwright.methods.apsq.sums import sums
 
-        return sums(call, x, w, PartialSums.of(plan.accumulation))
+        return sums(view, x, w, _rule(plan))
 
-    def fast_sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def fast_sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Tile by tile in float32."""
         from bitwright.methods.apsq.sums import fast_sums
 
-        return fast_sums(call, x, w, PartialSums.of(plan.accumulation))
+        return fast_sums(view, x, w, _rule(plan))
+
+
+def _rule(plan: SitePlan) -> PartialSums:
+    assert isinstance(plan.accumulation, PartialSums), f"apsq did not make the rule {plan.accumulation.name}"
+    return plan.accumulation
 
 
 METHOD = ApsqMethod()

@@ -19,7 +19,7 @@ Sums of one-sided activations wander far less on the way, so that their scales a
 
 import dataclasses
 import enum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Rounding, Saturation
-from bitwright.methods.plan import Rule
 
 BITS = (4, 6, 8, 16, 32)
 SHIFTS = (Rounding.HALF_UP, Rounding.FLOOR)
@@ -79,6 +78,8 @@ class PartialSums:
         The code that x is centred on, of each of its channels, int32 [channels]; None: its zero point.
     """
 
+    __pydantic_config__: ClassVar[Any] = {"arbitrary_types_allowed": True}
+
     kind: Kind
     tile: int
     bits: int = 8
@@ -101,6 +102,11 @@ class PartialSums:
             raise ValueError(f"a shifter rounds {' or '.join(SHIFTS)}, not {self.rounding}")
         for name in (TILE_SCALES, SUM_SCALES):
             _check_scales(name, getattr(self, name))
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return str(self.kind)
 
     @property
     def low(self) -> int:
@@ -140,47 +146,6 @@ class PartialSums:
         index = np.minimum(np.arange(tiles), len(self.sum_scales) - 1)
         tile, total = (scales.detach().cpu().numpy()[index] for scales in (self.tile_scales, self.sum_scales))
         return np.where(self.additive(tiles), total, tile).astype(np.float32)
-
-    def rule(self) -> Rule:
-        """As a plan keeps it."""
-        options: dict[str, Any] = {
-            "tile": self.tile,
-            "bits": self.bits,
-            "rounding": str(self.rounding),
-            "saturation": str(self.saturation),
-        }
-        if self.kind is Kind.APSQ:
-            options |= {"group_size": self.group_size, "phase": str(self.phase)}
-        if self.kind is Kind.BLOCK:
-            options |= {"block": self.block}
-        tensors = {TILE_SCALES: self.tile_scales, SUM_SCALES: self.sum_scales, CENTRES: self.centres}
-        return Rule(
-            name=str(self.kind), options=options, tensors={key: t for key, t in tensors.items() if t is not None}
-        )
-
-    @classmethod
-    def of(cls, rule: Rule) -> "PartialSums":
-        """From a plan.
-
-        Raises
-        ------
-        InputError
-            If the rule cannot be followed: a scale that is no power of two, a group of none, an unknown option.
-        """
-        try:
-            options: dict[str, Any] = {**rule.options, **rule.tensors}
-            if "phase" in options:
-                options["phase"] = Phase(options["phase"])
-            options["rounding"] = Rounding(options.get("rounding", Rounding.HALF_UP))
-            options["saturation"] = Saturation(options.get("saturation", Saturation.CLIP))
-            return cls(kind=Kind(rule.name), **options)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the accumulation rule {rule.name} cannot be followed: {error}; calibrate anew") from None
-
-
-def is_partial_sums(rule: Rule) -> bool:
-    """Whether a rule is one of these."""
-    return rule.name in set(Kind)
 
 
 def _check_scales(name: str, scales: torch.Tensor | None) -> None:

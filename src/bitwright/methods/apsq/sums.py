@@ -18,8 +18,8 @@ from bitwright.formats import Quantized, Rounding, Saturation, largest_magnitude
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.layouts import Operands, operands, output, padded
-from bitwright.methods.products import accumulator_bound, exact_float_kernels, is_depthwise, reduction_length
-from bitwright.networks.calls import Call
+from bitwright.methods.products import accumulator_bound, exact_float_kernels
+from bitwright.networks.view import GemmView
 
 FLOAT32_LIMIT, INT32_LIMIT = 2**23, 2**30
 ACCUMULATOR_BITS = 32
@@ -32,8 +32,8 @@ Engine = Callable[[torch.Tensor, torch.Tensor, PartialSums], Multiply]
 """What is prepared once of a product: w [groups, k, n] or [k, channels], and what x is centred on, without columns."""
 
 
-def sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
-    """Sums of products of centred codes in the call's output layout: int32, or integers carried in float32 or float64.
+def sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
+    """Sums of products of centred codes as y: int32, or integers carried in float32 or float64.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Ten
         If the accumulator of 32 bits that adds a tile to what is stored could overflow, there are no scales, or centres
         are not codes of x, one per channel.
     """
-    k = reduction_length(call)
-    _check_centres(call, x, rule)
+    k = view.k
+    _check_centres(view, x, rule)
     bound = largest_sum(rule, k, *(_bound(length, x, w, rule) for length in (rule.tile, k)))
     if bound >= 2 ** (ACCUMULATOR_BITS - 1):
         raise InputError(
@@ -51,21 +51,21 @@ def sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Ten
             "another tile"
         )
     on_cpu = x.codes.device.type == "cpu" and rule.saturation is Saturation.CLIP
-    if on_cpu and _multiplies_bytes(call, x, w, rule, bound):
+    if on_cpu and _multiplies_bytes(view, x, w, rule, bound):
         from bitwright.methods.apsq import vnni
 
         codes, moved = vnni.as_bytes(x, rule)
-        return _each(call, codes, w, moved, vnni.fused)
+        return _each(view, codes, w, moved, vnni.fused)
     bits = math.log2(max(bound, 1))
     if rule.kind is Kind.BLOCK:  # each tile may round up what is stored by the largest code's share
         bits += rule.tiles(k) * math.log2(1 + 1 / rule.high)
     dtype = torch.float32 if bits < math.log2(FLOAT32_LIMIT) else torch.float64
-    return _each(call, x, w, rule, functools.partial(fused if on_cpu else looped, dtype=dtype))
+    return _each(view, x, w, rule, functools.partial(fused if on_cpu else looped, dtype=dtype))
 
 
-def fast_sums(call: Call, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
+def fast_sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
     """The same, tile by tile in float32 with torch."""
-    return _each(call, x, w, rule, functools.partial(looped, dtype=torch.float32))
+    return _each(view, x, w, rule, functools.partial(looped, dtype=torch.float32))
 
 
 def largest_sum(rule: PartialSums, k: int, tile_bound: int, sum_bound: int) -> int:
@@ -87,19 +87,19 @@ def largest_sum(rule: PartialSums, k: int, tile_bound: int, sum_bound: int) -> i
     return limited if wraps else min(limited, moved)
 
 
-def _multiplies_bytes(call: Call, x: Quantized, w: Quantized, rule: PartialSums, bound: int) -> bool:
+def _multiplies_bytes(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums, bound: int) -> bool:
     """Whether the processor's product of bytes serves this one."""
     from bitwright.methods.apsq import vnni
 
-    plain = rule.kind is not Kind.BLOCK and not is_depthwise(call)
+    plain = rule.kind is not Kind.BLOCK and not view.depthwise
     return plain and bound < INT32_LIMIT and vnni.covers(x, w) and vnni.available()
 
 
-def _check_centres(call: Call, x: Quantized, rule: PartialSums) -> None:
+def _check_centres(view: GemmView, x: Quantized, rule: PartialSums) -> None:
     """Refuse centres of another site's plan."""
-    if rule.centres is None or call.layout == "batched":
+    if rule.centres is None or (view.lead and not view.spatial):
         return
-    channels, low, high = x.codes.shape[1 if call.layout == "conv2d" else -1], *torch.aminmax(rule.centres)
+    channels, low, high = view.groups * view.channels, *torch.aminmax(rule.centres)
     if rule.centres.shape != (channels,) or int(low) < x.integer.low or int(high) > x.integer.high:
         raise InputError(
             f"x has {channels} channels of {x.format.name}, and partial sums are centred on {len(rule.centres)} codes "
@@ -114,14 +114,14 @@ def _bound(k: int, x: Quantized, w: Quantized, rule: PartialSums) -> int:
     return k * (x.integer.high - x.integer.low) * largest_magnitude(w.integer, w.zero_point)
 
 
-def _each(call: Call, x: Quantized, w: Quantized, rule: PartialSums, engine: Engine) -> torch.Tensor:
+def _each(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums, engine: Engine) -> torch.Tensor:
     parts = []
-    for each in operands(call, x, w, rule.centres):
+    for each in operands(view, x, w, rule.centres):
         multiply = engine(each.w, each.centres, rule)
         blocks = [multiply(rows) for rows in each.x]
         found = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
         parts.append(found if rule.centres is None else _off_centre(found, each, x.zero_point))
-    return output(call, x, w, parts)
+    return output(view, parts)
 
 
 def _off_centre(sums: torch.Tensor, product: Operands, zero_point: int) -> torch.Tensor:

@@ -14,8 +14,8 @@ from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import PartialSums
 from bitwright.methods.apsq.sums import CHUNK
 from bitwright.methods.layouts import operands, padded
-from bitwright.methods.products import FLOAT32_LIMIT, reduction_length
-from bitwright.networks.calls import Call
+from bitwright.methods.products import FLOAT32_LIMIT
+from bitwright.networks.view import GemmView
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.generic]
@@ -28,7 +28,7 @@ class Watched:
 
     Attributes
     ----------
-    call : Call
+    view : GemmView
         The product.
     x, w : Quantized
         Its codes.
@@ -36,21 +36,20 @@ class Watched:
         How many rows of each group, and of each block of images, are looked at, evenly spaced.
     """
 
-    call: Call
+    view: GemmView
     x: Quantized
     w: Quantized
     rows: int
 
     def tiles(self, tile: int) -> int:
         """Of its reduction."""
-        return -(-reduction_length(self.call) // tile)
+        return -(-self.view.k // tile)
 
 
 def channel_sums(watched: Watched) -> tuple[Floats, int]:
     """Sum of the codes of each channel of x [channels], and of how many."""
     codes = watched.x.codes.double()
-    if watched.call.layout == "conv2d":
-        codes = codes.movedim(1, -1)
+    codes = watched.view.pixels(codes) if watched.view.spatial else codes
     rows = codes.reshape(-1, codes.shape[-1])
     return rows.sum(0).cpu().numpy(), len(rows)
 
@@ -89,12 +88,12 @@ def _width(tile: int) -> int:
 
 def _products(watched: Watched, rule: PartialSums) -> Iterator[tuple[Ints, npt.NDArray[Any], npt.NDArray[Any]]]:
     """x [groups, rows, tiles * width], its centres [groups, tiles * width], w [groups, tiles * width, n], by blocks."""
-    call, x, w = watched.call, watched.x, watched.w
-    bound = reduction_length(call) * (x.integer.high - x.integer.low) * largest_magnitude(w.integer, w.zero_point)
+    view, x, w = watched.view, watched.x, watched.w
+    bound = view.k * (x.integer.high - x.integer.low) * largest_magnitude(w.integer, w.zero_point)
     dtype = torch.float32 if bound < FLOAT32_LIMIT else torch.float64
     fill = functools.partial(padded, tile=rule.tile, chunk=CHUNK)
     use_torch_threads()
-    for each in operands(call, x, w, rule.centres):
+    for each in operands(view, x, w, rule.centres):
         weights, centres = each.w, each.centres
         if each.depthwise:
             weights, centres = weights.t().unsqueeze(-1), centres.t()

@@ -19,7 +19,7 @@ from bitwright.methods.aqs.bins import (
 )
 from bitwright.methods.aqs.dbs import Splits, Step, ranked, wanted_split, within_budget
 from bitwright.methods.aqs.options import AqsOptions
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.rules import Rules, shape_plans

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from bitwright.errors import InputError
 from bitwright.methods.budget import shared_judge, with_biases
-from bitwright.methods.drift.method import rule, stated_rule
 from bitwright.methods.drift.options import DriftOptions
+from bitwright.methods.drift.rule import Drift, finite
 from bitwright.methods.plan import Plan
 from bitwright.methods.precision import NOTHING_NARROW, MultiplierTime, narrowable, said_loss, smallest, stated
 from bitwright.methods.sharing import once
@@ -43,7 +43,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
     options.check_globs(sites)
     chosen = narrowable(sites, plan, ends=options.narrow_ends)
     if network.shape_only and not network.distribution:
-        return stated(network, plan, {name: stated_rule(options.at(name)) for name in chosen}, ("x_share", "w_share"))
+        return stated(network, plan, {name: _stated(options.at(name)) for name in chosen}, ("x_share", "w_share"))
     grid = network.weight_grid or 0
     if any(on_grid(sites[name], options.at(name), grid) for name in chosen):
         said = (
@@ -66,6 +66,17 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
     found = search.planned(deltas)
     found = dataclasses.replace(found, notes=(*found.notes, search.note(deltas)))
     return with_biases(network, found, samples) if options.bias_correction else found
+
+
+def _stated(options: DriftOptions) -> Drift:
+    """The rule of a site without numbers: shares as stated."""
+    return Drift(
+        x_share=options.x_share,
+        w_share=options.w_share,
+        block=options.block,
+        region=options.region,
+        conversion=options.conversion,
+    )
 
 
 def on_grid(site: Site, options: DriftOptions, grid: int) -> bool:
@@ -100,7 +111,10 @@ def planned(
         w_delta = math.inf
         if not on_grid(sites[name], at, grid):
             w_delta = deltas[kind, "w"] if own is None else own
-        made[name] = dataclasses.replace(made[name], precision=rule(at, x_delta, w_delta))
+        rule = Drift(
+            x_delta=finite(x_delta), w_delta=finite(w_delta), block=at.block, region=at.region, conversion=at.conversion
+        )
+        made[name] = dataclasses.replace(made[name], precision=rule)
     return dataclasses.replace(plan, sites=made)
 
 

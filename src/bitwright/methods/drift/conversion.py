@@ -88,40 +88,17 @@ def reaches(*, signed: bool) -> list[int]:
     return [*(top * 2**shift + 2**shift // 2 for shift in range(DROPPED_MOST)), 127 if signed else 255]
 
 
-def narrow_rows(operand: Quantized, how: Narrowing) -> Quantized:
-    """An operand whose rows' last axis is the reduction, [..., rows, K], with narrow sub-tensors."""
+def narrow_rows(operand: Quantized, how: Narrowing, *, images: int = 0) -> Quantized:
+    """An operand [..., channels] with narrow sub-tensors: blocks of its last axis, where the reduction runs.
+
+    `images`: how many of the axes before it are those of images, whose regions of pixels (along the last two of them)
+    are sub-tensors of their own.
+    """
     codes = _dense(operand, operand.codes)
-    length = codes.shape[-1]
-    lines = codes.view(1, 1, -1, length)
-    shifts = _narrow(lines, operand, how, region=1)
+    channels, region = codes.shape[-1], how.region if images else 1
+    height, width = (codes.shape[-3] if images > 1 else 1, codes.shape[-2]) if images else (1, codes[..., 0].numel())
+    shifts = _narrow(codes.view(-1, height, width, channels), operand, how, region=region)
     return dataclasses.replace(operand, codes=codes, shifts=shifts.view(*codes.shape[:-1], -1))
-
-
-def narrow_images(operand: Quantized, how: Narrowing, groups: int = 1) -> Quantized:
-    """Images [batch, channels, height, width] with narrow regions of pixels; blocks lie within groups of channels."""
-    codes = _dense(operand, operand.codes.permute(0, 2, 3, 1))
-    batch, height, width, channels = codes.shape
-    pixels = codes.view(batch, height, width * groups, channels // groups)
-    if groups == 1:
-        shifts = _narrow(pixels, operand, how, region=how.region)
-    else:  # regions would mix groups; pixels are regions of their own there
-        shifts = _narrow(pixels, operand, how, region=1)
-    shifts = shifts.view(batch, height, width, -1)
-    return dataclasses.replace(operand, codes=codes.permute(0, 3, 1, 2), shifts=shifts)
-
-
-def narrow_filters(operand: Quantized, how: Narrowing) -> Quantized:
-    """Filters [N, channels, kernel height, kernel width]: each position of the kernel is cut into blocks."""
-    codes = _dense(operand, operand.codes.permute(0, 2, 3, 1))
-    n, height, width, channels = codes.shape
-    shifts = _narrow(codes.view(1, 1, -1, channels), operand, how, region=1)
-    return dataclasses.replace(operand, codes=codes.permute(0, 3, 1, 2), shifts=shifts.view(n, height, width, -1))
-
-
-def narrow_columns(operand: Quantized, how: Narrowing) -> Quantized:
-    """An operand whose columns are the rows of `narrow_rows`: [..., K, N]."""
-    turned = narrow_rows(dataclasses.replace(operand, codes=operand.codes.transpose(-1, -2)), how)
-    return dataclasses.replace(turned, codes=turned.codes.transpose(-1, -2))
 
 
 def _dense(operand: Quantized, codes: torch.Tensor) -> torch.Tensor:

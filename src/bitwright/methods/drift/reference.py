@@ -6,67 +6,40 @@ a smallest code (affine), that times the sum of the other operand is added besid
 grid.
 """
 
+import math
+
 import torch
-import torch.nn.functional as F
 
 from bitwright.formats import Quantized
 from bitwright.methods.classes import block_lengths
-from bitwright.networks.calls import Call
+from bitwright.networks import windows
+from bitwright.networks.view import GemmView
 
 
-def class_product(call: Call, x: Quantized, w: Quantized, *, affine: bool) -> torch.Tensor:
-    """Sums of products of centred codes, int64, in the call's output layout; `affine`: see the module."""
+def class_product(view: GemmView, x: Quantized, w: Quantized, *, affine: bool) -> torch.Tensor:
+    """Sums of products of centred codes, int64, as y; `affine`: see the module.
+
+    Every position of a kernel is a product of the pixels that it reads, each group one of its own.
+    """
     assert x.shifts is not None
     assert w.shifts is not None
-    rows, columns = _centred(x), _centred(w)
-    if call.layout == "conv2d":
-        return _convolution(call, rows, columns, x.shifts, w.shifts, affine)
-    if call.layout == "batched":
-        columns = columns.transpose(-1, -2)
-    lead = rows.shape[:-1]
-    groups = columns.shape[:-2].numel() if call.layout == "batched" else 1
-    rows, columns = (each.reshape(groups, -1, each.shape[-1]) for each in (rows, columns))
-    x_shifts, w_shifts = (
-        shifts.reshape(groups, each.shape[1], -1) for shifts, each in ((x.shifts, rows), (w.shifts, columns))
+    rows, x_shifts = (
+        windows.padded(each, view).reshape(
+            view.groups, -1, *(n + 2 * p for n, p in zip(view.size, view.padding, strict=True)), each.shape[-1]
+        )
+        for each in (_centred(x), x.shifts)
     )
-    found = torch.stack([_blocks(*each, affine) for each in zip(rows, columns, x_shifts, w_shifts, strict=True)])
-    return found.reshape(*lead, -1)
+    columns, w_shifts = (each.reshape(view.groups, view.n, *view.kernel, -1) for each in (_centred(w), w.shifts))
+    total = torch.zeros(view.groups, math.prod(view.rows) * math.prod(view.output_size), view.n, dtype=torch.int64)
+    for tap, read in windows.taps(view):
+        for group in range(view.groups):
+            pixels, shifts = (each[group][read].flatten(0, -2) for each in (rows, x_shifts))
+            total[group] += _blocks(pixels, columns[group][tap], shifts, w_shifts[group][tap], affine)
+    return total.reshape(view.output_shape)
 
 
 def _centred(operand: Quantized) -> torch.Tensor:
     return operand.codes.to(torch.int64) - operand.zero_point
-
-
-def _convolution(
-    call: Call, x: torch.Tensor, w: torch.Tensor, x_shifts: torch.Tensor, w_shifts: torch.Tensor, affine: bool
-) -> torch.Tensor:
-    """Every position of the kernel is a product of the pixels that it reads, each group of channels one of its own."""
-    vertical, horizontal = call.padding
-    x = F.pad(x.permute(0, 2, 3, 1), (0, 0, horizontal, horizontal, vertical, vertical))
-    x_shifts = F.pad(x_shifts, (0, 0, horizontal, horizontal, vertical, vertical), value=0)
-    (height, width), (down, right) = call.output_size, call.stride
-    channels, filters = x.shape[3] // call.groups, len(w) // call.groups
-    blocks = x_shifts.shape[3] // call.groups
-    total = torch.zeros(len(x) * height * width, len(w), dtype=torch.int64)
-    for i in range(w.shape[2]):
-        for j in range(w.shape[3]):
-            top, left = i * call.dilation[0], j * call.dilation[1]
-            reads = (
-                slice(None),
-                slice(top, top + down * (height - 1) + 1, down),
-                slice(left, left + right * (width - 1) + 1, right),
-            )
-            pixels, shifts = x[reads].reshape(-1, x.shape[3]), x_shifts[reads].reshape(-1, x_shifts.shape[3])
-            for group in range(call.groups):
-                own = slice(group * filters, (group + 1) * filters)
-                total[:, own] += _blocks(
-                    pixels[:, group * channels : (group + 1) * channels],
-                    w[own, :, i, j],
-                    shifts[:, group * blocks : (group + 1) * blocks],
-                    w_shifts[own, i, j],
-                    affine,
-                )
-    return total.reshape(len(x), height, width, -1).permute(0, 3, 1, 2)
 
 
 def _blocks(

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from bitwright.errors import InputError
 from bitwright.formats import PerGroup
 from bitwright.methods.budget import shared_judge, with_biases
-from bitwright.methods.drq.method import NAME
 from bitwright.methods.drq.options import DrqOptions
-from bitwright.methods.plan import Plan, Rule
+from bitwright.methods.drq.rule import Drq
+from bitwright.methods.plan import Plan
 from bitwright.methods.precision import NOTHING_NARROW, MultiplierTime, narrowable, said_loss, smallest, stated
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
@@ -65,10 +65,10 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     return with_biases(network, found, samples) if options.bias_correction else found
 
 
-def _stated_rule(site: Site, options: DrqOptions) -> Rule:
+def _stated_rule(site: Site, options: DrqOptions) -> Drq:
     """Regions are of single channels where there are pixels."""
     block = 1 if site.conv is not None else options.block
-    return Rule(name=NAME, options={"x_share": options.x_share, "block": block, "region": options.region})
+    return Drq(x_share=options.x_share, block=block, region=options.region)
 
 
 def _check_weights(plan: Plan, chosen: Sequence[str]) -> None:
@@ -88,6 +88,6 @@ def planned(plan: Plan, chosen: Sequence[str], options: DrqOptions, threshold: f
     for name in chosen:
         at = options.at(name)
         own = threshold if at is options or at.threshold is None else at.threshold
-        rule = Rule(name=NAME, options={"threshold": own, "region": at.region, "block": at.block})
+        rule = Drq(threshold=own, region=at.region, block=at.block)
         made[name] = dataclasses.replace(made[name], precision=rule)
     return dataclasses.replace(plan, sites=made)

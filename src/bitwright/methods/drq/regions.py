@@ -17,13 +17,20 @@ from bitwright.methods.classes import NARROW_BITS
 WIDE = -1
 
 
-def narrow_images(x: Quantized, threshold: float, region: int) -> Quantized:
-    """x [batch, channels, height, width] with narrow codes in the regions whose mean |code| is below `threshold`."""
-    size = (x.codes.float() - x.zero_point).abs()
-    means = F.avg_pool2d(size, region, ceil_mode=True)  # exact: at most 64 codes of 8 bits; edges count what is there
+def narrow_images(x: Quantized, threshold: float, region: int, *, spatial: int = 2) -> Quantized:
+    """x [..., *size, channels] with narrow codes in the regions whose mean |code| is below `threshold`.
+
+    Regions lie along the last two of the `spatial` axes, in each channel by itself.
+    """
+    size = (x.codes.float() - x.zero_point).abs().movedim(-1, -1 - spatial)
+    size = size.unsqueeze(-2) if spatial == 1 else size
+    planes = size.reshape(-1, 1, *size.shape[-2:])
+    means = F.avg_pool2d(planes, region, ceil_mode=True)  # exact: at most 64 codes of 8 bits; edges count what is there
     low = means < threshold
-    spread = low.repeat_interleave(region, 2).repeat_interleave(region, 3)[..., : size.shape[2], : size.shape[3]]
-    shifts = torch.where(spread, low_bits(x), WIDE).to(torch.int8).permute(0, 2, 3, 1)
+    spread = low.repeat_interleave(region, 2).repeat_interleave(region, 3)[..., : size.shape[-2], : size.shape[-1]]
+    spread = spread.reshape(size.shape)
+    spread = (spread.squeeze(-2) if spatial == 1 else spread).movedim(-1 - spatial, -1)
+    shifts = torch.where(spread, low_bits(x), WIDE).to(torch.int8)
     return dataclasses.replace(x, codes=torch.where(spread, dropped(x), x.codes), shifts=shifts)
 
 
@@ -59,11 +66,9 @@ def dropped(operand: Quantized) -> torch.Tensor:
     return (u * step + zero_point).to(operand.codes.dtype)
 
 
-def narrow_elements(x: Quantized, *, images: bool) -> torch.Tensor:
+def narrow_elements(x: Quantized) -> torch.Tensor:
     """Which elements of x are narrow, bool of the shape of its codes."""
     assert x.shifts is not None
     narrow = x.shifts >= 0
-    if images:
-        return narrow.permute(0, 3, 1, 2)
     length, blocks = x.codes.shape[-1], narrow.shape[-1]
     return narrow.repeat_interleave(-(-length // blocks), -1)[..., :length]

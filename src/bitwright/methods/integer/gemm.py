@@ -13,38 +13,37 @@ from bitwright.formats import Integer, PerChannel, PerGroup, Quantized
 from bitwright.methods import kernels
 from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
-from bitwright.methods.products import integer_product, row_sums
-from bitwright.networks.calls import Call
+from bitwright.methods.products import column_sums, integer_product
+from bitwright.networks.view import GemmView
 
 
-def encode_x(call: Call, plan: SitePlan) -> Quantized:
+def encode_x(view: GemmView, plan: SitePlan) -> Quantized:
     """Codes of x: static scale and zero point from the plan, or scaled by the token (row; image of a convolution)."""
     operand = _need(plan.x)
-    axes = (1, 2, 3) if call.layout == "conv2d" else (-1,)
-    return _encode(call.x, operand, axes)
+    return _encode(view.x, operand, view.row_axes)
 
 
-def encode_w(call: Call, plan: SitePlan) -> Quantized:
+def encode_w(view: GemmView, plan: SitePlan) -> Quantized:
     """Codes of w by the plan's scales; a w that is scaled at run time has one scale per column (output channel)."""
     operand = _need(plan.w)
     if isinstance(operand.granularity, PerGroup):
-        return _encode_groups(call.w, operand, operand.granularity.size)
-    quantized = _encode(call.w, operand, {"linear": (-1,), "conv2d": (1, 2, 3), "batched": (-2,)}[call.layout])
-    if call.weight is None or operand.format.bits > 8:
+        return _encode_groups(view.w, operand, operand.granularity.size)
+    quantized = _encode(view.w, operand, view.column_axes)
+    if view.weight is None or operand.format.bits > 8:
         return quantized
     quantized = dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8))
-    return dataclasses.replace(quantized, sums=row_sums(quantized))
+    return dataclasses.replace(quantized, sums=column_sums(view, quantized))
 
 
-def exact_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
-    """The call's output from exact integer sums; [..., N], [B, N, H', W'] or [..., M, N], float32."""
+def exact_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """y from exact integer sums, float32."""
     if isinstance(w.granularity, PerGroup):
-        return _grouped(_with_dropped_mean(call, x, w), x, w)
-    return finish(call, integer_product(call, x, w), x, w)
+        return _grouped(_with_dropped_mean(view, x, w), x, w)
+    return finish(view, integer_product(view, x, w), x, w)
 
 
-def finish(call: Call, sums: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
-    """The call's output from sums of products of centred codes, in its output layout; int32 sums may be overwritten.
+def finish(view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
+    """y from sums of products of centred codes, in its output layout; int32 sums may be overwritten.
 
     Raises
     ------
@@ -56,44 +55,41 @@ def finish(call: Call, sums: torch.Tensor, x: Quantized, w: Quantized) -> torch.
             "sums over groups of weights have a scale for each group, so that their partial sums cannot be quantized "
             "as one; use --option w_granularity=channel"
         )
-    return _epilogue(_with_dropped_mean(call, x, w), sums, x, w)
+    return _epilogue(_with_dropped_mean(view, x, w), sums, x, w)
 
 
-def fast_gemm(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
-    """The call's output from float32 sums of the same codes."""
-    call = _with_dropped_mean(call, x, w)
+def fast_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """y from float32 sums of the same codes."""
+    view = _with_dropped_mean(view, x, w)
     if isinstance(w.granularity, PerGroup):
-        return call.add_bias(call.product(x.centred(), w.dequantize()) * x.scale)
-    return _epilogue(call, call.product(x.centred(), w.centred()), x, w)
+        return view.add_bias(view.product(x.centred(), w.dequantize()) * (x.scale * view.alpha))
+    return _epilogue(view, view.product(x.centred(), w.centred()), x, w)
 
 
-def output_step(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
-    """s_x * s_w, broadcastable to the output: what 1 in the accumulator is worth."""
+def output_step(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """alpha * s_x * s_w, broadcastable to y: what 1 in the accumulator is worth."""
     if isinstance(w.granularity, PerGroup):
         return x.scale * w.scale.amin(dim=1)
-    return x.scale * _column_scale(call, w)
+    return x.scale * _column_scale(view, w)
 
 
-def _with_dropped_mean(call: Call, x: Quantized, w: Quantized) -> Call:
-    """The call with a bias that makes up for dropped bits: their mean times the sum of each output's weights.
+def _with_dropped_mean(view: GemmView, x: Quantized, w: Quantized) -> GemmView:
+    """The view with a bias that makes up for dropped bits: their mean times the sum of each output's weights.
 
     It is one constant per output, as hardware would have it, so at the borders of a convolution it counts for padded
     pixels too.
     """
     if not x.dropped_mean:
-        return call
-    if call.layout == "batched":
-        sums = w.codes.sum(-2, keepdim=True, dtype=torch.float32)  # exact: codes are narrow, and few are added
-        constant = sums * (x.scale * w.scale * x.dropped_mean)
-    else:
-        constant = row_sums(w) * (x.scale.reshape(-1) * w.scale.reshape(-1) * x.dropped_mean)
-    return dataclasses.replace(call, bias=constant if call.bias is None else call.bias + constant)
+        return view
+    sums = column_sums(view, w).reshape(*w.codes.shape[: view.lead + 1], *[1] * len(view.column_axes))
+    constant = view.columns(sums) * (x.scale * _column_scale(view, w) * x.dropped_mean)
+    return dataclasses.replace(view, bias=constant if view.bias is None else view.bias + constant)
 
 
-def _column_scale(call: Call, w: Quantized) -> torch.Tensor:
-    if call.layout == "linear":
-        return w.scale.reshape(-1)
-    return w.scale.view(1, -1, 1, 1) if call.layout == "conv2d" else w.scale
+def _column_scale(view: GemmView, w: Quantized) -> torch.Tensor:
+    """alpha * s_w, broadcastable to y."""
+    scale = view.columns(w.scale)
+    return scale if view.alpha == 1 else scale * view.alpha
 
 
 def _need(operand: OperandPlan | None) -> OperandPlan:
@@ -134,37 +130,47 @@ def _encode_groups(w: torch.Tensor, operand: OperandPlan, size: int) -> Quantize
     return Quantized(codes=codes, format=operand.format, scale=scale, granularity=operand.granularity)
 
 
-def _epilogue(call: Call, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
+def _epilogue(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
     """One scale of x is multiplied into those of w beforehand; scales per token follow as a second factor."""
     tokens = x.scale.numel() > 1
-    step = _column_scale(call, w) if tokens else output_step(call, x, w)
-    if acc.dtype == torch.int32 and acc.device.type == "cpu" and call.layout != "batched":
-        return _epilogue_in_place(call, acc, step, x.scale if tokens else None)
+    step = _column_scale(view, w) if tokens else output_step(view, x, w)
+    if acc.dtype == torch.int32 and acc.device.type == "cpu" and (view.spatial or not view.lead):
+        return _epilogue_in_place(view, acc, step, x.scale if tokens else None)
     y = acc.to(torch.float32).mul_(step)
-    return call.add_bias(y.mul_(x.scale) if tokens else y)
+    return view.add_bias(y.mul_(x.scale) if tokens else y)
 
 
-def _epilogue_in_place(call: Call, acc: torch.Tensor, step: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
-    """One pass over int32 sums whose columns (channels, stored last) have one scale and one bias each."""
-    rows = acc.permute(0, 2, 3, 1) if call.layout == "conv2d" else acc
-    bias = call.bias if tokens is None and call.bias is not None and call.bias.dim() == 1 else None
-    y = kernels.scale_columns(rows.contiguous(), step.reshape(-1), bias)
-    y = y.permute(0, 3, 1, 2) if call.layout == "conv2d" else y
+def _epilogue_in_place(
+    view: GemmView, acc: torch.Tensor, step: torch.Tensor, tokens: torch.Tensor | None
+) -> torch.Tensor:
+    """One pass over int32 sums whose columns (channels of all groups, stored last) have one scale and one bias each."""
+    fused = tokens is None and view.bias is not None and view.bias.numel() == view.groups * view.n
+    columns = _by_column(view, view.bias) if fused and view.bias is not None else None
+    y = kernels.scale_columns(view.pixels(acc).contiguous(), _by_column(view, step), columns)
+    y = view.from_pixels(y)
     if tokens is not None:
         y.mul_(tokens)
-    return y if bias is not None or call.bias is None else call.add_bias(y)
+    return y if fused else view.add_bias(y)
 
 
-def _grouped(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+def _by_column(view: GemmView, per_column: torch.Tensor) -> torch.Tensor:
+    """What broadcasts to y with one element per column at most, flat: [groups * N] or [1]."""
+    if per_column.numel() == 1:
+        return per_column.reshape(1)
+    one = (*view.x.shape[: view.lead], *[1] * (len(view.rows) + view.spatial), view.n)
+    return per_column.expand(one).reshape(-1) if per_column.dim() <= len(one) else per_column.reshape(-1)
+
+
+def _grouped(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """Integer sums within each group of the reduction axis, added up in float32 with the group's scale."""
     assert isinstance(w.granularity, PerGroup)
     size = w.granularity.size
-    total = torch.zeros(*call.x.shape[:-1], w.codes.shape[0], device=call.x.device)
+    total = torch.zeros(view.output_shape, device=view.x.device)
     for group, start in enumerate(range(0, w.codes.shape[1], size)):
         part = slice(start, start + size)
         codes = w.codes[:, part].contiguous()
-        sub = dataclasses.replace(call, x=call.x[..., part], w=codes, bias=None)
+        sub = dataclasses.replace(view, x=view.x[..., part], w=codes, bias=None)
         x_part = dataclasses.replace(x, codes=x.codes[..., part].contiguous())
         acc = integer_product(sub, x_part, dataclasses.replace(w, codes=codes, granularity=PerChannel()))
         total += acc.to(torch.float32) * w.scale[:, group]
-    return call.add_bias(total.mul_(x.scale))
+    return view.add_bias(total.mul_(x.scale if view.alpha == 1 else x.scale * view.alpha))

@@ -8,45 +8,48 @@ from bitwright.formats import Quantized
 from bitwright.methods.integer import gemm
 from bitwright.methods.integer.options import RECIPES, IntegerOptions
 from bitwright.methods.plan import Part, Plan, SitePlan
-from bitwright.networks.calls import Call
+from bitwright.methods.protocol import Provides
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.view import GemmView
 
 
 class IntegerProducts:
     """What methods of integer operands share: how codes are made and multiplied."""
 
     fills = frozenset({Part.OPERANDS})
+    provides: frozenset[Provides] = frozenset({Provides.FINISH})
+    on = ""
 
-    def encode_x(self, call: Call, plan: SitePlan) -> Quantized:
+    def encode_x(self, view: GemmView, plan: SitePlan) -> Quantized:
         """See `bitwright.methods.integer.gemm`."""
-        return gemm.encode_x(call, plan)
+        return gemm.encode_x(view, plan)
 
-    def encode_w(self, call: Call, plan: SitePlan) -> Quantized:
+    def encode_w(self, view: GemmView, plan: SitePlan) -> Quantized:
         """See `bitwright.methods.integer.gemm`."""
-        return gemm.encode_w(call, plan)
+        return gemm.encode_w(view, plan)
 
-    def gemm(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+    def gemm(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """Exact: integer sums, then scale and bias in float32."""
-        return gemm.exact_gemm(call, x, w)
+        return gemm.exact_gemm(view, x, w)
 
-    def fast(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+    def fast(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """Float32 sums of the same codes."""
-        return gemm.fast_gemm(call, x, w)
+        return gemm.fast_gemm(view, x, w)
 
     def finish(
         self,
-        call: Call,
+        view: GemmView,
         sums: torch.Tensor,
         x: Quantized,
         w: Quantized,
         plan: SitePlan,  # noqa: ARG002
     ) -> torch.Tensor:
         """The output from exact sums."""
-        return gemm.finish(call, sums, x, w)
+        return gemm.finish(view, sums, x, w)
 
-    def step(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
+    def step(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """What 1 in the accumulator is worth."""
-        return gemm.output_step(call, x, w)
+        return gemm.output_step(view, x, w)
 
 
 class IntegerMethod(IntegerProducts):

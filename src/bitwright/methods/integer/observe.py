@@ -7,11 +7,11 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.methods.sharing import once
-from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.synthetic import synthetic_calls
 from bitwright.networks.trace import observe
+from bitwright.networks.view import GemmView, distinct
 
 BINS = 4096
 
@@ -27,9 +27,9 @@ class Ranges:
     x_low, x_high : torch.Tensor
         Of x: per channel [K] for linear layers with a weight (smoothing needs it), else scalars.
     w_low, w_high : torch.Tensor or None
-        Of a w that is computed at run time: per head [H, 1, 1] (values: per column too, [H, 1, N]), or scalars.
+        Of a w that is computed at run time: per head [H, 1, 1] (values: per column too, [H, N, 1]), or scalars.
     weight : torch.Tensor or None
-        A static w, in the call's layout.
+        A static w, as the view has it.
     layout : str
         The call's layout.
     histogram : torch.Tensor or None
@@ -44,7 +44,7 @@ class Ranges:
     w_low: torch.Tensor | None = None
     w_high: torch.Tensor | None = None
     weight: torch.Tensor | None = None
-    layout: str = "linear"
+    lead: int = 0
     histogram: torch.Tensor | None = None
     same_as: str = ""
 
@@ -66,15 +66,15 @@ def observe_ranges(
     """
     found = {} if found is None else found
 
-    def watch(site: Site, call: Call) -> torch.Tensor:
-        if not call.x.numel():
-            return call.float_result()
-        now = _ranges(site, call)
+    def watch(site: Site, view: GemmView) -> torch.Tensor:
+        if not view.x.numel():
+            return view.float_result()
+        now = _ranges(site, view)
         if site.name in found:
             _widen(found[site.name], now)
         else:
             found[site.name] = now
-        return call.float_result()
+        return view.float_result()
 
     for batch in samples:
         observe(network, batch, watch)
@@ -106,13 +106,13 @@ def shared_ranges(network: Network, work: Network, samples: Sequence[Batch]) -> 
 def observe_synthetic(network: Network, batch: Batch, *, histograms: bool) -> dict[str, Ranges]:
     """Ranges of the synthetic operands of a network without numbers; those of equal sites are found once."""
     found: dict[str, Ranges] = {}
-    for site, call, same_as in synthetic_calls(network, batch):
+    for site, view, same_as in synthetic_calls(network, batch):
         if same_as:
             found[site.name] = dataclasses.replace(found[same_as], site=site, same_as=same_as)
             continue
-        seen = found[site.name] = _ranges(site, call)
+        seen = found[site.name] = _ranges(site, view)
         if histograms:
-            seen.histogram = _counts(call.x, seen)
+            seen.histogram = _counts(view.x, seen)
     return found
 
 
@@ -120,12 +120,12 @@ def histograms_of(network: Network, samples: Sequence[Batch], ranges: Mapping[st
     """A second pass that counts the x of every site within the ranges found by the first."""
     found: dict[str, torch.Tensor] = {}
 
-    def watch(site: Site, call: Call) -> torch.Tensor:
-        if not call.x.numel():
-            return call.float_result()
-        counts = _counts(call.x, ranges[site.name])
+    def watch(site: Site, view: GemmView) -> torch.Tensor:
+        if not view.x.numel():
+            return view.float_result()
+        counts = _counts(view.x, ranges[site.name])
         found[site.name] = found[site.name] + counts if site.name in found else counts
-        return call.float_result()
+        return view.float_result()
 
     for batch in samples:
         observe(network, batch, watch)
@@ -138,34 +138,30 @@ def _counts(x: torch.Tensor, seen: Ranges) -> torch.Tensor:
     return counts.double()  # to be added up: float32 counts no further than 2**24
 
 
-def _ranges(site: Site, call: Call) -> Ranges:
-    x, w = call.x.detach(), call.w.detach()
-    if call.layout == "linear" and call.weight is not None:
+def _ranges(site: Site, view: GemmView) -> Ranges:
+    x, w = view.x.detach(), view.w.detach()
+    if view.plain and view.weight is not None:
         low, high = torch.aminmax(x.reshape(-1, x.shape[-1]), dim=0)
     else:
         low, high = torch.aminmax(x)
-    result = Ranges(site=site, x_low=low.float(), x_high=high.float(), layout=call.layout)
+    result = Ranges(site=site, x_low=low.float(), x_high=high.float(), lead=view.lead)
     _check_finite(site, "x", low, high)
-    if call.weight is None:
-        w_low, w_high = (
-            torch.aminmax(call.w)
-            if call.layout != "batched" or call.w.dim() < 4
-            else _per_head(call.w, columns=call.op == "attention_pv")
-        )
+    if view.weight is None:
+        w_low, w_high = torch.aminmax(view.w) if view.lead < 2 else _per_head(view.w, columns=view.op == "attention_pv")
         _check_finite(site, "w", w_low, w_high)
         result.w_low, result.w_high = w_low.float(), w_high.float()
     elif not torch.isfinite(w).all():
         raise InputError(f"the weight of {site.name} holds NaN or infinity; quantization needs finite numbers")
     else:
-        result.weight = w
+        result.weight = distinct(w)
     return result
 
 
 def _per_head(w: torch.Tensor, *, columns: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Minimum and maximum [H, 1, 1] of w [..., H, K, N], or [H, 1, N] by `columns`."""
-    heads = w.movedim(-3, 0)
-    flat = heads.reshape(w.shape[-3], -1, w.shape[-1]) if columns else heads.reshape(w.shape[-3], -1, 1)
-    low, high = torch.aminmax(flat, dim=1, keepdim=True)
+    """Minimum and maximum [H, 1, 1] of w [..., H, N, K], or [H, N, 1] by `columns`."""
+    heads = w.movedim(-3, 0).movedim(-2, 1)
+    flat = heads.reshape(*heads.shape[:2], -1) if columns else heads.reshape(len(heads), 1, -1)
+    low, high = torch.aminmax(flat, dim=-1, keepdim=True)
     return low, high
 
 

@@ -14,6 +14,7 @@ from bitwright.methods.integer.scales import affine, clipped_range, symmetric_sc
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
+from bitwright.networks.view import by_column
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,18 +101,16 @@ def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
         return _plan_run_time_w(seen, options)
     granularity = parse_granularity(options.w_granularity)
     if isinstance(granularity, PerGroup):
-        if seen.layout == "linear":
+        if weight.dim() == 2:
             return OperandPlan(
                 format=fmt, granularity=granularity, scale=_group_scales(weight, granularity, fmt, options)
             )
         granularity = PerChannel()
-    rows = weight.float().reshape(1, -1)
+    rows, shape = weight.float().reshape(1, -1), torch.Size([1] * weight.dim())
     if isinstance(granularity, PerChannel):
-        rows = (weight.float().movedim(-3, 0) if seen.layout == "batched" else weight.float()).flatten(1)
+        rows, shape = by_column(weight.float(), seen.lead)
     peaks = weight_peaks(rows, fmt, options.w_calibrator, options.percentile)
-    trailing = 2 if seen.layout == "batched" else weight.dim() - 1
-    scale = symmetric_scale(peaks, fmt).view(-1, *[1] * trailing)
-    return OperandPlan(format=fmt, granularity=granularity, scale=scale)
+    return OperandPlan(format=fmt, granularity=granularity, scale=symmetric_scale(peaks, fmt).view(shape))
 
 
 def _plan_run_time_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
@@ -122,7 +121,7 @@ def _plan_run_time_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
     assert seen.w_low is not None
     assert seen.w_high is not None
     peaks = torch.maximum(seen.w_high.abs(), seen.w_low.abs())
-    peaks = peaks.amax(dim=-1, keepdim=True) if peaks.dim() else peaks
+    peaks = peaks.amax(dim=-2, keepdim=True) if peaks.dim() else peaks
     granularity = PerChannel() if peaks.dim() else PerTensor()
     return OperandPlan(format=fmt, granularity=granularity, scale=symmetric_scale(peaks, fmt))
 
@@ -150,7 +149,7 @@ def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:
         granularity = parse_granularity(at.w_granularity)
         if not site.static_weight:
             granularity = PerToken() if by_token else PerChannel()
-        elif isinstance(granularity, PerGroup) and site.conv is not None:
+        elif isinstance(granularity, PerGroup) and (site.conv is not None or site.groups > 1):
             granularity = PerChannel()
         bits = at.w_bits if site.static_weight else at.run_time_w_bits
         plans[site.name] = SitePlan(x=x, w=OperandPlan(format=_format(bits, at, signed=True), granularity=granularity))

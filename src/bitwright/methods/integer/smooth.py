@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bitwright.formats import Quantized
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.rules import Rules, site_plan
 from bitwright.methods.plan import Plan
@@ -150,7 +150,7 @@ def smoothed_ranges(
             result[name] = dataclasses.replace(seen, x_low=seen.x_low / s, x_high=seen.x_high / s)
         values = ranges.get(group.through or "")
         if values is not None and values.w_low is not None and values.w_high is not None:
-            heads = s.view(-1, 1, group.head)
+            heads = s.view(-1, group.head, 1)
             result[group.through or ""] = dataclasses.replace(
                 values, w_low=values.w_low / heads, w_high=values.w_high / heads
             )

@@ -14,12 +14,12 @@ from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.sharing import once
 from bitwright.methods.tabled import observe_values
 from bitwright.methods.tabled.method import rounded
-from bitwright.networks.calls import Call
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
+from bitwright.networks.view import GemmView
 
 
 def calibrate(network: Network, samples: Sequence[Batch], options: LpqOptions, plan: Plan) -> Plan:
@@ -65,10 +65,10 @@ def planned(
 def rounded_product(plans: Mapping[str, SitePlan]) -> Product:
     """The product of both operands as their words have them, in float."""
 
-    def product(site: Site, call: Call) -> torch.Tensor | None:
+    def product(site: Site, view: GemmView) -> torch.Tensor | None:
         plan = plans[site.name]
         if plan.x is None or plan.w is None:
             return None
-        return call.add_bias(call.product(rounded(call.x, plan.x), rounded(call.w, plan.w)))
+        return view.add_bias(view.product(rounded(view.x, plan.x), rounded(view.w, plan.w)))
 
     return product

@@ -10,6 +10,7 @@ from bitwright.methods.lpq.fields import Fields, least_error
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.methods.tabled import Seen
+from bitwright.networks.view import by_column
 
 
 class Sites:
@@ -49,7 +50,9 @@ class Sites:
         """What sf is relative to: 1, or the geometric mean magnitude of each channel [N, 1, ..]."""
         if name not in self._units:
             by_channel = isinstance(parse_granularity(self.options.at(name).w_granularity), PerChannel)
-            self._units[name] = _channel_means(self._weight(name)) if by_channel else torch.ones(())
+            self._units[name] = (
+                _channel_means(self._weight(name), self.seen[name].lead) if by_channel else torch.ones(())
+            )
         return self._units[name]
 
     def weight_plan(self, name: str, fields: Fields) -> OperandPlan:
@@ -99,13 +102,14 @@ def uniform(sites: Sites) -> dict[str, Fields]:
     return {name: sites.least(name, sites.width(name)) for name in sites.weighted}
 
 
-def _channel_means(w: torch.Tensor) -> torch.Tensor:
+def _channel_means(w: torch.Tensor, lead: int) -> torch.Tensor:
     """2^(mean log2 |w|) of each output channel, 1 where it is all zeros; float32."""
-    magnitude = w.flatten(1).abs().double()
+    rows, shape = by_column(w, lead)
+    magnitude = rows.abs().double()
     some = magnitude > 0
     logs = torch.where(some, magnitude.clamp_min(torch.finfo(torch.float64).tiny).log2(), 0).sum(1)
     mean = torch.exp2(logs / some.sum(1).clamp_min(1))
-    return mean.float().view(-1, *[1] * (w.dim() - 1))
+    return mean.float().view(shape)
 
 
 def shape_plans(seen: Mapping[str, bool], options: LpqOptions) -> dict[str, SitePlan]:

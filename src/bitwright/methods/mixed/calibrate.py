@@ -12,7 +12,7 @@ from typing import Any
 
 from bitwright.formats import Quantized
 from bitwright.methods.budget import Judge, shared_judge, with_biases
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.rules import site_plan
 from bitwright.methods.integer.smooth import output_loss

@@ -16,12 +16,13 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, LogPosit, Quantized
-from bitwright.methods.plan import Part, Plan, Rule, SitePlan
+from bitwright.methods.narrow.rule import NarrowSums
+from bitwright.methods.plan import Part, Plan, SitePlan
+from bitwright.methods.protocol import Provides
 from bitwright.methods.tabled.products import add_products, pair_of
-from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.view import GemmView
 
-NAME = "narrow"
 WIDEST = 8  # bits of words whose products are looked up
 
 
@@ -38,19 +39,21 @@ class NarrowMethod:
 
     summary = "sums of few significant bits, rounded at every addition, as LPA's adders are drawn; lpq+narrow"
     fills = frozenset({Part.ACCUMULATION})
+    provides: frozenset[Provides] = frozenset()
+    on = ""
     options = NarrowOptions
     recipes: Mapping[str, Mapping[str, Any]] = {}
 
     def calibrate(self, network: Network, samples: Sequence[Batch], options: NarrowOptions, plan: Plan) -> Plan:  # noqa: ARG002
         """The rule at every site that multiplies codes."""
-        rule = Rule(name=NAME, options={"bits": options.narrow_bits})
+        rule = NarrowSums(bits=options.narrow_bits)
         sites = {
             name: dataclasses.replace(site, accumulation=rule) if site.quantized else site
             for name, site in plan.sites.items()
         }
         return dataclasses.replace(plan, sites=sites)
 
-    def sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Running sums, float64.
 
         Raises
@@ -62,14 +65,14 @@ class NarrowMethod:
 
         left, right, table = looked_up(x, w)
         if left.codes.device.type != "cpu":
-            return running_sums(call, left, right, table, _bits(plan))
+            return running_sums(view, left, right, table, _bits(plan))
         by = {"bits": _bits(plan)}
         products, taps = (functools.partial(_call, kernel, **by) for kernel in (kernels.products, kernels.depthwise))
-        return add_products(call, left, right, table, products, taps)
+        return add_products(view, left, right, table, products, taps)
 
-    def fast_sums(self, call: Call, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+    def fast_sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """The same: rounding is what such a sum is, and float32 has no shorter way to it."""
-        return self.sums(call, x, w, plan)
+        return self.sums(view, x, w, plan)
 
 
 def _call(kernel: Any, x: Any, w: Any, table: Any, out: Any, *, bits: int) -> None:
@@ -77,7 +80,8 @@ def _call(kernel: Any, x: Any, w: Any, table: Any, out: Any, *, bits: int) -> No
 
 
 def _bits(plan: SitePlan) -> int:
-    return int(plan.accumulation.options["bits"])
+    assert isinstance(plan.accumulation, NarrowSums), f"narrow did not make the rule {plan.accumulation.name}"
+    return plan.accumulation.bits
 
 
 def looked_up(x: Quantized, w: Quantized) -> tuple[Quantized, Quantized, torch.Tensor]:
@@ -104,12 +108,12 @@ def _values(operand: Quantized) -> tuple[Quantized, torch.Tensor]:
     return dataclasses.replace(operand, codes=words, zero_point=operand.zero_point - low), values
 
 
-def running_sums(call: Call, x: Quantized, w: Quantized, table: torch.Tensor, bits: int) -> torch.Tensor:
+def running_sums(view: GemmView, x: Quantized, w: Quantized, table: torch.Tensor, bits: int) -> torch.Tensor:
     """The slow twin, in torch on any device: one term of the reduction after the other."""
     from bitwright.methods.layouts import operands, output
 
     table, parts = table.to(x.codes.device), []
-    for each in operands(call, x, w):
+    for each in operands(view, x, w):
         blocks = []
         for block in each.x:
             total: torch.Tensor | float = 0.0
@@ -121,7 +125,7 @@ def running_sums(call: Call, x: Quantized, w: Quantized, table: torch.Tensor, bi
                 total = _rounded(total + terms, bits)
             blocks.append(torch.as_tensor(total))
         parts.append(torch.cat(blocks, dim=0 if each.depthwise else 1))
-    return output(call, x, w, parts)
+    return output(view, parts)
 
 
 def _rounded(numbers: torch.Tensor, bits: int) -> torch.Tensor:

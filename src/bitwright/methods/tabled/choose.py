@@ -23,7 +23,9 @@ class Operand:
     Attributes
     ----------
     weight : torch.Tensor or None
-        A static weight in the call's layout.
+        A static weight as the view has it.
+    lead : int
+        How many of the weight's axes are groups.
     tally : Tally or None
         The values of anything else; neither: shapes only.
     peak, low : float
@@ -33,6 +35,7 @@ class Operand:
     """
 
     weight: torch.Tensor | None = None
+    lead: int = 0
     tally: Tally | None = None
     peak: float = 0.0
     low: float = 0.0
@@ -83,6 +86,7 @@ def _chosen(seen: Mapping[str, Seen], choice: Choice) -> dict[str, SitePlan]:
             Operand(tally=each.x, peak=each.x_peak, low=each.x_low),
             Operand(
                 weight=each.weight,
+                lead=each.lead,
                 tally=None if each.site.static_weight else each.w,
                 peak=each.w_peak,
                 low=each.w_low,

@@ -8,10 +8,10 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.methods.tabled.tally import Tally, patterns
-from bitwright.networks.calls import Call
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import observe
+from bitwright.networks.view import GemmView, distinct
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -23,7 +23,9 @@ class Seen:
     site : Site
         As first seen.
     weight : torch.Tensor or None
-        A static w, float32, in the call's layout.
+        A static w, float32, as the view has it.
+    lead : int
+        How many of its axes are groups.
     x_patterns, w_patterns : torch.Tensor
         Counts of the values of x, and of a w that is computed at run time, over all batches.
     x_peak, w_peak : float
@@ -34,6 +36,7 @@ class Seen:
 
     site: Site
     weight: torch.Tensor | None
+    lead: int
     x_patterns: torch.Tensor
     w_patterns: torch.Tensor | None
     x_peak: float
@@ -67,30 +70,31 @@ def observe_values(network: Network, samples: Sequence[Batch]) -> dict[str, Seen
         raise InputError(f"{network.name}: calibration needs at least one batch of samples")
     found: dict[str, Seen] = {}
 
-    def watch(site: Site, call: Call) -> torch.Tensor:
-        if call.x.numel():
-            _add(found, site, call)
-        return call.float_result()
+    def watch(site: Site, view: GemmView) -> torch.Tensor:
+        if view.x.numel():
+            _add(found, site, view)
+        return view.float_result()
 
     for batch in samples:
         observe(network, batch, watch)
     return found
 
 
-def _add(found: dict[str, Seen], site: Site, call: Call) -> None:
-    for name, operand in (("x", call.x), ("w", call.w)):
+def _add(found: dict[str, Seen], site: Site, view: GemmView) -> None:
+    for name, operand in (("x", view.x), ("w", view.w)):
         if not bool(torch.isfinite(operand).all()):
             raise InputError(
                 f"{name} of {site.name} holds NaN or infinity on the calibration samples; "
                 "quantization needs finite numbers"
             )
-    static = call.weight is not None
-    (x_low, x_high), (w_low, w_high) = (map(float, torch.aminmax(operand)) for operand in (call.x, call.w))
+    static = view.weight is not None
+    (x_low, x_high), (w_low, w_high) = (map(float, torch.aminmax(operand)) for operand in (view.x, view.w))
     now = Seen(
         site=site,
-        weight=call.w.detach().float() if static else None,
-        x_patterns=patterns(call.x),
-        w_patterns=None if static else patterns(call.w),
+        weight=distinct(view.w.detach()).float() if static else None,
+        lead=view.lead,
+        x_patterns=patterns(view.x),
+        w_patterns=None if static else patterns(view.w),
         x_peak=max(-x_low, x_high),
         w_peak=max(-w_low, w_high),
         x_low=x_low,

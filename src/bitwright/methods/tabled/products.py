@@ -33,16 +33,15 @@ from bitwright.methods.products import (
     FLOAT64_LIMIT,
     exact_float_kernels,
     float_product,
-    reduction_length,
 )
-from bitwright.networks.calls import Call
+from bitwright.networks.view import GemmView
 
 MANTISSA_BITS = 53
 INT64_BITS = 63
 
 
-def exact_sums(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
-    """Sums of products of two operands' values in units of their scales, in the call's output layout.
+def exact_sums(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """Sums of products of two operands' values in units of their scales, as y.
 
     Raises
     ------
@@ -50,21 +49,21 @@ def exact_sums(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
         If the formats have no product here, or it could exceed 53 bits.
     """
     if isinstance(x.format, LogPosit) and isinstance(w.format, LogPosit):
-        return log_product(call, x, w)
+        return log_product(view, x, w)
     _refuse_mixed(x, w)
-    return dyadic_product(call, x, w)
+    return dyadic_product(view, x, w)
 
 
-def fast_sums(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+def fast_sums(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """The same in float32, whose sums round."""
     if isinstance(x.format, LogPosit) and isinstance(w.format, LogPosit):
         found: torch.Tensor | None = None
         for left, right in _groups(x, w, pair_of(x.format, w.format)):
-            part = call.product(left.float(), right.float())
+            part = view.product(left.float(), right.float())
             found = part if found is None else found + part
-        return _zeros(call, x, w).float() if found is None else found
+        return _zeros(view, x, w).float() if found is None else found
     _refuse_mixed(x, w)
-    return call.product(_reals(x).float(), _reals(w).float())
+    return view.product(_reals(x).float(), _reals(w).float())
 
 
 def sum_unit(x: Format, w: Format) -> float:
@@ -107,7 +106,7 @@ def grid(fmt: Format) -> Grid:
     return Grid(fraction_bits=bits, largest=max(abs(int(value * 2**bits)) for value in values))
 
 
-def dyadic_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+def dyadic_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """Exact sums of values that are multiples of a power of two; float32 or float64.
 
     Raises
@@ -115,15 +114,15 @@ def dyadic_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     InputError
         If 53 bits could overflow.
     """
-    bound = reduction_length(call) * _largest(x) * _largest(w)
+    bound = view.k * _largest(x) * _largest(w)
     if bound >= FLOAT64_LIMIT:
         raise InputError(
-            f"a sum of {reduction_length(call)} products of {x.format.name} by {w.format.name} could exceed 2**53; "
+            f"a sum of {view.k} products of {x.format.name} by {w.format.name} could exceed 2**53; "
             "use narrower operands"
         )
     dtype = torch.float32 if bound < FLOAT32_LIMIT else torch.float64
     with exact_float_kernels():
-        return float_product(call, _reals(x).to(dtype), _reals(w).to(dtype))
+        return float_product(view, _reals(x).to(dtype), _reals(w).to(dtype))
 
 
 def _largest(operand: Quantized) -> int:
@@ -244,7 +243,7 @@ def _words(fmt: LogPosit, bits: int) -> Words:
     return Words(sign=sign, exponent=exponent, fraction=log2 - (exponent << bits))
 
 
-def log_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+def log_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """Sums of LPA's products, float64: exact, rounded once where 53 bits do not hold them.
 
     On a CPU products are looked up and added as int64 where those hold them; else words are grouped by fraction.
@@ -252,16 +251,16 @@ def log_product(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
     assert isinstance(x.format, LogPosit)
     assert isinstance(w.format, LogPosit)
     pair = pair_of(x.format, w.format)
-    if x.codes.device.type == "cpu" and pair.sum_bits(reduction_length(call)) < INT64_BITS:
-        return looked_up(call, x, w, pair)
-    return grouped(call, x, w, pair)
+    if x.codes.device.type == "cpu" and pair.sum_bits(view.k) < INT64_BITS:
+        return looked_up(view, x, w, pair)
+    return grouped(view, x, w, pair)
 
 
-def looked_up(call: Call, x: Quantized, w: Quantized, pair: Pair) -> torch.Tensor:
+def looked_up(view: GemmView, x: Quantized, w: Quantized, pair: Pair) -> torch.Tensor:
     """Sums by the table of all products of two words, in int64, then float64."""
     from bitwright.methods.tabled import kernels
 
-    added = add_products(call, x, w, pair.products, kernels.products, kernels.depthwise)
+    added = add_products(view, x, w, pair.products, kernels.products, kernels.depthwise)
     return torch.ldexp(added.double(), torch.tensor(pair.unit))
 
 
@@ -270,15 +269,15 @@ Kernel = Callable[[Any, Any, Any, Any], None]
 
 
 def add_products(
-    call: Call, x: Quantized, w: Quantized, table: torch.Tensor, products: Kernel, depthwise: Kernel
+    view: GemmView, x: Quantized, w: Quantized, table: torch.Tensor, products: Kernel, depthwise: Kernel
 ) -> torch.Tensor:
-    """Sums of table[word of w, word of x] in the call's output layout, of the table's type, on a CPU.
+    """Sums of table[word of w, word of x] as y, of the table's type, on a CPU.
 
     Words are the codes, uint8; pixels of padding are x's zero point.
     """
     parts, numbers = [], table.numpy()
     use_torch_threads()
-    for each in operands(call, x, w):
+    for each in operands(view, x, w):
         weights, blocks = each.w.to(torch.uint8), []
         for block in each.x:
             if each.depthwise:
@@ -292,26 +291,26 @@ def add_products(
             products(rows, columns, numbers, out)
             blocks.append(torch.from_numpy(out).transpose(1, 2))
         parts.append(torch.cat(blocks, dim=0 if each.depthwise else 1))
-    return output(call, x, w, parts)
+    return output(view, parts)
 
 
-def grouped(call: Call, x: Quantized, w: Quantized, pair: Pair) -> torch.Tensor:
+def grouped(view: GemmView, x: Quantized, w: Quantized, pair: Pair) -> torch.Tensor:
     """Sums by one matrix product in float64 for each fraction of one operand."""
     sums: list[torch.Tensor] = []
     with exact_float_kernels():
-        for windows in _windows(pair, reduction_length(call)):
+        for windows in _windows(pair, view.k):
             total: torch.Tensor | None = None
             for left, right in _groups(x, w, pair, windows):
-                part = float_product(call, left, right)
+                part = float_product(view, left, right)
                 total = part if total is None else total.add_(part)
             if total is not None:
                 sums.append(total)
-    return rounded_sum(sums) if sums else _zeros(call, x, w)
+    return rounded_sum(sums) if sums else _zeros(view, x, w)
 
 
-def _zeros(call: Call, x: Quantized, w: Quantized) -> torch.Tensor:
+def _zeros(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """The product of operands that are all 0."""
-    return float_product(call, torch.zeros(x.codes.shape), torch.zeros(w.codes.shape)).double()
+    return float_product(view, torch.zeros(x.codes.shape), torch.zeros(w.codes.shape)).double()
 
 
 Window = tuple[int, int]

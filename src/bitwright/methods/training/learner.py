@@ -6,15 +6,15 @@ import torch
 from torch import nn
 
 from bitwright.errors import InputError
-from bitwright.methods.execution import Executor, prepare
+from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.smooth import output_loss
 from bitwright.methods.plan import Plan
 from bitwright.methods.training.site import LearningSite
-from bitwright.networks.calls import Call
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.smoothing import untie
+from bitwright.networks.view import GemmView
 
 Features = dict[str, torch.Tensor]
 
@@ -69,11 +69,11 @@ class Learner:
             wanted = self.teacher.forward(batch)
         losses: list[torch.Tensor] = []
 
-        def handle(site: Site, call: Call) -> torch.Tensor:
+        def handle(site: Site, view: GemmView) -> torch.Tensor:
             learning = self.sites.get(site.name)
-            if learning is None or not call.x.numel():
-                return call.float_result()
-            output: torch.Tensor = learning(call)
+            if learning is None or not view.x.numel():
+                return view.float_result()
+            output: torch.Tensor = learning(view)
             if features:
                 target = seen[site.name]
                 losses.append((output - target).square().sum() / target.square().sum().clamp_min(1e-12))
@@ -99,8 +99,8 @@ class Learner:
         return dataclasses.replace(self.plan, sites={**self.plan.sites, **sites}, weights=kept)
 
     def _watching(self, network: Network, seen: Features) -> SiteMode:
-        def handle(site: Site, call: Call) -> torch.Tensor:
-            output = call.float_result()
+        def handle(site: Site, view: GemmView) -> torch.Tensor:
+            output = view.float_result()
             if site.name in self.sites:
                 seen[site.name] = output
             return output

@@ -11,12 +11,12 @@ from torch import nn
 from bitwright.errors import InputError
 from bitwright.formats import PerChannel, PerTensor, Quantized, Rounding
 from bitwright.formats.lookup_kernels import use_torch_threads
-from bitwright.methods.apsq.rule import Kind, PartialSums, is_partial_sums
+from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.sums import CHUNK, sums
-from bitwright.methods.layouts import operands, padded
+from bitwright.methods.layouts import operands, padded, rows_of
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.training.gradients import Codes, PartialSumScales
-from bitwright.networks.calls import Call
+from bitwright.networks.view import GemmView
 
 ROWS = 64
 """Rows of each product from which the scales of partial sums learn, evenly spaced: an estimate, our choice."""
@@ -38,28 +38,26 @@ class LearningSite(nn.Module):
         self.name, self.plan = name, plan
         self.x_log = _log_scale(name, "x", plan.x)
         self.w_log = _log_scale(name, "w", plan.w)
-        self.rule = PartialSums.of(plan.accumulation) if is_partial_sums(plan.accumulation) else None
+        self.rule = plan.accumulation if isinstance(plan.accumulation, PartialSums) else None
         learns = self.rule is not None and self.rule.kind is not Kind.BLOCK
         self.tile_logs = nn.Parameter(_log2(self.rule.tile_scales)) if learns and self.rule else None
         self.sum_logs = nn.Parameter(_log2(self.rule.sum_scales)) if learns and self.rule else None
 
-    def forward(self, call: Call) -> torch.Tensor:
-        """The call's output, quantized as in execution, with gradients for operands and scales."""
+    def forward(self, view: GemmView) -> torch.Tensor:
+        """y, quantized as in execution, with gradients for operands and scales."""
         x_plan, w_plan = self.plan.x, self.plan.w
         assert x_plan is not None
         assert w_plan is not None
-        x = Codes.apply(call.x, self.x_log, x_plan.zero_point, x_plan.format)
-        w = Codes.apply(call.w, self.w_log, 0, w_plan.format)
-        total = call.product(x, w)
+        x = Codes.apply(view.x, self.x_log, x_plan.zero_point, x_plan.format)
+        w = Codes.apply(view.w, self.w_log, 0, w_plan.format)
+        total = view.product(x, w)
         rule = self.partial_sums()
         if rule is not None:
-            total = self._quantized(call, x, w, total, rule)
-        step = self.x_log.exp() * _columns(call, self.w_log.exp())
+            total = self._quantized(view, x, w, total, rule)
+        step = self.x_log.exp() * view.columns(self.w_log.exp()) * view.alpha
         if x_plan.dropped_mean:
-            axes = {"linear": (1,), "conv2d": (1, 2, 3), "batched": (-2,)}[call.layout]
-            constant = w.sum(axes, keepdim=True) * x_plan.dropped_mean
-            total = total + (_columns(call, constant) if call.layout != "batched" else constant)
-        return call.add_bias(total * step)
+            total = total + view.columns(w.sum(view.column_axes, keepdim=True) * x_plan.dropped_mean)
+        return view.result(view.add_bias(total * step))
 
     def partial_sums(self) -> PartialSums | None:
         """The rule with the scales as they stand, powers of two."""
@@ -77,20 +75,20 @@ class LearningSite(nn.Module):
             self.plan,
             x=dataclasses.replace(self.plan.x, scale=self.x_log.detach().exp().clone()),
             w=dataclasses.replace(self.plan.w, scale=self.w_log.detach().exp().clone()),
-            accumulation=self.plan.accumulation if rule is None else rule.rule(),
+            accumulation=self.plan.accumulation if rule is None else rule,
         )
 
     def _quantized(
-        self, call: Call, x: torch.Tensor, w: torch.Tensor, exact: torch.Tensor, rule: PartialSums
+        self, view: GemmView, x: torch.Tensor, w: torch.Tensor, exact: torch.Tensor, rule: PartialSums
     ) -> torch.Tensor:
         """Sums as registers hold them, gradients as if they were exact, and the gradients of the registers' scales."""
         x_codes, w_codes = self._stored(x, "x"), self._stored(w, "w")
         with torch.no_grad():
-            stored = sums(call, x_codes, w_codes, rule).to(exact)
+            stored = sums(view, x_codes, w_codes, rule).to(exact)
         total = exact + (stored - exact).detach()
         if self.tile_logs is None or self.sum_logs is None:
             return total
-        product = _Product(call, x_codes, w_codes, rule)
+        product = _Product(view, x_codes, w_codes, rule)
         found: torch.Tensor = PartialSumScales.apply(total, self.tile_logs, self.sum_logs, product)
         return found
 
@@ -110,7 +108,7 @@ class LearningSite(nn.Module):
 class _Product:
     """One forward pass of a site, kept for the gradients of its partial sums' scales."""
 
-    call: Call
+    view: GemmView
     x: Quantized
     w: Quantized
     rule: PartialSums
@@ -121,8 +119,8 @@ class _Product:
 
         rule, total = self.rule, torch.zeros(0)
         use_torch_threads()
-        parts = operands(self.call, self.x, self.w, rule.centres)
-        for part, rows_gradient in zip(parts, _by_rows(self.call, gradient), strict=True):
+        parts = operands(self.view, self.x, self.w, rule.centres)
+        for part, rows_gradient in zip(parts, rows_of(self.view, gradient), strict=True):
             depthwise = part.depthwise
             weights = part.w.t().unsqueeze(-1) if depthwise else part.w
             centres = part.centres.t() if depthwise else part.centres
@@ -163,24 +161,6 @@ class _Product:
         index = torch.arange(len(found)).clamp_max(count - 1)
         empty = torch.zeros(count)
         return empty.index_add(0, index, found * ~additive), empty.index_add(0, index, found * additive)
-
-
-def _by_rows(call: Call, gradient: torch.Tensor) -> list[torch.Tensor]:
-    """The gradient of an output as the rows of `operands`: [groups, rows, n] of each product."""
-    if call.layout == "linear":
-        return [gradient.reshape(1, -1, gradient.shape[-1])]
-    if call.layout == "batched":
-        return [gradient.reshape(-1, *gradient.shape[-2:])]
-    rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
-    if call.groups == call.x.shape[1] == call.w.shape[0]:
-        return [rows.t().unsqueeze(-1)]
-    return [part.unsqueeze(0) for part in rows.chunk(call.groups, dim=1)]
-
-
-def _columns(call: Call, scale: torch.Tensor) -> torch.Tensor:
-    if call.layout == "linear":
-        return scale.reshape(-1)
-    return scale.view(1, -1, 1, 1) if call.layout == "conv2d" else scale
 
 
 def _log_scale(name: str, part: str, operand: OperandPlan) -> nn.Parameter:

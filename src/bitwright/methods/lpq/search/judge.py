@@ -20,10 +20,10 @@ from bitwright.methods.lpq.sites import Sites
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.tabled.method import rounded
 from bitwright.networks.blocks import Chain
-from bitwright.networks.calls import Call
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch
 from bitwright.networks.sites import Site
+from bitwright.networks.view import GemmView
 
 PREFIX_BYTES = 2**31
 
@@ -96,31 +96,32 @@ class Judge:
             kept[i] = output
             parts[i] = pooled(output[0] if isinstance(output, tuple) else output)
 
-        def handle(site: Site, call: Call) -> torch.Tensor:
-            return self._product(site, call, candidate, means)
+        def handle(site: Site, view: GemmView) -> torch.Tensor:
+            return self._product(site, view, candidate, means)
 
         assert self.chain.network.module is not None
         with SiteMode(self.chain.network.module, handle):
             return self.chain.run(batch, start=start, outputs=kept, keep=keep)
 
-    def _product(self, site: Site, call: Call, candidate: Candidate, means: Means) -> torch.Tensor:
-        plan, weight = self._planned(site.name, call, candidate.get(site.name))
+    def _product(self, site: Site, view: GemmView, candidate: Candidate, means: Means) -> torch.Tensor:
+        plan, weight = self._planned(site.name, view, candidate.get(site.name))
         if plan.x is None or plan.w is None:
-            return call.float_result()
-        w = rounded(call.w, plan.w) if weight is None else weight
-        y = call.add_bias(call.product(rounded(call.x, plan.x), w))
-        return corrected(call, y, means[site.name]) if site.name in means else y
+            return view.float_result()
+        w = rounded(view.w, plan.w) if weight is None else weight
+        y = view.product(rounded(view.x, plan.x), w)
+        y = view.result(view.add_bias(y if view.alpha == 1 else y * view.alpha))
+        return corrected(view, y, means[site.name]) if site.name in means else y
 
-    def _planned(self, name: str, call: Call, fields: Fields | None) -> tuple[SitePlan, torch.Tensor | None]:
+    def _planned(self, name: str, view: GemmView, fields: Fields | None) -> tuple[SitePlan, torch.Tensor | None]:
         """The plan of a site and its rounded weight, made anew when its fields change."""
         key = (
             name,
-            int(call.w.storage_offset()) if fields is not None else 0,
+            int(view.w.storage_offset()) if fields is not None else 0,
         )  # a site may read parts of its parameter
         held = self._plans.get(key)
         if held is None or held[0] != fields:
             plan = self.sites.site_plan(name, fields)
-            weight = rounded(call.w, plan.w) if fields is not None and plan.w is not None else None
+            weight = rounded(view.w, plan.w) if fields is not None and plan.w is not None else None
             held = self._plans[key] = (fields, plan, weight)
         return held[1], held[2]
 
@@ -137,7 +138,7 @@ class Judge:
             parts[i] = pooled(output[0] if isinstance(output, tuple) else output)
 
         assert self.chain.network.module is not None
-        with SiteMode(self.chain.network.module, lambda _, call: call.float_result()):
+        with SiteMode(self.chain.network.module, lambda _, view: view.float_result()):
             output = self.chain.run(batch, keep=keep)
         return output, [parts[i] for i in range(len(self.chain.blocks))]
 

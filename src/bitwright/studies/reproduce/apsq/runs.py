@@ -7,9 +7,9 @@ from typing import Any
 from bitwright.accelerators.apsq import Apsq, partial_sum_pj
 from bitwright.accelerators.apsq.costs import Moved
 from bitwright.errors import BitwrightError
+from bitwright.methods.execution import Execution
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.plan import Plan
-from bitwright.methods.work import Work
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
 from bitwright.studies.reproduce.apsq.figures import Figures
@@ -177,7 +177,9 @@ def _runs(network: Network, plan: Plan, machines: Mapping[str, Apsq]) -> dict[st
     return {
         name: Run(
             simulation=simulation,
-            moved=tuple(machines[name].moved(Work(site=entry.site, plan=entry.plan)) for entry in simulation.sites),
+            moved=tuple(
+                machines[name].moved(Execution(site=entry.site, plan=entry.plan)) for entry in simulation.sites
+            ),
         )
         for name, simulation in found.items()
     }

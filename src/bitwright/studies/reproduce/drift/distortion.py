@@ -20,13 +20,10 @@ from bitwright.memory import FloatArray
 from bitwright.methods.drift.conversion import (
     Narrowing,
     expected_error,
-    narrow_columns,
-    narrow_filters,
-    narrow_images,
     narrow_rows,
 )
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan
-from bitwright.methods.work import Work
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.simulate import run_listening
 
@@ -86,33 +83,21 @@ class Distortions:
         self.how = Narrowing(delta=0.0, block=block)
         self.found: dict[str, list[SubTensors]] = {"x": [], "w": []}
 
-    def __call__(self, work: Work) -> None:
+    def __call__(self, work: Execution) -> None:
         """Measure one execution of a site."""
         for operand, codes in (("x", work.x), ("w", work.w)):
             if codes is not None and work.plan.quantized:
                 self.found[operand].append(_measured(work, operand, codes, self.how))
 
 
-def _measured(work: Work, operand: str, codes: Quantized, how: Narrowing) -> SubTensors:
-    site = work.site
+def _measured(work: Execution, operand: str, codes: Quantized, how: Narrowing) -> SubTensors:
     before = dataclasses.replace(codes, codes=codes.codes.clone(), shifts=None, sums=None)
-    if site.conv is not None and operand == "x":
-        after = narrow_images(_copied(before), how, site.groups)
-        lines = [
-            each.permute(0, 2, 3, 1).reshape(-1, site.conv.channels // site.groups) for each in _both(before, after)
-        ]
-    elif site.conv is not None:
-        after = narrow_filters(_copied(before), how)
-        lines = [each.permute(0, 2, 3, 1).flatten(0, 2) for each in _both(before, after)]
-    elif operand == "w" and not site.static_weight:
-        after = narrow_columns(_copied(before), how)
-        lines = [each.transpose(-1, -2).flatten(0, -2) for each in _both(before, after)]
-    else:
-        after = narrow_rows(_copied(before), how)
-        lines = [each.flatten(0, -2) for each in _both(before, after)]
+    conv = work.site.conv
+    images = 0 if conv is None or operand == "w" or work.site.groups > 1 else len(conv.kernel)
+    after = narrow_rows(_copied(before), how, images=images)
+    old, new = (each.flatten(0, -2) for each in _both(before, after))
     assert after.shifts is not None
-    old, new = lines
-    return _sub_tensors(old, new, after.shifts.reshape(len(lines[0]), -1), codes.zero_point)
+    return _sub_tensors(old, new, after.shifts.reshape(len(old), -1), codes.zero_point)
 
 
 def _copied(operand: Quantized) -> Quantized:

@@ -7,9 +7,9 @@ import torch
 
 from bitwright.methods.budget import expected_accuracy
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS
-from bitwright.methods.execution import Executor
+from bitwright.methods.execution import Execution
+from bitwright.methods.executor import Executor
 from bitwright.methods.plan import Plan
-from bitwright.methods.work import Work
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.reproduce.drift.arrays import Machine
 from bitwright.studies.simulate import Costing, run_listening
@@ -46,7 +46,7 @@ class ClassMacs:
     def __init__(self) -> None:
         self.macs = dict.fromkeys(PAIRS, 0)
 
-    def __call__(self, work: Work) -> None:
+    def __call__(self, work: Execution) -> None:
         """Count one execution of a site."""
         for pair, macs in work.classes.macs.items():
             self.macs[pair] += macs

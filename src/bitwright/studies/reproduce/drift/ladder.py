@@ -13,6 +13,7 @@ from typing import Any
 from bitwright.methods.budget import with_biases
 from bitwright.methods.drift.calibrate import Search
 from bitwright.methods.drift.options import DriftOptions
+from bitwright.methods.drq.rule import Drq
 from bitwright.methods.plan import Plan
 from bitwright.methods.precision import narrowable
 from bitwright.methods.protocol import compose
@@ -236,7 +237,5 @@ class Climb:
 
 def _threshold(plan: Plan) -> float | None:
     """That of DRQ's sites; None where none is narrow."""
-    found = {
-        made.precision.options["threshold"] for made in plan.sites.values() if "threshold" in made.precision.options
-    }
+    found = {made.precision.threshold for made in plan.sites.values() if isinstance(made.precision, Drq)}
     return max(found, default=None)

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from bitwright.errors import BitwrightError
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan
 from bitwright.methods.precision import MultiplierTime
-from bitwright.methods.work import Work
 from bitwright.networks.network import Network
 from bitwright.studies.reproduce.drift.arrays import (
     BITFUSION,
@@ -120,7 +120,7 @@ def stated(shapes: Network, machines: Mapping[str, Machine], options: StudyOptio
     plans = _plans(shapes, options)
     time = MultiplierTime()
     for site in shapes.sites:
-        time(Work(site=site, plan=plans[ROWS].site(site.name)))
+        time(Execution(site=site, plan=plans[ROWS].site(site.name)))
     return Stated(fluid=time.wide / time.spent, runs=tuple(_runs(shapes, plans, machines)))
 
 

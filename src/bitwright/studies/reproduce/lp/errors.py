@@ -14,10 +14,10 @@ import torch
 
 from bitwright.formats import AdaptivFloat, Integer, LogPosit, Posit, RegimeRule, TableFormat, adaptivfloat_scale
 from bitwright.methods.lpq.fields import least_error, tables
-from bitwright.networks.calls import Call
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import example_batch, observe
+from bitwright.networks.view import GemmView
 from bitwright.studies.reproduce.claims import Claim
 from bitwright.studies.reproduce.lp import claims as published
 
@@ -58,10 +58,10 @@ def weight_errors(network: Network) -> tuple[WeightError, ...]:
         return ()
     weights: dict[str, torch.Tensor] = {}
 
-    def watch(site: Site, call: Call) -> torch.Tensor:
-        if call.weight is not None:
-            weights[site.name] = call.w.detach().float().reshape(-1)
-        return call.float_result()
+    def watch(site: Site, view: GemmView) -> torch.Tensor:
+        if view.weight is not None:
+            weights[site.name] = view.w.detach().float().reshape(-1)
+        return view.float_result()
 
     observe(network, example_batch(network), watch)
     return tuple(error for name, values in weights.items() for error in _errors(name, values))

@@ -11,7 +11,7 @@ from typing import Any
 from bitwright.accelerators.slices.machine import SliceArray
 from bitwright.errors import InputError
 from bitwright.methods.aqs.calibrate import Stages
-from bitwright.methods.execution import same_plan
+from bitwright.methods.executor import same_plan
 from bitwright.methods.integer.calibrate import decided, observe_network
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from bitwright.accelerators.slices.machine import SliceArray
 from bitwright.accelerators.slices.slicing import Slicing
 from bitwright.formats import slice_window
+from bitwright.methods.execution import Execution
 from bitwright.methods.vectors import share, split_of, x_mask
-from bitwright.methods.work import Work
 from bitwright.networks.sites import Site
 
 
@@ -77,7 +77,7 @@ class Rates:
         self.sites: list[SiteRates] = []
         self._by_name: dict[str, SiteRates] = {}
 
-    def __call__(self, work: Work) -> None:
+    def __call__(self, work: Execution) -> None:
         """One execution of one site."""
         if work.x is None or self.machine.supports(work.plan) is not None:
             return
@@ -86,7 +86,7 @@ class Rates:
         self.sites.append(found)
         self._by_name[work.site.name] = found
 
-    def _measure(self, work: Work) -> SiteRates:
+    def _measure(self, work: Execution) -> SiteRates:
         assert work.x is not None
         fmt, masks = work.x.integer, work.masks
         split = None if fmt.signed else split_of(fmt)
