@@ -141,6 +141,7 @@ def _aten_convolution(
     transposed: bool,
     output_padding: Any,
     groups: int,
+    *_: Any,
 ) -> torch.Tensor | None:
     if not transposed:
         return None
@@ -266,6 +267,7 @@ COMPOSITES: dict[Any, Composite] = {
     torch.conv_transpose2d: _transposed_convolution,
     torch.conv_transpose3d: _transposed_convolution,
     aten.convolution.default: _aten_convolution,
+    aten._convolution.default: _aten_convolution,
     torch._grouped_mm: _experts,
     aten._grouped_mm.default: _experts,
     torch._scaled_mm: _scaled_product,

@@ -18,6 +18,7 @@ from bitwright.networks.sites import OtherOperation
 
 aten = torch.ops.aten
 OUTER, VECTORS = "outer product, nothing to reduce", "recurrent layer, which is not split into sites"
+OFFLINE = "product of parameters alone, known offline"
 FOURIER, SOLVER = "Fourier transform", "matrix factorization or solver"
 NAMES = re.compile(
     r"(^|_)(mm|bmm|matmul|linear|conv|convolution|attention|gemm|dot|lstm|gru|rnn|einsum|bilinear)(\d*d)?(_|$)"
@@ -39,6 +40,18 @@ def _cubic(matrix: torch.Tensor, *_: Any) -> int:
     return matrix.numel() * min(m, n)
 
 
+def _weighted_sum(weight: torch.Tensor, indices: torch.Tensor, *others: Any) -> int:
+    """Of embeddings that are multiplied by a weight each; those that are only added up have none."""
+    weighted = len(others) > 4 and others[4] is not None
+    return indices.numel() * weight.shape[-1] if weighted else 0
+
+
+def _encoder_layer(x: torch.Tensor, width: int, *others: Any) -> int:
+    """Projections, both products of attention, and the two layers behind them."""
+    matrices = sum(each.numel() for each in others if isinstance(each, torch.Tensor) and each.dim() == 2)
+    return x.numel() // width * matrices + 2 * x.numel() * x.shape[-2]
+
+
 UNREGISTERED: dict[Any, tuple[str, Callable[..., int]]] = {  # what torch's registry lacks: why no site, and its MACs
     aten.mv: ("", lambda matrix, *_: matrix.numel()),
     aten.dot: ("", lambda vector, *_: vector.numel()),
@@ -53,6 +66,8 @@ UNREGISTERED: dict[Any, tuple[str, Callable[..., int]]] = {  # what torch's regi
     aten._int_mm: ("", lambda x, w: x.numel() * w.shape[-1]),
     aten._weight_int8pack_mm: ("", lambda x, w, *_: x.numel() * w.shape[0]),
     aten._weight_int4pack_mm_for_cpu: ("", lambda x, w, *_: x.numel() * w.shape[0]),
+    aten._embedding_bag: ("weighted sum of embeddings", _weighted_sum),
+    aten._transformer_encoder_layer_fwd: ("fused encoder layer", _encoder_layer),
     aten._sparse_mm: ("sparse product", lambda x, w: x._nnz() * w.shape[-1]),
     aten._sparse_addmm: ("sparse product", lambda _, x, w, *__: x._nnz() * w.shape[-1]),
     aten._fft_r2c: (FOURIER, _fourier),
@@ -76,8 +91,8 @@ class OperatorCounts:
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], list[int]] = {}
 
-    def add(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        """One operator that ran."""
+    def add(self, func: Any, args: Any, kwargs: Any, result: Any, *, offline: bool) -> None:
+        """One operator that ran; `offline`: of what is known offline alone."""
         if not isinstance(func, torch._ops.OpOverload):
             self._count(str(func), f"operator {func}, which is not looked into", 0, result)
             return
@@ -85,6 +100,7 @@ class OperatorCounts:
             return
         name = func.overloadpacket.__name__.strip("_")
         macs, reason = _product(func, args, kwargs, result, name)
+        reason = OFFLINE if macs and offline else reason
         self._count(name, reason, macs, result)
 
     def _count(self, name: str, reason: str, macs: int, result: Any) -> None:
@@ -108,7 +124,8 @@ def _product(func: Any, args: Any, kwargs: Any, result: Any, name: str) -> tuple
         return flop_registry[packet](*args, **kwargs, out_val=result) // 2, _why_no_site(args)
     if packet in UNREGISTERED:
         reason, count = UNREGISTERED[packet]
-        return count(*args), reason or _why_no_site(args)
+        macs = count(*args)
+        return macs, (reason or _why_no_site(args)) if macs else ""
     if func.namespace not in ("aten", "prims", "prim"):
         x = next((arg for arg in args if isinstance(arg, torch.Tensor)), None)
         outputs = result.shape[-1] if isinstance(result, torch.Tensor) and result.dim() else 0

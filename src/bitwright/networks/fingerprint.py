@@ -6,6 +6,7 @@ operands are told apart by their distribution and seed, which decide all their n
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -43,9 +44,16 @@ def difference(made_for: Mapping[str, str], given: Mapping[str, str]) -> str | N
     return None
 
 
-def _describe(tensor: torch.Tensor) -> str:
+def _describe(tensor: Any) -> str:
+    if isinstance(tensor, tuple | list):  # packed weights of torch's own quantization
+        return f"[{', '.join(map(_describe, tensor))}]"
+    if not isinstance(tensor, torch.Tensor):
+        return repr(tensor)
+    if tensor.is_quantized:
+        tensor = tensor.int_repr()
     shape = f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
     if tensor.is_meta:
         return f"{shape} meta"
     flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = flat if flat.numel() > 1 else flat.clone()  # one element may have any stride
     return f"{shape} {hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()[:DIGITS]}"

@@ -3,6 +3,7 @@
 Every form ends as a `Network`; whatever computes is checked for NaN and infinity and put on the device asked for.
 """
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable
@@ -77,7 +78,8 @@ def load(
     if weights is not None:
         network = _with_weights(network, Path(weights))
     if network.module is not None:
-        network.module.eval()
+        with contextlib.suppress(NotImplementedError):  # what torch exported has one mode only
+            network.module.eval()
         check_finite(network.module, name)
         if not network.shape_only:
             network = network.to(target)

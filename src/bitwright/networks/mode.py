@@ -119,6 +119,8 @@ class SiteMode(TorchFunctionMode):
         """The result of a function that is a product, or several, computed by the handler; None if it is none."""
         if func not in PRODUCTS or any(map(torch._C._functorch.is_functorch_wrapped_tensor, _tensors(args))):
             return None  # a product inside vmap is caught below, with its whole batch
+        if self.offline(func, args):
+            return None
         if func in COMPOSITES:
             found = COMPOSITES[func](self, *args, **kwargs)
             if found is not None or func not in PARSERS:
@@ -129,6 +131,11 @@ class SiteMode(TorchFunctionMode):
         own = {key: value for key, value in kwargs.items() if key != "out"}
         view = dataclasses.replace(view, compute=functools.partial(IN_PLACE.get(func, func), *args, **own))
         return _into(args[0] if func in IN_PLACE else kwargs.get("out"), self.compute(view))
+
+    def offline(self, func: Any, args: Sequence[Any]) -> bool:
+        """Whether a product is of what is known offline alone, so that no inference computes it."""
+        operands = list(_tensors(args)) if func in PRODUCTS else []
+        return len(operands) > 1 and all(map(self.owner.constant, operands))
 
     def again(self) -> Any:
         """The bare mode once more, inside itself, without new hooks or counters."""
@@ -173,15 +180,15 @@ class SiteMode(TorchFunctionMode):
     def _name(self, view: GemmView) -> str:
         if view.weight is None:
             return self._named(view.op)
-        own = dict(self._modules[self.path].named_parameters(recurse=False))
-        for attribute, parameter in own.items():
-            if parameter is view.weight:  # the running module's own, even where another one shares it
+        running = self._modules[self.path]
+        for attribute, stored in (*running.named_parameters(recurse=False), *running.named_buffers(recurse=False)):
+            if stored is view.weight:  # the running module's own, even where another one shares it
                 return self._of_attribute(attribute, view.op) + view.part
         name = self.owner.name(view.weight)
         if not name:
             return self._named(view.op)
         inside = name.removeprefix(f"{self.path}." if self.path else "")
-        if view.weight is not self.owner.parameter(view.weight) and "." not in inside:  # computed from its own
+        if view.weight is not self.owner.stored(view.weight) and "." not in inside:  # computed from its own
             return self._of_attribute(inside, view.op) + view.part
         return name.removesuffix(".weight") + view.part
 
@@ -222,7 +229,8 @@ class _Below(TorchDispatchMode):
             return func(*args, **kwargs)  # products of gradients are none of the network's
         with torch._C.DisableTorchFunction():
             if func in PRODUCTS:
-                found = self.mode.product_of(func, args, kwargs)
+                with self:
+                    found = self.mode.product_of(func, args, kwargs)
                 if found is not None:
                     return found
             inner = _inside(func)
@@ -231,7 +239,7 @@ class _Below(TorchDispatchMode):
                     return inner(*args, **kwargs)
             result = func(*args, **kwargs)
         if self.mode.counts is not None:
-            self.mode.counts.add(func, args, kwargs, result)
+            self.mode.counts.add(func, args, kwargs, result, offline=self.mode.offline(func, args))
         return result
 
 

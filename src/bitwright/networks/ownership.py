@@ -1,4 +1,4 @@
-"""What a network knows offline: its parameters, parts of them, and what it computes from them alone.
+"""What a network knows offline: parameters and buffers, parts of them, and what it computes from them alone.
 
 A tensor that views a parameter's memory is a part of it, named by what is sliced: the expert `[3]`, the rows `[0:64]`.
 A tensor that a torch function made of parameters and buffers alone (weight norm, a standardised or dequantized weight)
@@ -24,56 +24,66 @@ COPIES = {_T.reshape, torch.reshape, _T.flatten, torch.flatten, _T.repeat_interl
 
 
 class Ownership:
-    """Of one pass through a network: which tensors are parameters, and which were made of these alone."""
+    """Of one pass through a network: which tensors are parameters or buffers, and which were made of these alone."""
 
     def __init__(self, module: torch.nn.Module) -> None:
-        self.names = {id(p): name for name, p in module.named_parameters()}
-        self._by_memory = {memory(p): p for p in module.parameters()}
-        self._constants = {id(b) for b in module.buffers()}
-        self._made: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}  # made of parameters, and of which
-        self._copies: dict[
-            int, tuple[weakref.ref[torch.Tensor], int]
-        ] = {}  # memory -> how often it repeats each element
+        named = [*module.named_parameters(), *module.named_buffers()]
+        self._names = {id(tensor): name for name, tensor in named}
+        self._by_memory = {memory(tensor): tensor for _, tensor in reversed(named)}
+        self._made: dict[
+            int, tuple[weakref.ref[torch.Tensor], torch.Tensor]
+        ] = {}  # made of these alone, first of which
+        self._copies: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}  # memory -> times it repeats each element
 
     def __call__(self, tensor: torch.Tensor) -> Known:
         """What `tensor` is known by offline; nothing where it depends on the network's input."""
-        base = self.parameter(tensor)
-        if base is not None:
-            return Known(base, part_of(tensor, base))
-        source = self._source(tensor)
-        return Known() if source is None else Known(tensor)
+        stored = self.stored(tensor)
+        if stored is not None:
+            return Known(stored, part_of(tensor, stored))
+        return Known() if self._source(tensor) is None else Known(tensor)
 
-    def parameter(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        """The parameter whose memory `tensor` is or views, if any."""
-        if isinstance(tensor, torch.nn.Parameter) and id(tensor) in self.names:
+    def stored(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The parameter or buffer that `tensor` is, or whose memory it views, if any."""
+        if id(tensor) in self._names:
             return tensor
         base = tensor._base
-        if base is not None and id(base) in self.names:
+        if base is not None and id(base) in self._names:
             return base
         return self._by_memory.get(memory(tensor))
 
+    def constant(self, tensor: torch.Tensor) -> bool:
+        """Whether `tensor` is known offline."""
+        return self.stored(tensor) is not None or self._source(tensor) is not None
+
     def name(self, tensor: torch.Tensor) -> str:
-        """The parameter's name, or that of the first one which a recomputed weight was made of; empty: none."""
-        base = self.parameter(tensor)
-        base = self._source(tensor) if base is None else base
-        return "" if base is None else plain_name(self.names.get(id(base), ""))
+        """Its parameter's name, or that of the first one which a recomputed weight was made of; empty: none."""
+        stored = self.stored(tensor)
+        stored = self._source(tensor) if stored is None else stored
+        return "" if stored is None else plain_name(self._names.get(id(stored), ""))
 
     def watch(self, func: Any, sources: Sequence[torch.Tensor], result: Any) -> None:
         """Learn what a torch function made of which tensors."""
         if func in COPIES and sources and isinstance(result, torch.Tensor):
             self._learn_copy(sources[0], result)
-        first: torch.Tensor | None = None
-        for tensor in sources:
-            source = self.parameter(tensor)
-            source = self._source(tensor) if source is None else source
-            if source is None and id(tensor) not in self._constants:
-                return
-            first = source if first is None else first
-        if first is None:
+        if not sources or not isinstance(result, torch.Tensor | tuple | list):
             return
+        if not all(map(self.constant, sources)):
+            if result is sources[0]:  # changed in place
+                self._forget(sources[0])
+            return
+        first = self.stored(sources[0])
+        first = self._source(sources[0]) if first is None else first
         for made in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(made, torch.Tensor) and self.parameter(made) is None:
+            if isinstance(made, torch.Tensor) and first is not None and self.stored(made) is None:
                 self._made[id(made)] = weakref.ref(made), first
+
+    def _forget(self, tensor: torch.Tensor) -> None:
+        """What was written to by the network is no constant any more."""
+        self._made.pop(id(tensor), None)
+        stored = self.stored(tensor)
+        if stored is not None and not isinstance(stored, torch.nn.Parameter):
+            self._names.pop(id(stored), None)
+            self._by_memory.pop(memory(stored), None)
 
     def repeats(self, tensor: torch.Tensor) -> int:
         """How often each element of a run-time operand was written: heads that were copied for others to share."""
@@ -100,8 +110,14 @@ class Ownership:
 
 
 def memory(tensor: torch.Tensor) -> int:
-    """What tensors that share memory have in common, on the meta device too; nothing else has it while they live."""
-    return int(tensor.untyped_storage()._cdata)
+    """What tensors that share memory have in common, on the meta device too; nothing else has it while they live.
+
+    Wrappers that have no memory of their own (inside vmap, sparse) have a number below 0 of their own.
+    """
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):
+        return -id(tensor)
 
 
 def plain_name(name: str) -> str:

@@ -204,6 +204,7 @@ def _aten_convolution(
     transposed: bool,
     output_padding: Any,  # noqa: ARG001
     groups: int,
+    *_: Any,
 ) -> GemmView | None:
     return None if transposed else _convolution(owner, input, weight, bias, stride, padding, dilation, groups)
 
@@ -296,7 +297,7 @@ _T = torch.Tensor
 _FORMS: dict[Parser, tuple[Any, ...]] = {
     _linear: (F.linear, aten.linear.default),
     _convolution: (F.conv1d, F.conv2d, F.conv3d),
-    _aten_convolution: (aten.convolution.default, aten.convolution_overrideable.default),
+    _aten_convolution: (aten.convolution.default, aten._convolution.default, aten.convolution_overrideable.default),
     _matmul: (
         *(torch.mm, _T.mm, aten.mm.default, torch.bmm, _T.bmm, aten.bmm.default, torch.matmul, _T.matmul),
         *(_T.__matmul__, torch.linalg.matmul, aten.matmul.default, torch.mv, _T.mv, aten.mv.default),
