@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bitwright.errors import InputError
+from bitwright.networks.packages import first_line
 
 CONTEXT = "context"
 ARGUMENTS = ("cache", "past_key_values", "cache_params", "state")  # what transformers call it, the newest name first
@@ -80,10 +81,9 @@ def decoding_step(module: torch.nn.Module, ids: torch.Tensor, context: torch.Ten
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         except Exception as error:  # transformers raise whatever they run into
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"{name}: a decoding step after {context.shape[1]} tokens fails in transformers ({reason}); "
-                "use prefill, or another context."
+                f"{name}: a decoding step after {context.shape[1]} tokens fails in transformers "
+                f"({first_line(error)}); use prefill, or another context."
             ) from error
         slots, stacked = _stacked(tensors, changes, argument)
     form = _replaced(memory, {id(tensor): slots[path] for path, tensor in tensors.items()})
@@ -95,9 +95,8 @@ def _remembered(module: torch.nn.Module, context: torch.Tensor) -> tuple[str, An
     output = module(input_ids=context, use_cache=True)
     taken = inspect.signature(module.forward).parameters
     for argument in ARGUMENTS:
-        memory = output.get(argument)
-        if argument in taken and memory is not None:
-            return argument, memory
+        if argument in taken and argument in output:
+            return argument, output[argument]
     raise InputError("the network returns nothing that a decoding step could go on from; use prefill.")
 
 
@@ -108,7 +107,12 @@ def _changed_by_a_step(
     copies = {path: tensor.clone() for path, tensor in tensors.items()}
     before = {path: tensor._version for path, tensor in copies.items()}
     trial = _replaced(memory, {id(tensor): copies[path] for path, tensor in tensors.items()})
-    module(input_ids=ids, use_cache=True, **{argument: trial})
+    logits = module(input_ids=ids, use_cache=True, **{argument: trial}).logits
+    if logits.shape[:2] != ids.shape:  # RWKV's step mixes up the sequences of a batch
+        raise InputError(
+            f"its decoding step is wrong in this version of transformers (logits {[*logits.shape]} for tokens "
+            f"{[*ids.shape]}); use a batch of 1, or prefill."
+        )
     return {path for path, tensor in copies.items() if tensor._version != before[path]}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bitwright.errors import InputError
+from bitwright.networks.packages import first_line
 from bitwright.networks.zoo import check_complete
 
 RANDOM_NOTE = "weights are random (seed 0): the folder has no safetensors; its outputs mean nothing, its shapes do"
@@ -52,46 +53,56 @@ class Pretrained:
         """What reports must say of the weights."""
         return (RANDOM_NOTE,) if self.random else ()
 
+    def source(self, module: torch.nn.Module) -> str:
+        """Where `module` came from, in a phrase."""
+        return f"transformers, {type(module).__name__} from {self.name}"
+
     def module(self, load: Callable[..., Any], make: Callable[[Any], Any]) -> torch.nn.Module:
         """The module in the folder's own type, its weights read by `load` or made by `make`."""
         self._check_memory(make)
         if self.random:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(RANDOM_SEED)
-                return make(self.config).to(_dtype(self.config))
+                return make(self.config).to(_dtype(self.config)).eval()
         module, report = load(self.name, dtype="auto", use_safetensors=True, output_loading_info=True, **self.options)
         check_complete(report, self.name)
-        return module
+        return module.eval()
 
     def _check_memory(self, make: Callable[[Any], Any]) -> None:
         """Refuse a network that does not fit in memory; nothing is allocated to find out."""
         memory, size = _memory_bytes(), _dtype(self.config).itemsize
-        tensors = elements = 0
+        tensors = elements = used = 0
 
-        def count(_module: Any, _name: str, parameter: Any) -> None:
-            nonlocal tensors, elements
-            if parameter is None:
+        def count(_module: Any, _name: str, tensor: Any) -> None:
+            nonlocal tensors, elements, used
+            if tensor is None:
                 return
-            tensors, elements = tensors + 1, elements + parameter.numel()
-            if tensors > MOST_TENSORS or (memory is not None and elements * size > memory):
+            tensors, elements = tensors + 1, elements + tensor.numel()
+            used += tensor.numel() * (size if tensor.is_floating_point() else tensor.element_size())
+            if tensors > MOST_TENSORS or (memory is not None and used > memory):
                 raise InputError(
-                    f"{self.name}: its config.json asks for at least {elements:,} parameters in {tensors:,} tensors "
-                    f"({elements * size / 1e9:,.0f} GB), more than the {(memory or 0) / 1e9:,.0f} GB of memory free "
-                    "here; use a smaller network, or a machine with more memory."
+                    f"{self.name}: its config.json asks for {elements:,} numbers or more in {tensors:,} tensors "
+                    f"({used / 1e9:,.0f} GB), and {(memory or 0) / 1e9:,.0f} GB of memory are free; use a smaller "
+                    "network, or a machine with more memory."
                 )
 
-        hook = torch.nn.modules.module.register_module_parameter_registration_hook(count)
+        hooks = torch.nn.modules.module
+        handles = [
+            hooks.register_module_parameter_registration_hook(count),
+            hooks.register_module_buffer_registration_hook(count),
+        ]
         try:
             with torch.device("meta"):
-                make(self.config)
-        except InputError:
-            raise
-        except (RuntimeError, OverflowError, MemoryError) as error:  # sizes beyond 64 bits
+                made = make(self.config)
+        except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # sizes beyond 64 bits
             raise InputError(
                 f"{self.name}: no network can be built of its config.json ({first_line(error)}); correct its sizes."
             ) from error
         finally:
-            hook.remove()
+            for handle in handles:
+                handle.remove()
+        if not any(parameter.numel() for parameter in made.parameters()):
+            raise InputError(f"{self.name}: the network of its config.json has no weights at all; correct its sizes.")
 
 
 def check_folder(folder: Path) -> bool:
@@ -119,11 +130,6 @@ def check_folder(folder: Path) -> bool:
 def has_tokenizer(folder: Path) -> bool:
     """Whether a folder has files of a tokenizer; without any, transformers may make up an empty one."""
     return any(True for pattern in TOKENIZER_FILES for _ in folder.glob(pattern))
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says first, or its type where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _is_other_weights(name: str) -> bool:

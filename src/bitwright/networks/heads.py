@@ -12,7 +12,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.checks import check_shape
-from bitwright.networks.inputs import output_tensor, random_ids, refuse_decode
+from bitwright.networks.inputs import output_tensor, random_ids, refuse_decode, refuse_size
 from bitwright.networks.network import Batch, InputShape
 
 SAMPLES = 16_000  # of raw audio: one second at the usual rate
@@ -36,11 +36,21 @@ class HeadExample:
     module: Any
 
     def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
-        """The batch; `InputError` for decoding, and for an input whose sizes no configuration states."""
+        """The batch; `InputError` for decoding, for sizes that do not apply or fit, or that no configuration states."""
         check_shape(shape)
         refuse_decode(shape, self.name)
         config, main = self.module.config, self.module.main_input_name
+        decodes = config.is_encoder_decoder and "decoder_input_ids" in inspect.signature(self.module.forward).parameters
+        if main != "input_ids" and not decodes:
+            refuse_size(shape, self.name, "sequence_length", f"its input is {main}")
+        if main != "pixel_values":
+            refuse_size(shape, self.name, "image_size", f"its input is {main}")
         tokens = shape.sequence_length or _within(config, TOKENS)
+        if tokens > _within(config, tokens):
+            raise InputError(
+                f"{self.name}: sequence_length is {tokens}, but the network has {_within(config, tokens)} positions; "
+                "use at most that many tokens."
+            )
         if main == "input_ids":
             batch = {main: random_ids(self.module, shape.batch, tokens)}
         else:
@@ -49,7 +59,7 @@ class HeadExample:
             if size is None:
                 raise InputError(f"{self.name}: the sizes of its input {main!r} are in no configuration.")
             batch = {main: torch.zeros(shape.batch, *size, dtype=parameter.dtype, device=parameter.device)}
-        if config.is_encoder_decoder:
+        if decodes:
             batch["decoder_input_ids"] = random_ids(self.module, shape.batch, tokens)
         return batch
 

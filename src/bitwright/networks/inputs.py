@@ -78,8 +78,9 @@ class TokenExample:
     decodes: bool = False
 
     def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
-        """The batch; `InputError` for more tokens than positions, or for decoding with an encoder."""
+        """The batch; `InputError` for an image size, more tokens than positions, or decoding with an encoder."""
         check_shape(shape)
+        refuse_size(shape, self.name, "image_size", "it reads text")
         if self.cache is None and not self.decodes:
             refuse_decode(shape, self.name)
         elif shape.phase == "decode":
@@ -115,6 +116,12 @@ def refuse_decode(shape: InputShape, name: str) -> None:
     """Raise `InputError` if the shape asks a network that produces no tokens to decode."""
     if shape.phase == "decode":
         raise InputError(f"{name}: phase is 'decode', but only language models decode; use prefill.")
+
+
+def refuse_size(shape: InputShape, name: str, field: str, why: str) -> None:
+    """Raise `InputError` if the shape gives the size `field` to a network without one."""
+    if getattr(shape, field) is not None:
+        raise InputError(f"{name}: {field} is {getattr(shape, field)}, which does not apply ({why}); leave it out.")
 
 
 def random_ids(module: Any, batch: int, tokens: int) -> torch.Tensor:

@@ -5,7 +5,6 @@ head that is judged on inputs made from the configuration. The model comes as it
 and its own floating type. Nothing that comes with the weights is executed (`trust_remote_code=False`).
 """
 
-import inspect
 import socket
 import urllib.parse
 import urllib.request
@@ -16,19 +15,18 @@ from typing import Any
 import torch
 
 from bitwright.errors import InputError
-from bitwright.networks.folders import Pretrained, check_folder, first_line, has_tokenizer
-from bitwright.networks.heads import HeadExample, picture_size, run_head, stated
-from bitwright.networks.images import Preprocess
-from bitwright.networks.inputs import ImageExample, TokenExample, output_tensor, run_language, run_sentence
+from bitwright.networks.folders import Pretrained, check_folder, has_tokenizer
+from bitwright.networks.heads import HeadExample, run_head, stated
+from bitwright.networks.inputs import TokenExample, run_language, run_sentence
 from bitwright.networks.network import Batch, InputShape, Network
-from bitwright.networks.packages import quiet, require
+from bitwright.networks.packages import first_line, quiet, require
+from bitwright.networks.pictures import image_classifier
 
 CALLABLE_HINT = "give it as package.module:callable, a function that returns the torch module and example inputs"
 LANGUAGE_TOKENS = 512
 SENTENCE_TOKENS = 128
-IMAGE_PIXELS = 224
-WHOLE_RANGE = (127.5, 127.5, 127.5)  # pixels to [-1, 1]: our choice where no processor says otherwise
-LANGUAGE_ENDINGS = ("ForCausalLM", "LMHeadModel", "ModelWithLMHead", "BertGenerationDecoder")
+LANGUAGE_ENDINGS = ("ForCausalLM", "LMHeadModel")
+OTHER_SENSES = ("vision_config", "audio_config")
 ENCODER_ENDINGS = ("Model", "ForMaskedLM", "ForPreTraining")
 
 
@@ -55,9 +53,8 @@ def _load(name: str, shape: InputShape, options: dict[str, Any], *, random: bool
 
     config = AutoConfig.from_pretrained(name, **options)
     found = Pretrained(name=name, config=config, options=options, random=random)
-    return {"language": _language, "sentence": _sentence, "image": _image, "tensor": _head}[kind_of(config)](
-        found, shape
-    )
+    by_kind = {"language": _language, "sentence": _sentence, "image": image_classifier, "tensor": _head}
+    return by_kind[kind_of(config)](found, shape)
 
 
 def kind_of(config: Any) -> str:
@@ -71,13 +68,14 @@ def kind_of(config: Any) -> str:
         not saved and type(config) in modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
     ):
         return "image" if (stated(config, "num_channels") or 3) == 3 else "tensor"
-    if saved.endswith(LANGUAGE_ENDINGS):
+    causal: Any = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if saved.endswith(LANGUAGE_ENDINGS) or (causal is not None and saved == causal.__name__):
         return "language"
     if saved and not saved.endswith(ENCODER_ENDINGS):
         return "tensor"
     if type(config) in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING:
         return "sentence"
-    if type(config) in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING:
+    if causal is not None:
         return "sentence" if saved.endswith("Model") else "language"
     return "tensor"
 
@@ -126,45 +124,8 @@ def _text(
         example=example,
         default_task=task,
         tools={"sequence_length": example.tokens} | ({} if tokenizer is None else {"tokenizer": tokenizer}),
-        source=_source(found, module) + (", mean-pooled" if kind == "sentence" else ""),
-        notes=(*found.notes, *notes),
-    )
-
-
-def _image(found: Pretrained, shape: InputShape) -> Network:
-    from transformers import AutoModelForImageClassification
-
-    auto = AutoModelForImageClassification
-    module = found.module(auto.from_pretrained, auto.from_config)
-    own = picture_size(module.config)
-    processor, notes = _processor(found)
-    size = shape.image_size or own or _processed_size(processor) or IMAGE_PIXELS
-    if processor is None:
-        preprocess: Callable[[Any], torch.Tensor] = Preprocess(image_size=size, mean=WHOLE_RANGE, deviation=WHOLE_RANGE)
-    elif size != (_processed_size(processor) or size):
-        preprocess, notes = _resized(processor, size)
-    else:
-
-        def preprocess(image: Any) -> torch.Tensor:
-            return processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
-
-    def run(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        pixels = batch["pixel_values"]
-        other_size = own is not None and pixels.shape[-1] != own
-        known = inspect.signature(module.forward).parameters
-        more = {"interpolate_pos_encoding": True} if other_size and "interpolate_pos_encoding" in known else {}
-        return output_tensor(module(pixels, **more))
-
-    return Network(
-        name=found.name,
-        kind="image",
-        module=module,
-        run=run,
-        example=ImageExample(name=found.name, module=module, image_size=size),
-        default_task="top1",
-        tools={"preprocess": preprocess, "image_size": size},
-        source=_source(found, module),
-        notes=(*found.notes, *notes),
+        source=found.source(module) + (", mean-pooled" if kind == "sentence" else ""),
+        notes=(*found.notes, *notes, *_left_out(found.config)),
     )
 
 
@@ -176,7 +137,7 @@ def _head(found: Pretrained, shape: InputShape) -> Network:
             f"{found.name}: transformers have no class for {type(found.config).__name__}"
             f"{saved_architecture(found.config) and ' saved as ' + saved_architecture(found.config)}; {CALLABLE_HINT}."
         )
-    module = found.module(make.from_pretrained, make).eval()
+    module = found.module(make.from_pretrained, make)
     example = HeadExample(name=found.name, module=module)
     try:
         with torch.no_grad():
@@ -192,9 +153,15 @@ def _head(found: Pretrained, shape: InputShape) -> Network:
         module=module,
         run=run_head,
         example=example,
-        source=_source(found, module),
-        notes=found.notes,
+        source=found.source(module),
+        notes=(*found.notes, *(_left_out(found.config) if module.main_input_name == "input_ids" else ())),
     )
+
+
+def _left_out(config: Any) -> tuple[str, ...]:
+    """The note of a network with more senses than its inputs here speak to."""
+    senses = [sense.removesuffix("_config") for sense in OTHER_SENSES if getattr(config, sense, None) is not None]
+    return (f"it is run on text alone: its {' and '.join(senses)} parts are left out",) if senses else ()
 
 
 def _class_of(config: Any) -> Any:
@@ -209,10 +176,6 @@ def _class_of(config: Any) -> Any:
     return modeling_auto.MODEL_MAPPING.get(type(config), None)
 
 
-def _source(found: Pretrained, module: torch.nn.Module) -> str:
-    return f"transformers, {type(module).__name__} from {found.name}"
-
-
 def _tokenizer(found: Pretrained) -> tuple[Any, tuple[str, ...]]:
     """The tokenizer, or None and a note that says why there is none."""
     from transformers import AutoTokenizer
@@ -223,40 +186,6 @@ def _tokenizer(found: Pretrained) -> tuple[Any, tuple[str, ...]]:
         return AutoTokenizer.from_pretrained(found.name, **found.options), ()
     except Exception as error:  # shapes, traces and random tokens need none
         return None, (f"its tokenizer cannot be loaded ({first_line(error)}), so no text can be read",)
-
-
-def _processor(found: Pretrained) -> tuple[Any, tuple[str, ...]]:
-    """The image processor, or None and a note that says what stands for it."""
-    from transformers import AutoImageProcessor
-
-    pretrained: Any = AutoImageProcessor.from_pretrained
-    try:
-        return pretrained(found.name, **found.options), ()
-    except Exception as error:
-        missing = Path(found.name).is_dir() and not (Path(found.name) / "preprocessor_config.json").is_file()
-        reason = "there is no image processor in the folder" if missing else f"no processor: {first_line(error)}"
-        return None, (f"{reason}; pictures are resized, their centre is cropped, and pixels are scaled to -1 ... 1",)
-
-
-def _resized(processor: Any, size: int) -> tuple[Preprocess, tuple[str, ...]]:
-    """The processor's normalisation of pictures of another size than its own."""
-    mean, deviation = (getattr(processor, key, None) or [0.5] * 3 for key in ("image_mean", "image_std"))
-    note = f"pictures are resized and cropped to {size} pixels, which its image processor is not made for"
-    red, green, blue = (255 * value for value in mean)
-    scales = [255 * value for value in deviation]
-    return (
-        Preprocess(image_size=size, mean=(red, green, blue), deviation=(scales[0], scales[1], scales[2])),
-        (note,),
-    )
-
-
-def _processed_size(processor: Any) -> int | None:
-    """Height and width of the pictures that a processor produces, if it says."""
-    for size in (getattr(processor, "crop_size", None), getattr(processor, "size", None)):
-        for key in ("height", "shortest_edge"):
-            if size and key in size and size[key]:
-                return int(size[key])
-    return None
 
 
 def _positions(config: Any) -> int | None:
