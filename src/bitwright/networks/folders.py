@@ -57,20 +57,20 @@ class Pretrained:
         """Where `module` came from, in a phrase."""
         return f"transformers, {type(module).__name__} from {self.name}"
 
-    def module(self, load: Callable[..., Any], make: Callable[[Any], Any]) -> torch.nn.Module:
+    def module(self, load: Callable[..., Any], make: Callable[..., Any]) -> torch.nn.Module:
         """The module in the folder's own type, its weights read by `load` or made by `make`."""
         self._check_memory(make)
         if self.random:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(RANDOM_SEED)
-                return make(self.config).to(_dtype(self.config)).eval()
+                return make(self.config, dtype=_dtype(self.config)).eval()
         module, report = load(self.name, dtype="auto", use_safetensors=True, output_loading_info=True, **self.options)
         check_complete(report, self.name)
         return module.eval()
 
-    def _check_memory(self, make: Callable[[Any], Any]) -> None:
+    def _check_memory(self, make: Callable[..., Any]) -> None:
         """Refuse a network that does not fit in memory; nothing is allocated to find out."""
-        memory, size = _memory_bytes(), _dtype(self.config).itemsize
+        memory = _memory_bytes()
         tensors = elements = used = 0
 
         def count(_module: Any, _name: str, tensor: Any) -> None:
@@ -78,7 +78,7 @@ class Pretrained:
             if tensor is None:
                 return
             tensors, elements = tensors + 1, elements + tensor.numel()
-            used += tensor.numel() * (size if tensor.is_floating_point() else tensor.element_size())
+            used += tensor.numel() * tensor.element_size()
             if tensors > MOST_TENSORS or (memory is not None and used > memory):
                 raise InputError(
                     f"{self.name}: its config.json asks for {elements:,} numbers or more in {tensors:,} tensors "
@@ -93,7 +93,7 @@ class Pretrained:
         ]
         try:
             with torch.device("meta"):
-                made = make(self.config)
+                made = make(self.config, dtype=_dtype(self.config))
         except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # sizes beyond 64 bits
             raise InputError(
                 f"{self.name}: no network can be built of its config.json ({first_line(error)}); correct its sizes."

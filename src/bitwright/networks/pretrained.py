@@ -131,17 +131,19 @@ def _text(
 
 def _head(found: Pretrained, shape: InputShape) -> Network:
     """A network of any other head, if it runs on inputs that are made from its configuration."""
-    make = _class_of(found.config)
-    if make is None:
+    own = _class_of(found.config)
+    if own is None:
         raise InputError(
             f"{found.name}: transformers have no class for {type(found.config).__name__}"
             f"{saved_architecture(found.config) and ' saved as ' + saved_architecture(found.config)}; {CALLABLE_HINT}."
         )
-    module = found.module(make.from_pretrained, make)
+    module = found.module(own.from_pretrained, own._from_config)
     example = HeadExample(name=found.name, module=module)
     try:
         with torch.no_grad():
             run_head(module, example(InputShape(batch=2, image_size=shape.image_size)))
+    except InputError:
+        raise
     except Exception as error:  # whatever the architecture misses
         raise InputError(
             f"{found.name}: {type(module).__name__} does not run on inputs made from its config.json "
