@@ -432,7 +432,6 @@ def folders(tmp_path_factory):
             "llama": transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=16, **small)),
             "bert": transformers.BertModel(transformers.BertConfig(vocab_size=16, **small), add_pooling_layer=False),
             "vit": transformers.ViTForImageClassification(transformers.ViTConfig(image_size=32, patch_size=8, **small)),
-            "t5": transformers.T5Model(transformers.T5Config(vocab_size=16, d_model=8, d_ff=8, num_layers=1)),
         }.items():
             module.save_pretrained(root / name)
             tokenizer.save_pretrained(root / name)
@@ -475,11 +474,7 @@ def test_folder_errors(folders, tmp_path):
 
     with pytest.raises(InputError, match="has no config"):
         load(str(folders / "empty"))
-    with pytest.raises(InputError, match="T5Config is neither"):
-        load(str(folders / "t5"))
     (tmp_path / "config.json").write_text((folders / "llama" / "config.json").read_text())
-    with pytest.raises(InputError, match=r"cannot load .* no file named model.safetensors"):
-        load(str(tmp_path))
     state = load_file(folders / "llama" / "model.safetensors")
     del state["model.norm.weight"]
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})

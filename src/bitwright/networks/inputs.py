@@ -1,8 +1,9 @@
 """How each kind of network is fed: example inputs of a given shape, and the call that yields its output tensor.
 
 Images: `pixel_values` [batch, 3, height, width]. Text: `input_ids` [batch, tokens], with `attention_mask` of the same
-shape where numbers are computed. A decoding step has one token and `context`: the cached keys and values of the tokens
-before it, [layers, 2, batch, key-value heads, tokens, head size].
+shape where numbers are computed. A decoding step has one token and `context`: for networks of known sizes the cached
+keys and values of the tokens before it, [layers, 2, batch, key-value heads, tokens, head size], all 0; for any other
+what the model itself keeps of tokens that it has read (`decoding`).
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.checks import check_shape
+from bitwright.networks.decoding import Step, decoding_step
 from bitwright.networks.network import Batch, InputShape
 
 
@@ -63,7 +65,9 @@ class TokenExample:
     positions : int or None
         How many positions the network has learned an embedding for; None where positions have no limit.
     cache : tuple of int or None
-        (layers, key-value heads, head size); None for networks that do not decode.
+        (layers, key-value heads, head size) of a cache of zeros; None where the network itself makes one, or none.
+    decodes : bool
+        Whether a network without `cache` is a causal language model, whose own cache of random tokens is taken.
     """
 
     name: str
@@ -71,14 +75,16 @@ class TokenExample:
     tokens: int
     positions: int | None = None
     cache: tuple[int, int, int] | None = None
+    decodes: bool = False
 
     def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
-        """The batch; `InputError` for more tokens than positions, or for decoding with an encoder."""
+        """The batch; `InputError` for an image size, more tokens than positions, or decoding with an encoder."""
         check_shape(shape)
-        if self.cache is None:
+        refuse_size(shape, self.name, "image_size", "it reads text")
+        if self.cache is None and not self.decodes:
             refuse_decode(shape, self.name)
         elif shape.phase == "decode":
-            return self._step(shape, self.cache)
+            return self._step(shape)
         tokens = shape.sequence_length or self.tokens
         self._check_positions(tokens, f"sequence_length is {tokens}")
         parameter = next(self.module.parameters())
@@ -87,16 +93,17 @@ class TokenExample:
             return {"input_ids": ids}
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
-    def _step(self, shape: InputShape, cache: tuple[int, int, int]) -> dict[str, torch.Tensor]:
-        context = shape.sequence_length or self.tokens - 1
+    def _step(self, shape: InputShape) -> dict[str, torch.Tensor]:
+        context = shape.sequence_length or max(1, self.tokens - 1)
         self._check_positions(context + 1, f"decoding after {context} tokens")
         parameter = next(self.module.parameters())
-        layers, heads, head_size = cache
+        ids = torch.zeros(shape.batch, 1, dtype=torch.long, device=parameter.device)
+        if self.cache is None:
+            before = random_ids(self.module, shape.batch, context)
+            return decoding_step(self.module, ids, before, self.name)
+        layers, heads, head_size = self.cache
         size = (layers, 2, shape.batch, heads, context, head_size)
-        return {
-            "input_ids": torch.zeros(shape.batch, 1, dtype=torch.long, device=parameter.device),
-            "context": torch.zeros(size, dtype=parameter.dtype, device=parameter.device),
-        }
+        return {"input_ids": ids, "context": torch.zeros(size, dtype=parameter.dtype, device=parameter.device)}
 
     def _check_positions(self, needed: int, what: str) -> None:
         if self.positions is not None and needed > self.positions:
@@ -109,6 +116,19 @@ def refuse_decode(shape: InputShape, name: str) -> None:
     """Raise `InputError` if the shape asks a network that produces no tokens to decode."""
     if shape.phase == "decode":
         raise InputError(f"{name}: phase is 'decode', but only language models decode; use prefill.")
+
+
+def refuse_size(shape: InputShape, name: str, field: str, why: str) -> None:
+    """Raise `InputError` if the shape gives the size `field` to a network without one."""
+    if getattr(shape, field) is not None:
+        raise InputError(f"{name}: {field} is {getattr(shape, field)}, which does not apply ({why}); leave it out.")
+
+
+def random_ids(module: Any, batch: int, tokens: int) -> torch.Tensor:
+    """Token ids [batch, tokens], drawn evenly from the module's vocabulary and always alike."""
+    words = module.get_input_embeddings().num_embeddings
+    ids = torch.randint(words, (batch, tokens), generator=torch.Generator().manual_seed(0))
+    return ids.to(next(module.parameters()).device)
 
 
 def cache_of(config: Any) -> tuple[int, int, int]:
@@ -136,6 +156,8 @@ def run_sentence(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
 def run_language(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Next-token logits [batch, tokens, vocabulary]."""
+    if isinstance(batch, Step):
+        return module(input_ids=batch["input_ids"], use_cache=True, **batch.memory()).logits
     ids, context = batch["input_ids"], batch.get("context")
     if context is None and not ids.is_meta:
         return module(input_ids=ids, attention_mask=batch.get("attention_mask"), use_cache=False).logits

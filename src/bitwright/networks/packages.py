@@ -1,4 +1,7 @@
-"""The optional packages that networks come in: are they here, where are their files, and how to keep them quiet."""
+"""The optional packages that networks come in: are they here, where are their files, how to keep them quiet.
+
+And what they say when they fail, in a line.
+"""
 
 import contextlib
 import importlib.util
@@ -51,3 +54,11 @@ def quiet() -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(before)
         hub.setLevel(hub_before)
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says first, with its type where that alone says little."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, LookupError) or not lines:
+        return ": ".join([type(error).__name__, *lines[:1]])
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])

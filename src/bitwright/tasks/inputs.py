@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_WINDOW = 512  # tokens
+TO_DO = {"tokenizer": "put its tokenizer's files (tokenizer.json, tokenizer_config.json) into its folder, or "}
 
 
 def tool(network: Network, name: str) -> Any:
     """The network's tool of that name, or an `InputError` that says what is missing."""
     if name not in network.tools:
         raise InputError(
-            f"{network.name} came without a {name}, which {network.kind} samples need; "
+            f"{network.name} came without a {name}, which {network.kind} samples need; {TO_DO.get(name, '')}"
             f"give it as tools={{{name!r}: ...}} of the Network"
         )
     return network.tools[name]
