@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+FAMILIES = ("constructs", "layers", "programs")
 Inputs = torch.Tensor | tuple[torch.Tensor, ...] | dict[str, torch.Tensor]
 
 
@@ -35,3 +37,11 @@ class Architecture:
         with contextlib.suppress(NotImplementedError):  # an exported program has the one mode it was exported in
             module.eval()
         return module, inputs
+
+
+def every_architecture() -> list[Architecture]:
+    """All of this package, by family."""
+    found = []
+    for name in FAMILIES:
+        found += importlib.import_module(f"benchmarks.architectures.{name}").ARCHITECTURES
+    return found

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from benchmarks.architectures import Architecture
 from benchmarks.architectures.constructs import Formula, Method, construct
+from benchmarks.architectures.layers import Layer, of
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
@@ -29,22 +30,18 @@ class Small(nn.Module):
         return self.head(self.mixing(scores @ tokens).mean(1))
 
 
-def _image() -> torch.Tensor:
-    return torch.randn(2, 3, 6, 6)
-
-
 def program(name: str, made: Callable[[], tuple[nn.Module, Any]]) -> Architecture:
     """One architecture of this file."""
     return Architecture(name=name, family="construct", make=made)
 
 
 def _traced() -> tuple[nn.Module, Any]:
-    x = _image()
+    x = torch.randn(IMAGES)
     return torch.jit.trace(Small().eval(), x), x
 
 
 def _frozen() -> tuple[nn.Module, Any]:
-    return torch.jit.freeze(torch.jit.script(Small().eval())), _image()
+    return torch.jit.freeze(torch.jit.script(Small().eval())), torch.randn(IMAGES)
 
 
 def _mixed() -> tuple[nn.Module, Any]:
@@ -52,13 +49,15 @@ def _mixed() -> tuple[nn.Module, Any]:
 
 
 def _exported(*, decomposed: bool = False) -> tuple[nn.Module, Any]:
-    x = _image()
+    x = torch.randn(IMAGES)
     found = torch.export.export(Small().eval(), (x,))
     return (found.run_decompositions() if decomposed else found).module(), x
 
 
-def _graph() -> tuple[nn.Module, Any]:
-    return torch.fx.symbolic_trace(Small()), _image()
+def _compiled_in_place() -> tuple[nn.Module, Any]:
+    module = Small()
+    module.compile()
+    return module, torch.randn(IMAGES)
 
 
 class Scripted(nn.Module):
@@ -133,8 +132,9 @@ class Routed(nn.Module):
         return y
 
 
-def _of(module: Callable[[], nn.Module], *shape: int) -> Callable[[], tuple[nn.Module, Any]]:
-    return lambda: (module(), torch.randn(shape))
+def used(name: str, module: Layer, function: Callable[..., Any], *shape: int) -> Architecture:
+    """A module used by function(module, x) rather than called."""
+    return program(name, lambda: (Method(module(), function), torch.randn(shape)))
 
 
 def _autocast(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -151,59 +151,50 @@ def _inferring(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return module(x)
 
 
-CHAIN = functools.partial(nn.Sequential, nn.Linear(16, 16), nn.ReLU(inplace=True), nn.Dropout(0.2, inplace=True))
+def _chain() -> nn.Module:
+    return nn.Sequential(nn.Linear(16, 16), nn.ReLU(inplace=True), nn.Dropout(0.2, inplace=True))
+
+
+def _lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(5))
+
+
+IMAGES = (2, 3, 6, 6)
+LINEAR = functools.partial(nn.Linear, 16, 8)
 ARCHITECTURES = [
     program("traced", _traced),
     program("scripted", lambda: (torch.jit.script(Scripted()), torch.randn(6, 16))),
     program("scripted and frozen", _frozen),
     program("scripted layer in a plain network", _mixed),
-    program("compiled", lambda: (torch.compile(Small()), _image())),
-    program("compiled function", lambda: (Method(Small(), torch.compile(lambda m, x: m(x))), _image())),
-    program("compiled in place", lambda: ((m := Small()).compile(), (m, _image()))[1]),
+    program("compiled", lambda: (torch.compile(Small()), torch.randn(IMAGES))),
+    program("compiled in place", _compiled_in_place),
+    used("compiled function", Small, torch.compile(lambda m, x: m(x)), *IMAGES),
     program("exported", _exported),
     program("exported, decomposed", functools.partial(_exported, decomposed=True)),
-    program("symbolically traced", _graph),
-    program(
-        "vmap of a linear layer", lambda: (Method(nn.Linear(16, 8), lambda m, x: vmap(m)(x)), torch.randn(3, 6, 16))
-    ),
-    program(
-        "vmap of a convolution",
-        lambda: (Method(nn.Conv2d(3, 8, 3), lambda m, x: vmap(m)(x)), torch.randn(3, 2, 3, 6, 6)),
-    ),
+    program("symbolically traced", lambda: (torch.fx.symbolic_trace(Small()), torch.randn(IMAGES))),
+    used("vmap of a linear layer", LINEAR, lambda m, x: vmap(m)(x), 3, 6, 16),
+    used("vmap of a convolution", lambda: nn.Conv2d(3, 8, 3), lambda m, x: vmap(m)(x), 3, *IMAGES),
     program("vmap over an ensemble", _ensemble),
     construct("vmap of dot", vmap(torch.dot), [(6, 32), (6, 32)]),
     construct("vmap of matmul over weights", vmap(torch.matmul, in_dims=(None, 0)), [(6, 16)], [(3, 16, 8)]),
     construct("vmap of sdpa", vmap(F.scaled_dot_product_attention), [(3, 2, 4, 6, 8)] * 3),
     construct("an autograd function", Doubling.apply, [(6, 16)], [(16, 8)]),
     construct("cond", _branch, [(6, 16)], [(16, 8)]),
-    program("checkpointed", lambda: (Method(Small(), lambda m, x: checkpoint(m, x, use_reentrant=False)), _image())),
-    program("autocast", lambda: (Method(Small(), _autocast), _image())),
-    program("inference mode inside", lambda: (Method(Small(), _inferring), _image())),
-    program(
-        "functional call",
-        lambda: (Method(Small(), lambda m, x: functional_call(m, dict(m.named_parameters()), (x,))), _image()),
-    ),
-    program("float16 network", lambda: (Small().half(), _image().half())),
-    program("bfloat16 network", lambda: (Small().bfloat16(), _image().bfloat16())),
-    program("float64 network", lambda: (Small().double(), _image().double())),
-    program(
-        "in-place dropout",
-        _of(lambda: nn.Sequential(nn.LayerNorm(16), nn.Dropout(0.2, inplace=True), nn.Linear(16, 4)), 2, 16),
-    ),
-    program("in-place chain", _of(CHAIN, 2, 16)),
+    used("checkpointed", Small, lambda m, x: checkpoint(m, x, use_reentrant=False), *IMAGES),
+    used("autocast", Small, _autocast, *IMAGES),
+    used("inference mode inside", Small, _inferring, *IMAGES),
+    used("functional call", Small, lambda m, x: functional_call(m, dict(m.named_parameters()), (x,)), *IMAGES),
+    program("float16 network", lambda: (Small().half(), torch.randn(IMAGES).half())),
+    program("bfloat16 network", lambda: (Small().bfloat16(), torch.randn(IMAGES).bfloat16())),
+    program("float64 network", lambda: (Small().double(), torch.randn(IMAGES).double())),
+    of("in-place dropout", lambda: nn.Sequential(nn.LayerNorm(16), nn.Dropout(0.2, inplace=True), LINEAR()), (2, 16)),
+    of("in-place chain", _chain, (2, 16)),
     program("shared and tied layers", lambda: (Twice(), torch.arange(6)[None])),
-    program(
-        "lazy layers",
-        lambda: (nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(5)), torch.randn(2, 3, 6, 6)),
-    ),
-    program("routed experts", _of(Routed, 9, 16)),
-    program(
-        "embedding bag", lambda: (nn.Sequential(nn.EmbeddingBag(20, 16), nn.Linear(16, 4)), torch.arange(12).view(2, 6))
-    ),
-    program("scalar output", lambda: (Method(nn.Linear(16, 1), lambda m, x: m(x).sum()), torch.randn(6, 16))),
-    program("no product", _of(lambda: nn.Sequential(nn.LayerNorm(16), nn.GELU()), 6, 16)),
-    program(
-        "dictionary output",
-        lambda: (Method(nn.Linear(16, 4), lambda m, x: {"kept": x, "logits": m(x)}), torch.randn(6, 16)),
-    ),
+    of("lazy layers", _lazy, IMAGES),
+    of("routed experts", Routed, (9, 16)),
+    program("embedding bag", lambda: (nn.Sequential(nn.EmbeddingBag(20, 16), LINEAR()), torch.arange(12).view(2, 6))),
+    used("scalar output", LINEAR, lambda m, x: m(x).sum(), 6, 16),
+    of("no product", lambda: nn.Sequential(nn.LayerNorm(16), nn.GELU()), (6, 16)),
+    used("dictionary output", LINEAR, lambda m, x: {"kept": x, "logits": m(x)}, 6, 16),
+    used("nested output", LINEAR, lambda m, x: ((m(x), [x]), None), 6, 16),
 ]
