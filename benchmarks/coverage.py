@@ -126,9 +126,9 @@ def measure(architecture: Architecture, *, accuracy: bool) -> Row:
         warnings.simplefilter("ignore")  # deprecations of torch's and transformers' own
         module, inputs = architecture.build()
         counted = count(module, inputs)
-        under_test = types.ModuleType(UNDER_TEST)
-        under_test.made = lambda anew=architecture.build(): anew  # as a user's function; built before the clock starts
-        sys.modules[UNDER_TEST] = under_test
+        sys.modules[UNDER_TEST] = under_test = types.ModuleType(UNDER_TEST)
+        anew = architecture.build()  # before the clock starts, and untouched by the counter
+        under_test.made = lambda: anew  # type: ignore[attr-defined]
         found, error, refused = None, "", False
         start = time.perf_counter()
         try:
