@@ -13,6 +13,15 @@ from benchmarks.architectures.configured import (
     translation,
 )
 
+LATENT = {
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 16,
+    "q_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+}
+
 ENCODERS = [
     in_small(name, "text", f"{model}Model")
     for name, model in [
@@ -24,7 +33,7 @@ ENCODERS = [
         ("ALBERT", "Albert"),
         ("DeBERTa", "Deberta"),
         ("ELECTRA", "Electra"),
-        ("DistilBERT", "DistilBert"),
+        
         ("MPNet", "MPNet"),
         ("FNet", "FNet"),
         ("MobileBERT", "MobileBert"),
@@ -90,6 +99,7 @@ ENCODERS = [
             "hash_seed": 0,
         },
     ),
+    in_small("DistilBERT", "text", "DistilBertModel", {"hidden_dim": 64}),
     in_small("X-MOD", "text", "XmodModel", {"default_language": "en_XX", "languages": ["en_XX"]}),
     configured("Perceiver", "text", "PerceiverForMaskedLM",
         {"vocab_size": 99, "num_latents": 8, "d_latents": 32, "d_model": 32, "num_blocks": 1, "num_self_attends_per_block": 2,
@@ -140,11 +150,12 @@ DECODERS = [
         ("Seed-OSS", "SeedOss"),
         ("NanoChat", "NanoChat"),
         ("BioGPT", "BioGpt"),
-        ("XGLM", "XGLM"),
+        
         ("Doge", "Doge"),
         ("ModernBERT, decoder", "ModernBertDecoder"),
     ]
 ] + [
+    in_small("XGLM", "text", "XGLMForCausalLM", {"ffn_dim": 64}),
     in_small("GPT", "text", "OpenAIGPTLMHeadModel"),
     in_small("GPT-2", "text", "GPT2LMHeadModel"),
     in_small("CTRL", "text", "CTRLLMHeadModel", {"n_embd": 32, "dff": 64, "n_positions": 64}),
@@ -160,12 +171,7 @@ DECODERS = [
     configured("Falcon, one key head", "text", "FalconForCausalLM", {**NARROW, "vocab_size": 99, "multi_query": True}),
     configured("Falcon, ALiBi", "text", "FalconForCausalLM",
         {**NARROW, "vocab_size": 99, "multi_query": False, "alibi": True, "new_decoder_architecture": False}),
-    configured("DeepSeek-V2's latent attention", "text", "DeepseekV2ForCausalLM",
-        {**SMALL, "num_key_value_heads": 4, "first_k_dense_replace": 2, "kv_lora_rank": 16, "q_lora_rank": 16,
-         "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8, "n_routed_experts": 4, "moe_intermediate_size": 16}),
-    configured("MiniCPM3", "text", "MiniCPM3ForCausalLM",
-        {**SMALL, "num_key_value_heads": 4, "kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 8,
-         "qk_rope_head_dim": 4, "v_head_dim": 8}),
+    in_small("MiniCPM3", "text", "MiniCPM3ForCausalLM", LATENT),
     configured("ProphetNet", "text", "ProphetNetForCausalLM",
         {"vocab_size": 99, "hidden_size": 32, "num_encoder_layers": 2, "num_decoder_layers": 2, "num_encoder_attention_heads": 4,
          "num_decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 64,
