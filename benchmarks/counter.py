@@ -7,12 +7,13 @@ transposed convolution counts input positions x kernel, as torch's registry of F
 
 The insides of a kernel are invisible to a dispatch mode; those that multiply matrices unseen (`bilinear`, `addbmm`,
 `affine_grid`, `cdist`, `conv_tbc`) therefore have formulas of their own, and fused ones that the switches should have
-kept away are an error. Factorisations and solvers (LAPACK) are no products.
+kept away are an error, as are sparse and packed products. Factorisations and solvers (LAPACK) are no products.
 """
 
 import contextlib
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -154,7 +155,21 @@ FORMULAS: dict[str, Formula] = {
     "_euclidean_dist": lambda _, x, y, *__: _distance(x, y),
     "affine_grid_generator": lambda _, theta, size, *__: _grid(theta, size),
 }
-FUSED = ("scaled_dot_product", "flash_attention", "efficient_attention", "rnn_layer", "multi_head", "encoder_layer")
+HIDING = re.compile(r"attention|rnn|multi_head|encoder_layer|matrix_exp|(^|_)[a-z]*mm(_|$)|linear$|conv[a-z]*$")
+"""Names of kernels that multiply; without a formula, their products would be lost."""
+
+
+def _cond(predicate: Any, then: Callable[..., Any], otherwise: Callable[..., Any], operands: Any) -> Any:
+    return (then if predicate else otherwise)(*operands)
+
+
+def _while_loop(goes_on: Callable[..., Any], body: Callable[..., Any], carried: Any, others: Any) -> Any:
+    while goes_on(*carried, *others):
+        carried = body(*carried, *others)
+    return carried
+
+
+CONTROL = {torch.ops.higher_order.cond: _cond, torch.ops.higher_order.while_loop: _while_loop}
 
 
 class _Counting(TorchDispatchMode):
@@ -169,20 +184,19 @@ class _Counting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.ops.higher_order.cond:
-            chosen = args[1] if args[0] else args[2]
+        if func in CONTROL:
             with self:
-                return chosen(*args[3])
+                return CONTROL[func](*args)
         higher = isinstance(func, HigherOrderOperator)
         name = func.name() if higher else func.overloadpacket.__name__.removesuffix("_")
         formula = FORMULAS.get(name)
-        if formula is None and (higher or any(word in name for word in FUSED)):
-            raise NotImplementedError(f"{name} hides its products, and the counter has no formula for it")
-        if formula is None:
+        if formula is None and not higher:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
+        if formula is None and (higher or HIDING.search(name)):
+            raise NotImplementedError(f"{name} hides its products, and the counter has no formula for it")
         result = func(*args, **kwargs)
         if formula is not None:
             named = [value for key, value in kwargs.items() if key == "offs"]

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from benchmarks.architectures import Architecture
-from benchmarks.architectures.configured import ENCODER_DECODER, NARROW, Tensors, configured, waveform
+from benchmarks.architectures.configured import ENCODER_DECODER, NARROW, Settings, Tensors, configured, waveform
 
 WAVE = {
     **NARROW,
@@ -68,6 +68,28 @@ def dictation(bins: int = 16, frames: int = 32, *, bins_first: bool = True) -> T
 CODEC = {"num_filters": 4, "hidden_size": 16, "codebook_size": 32, "codebook_dim": 16, "upsampling_ratios": [4, 2],
          "num_lstm_layers": 1}
 
+class Decoded(nn.Module):
+    """A codec's waveform; its first output would be codes."""
+
+    def __init__(self, codec: nn.Module) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, input_values: torch.Tensor) -> torch.Tensor:
+        """Waveforms -> waveforms."""
+        return self.codec(input_values).audio_values
+
+
+def _codec(name: str, model: str, settings: Settings) -> Architecture:
+    codec = configured(name, "audio", model, settings, lambda: {"input_values": torch.randn(2, 1, 256)})
+
+    def make() -> tuple[nn.Module, Tensors]:
+        module, inputs = codec.make()
+        return Decoded(module), inputs
+
+    return Architecture(name=name, family="audio", make=make)
+
+
 OTHERS = [
     configured("Whisper", "audio", "WhisperForConditionalGeneration",
         {**ENCODER_DECODER, "num_mel_bins": 16, "max_source_positions": 16, "max_target_positions": 16}, dictation),
@@ -88,15 +110,14 @@ OTHERS = [
     configured("Parakeet", "audio", "ParakeetEncoder",
         {**NARROW, "num_mel_bins": 16, "subsampling_conv_channels": 8, "conv_kernel_size": 5},
         lambda: {"input_features": torch.randn(2, 64, 16)}),
-    configured("EnCodec", "audio", "EncodecModel", CODEC, lambda: {"input_values": torch.randn(2, 1, 256)}),
-    configured("DAC", "audio", "DacModel",
+    _codec("EnCodec", "EncodecModel", CODEC),
+    _codec("DAC", "DacModel",
         {"encoder_hidden_size": 8, "downsampling_ratios": [2, 4], "decoder_hidden_size": 32, "n_codebooks": 2,
-         "codebook_size": 32, "codebook_dim": 4, "upsampling_ratios": [4, 2], "hidden_size": 32},
-        lambda: {"input_values": torch.randn(2, 1, 256)}),
-    configured("Mimi", "audio", "MimiModel",
+         "codebook_size": 32, "codebook_dim": 4, "upsampling_ratios": [4, 2], "hidden_size": 32}),
+    _codec("Mimi", "MimiModel",
         {**CODEC, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32,
          "vector_quantization_hidden_dimension": 16, "num_quantizers": 3, "upsample_groups": 16, "sampling_rate": 80,
-         "frame_rate": 5}, lambda: {"input_values": torch.randn(2, 1, 256)}),
+         "frame_rate": 5}),
     configured("HiFi-GAN", "audio", "SpeechT5HifiGan",
         {"model_in_dim": 16, "upsample_initial_channel": 16, "upsample_rates": [4, 2], "upsample_kernel_sizes": [8, 4],
          "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]},

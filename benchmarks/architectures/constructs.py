@@ -151,6 +151,7 @@ MATRICES = [
     ),
     construct("tensordot, no axis", lambda x, w: torch.tensordot(x, w, dims=0), [(2, 6)], [(4, 2)]),
     construct("covariance", torch.cov, [(6, 32)]),
+    construct("correlation", torch.corrcoef, [(6, 32)]),
     construct("cdist", torch.cdist, [(30, 16)], [(40, 16)]),
     construct("affine_grid", lambda t: F.affine_grid(t, [2, 3, 5, 7], align_corners=False), [(2, 2, 3)]),
     construct("mm, out=", _into(torch.mm, (6, 8)), [(6, 32)], [(32, 8)]),
@@ -159,7 +160,7 @@ MATRICES = [
     construct("addmm, out=", _into(torch.addmm, (6, 8)), [(8,), (6, 32)], [(32, 8)]),
     construct("mv, out=", _into(torch.mv, (6,)), [(6, 32)], [(32,)]),
     construct(
-        "mm, complex", lambda x, w: torch.mm(torch.complex(x, x), torch.complex(w, w)).real, [(6, 32)], [(32, 8)]
+        "mm, complex", lambda x, w: torch.mm(torch.complex(x, x), torch.complex(w, w)).imag, [(6, 32)], [(32, 8)]
     ),
     construct("mm, integers", lambda i, x: (i @ i.t()).float() + x, [torch.arange(6).repeat(6, 1), (6, 6)]),
 ]
@@ -205,13 +206,38 @@ def _float8(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     return torch._scaled_mm(x.to(low), w.to(low).t(), scale_a=one, scale_b=one, out_dtype=torch.float32)
 
 
-EXPERTS = [
+def _scaled(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """The same by torch's public function."""
+    one, whole, low = torch.ones(()), F.ScalingType.TensorWise, torch.float8_e4m3fn
+    return F.scaled_mm(x.to(low), w.to(low).t(), one, whole, one, whole, output_dtype=torch.float32)
+
+
+def _integers(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """A product of 8-bit integers, as W8A8 code calls it."""
+    return torch._int_mm((32 * x).to(torch.int8), (32 * w).to(torch.int8).t()).float()
+
+
+def _in_place(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    x = x.clone()
+    x @= w
+    return x
+
+
+def _jagged(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    return F.linear(torch.nested.nested_tensor([x, y], layout=torch.jagged), w).values()
+
+
+NARROW_AND_EXPERTS = [
     construct("grouped_mm, rows by experts", _grouped, [(16, 32), _ends(4, 8, 8, 16)], [(4, 32, 16)]),
     construct("grouped_mm, bfloat16", _grouped, [(16, 32), _ends(4, 8, 12, 16)], [(4, 32, 16)], torch.bfloat16),
     construct("grouped_mm, columns by experts", _grouped, [(4, 8, 32), _ends(4, 8, 12, 16)], [(32, 16)]),
     construct("grouped_mm, sums by experts", _grouped, [(8, 32), _ends(8, 16, 24, 32)], [(32, 16)]),
     construct("grouped_mm, equal experts", F.grouped_mm, [(4, 8, 32)], [(4, 32, 16)]),
     construct("_scaled_mm, float8", _float8, [(16, 32)], [(16, 32)]),
+    construct("scaled_mm, float8", _scaled, [(16, 32)], [(16, 32)]),
+    construct("_int_mm", _integers, [(32, 32)], [(16, 32)]),
+    construct("@=", _in_place, [(6, 16)], [(16, 16)]),
+    construct("linear of a jagged tensor", _jagged, [(3, 32), (5, 32)], [(8, 32)]),
 ]
 
 HEADS = [(2, 4, 6, 8)] * 3
@@ -255,4 +281,4 @@ ATTENTION = [
     construct("sdpa, strided heads", lambda x: sdpa(*x.view(2, 6, 3, 4, 8).permute(2, 0, 3, 1, 4)), [(2, 6, 96)]),
 ]
 
-ARCHITECTURES = [*MATRICES, *EINSUM, *EXPERTS, *ATTENTION]
+ARCHITECTURES = [*MATRICES, *EINSUM, *NARROW_AND_EXPERTS, *ATTENTION]

@@ -56,7 +56,7 @@ PAIRED = [
     configured("FLAVA", "multimodal", "FlavaModel",
         {"text_config": SMALL, "image_config": VIT, "multimodal_config": NARROW, "hidden_size": 32, "projection_dim": 16},
         lambda: {**pairs(), "token_type_ids": torch.zeros(2, 12, dtype=torch.long)}),
-    configured("ViLT", "multimodal", "ViltModel", {**SMALL, **IMAGE, "num_images": -1},
+    configured("ViLT", "multimodal", "ViltForQuestionAnswering", {**SMALL, **IMAGE, "num_images": -1},
         lambda: {**pairs(), "pixel_mask": torch.ones(2, 32, 32, dtype=torch.long)}),
     configured("VisualBERT", "multimodal", "VisualBertModel", {**SMALL, "visual_embedding_dim": 16},
         lambda: {**tokens(), "visual_embeds": torch.randn(2, 5, 16)}),

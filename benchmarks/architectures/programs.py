@@ -146,6 +146,12 @@ def _branch(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     return torch.cond(x.sum() > -1e6, lambda a, b: a @ b, lambda a, b: a @ -b, (x, w))
 
 
+def _loop(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """x w w w, by torch's own loop."""
+    loop = torch.ops.higher_order.while_loop
+    return loop(lambda i, _: i < 3, lambda i, y: (i + 1, y @ w), (torch.tensor(0), x), ())[1]
+
+
 def _inferring(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         return module(x)
@@ -179,6 +185,7 @@ ARCHITECTURES = [
     construct("vmap of matmul over weights", vmap(torch.matmul, in_dims=(None, 0)), [(6, 16)], [(3, 16, 8)]),
     construct("vmap of sdpa", vmap(F.scaled_dot_product_attention), [(3, 2, 4, 6, 8)] * 3),
     construct("an autograd function", Doubling.apply, [(6, 16)], [(16, 8)]),
+    construct("while loop", _loop, [(6, 16)], [(16, 16)]),
     construct("cond", _branch, [(6, 16)], [(16, 8)]),
     used("checkpointed", Small, lambda m, x: checkpoint(m, x, use_reentrant=False), *IMAGES),
     used("autocast", Small, _autocast, *IMAGES),
