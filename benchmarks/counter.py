@@ -107,9 +107,8 @@ def _grouped(first: torch.Tensor, second: torch.Tensor, offsets: torch.Tensor | 
 
 
 def _bilinear(x: torch.Tensor, weight: torch.Tensor, y: torch.Tensor) -> Product:
-    """x [B, 1, I, 1] with weight [1, N, I, J], and then with y [B, 1, 1, J]: two sums, one after the other."""
-    rows, outputs, last = x.shape[0], weight.shape[1], y.shape[-1]
-    return Product(macs=rows * weight.numel() + rows * outputs * last, reduced=weight.shape[2])
+    """x [B, I] with weight [N, I, J], and then with y [B, J]: two sums, one after the other."""
+    return Product(macs=x.shape[0] * weight.numel() + weight.shape[0] * y.numel(), reduced=x.shape[-1])
 
 
 def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Product:

@@ -29,7 +29,10 @@ FAMILIES = (
 Inputs = torch.Tensor | tuple[torch.Tensor, ...] | dict[str, torch.Tensor]
 
 SKIPPED = (
-    ("torchvision's and timm's own modules", "torchvision does not import beside torch 2.13; the layouts are written out"),
+    (
+        "torchvision's and timm's own modules",
+        "torchvision does not import beside torch 2.13; the layouts are written out",
+    ),
     ("diffusers' own modules", "not a dependency; the layouts are written out in diffusion.py"),
     ("FastVLM, PerceptionLM, Gemma 3n's and PE-Video's vision, EdgeTAM", "their configurations need timm"),
     ("Informer's sampled attention", "draws keys at random in every pass; its full attention is here"),

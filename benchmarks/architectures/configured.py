@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
-
 from benchmarks.architectures import Architecture
+from torch import nn
 
 Settings = Mapping[str, Any]
 Tensors = dict[str, torch.Tensor]

@@ -1,13 +1,13 @@
 """Image classifiers, written out small: the layouts of torchvision and timm, and mixers of patches."""
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from benchmarks.architectures import Architecture
+from torch import nn
 
 Tensor = torch.Tensor
 
@@ -74,9 +74,12 @@ class Excitation(nn.Module):
     def __init__(self, channels: int, gate: type[nn.Module] = nn.Sigmoid) -> None:
         super().__init__()
         self.gates = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels // 4, 1), nn.ReLU(),
-            nn.Conv2d(channels // 4, channels, 1), gate(),
-        )  # fmt: skip
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels // 4, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels // 4, channels, 1),
+            gate(),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels, scaled."""
@@ -130,11 +133,15 @@ class DenseBlock(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(
-                nn.BatchNorm2d(inputs + i * growth), nn.ReLU(), nn.Conv2d(inputs + i * growth, 2 * growth, 1, bias=False),
-                nn.BatchNorm2d(2 * growth), nn.ReLU(), nn.Conv2d(2 * growth, growth, 3, padding=1, bias=False),
+                nn.BatchNorm2d(inputs + i * growth),
+                nn.ReLU(),
+                nn.Conv2d(inputs + i * growth, 2 * growth, 1, bias=False),
+                nn.BatchNorm2d(2 * growth),
+                nn.ReLU(),
+                nn.Conv2d(2 * growth, growth, 3, padding=1, bias=False),
             )
             for i in range(layers)
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """All features."""
@@ -149,7 +156,9 @@ class Shuffled(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
-        self.body = nn.Sequential(activated(half, half, 1), convolution(half, half, 3, 1, half), activated(half, half, 1))
+        self.body = nn.Sequential(
+            activated(half, half, 1), convolution(half, half, 3, 1, half), activated(half, half, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """As many channels."""
@@ -162,7 +171,10 @@ class Ghost(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first, self.cheap = activated(inputs, outputs // 2, 1), activated(outputs // 2, outputs // 2, 3, 1, outputs // 2)
+        self.first, self.cheap = (
+            activated(inputs, outputs // 2, 1),
+            activated(outputs // 2, outputs // 2, 3, 1, outputs // 2),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Both halves."""
@@ -231,7 +243,7 @@ class Deformable(nn.Module):
 
 
 def _repeated(kernel: int, stride: int, channels: Sequence[int]) -> list[nn.Module]:
-    pairs = zip(channels, channels[1:], strict=False)
+    pairs = itertools.pairwise(channels)
     return [activated(a, b, kernel, stride) for a, b in pairs]
 
 
@@ -261,7 +273,9 @@ def _fire(inputs: int) -> nn.Module:
 def _mixer(tokens: int, width: int) -> nn.Module:
     """MLP-Mixer's block (Tolstikhin et al. 2021): across tokens, across channels."""
     across = nn.Sequential(nn.LayerNorm(width), Transposed(_perceptron(tokens)))
-    return nn.Sequential(Sum(across, nn.Identity()), Sum(nn.Sequential(nn.LayerNorm(width), _perceptron(width)), nn.Identity()))
+    return nn.Sequential(
+        Sum(across, nn.Identity()), Sum(nn.Sequential(nn.LayerNorm(width), _perceptron(width)), nn.Identity())
+    )
 
 
 def _perceptron(width: int) -> nn.Module:
@@ -334,8 +348,14 @@ class Reparametrized(nn.Module):
 
 def _large_kernel(channels: int) -> nn.Module:
     """VAN's attention by large kernels (Guo et al. 2023), as a sum."""
-    return Sum(nn.Identity(), nn.Sequential(convolution(channels, channels, 5, 1, channels),
-               convolution(channels, channels, 7, 1, channels, 3), nn.Conv2d(channels, channels, 1)))  # fmt: skip
+    return Sum(
+        nn.Identity(),
+        nn.Sequential(
+            convolution(channels, channels, 5, 1, channels),
+            convolution(channels, channels, 7, 1, channels, 3),
+            nn.Conv2d(channels, channels, 1),
+        ),
+    )
 
 
 def _stem() -> nn.Module:
@@ -354,17 +374,37 @@ def _vgg() -> nn.Module:
 
 def _alexnet() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 16, 11, 4, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(),
-        nn.Conv2d(32, 24, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(),
-        nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 16, 11, 4, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 5, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(32, 24, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(96, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )
 
 
 def _lenet() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(),
-        nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 6, 5),
+        nn.Tanh(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.Tanh(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.Tanh(),
+        nn.Linear(120, 84),
+        nn.Tanh(),
+        nn.Linear(84, 10),
+    )
 
 
 def _tokens(*layers: nn.Module) -> nn.Module:
@@ -399,7 +439,12 @@ BODIES: dict[str, Callable[[], list[nn.Module]]] = {
     "MnasNet": lambda: [_separable(16, 16), _inverted(16, 32, stride=2), _inverted(32, 32)],
     "EfficientNet V2": lambda: [_inverted(16, 16, fused=True), _inverted(16, 32, stride=2, gates=True)],
     "Xception": lambda: [Sum(nn.Sequential(_separable(16, 32), nn.MaxPool2d(3, 2, 1)), convolution(16, 32, 1, 2))],
-    "ShuffleNet V1": lambda: [activated(16, 32, 1, 1, 4), nn.ChannelShuffle(4), convolution(32, 32, 3, 2, 32), nn.Conv2d(32, 32, 1, groups=4)],
+    "ShuffleNet V1": lambda: [
+        activated(16, 32, 1, 1, 4),
+        nn.ChannelShuffle(4),
+        convolution(32, 32, 3, 2, 32),
+        nn.Conv2d(32, 32, 1, groups=4),
+    ],
     "ShuffleNet V2": lambda: [activated(16, 32, 1), Shuffled(32), Shuffled(32)],
     "GhostNet": lambda: [Ghost(16, 32), Excitation(32), Ghost(32, 32)],
     "Res2Net": lambda: [activated(16, 32, 1), Hierarchical(32)],
@@ -409,7 +454,7 @@ BODIES: dict[str, Callable[[], list[nn.Module]]] = {
     "Deformable convolution": lambda: [activated(16, 32, 1, 2), Deformable(32)],
     "ConvMixer": lambda: [Sum(convolution(16, 16, 9, 1, 16), nn.Identity()), nn.GELU(), nn.Conv2d(16, 32, 1)],
     "VAN": lambda: [activated(16, 32, 1, 2), _large_kernel(32)],
-}  # fmt: skip
+}
 
 ARCHITECTURES = [
     Architecture(name=name, family="convolutional", make=functools.partial(_images, module))

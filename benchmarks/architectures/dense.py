@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from benchmarks.architectures import Architecture
 from benchmarks.architectures.convolutional import Join, Sum, activated, convolution
+from torch import nn
 
 Tensor = torch.Tensor
 
@@ -110,7 +109,10 @@ class CrossStage(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
-        body = nn.Sequential(activated(channels, half, 1), Sum(nn.Sequential(activated(half, half, 1), activated(half, half)), nn.Identity()))
+        body = nn.Sequential(
+            activated(channels, half, 1),
+            Sum(nn.Sequential(activated(half, half, 1), activated(half, half)), nn.Identity()),
+        )
         self.join = nn.Sequential(Join(body, activated(channels, half, 1)), activated(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -193,23 +195,31 @@ def _tail(kind: str) -> list[nn.Module]:
 
 def _residual_dense() -> nn.Module:
     """ESRGAN's block (Wang et al. 2018), without the dense connections inside branches."""
-    return Sum(nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(8, 8, 3, padding=1)), nn.Identity())
+    return Sum(
+        nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(8, 8, 3, padding=1)), nn.Identity()
+    )
 
 
 def _residual_volume(inputs: int, outputs: int, stride: int) -> nn.Module:
     """R3D's block (Tran et al. 2018)."""
     body = nn.Sequential(
-        nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm3d(outputs), nn.ReLU(),
-        nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm3d(outputs),
-    )  # fmt: skip
+        nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm3d(outputs),
+        nn.ReLU(),
+        nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False),
+        nn.BatchNorm3d(outputs),
+    )
     return nn.Sequential(Sum(body, nn.Conv3d(inputs, outputs, 1, stride, bias=False)), nn.ReLU())
 
 
 def _split_in_time(inputs: int, outputs: int) -> nn.Module:
     """R(2+1)D (Tran et al. 2018): space, then time."""
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, (1, 3, 3), padding=(0, 1, 1)), nn.ReLU(), nn.Conv3d(outputs, outputs, (3, 1, 1), padding=(1, 0, 0)), nn.ReLU()
-    )  # fmt: skip
+        nn.Conv3d(inputs, outputs, (1, 3, 3), padding=(0, 1, 1)),
+        nn.ReLU(),
+        nn.Conv3d(outputs, outputs, (3, 1, 1), padding=(1, 0, 0)),
+        nn.ReLU(),
+    )
 
 
 def _atrous() -> nn.Module:
@@ -233,30 +243,62 @@ PICTURES: dict[str, Callable[[], nn.Module]] = {
     "U-Net": lambda: UNet(nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d),
     "SegNet": SegNet,
     "FCN": lambda: Resized(activated(3, 16, 3, 2), activated(16, 16, 3, 2), nn.Dropout(0.1), nn.Conv2d(16, 5, 1)),
-    "FCN, learned enlarging": lambda: nn.Sequential(activated(3, 16, 3, 2), nn.ConvTranspose2d(16, 5, 4, 2, 1, groups=1)),
+    "FCN, learned enlarging": lambda: nn.Sequential(
+        activated(3, 16, 3, 2), nn.ConvTranspose2d(16, 5, 4, 2, 1, groups=1)
+    ),
     "DeepLab v3": lambda: Resized(activated(3, 16, 3, 2), _atrous(), activated(32, 16, 1), nn.Conv2d(16, 5, 1)),
-    "PSPNet": lambda: Resized(activated(3, 16, 3, 2), Join(nn.Identity(), *(Pooled(16, 4, s) for s in (1, 2, 4))), nn.Conv2d(28, 5, 1)),
+    "PSPNet": lambda: Resized(
+        activated(3, 16, 3, 2), Join(nn.Identity(), *(Pooled(16, 4, s) for s in (1, 2, 4))), nn.Conv2d(28, 5, 1)
+    ),
     "RetinaNet": Pyramid,
     "YOLO": Yolo,
-    "SSD": lambda: nn.Sequential(activated(3, 16, 3, 2), activated(16, 16, 3, 2), Join(nn.Conv2d(16, 4 * 4, 3, padding=1), nn.Conv2d(16, 4 * 5, 3, padding=1))),
-    "CenterNet": lambda: nn.Sequential(activated(3, 16, 3, 2), nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 5, 1)),
+    "SSD": lambda: nn.Sequential(
+        activated(3, 16, 3, 2),
+        activated(16, 16, 3, 2),
+        Join(nn.Conv2d(16, 4 * 4, 3, padding=1), nn.Conv2d(16, 4 * 5, 3, padding=1)),
+    ),
+    "CenterNet": lambda: nn.Sequential(
+        activated(3, 16, 3, 2), nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 5, 1)
+    ),
     "HRNet": HighResolution,
-    "SRCNN": lambda: nn.Sequential(nn.Conv2d(3, 16, 9, padding=4), nn.ReLU(), nn.Conv2d(16, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 5, padding=2)),
+    "SRCNN": lambda: nn.Sequential(
+        nn.Conv2d(3, 16, 9, padding=4), nn.ReLU(), nn.Conv2d(16, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 5, padding=2)
+    ),
     "FSRCNN": lambda: nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.PReLU(8), *_tail("transposed")),
-    "SRGAN": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Sum(nn.Sequential(activated(8, 8), convolution(8, 8)), nn.Identity()), *_tail("shuffled")),
-    "ESRGAN": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), _residual_dense(), nn.Upsample(scale_factor=2), nn.Conv2d(8, 3, 3, padding=1)),
-    "DnCNN": lambda: Sum(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), activated(8, 8), nn.Conv2d(8, 3, 3, padding=1)), nn.Identity()),
-}  # fmt: skip
+    "SRGAN": lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        Sum(nn.Sequential(activated(8, 8), convolution(8, 8)), nn.Identity()),
+        *_tail("shuffled"),
+    ),
+    "ESRGAN": lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), _residual_dense(), nn.Upsample(scale_factor=2), nn.Conv2d(8, 3, 3, padding=1)
+    ),
+    "DnCNN": lambda: Sum(
+        nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), activated(8, 8), nn.Conv2d(8, 3, 3, padding=1)),
+        nn.Identity(),
+    ),
+}
 FILMS: dict[str, Callable[[], nn.Module]] = {
     "U-Net of volumes": lambda: UNet(nn.Conv3d, nn.ConvTranspose3d, nn.MaxPool3d),
-    "C3D": lambda: nn.Sequential(nn.Conv3d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(8 * 2 * 64, 10)),
-    "ResNet of films": lambda: nn.Sequential(_residual_volume(3, 8, 2), _residual_volume(8, 16, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(16, 10)),
-    "R(2+1)D": lambda: nn.Sequential(_split_in_time(3, 8), _split_in_time(8, 8), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 10)),
-    "X3D": lambda: nn.Sequential(nn.Conv3d(3, 16, 1), nn.Conv3d(16, 16, 3, padding=1, groups=16), nn.SiLU(), nn.Conv3d(16, 8, 1)),
-}  # fmt: skip
+    "C3D": lambda: nn.Sequential(
+        nn.Conv3d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(8 * 2 * 64, 10)
+    ),
+    "ResNet of films": lambda: nn.Sequential(
+        _residual_volume(3, 8, 2), _residual_volume(8, 16, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(16, 10)
+    ),
+    "R(2+1)D": lambda: nn.Sequential(
+        _split_in_time(3, 8), _split_in_time(8, 8), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 10)
+    ),
+    "X3D": lambda: nn.Sequential(
+        nn.Conv3d(3, 16, 1), nn.Conv3d(16, 16, 3, padding=1, groups=16), nn.SiLU(), nn.Conv3d(16, 8, 1)
+    ),
+}
 
 ARCHITECTURES = [
-    *(Architecture(name=n, family="dense prediction", make=functools.partial(_pictures, m)) for n, m in PICTURES.items()),
+    *(
+        Architecture(name=n, family="dense prediction", make=functools.partial(_pictures, m))
+        for n, m in PICTURES.items()
+    ),
     *(Architecture(name=n, family="dense prediction", make=functools.partial(_films, m)) for n, m in FILMS.items()),
     Architecture(name="Mask R-CNN's heads", family="dense prediction", make=_with_regions),
 ]

@@ -1,4 +1,4 @@
-"""Diffusion models and autoencoders, written out small: UNets and transformers that take a time, and what decodes them."""
+"""Diffusion models, written out small: UNets and transformers that take a time, and autoencoders of latents."""
 
 import functools
 import math
@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from benchmarks.architectures import Architecture
+from torch import nn
 
 Tensor = torch.Tensor
 
@@ -162,12 +161,18 @@ class Score(nn.Module):
         super().__init__()
         self.register_buffer("frequencies", torch.randn(8) * 16)
         self.embed = nn.Linear(16, 32)
-        self.enter, self.body, self.leave = nn.Conv2d(3, 16, 3, padding=1), Residual(16, 16, 32, nn.Conv2d), nn.Conv2d(16, 3, 1)
+        self.enter, self.body, self.leave = (
+            nn.Conv2d(3, 16, 3, padding=1),
+            Residual(16, 16, 32, nn.Conv2d),
+            nn.Conv2d(16, 3, 1),
+        )
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Noisy images, noise levels -> score."""
         angles = torch.outer(level, self.frequencies) * 2 * torch.pi
-        return self.leave(self.body(self.enter(x), self.embed(torch.cat([angles.sin(), angles.cos()], -1)))) / level.view(-1, 1, 1, 1)
+        return self.leave(
+            self.body(self.enter(x), self.embed(torch.cat([angles.sin(), angles.cos()], -1)))
+        ) / level.view(-1, 1, 1, 1)
 
 
 class Autoencoder(nn.Module):
@@ -176,7 +181,9 @@ class Autoencoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encode = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.SiLU(), Attention(16, 1), nn.Conv2d(16, 8, 1))
-        self.decode = nn.Sequential(nn.Conv2d(4, 16, 3, padding=1), nn.SiLU(), nn.Upsample(scale_factor=2.0), nn.Conv2d(16, 3, 3, padding=1))
+        self.decode = nn.Sequential(
+            nn.Conv2d(4, 16, 3, padding=1), nn.SiLU(), nn.Upsample(scale_factor=2.0), nn.Conv2d(16, 3, 3, padding=1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images -> images."""
@@ -225,6 +232,9 @@ ARCHITECTURES = [
         ("Latent autoencoder", functools.partial(_of, Autoencoder, (2, 3, 16, 16))),
         ("Video diffusion", functools.partial(_in_time, Video, 2, 3, 4, 8, 8)),
         ("Diffusion policy", functools.partial(_in_time, lambda: UNet(nn.Conv1d, nn.ConvTranspose1d), 2, 3, 16)),
-        ("Diffusion of volumes", functools.partial(_in_time, lambda: UNet(nn.Conv3d, nn.ConvTranspose3d), 2, 3, 4, 8, 8)),
+        (
+            "Diffusion of volumes",
+            functools.partial(_in_time, lambda: UNet(nn.Conv3d, nn.ConvTranspose3d), 2, 3, 4, 8, 8),
+        ),
     ]
 ]

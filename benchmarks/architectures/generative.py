@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
-
 from benchmarks.architectures import Architecture
 from benchmarks.architectures.convolutional import Sum, activated
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 Tensor = torch.Tensor
 
@@ -21,7 +20,9 @@ def _enlarged(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _generator() -> nn.Module:
-    first = nn.Sequential(nn.Unflatten(1, (16, 1, 1)), nn.ConvTranspose2d(16, 32, 4, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+    first = nn.Sequential(
+        nn.Unflatten(1, (16, 1, 1)), nn.ConvTranspose2d(16, 32, 4, bias=False), nn.BatchNorm2d(32), nn.ReLU()
+    )
     return nn.Sequential(first, _enlarged(32, 16), nn.ConvTranspose2d(16, 3, 4, 2, 1), nn.Tanh())
 
 
@@ -32,13 +33,30 @@ def _discriminator() -> nn.Module:
 
 def _translator() -> nn.Module:
     """CycleGAN's generator (Zhu et al. 2017): reflected borders, instance norms, transposed convolutions."""
-    residual = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(16, 16, 3), nn.InstanceNorm2d(16), nn.ReLU(),
-                             nn.ReflectionPad2d(1), nn.Conv2d(16, 16, 3), nn.InstanceNorm2d(16))  # fmt: skip
+    residual = nn.Sequential(
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(16, 16, 3),
+        nn.InstanceNorm2d(16),
+        nn.ReLU(),
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(16, 16, 3),
+        nn.InstanceNorm2d(16),
+    )
     return nn.Sequential(
-        nn.ReflectionPad2d(3), nn.Conv2d(3, 8, 7), nn.InstanceNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-        Sum(residual, nn.Identity()), nn.ConvTranspose2d(16, 8, 3, 2, 1, 1), nn.InstanceNorm2d(8), nn.ReLU(),
-        nn.ReflectionPad2d(3), nn.Conv2d(8, 3, 7), nn.Tanh(),
-    )  # fmt: skip
+        nn.ReflectionPad2d(3),
+        nn.Conv2d(3, 8, 7),
+        nn.InstanceNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, 2, 1),
+        nn.ReLU(),
+        Sum(residual, nn.Identity()),
+        nn.ConvTranspose2d(16, 8, 3, 2, 1, 1),
+        nn.InstanceNorm2d(8),
+        nn.ReLU(),
+        nn.ReflectionPad2d(3),
+        nn.Conv2d(8, 3, 7),
+        nn.Tanh(),
+    )
 
 
 class Styled(nn.Module):
@@ -79,7 +97,9 @@ class Variational(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encode = nn.Sequential(activated(3, 8, 3, 2), activated(8, 16, 3, 2), nn.Flatten(), nn.Linear(16 * 16, 16))
-        self.decode = nn.Sequential(nn.Linear(8, 256), nn.Unflatten(1, (16, 4, 4)), _enlarged(16, 8), nn.ConvTranspose2d(8, 3, 4, 2, 1))
+        self.decode = nn.Sequential(
+            nn.Linear(8, 256), nn.Unflatten(1, (16, 4, 4)), _enlarged(16, 8), nn.ConvTranspose2d(8, 3, 4, 2, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images -> images."""
@@ -119,7 +139,9 @@ class Coupling(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.mix = nn.Parameter(torch.linalg.qr(torch.randn(channels, channels))[0])
-        self.net = nn.Sequential(nn.Conv2d(channels // 2, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, channels, 3, padding=1))
+        self.net = nn.Sequential(
+            nn.Conv2d(channels // 2, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, channels, 3, padding=1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """As many channels."""
@@ -187,7 +209,12 @@ def _of(module: Callable[[], nn.Module], *shape: int) -> tuple[nn.Module, Any]:
 
 
 def _masked_pixels() -> nn.Module:
-    layers = [MaskedConvolution(3, 8, 5, padding=2), nn.ReLU(), MaskedConvolution(8, 8, 3, padding=1), nn.Conv2d(8, 6, 1)]
+    layers = [
+        MaskedConvolution(3, 8, 5, padding=2),
+        nn.ReLU(),
+        MaskedConvolution(8, 8, 3, padding=1),
+        nn.Conv2d(8, 6, 1),
+    ]
     return nn.Sequential(*layers)
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from benchmarks.architectures import Architecture
 from benchmarks.architectures.configured import SMALL, configured
+from torch import nn
 
 Tensor = torch.Tensor
 
@@ -188,9 +187,13 @@ class Speech(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            nn.Conv2d(1, 4, (11, 5), (2, 2), (5, 2)), nn.BatchNorm2d(4), nn.Hardtanh(0, 20),
-            nn.Conv2d(4, 4, (5, 3), (2, 1), (2, 1)), nn.BatchNorm2d(4), nn.Hardtanh(0, 20),
-        )  # fmt: skip
+            nn.Conv2d(1, 4, (11, 5), (2, 2), (5, 2)),
+            nn.BatchNorm2d(4),
+            nn.Hardtanh(0, 20),
+            nn.Conv2d(4, 4, (5, 3), (2, 1), (2, 1)),
+            nn.BatchNorm2d(4),
+            nn.Hardtanh(0, 20),
+        )
         self.recurrent = nn.GRU(4 * 4, 12, 2, bidirectional=True, batch_first=True)
         self.head = nn.Linear(24, 30)
 
@@ -278,8 +281,15 @@ WRITTEN = [
     ]
 ]
 
-SERIES = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
-          "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+SERIES = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
 PATCHES = {"num_input_channels": 3, "context_length": 32, "patch_length": 8, "patch_stride": 8, "prediction_length": 8}
 
 
@@ -303,20 +313,64 @@ FORECAST = {"prediction_length": 4, "context_length": 16, "lags_sequence": [1, 2
 
 CONFIGURED = [
     configured("RWKV", "recurrent", "RwkvForCausalLM", {**SMALL, "attention_hidden_size": 32}),
-    configured("xLSTM", "recurrent", "xLSTMForCausalLM",
-        {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_heads": 4, "chunk_size": 8, "use_cache": False}),
-    configured("PatchTST", "time series", "PatchTSTForPrediction",
-        {**PATCHES, "num_hidden_layers": 2, "d_model": 32, "num_attention_heads": 4, "ffn_dim": 64}, _past(2, 32, 3)),
-    configured("PatchTSMixer", "time series", "PatchTSMixerForPrediction",
-        {**PATCHES, "d_model": 16, "num_layers": 2, "self_attn": True}, _past(2, 32, 3)),
-    configured("Time series transformer", "time series", "TimeSeriesTransformerModel", {**SERIES, **FORECAST}, _forecast),
-    configured("Informer, full attention", "time series", "InformerModel", {**SERIES, **FORECAST, "attention_type": "full"}, _forecast),
+    configured(
+        "xLSTM",
+        "recurrent",
+        "xLSTMForCausalLM",
+        {
+            "vocab_size": 99,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_heads": 4,
+            "chunk_size": 8,
+            "use_cache": False,
+        },
+    ),
+    configured(
+        "PatchTST",
+        "time series",
+        "PatchTSTForPrediction",
+        {**PATCHES, "num_hidden_layers": 2, "d_model": 32, "num_attention_heads": 4, "ffn_dim": 64},
+        _past(2, 32, 3),
+    ),
+    configured(
+        "PatchTSMixer",
+        "time series",
+        "PatchTSMixerForPrediction",
+        {**PATCHES, "d_model": 16, "num_layers": 2, "self_attn": True},
+        _past(2, 32, 3),
+    ),
+    configured(
+        "Time series transformer", "time series", "TimeSeriesTransformerModel", {**SERIES, **FORECAST}, _forecast
+    ),
+    configured(
+        "Informer, full attention",
+        "time series",
+        "InformerModel",
+        {**SERIES, **FORECAST, "attention_type": "full"},
+        _forecast,
+    ),
     configured("Autoformer", "time series", "AutoformerModel", {**SERIES, **FORECAST, "moving_average": 5}, _forecast),
-    configured("TimesFM", "time series", "TimesFmModel",
-        {"patch_length": 8, "context_length": 32, "horizon_length": 8, "num_hidden_layers": 2, "hidden_size": 32,
-         "intermediate_size": 64, "head_dim": 8, "num_attention_heads": 4},
-        lambda: {"past_values": torch.randn(2, 32), "past_values_padding": torch.zeros(2, 32, dtype=torch.long),
-                 "freq": torch.zeros(2, 1, dtype=torch.long)}),
+    configured(
+        "TimesFM",
+        "time series",
+        "TimesFmModel",
+        {
+            "patch_length": 8,
+            "context_length": 32,
+            "horizon_length": 8,
+            "num_hidden_layers": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "head_dim": 8,
+            "num_attention_heads": 4,
+        },
+        lambda: {
+            "past_values": torch.randn(2, 32),
+            "past_values_padding": torch.zeros(2, 32, dtype=torch.long),
+            "freq": torch.zeros(2, 1, dtype=torch.long),
+        },
+    ),
 ]
 
 ARCHITECTURES = [*WRITTEN, *CONFIGURED]

@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from benchmarks.architectures import Architecture
 from benchmarks.architectures.configured import SMALL, configured
 from benchmarks.architectures.experts import EXPERTS
 from benchmarks.architectures.text import LATENT
+from torch import nn
 
 HEADS = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 8}
 DELTA = {
@@ -27,27 +26,76 @@ CONFIGURED = [
         ("Mamba", "Mamba", {"state_size": 8}),
         ("Mamba 2", "Mamba2", {"state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 8}),
         ("FalconMamba", "FalconMamba", {"state_size": 8}),
-        ("RecurrentGemma", "RecurrentGemma", {"lru_width": 32, "block_types": ["recurrent", "attention"],
-                                              "attention_window_size": 8}),
-        ("Jamba", "Jamba", {**EXPERTS, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8,
-                            "use_mamba_kernels": False}),
+        (
+            "RecurrentGemma",
+            "RecurrentGemma",
+            {"lru_width": 32, "block_types": ["recurrent", "attention"], "attention_window_size": 8},
+        ),
+        (
+            "Jamba",
+            "Jamba",
+            {**EXPERTS, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False},
+        ),
         ("Bamba", "Bamba", {**HEADS, "attn_layer_indices": [1]}),
-        ("Zamba", "Zamba", {"n_mamba_heads": 2, "mamba_d_state": 8, "use_mamba_kernels": False, "num_key_value_heads": 4,
-                            "num_hidden_layers": 3, "layers_block_type": ["hybrid", "linear_attention", "hybrid"]}),
-        ("Zamba 2", "Zamba2", {"n_mamba_heads": 8, "mamba_d_state": 8, "chunk_size": 8, "use_mamba_kernels": False,
-                               "num_key_value_heads": 4, "layers_block_type": ["linear_attention", "hybrid"]}),
+        (
+            "Zamba",
+            "Zamba",
+            {
+                "n_mamba_heads": 2,
+                "mamba_d_state": 8,
+                "use_mamba_kernels": False,
+                "num_key_value_heads": 4,
+                "num_hidden_layers": 3,
+                "layers_block_type": ["hybrid", "linear_attention", "hybrid"],
+            },
+        ),
+        (
+            "Zamba 2",
+            "Zamba2",
+            {
+                "n_mamba_heads": 8,
+                "mamba_d_state": 8,
+                "chunk_size": 8,
+                "use_mamba_kernels": False,
+                "num_key_value_heads": 4,
+                "layers_block_type": ["linear_attention", "hybrid"],
+            },
+        ),
         ("Falcon-H1", "FalconH1", {**HEADS, "mamba_d_ssm": 64}),
-        ("Granite 4 hybrid", "GraniteMoeHybrid", {**HEADS, **EXPERTS, "shared_intermediate_size": 16,
-                                                  "layer_types": ["linear_attention", "full_attention"]}),
-        ("Nemotron-H", "NemotronH", {**EXPERTS, "ssm_state_size": 8, "mamba_num_heads": 8, "mamba_head_dim": 8,
-                                     "n_groups": 1, "chunk_size": 8, "use_mamba_kernels": False,
-                                     "layers_block_type": ["mamba", "attention", "mlp"]}),
+        (
+            "Granite 4 hybrid",
+            "GraniteMoeHybrid",
+            {**HEADS, **EXPERTS, "shared_intermediate_size": 16, "layer_types": ["linear_attention", "full_attention"]},
+        ),
+        (
+            "Nemotron-H",
+            "NemotronH",
+            {
+                **EXPERTS,
+                "ssm_state_size": 8,
+                "mamba_num_heads": 8,
+                "mamba_head_dim": 8,
+                "n_groups": 1,
+                "chunk_size": 8,
+                "use_mamba_kernels": False,
+                "layers_block_type": ["mamba", "attention", "mlp"],
+            },
+        ),
         ("Qwen3-Next", "Qwen3Next", {**EXPERTS, **DELTA}),
         ("Qwen3.5", "Qwen3_5", DELTA),
         ("OLMo hybrid", "OlmoHybrid", DELTA),
-        ("Kimi Linear", "KimiLinear", {**EXPERTS, **LATENT, "linear_head_dim": 8, "linear_num_heads": 4,
-                                       "layer_types": ["linear_attention", "full_attention"],
-                                       "mlp_layer_types": ["dense", "sparse"]}),
+        (
+            "Kimi Linear",
+            "KimiLinear",
+            {
+                **EXPERTS,
+                **LATENT,
+                "linear_head_dim": 8,
+                "linear_num_heads": 4,
+                "layer_types": ["linear_attention", "full_attention"],
+                "mlp_layer_types": ["dense", "sparse"],
+            },
+        ),
         ("LFM2", "Lfm2", {"layer_types": ["conv", "full_attention"]}),
         ("LFM2-MoE", "Lfm2Moe", {**EXPERTS, "layer_types": ["conv", "full_attention"], "num_dense_layers": 1}),
     ]

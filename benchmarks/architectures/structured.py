@@ -1,22 +1,22 @@
 """Networks for graphs, points, tables, recommendations, fields and control, written out small."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from benchmarks.architectures import Architecture
 from benchmarks.architectures.convolutional import Sum
+from torch import nn
 
 Tensor = torch.Tensor
 
 
 def perceptron(*widths: int) -> nn.Sequential:
     """Linear layers with ReLUs between them."""
-    layers = [part for a, b in zip(widths, widths[1:], strict=False) for part in (nn.Linear(a, b), nn.ReLU())]
+    layers = [part for a, b in itertools.pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers[:-1])
 
 
@@ -51,7 +51,9 @@ class GraphAttention(nn.Module):
     def forward(self, nodes: Tensor, links: Tensor) -> Tensor:
         """Nodes [N, 16], links [N, N] -> nodes [N, 24]."""
         h = self.project(nodes).unflatten(-1, (4, 6))
-        score = torch.einsum("nhd,hd->hn", h, self.source)[:, :, None] + torch.einsum("nhd,hd->hn", h, self.target)[:, None]
+        score = (
+            torch.einsum("nhd,hd->hn", h, self.source)[:, :, None] + torch.einsum("nhd,hd->hn", h, self.target)[:, None]
+        )
         mask = (links + torch.eye(len(links))) > 0
         weights = F.leaky_relu(score, 0.2).masked_fill(~mask, -torch.inf).softmax(-1)
         return torch.einsum("hnm,mhd->nhd", weights, h).flatten(1)
@@ -78,7 +80,9 @@ class PointNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.transform = nn.Sequential(nn.Conv1d(3, 16, 1), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(16, 9))
+        self.transform = nn.Sequential(
+            nn.Conv1d(3, 16, 1), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(16, 9)
+        )
         self.points = nn.Sequential(nn.Conv1d(3, 16, 1), nn.BatchNorm1d(16), nn.ReLU(), nn.Conv1d(16, 32, 1))
         self.head = perceptron(32, 16, 10)
 
@@ -100,7 +104,9 @@ class EdgeConvolution(nn.Module):
         square = points.square().sum(1)
         distance = square[:, :, None] + square[:, None] - 2 * points.mT @ points
         nearest = distance.topk(4, largest=False).indices
-        others = torch.gather(points[:, :, None].expand(-1, -1, points.shape[-1], -1), 3, nearest[:, None].expand(-1, 3, -1, -1))
+        others = torch.gather(
+            points[:, :, None].expand(-1, -1, points.shape[-1], -1), 3, nearest[:, None].expand(-1, 3, -1, -1)
+        )
         own = points[..., None].expand_as(others)
         return self.head(self.edge(torch.cat([own, others - own], 1)).amax((2, 3)))
 
@@ -298,6 +304,10 @@ ARCHITECTURES = [
         ("Hypernetwork", Hypernetwork, _numbers((5, 16), (5, 8))),
         ("Dueling DQN", Dueling, lambda: torch.randint(0, 256, (2, 4, 28, 28)).float()),
         ("Neural ODE", Evolving, _numbers((6, 8))),
-        ("Residual perceptron of a table", lambda: nn.Sequential(nn.Linear(10, 16), Sum(perceptron(16, 32, 16), nn.Identity()), nn.Linear(16, 1)), _numbers((8, 10))),
+        (
+            "Residual perceptron of a table",
+            lambda: nn.Sequential(nn.Linear(10, 16), Sum(perceptron(16, 32, 16), nn.Identity()), nn.Linear(16, 1)),
+            _numbers((8, 10)),
+        ),
     ]
 ]

@@ -33,7 +33,6 @@ ENCODERS = [
         ("ALBERT", "Albert"),
         ("DeBERTa", "Deberta"),
         ("ELECTRA", "Electra"),
-        
         ("MPNet", "MPNet"),
         ("FNet", "FNet"),
         ("MobileBERT", "MobileBert"),
@@ -78,7 +77,9 @@ ENCODERS = [
         "FunnelModel",
         {"vocab_size": 99, "block_sizes": [1, 1], "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64},
     ),
-    configured("XLNet", "text", "XLNetLMHeadModel", {"vocab_size": 99, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}),
+    configured(
+        "XLNet", "text", "XLNetLMHeadModel", {"vocab_size": 99, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}
+    ),
     configured(
         "Reformer",
         "text",
@@ -101,11 +102,25 @@ ENCODERS = [
     ),
     in_small("DistilBERT", "text", "DistilBertModel", {"hidden_dim": 64}),
     in_small("X-MOD", "text", "XmodModel", {"default_language": "en_XX", "languages": ["en_XX"]}),
-    configured("Perceiver", "text", "PerceiverForMaskedLM",
-        {"vocab_size": 99, "num_latents": 8, "d_latents": 32, "d_model": 32, "num_blocks": 1, "num_self_attends_per_block": 2,
-         "num_self_attention_heads": 4, "num_cross_attention_heads": 4, "qk_channels": 32, "v_channels": 32,
-         "max_position_embeddings": 16},
-        lambda: {"inputs": tokens()["input_ids"]}),
+    configured(
+        "Perceiver",
+        "text",
+        "PerceiverForMaskedLM",
+        {
+            "vocab_size": 99,
+            "num_latents": 8,
+            "d_latents": 32,
+            "d_model": 32,
+            "num_blocks": 1,
+            "num_self_attends_per_block": 2,
+            "num_self_attention_heads": 4,
+            "num_cross_attention_heads": 4,
+            "qk_channels": 32,
+            "v_channels": 32,
+            "max_position_embeddings": 16,
+        },
+        lambda: {"inputs": tokens()["input_ids"]},
+    ),
 ]
 
 DECODERS = [
@@ -150,7 +165,6 @@ DECODERS = [
         ("Seed-OSS", "SeedOss"),
         ("NanoChat", "NanoChat"),
         ("BioGPT", "BioGpt"),
-        
         ("Doge", "Doge"),
         ("ModernBERT, decoder", "ModernBertDecoder"),
     ]
@@ -169,17 +183,45 @@ DECODERS = [
     in_small("GPT-J", "text", "GPTJForCausalLM", {"rotary_dim": 4}),
     in_small("CodeGen", "text", "CodeGenForCausalLM", {"rotary_dim": 4}),
     configured("Falcon, one key head", "text", "FalconForCausalLM", {**NARROW, "vocab_size": 99, "multi_query": True}),
-    configured("Falcon, ALiBi", "text", "FalconForCausalLM",
-        {**NARROW, "vocab_size": 99, "multi_query": False, "alibi": True, "new_decoder_architecture": False}),
+    configured(
+        "Falcon, ALiBi",
+        "text",
+        "FalconForCausalLM",
+        {**NARROW, "vocab_size": 99, "multi_query": False, "alibi": True, "new_decoder_architecture": False},
+    ),
     in_small("MiniCPM3", "text", "MiniCPM3ForCausalLM", LATENT),
-    configured("ProphetNet", "text", "ProphetNetForCausalLM",
-        {"vocab_size": 99, "hidden_size": 32, "num_encoder_layers": 2, "num_decoder_layers": 2, "num_encoder_attention_heads": 4,
-         "num_decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 64,
-         "num_buckets": 8, "relative_max_distance": 16}),
+    configured(
+        "ProphetNet",
+        "text",
+        "ProphetNetForCausalLM",
+        {
+            "vocab_size": 99,
+            "hidden_size": 32,
+            "num_encoder_layers": 2,
+            "num_decoder_layers": 2,
+            "num_encoder_attention_heads": 4,
+            "num_decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "max_position_embeddings": 64,
+            "num_buckets": 8,
+            "relative_max_distance": 16,
+        },
+    ),
 ]
 
-T5 = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4,
-      "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
+T5 = {
+    "vocab_size": 99,
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+}
 
 TRANSLATORS = [
     configured(name, "text", model, {**ENCODER_DECODER, **settings}, translation)
@@ -193,8 +235,11 @@ TRANSLATORS = [
         ("PLBart", "PLBartForConditionalGeneration", {}),
         ("Blenderbot", "BlenderbotForConditionalGeneration", {}),
         ("BigBird-Pegasus", "BigBirdPegasusForConditionalGeneration", {"block_size": 4, "num_random_blocks": 1}),
-        ("LED", "LEDForConditionalGeneration",
-         {"attention_window": 8, "max_encoder_position_embeddings": 64, "max_decoder_position_embeddings": 64}),
+        (
+            "LED",
+            "LEDForConditionalGeneration",
+            {"attention_window": 8, "max_encoder_position_embeddings": 64, "max_decoder_position_embeddings": 64},
+        ),
         ("MVP", "MvpForConditionalGeneration", {}),
         ("FSMT", "FSMTForConditionalGeneration", {"src_vocab_size": 99, "tgt_vocab_size": 99, "langs": ["en", "de"]}),
     ]
@@ -204,8 +249,11 @@ TRANSLATORS = [
         ("T5", "T5ForConditionalGeneration", {}),
         ("T5, gated", "T5ForConditionalGeneration", {"feed_forward_proj": "gated-gelu"}),
         ("UMT5", "UMT5ForConditionalGeneration", {}),
-        ("LongT5", "LongT5ForConditionalGeneration",
-         {"local_radius": 4, "global_block_size": 4, "encoder_attention_type": "transient-global"}),
+        (
+            "LongT5",
+            "LongT5ForConditionalGeneration",
+            {"local_radius": 4, "global_block_size": 4, "encoder_attention_type": "transient-global"},
+        ),
     ]
 ]
 
