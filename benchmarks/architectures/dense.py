@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from benchmarks.architectures import Architecture
-from benchmarks.architectures.convolutional import Join, Sum, activated, convolution
+from benchmarks.architectures.blocks import Join, Sum, activated, convolution
 from torch import nn
 
 Tensor = torch.Tensor

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from benchmarks.architectures import Architecture
-from benchmarks.architectures.convolutional import Sum, activated
+from benchmarks.architectures.blocks import Sum, activated
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from benchmarks.architectures import Architecture
-from benchmarks.architectures.convolutional import Sum
+from benchmarks.architectures.blocks import Sum
 from torch import nn
 
 Tensor = torch.Tensor
