@@ -31,10 +31,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).parent.parent)  # in this folder, `coverage` is not the package that numba looks for
+HERE = Path(__file__).parent
+if sys.path[0] == str(HERE):  # where `coverage` would be this file, and not the package that numba looks for
+    sys.path[0] = str(HERE.parent)
 
 import torch
-from benchmarks.architectures import Architecture, every_architecture
+from benchmarks.architectures import SKIPPED, Architecture, every_architecture
 from benchmarks.counter import Count, count
 
 from bitwright.errors import BitwrightError
@@ -166,8 +168,10 @@ def _stopped_after(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _sqnr_db(reference: torch.Tensor, found: torch.Tensor) -> float:
-    """Signal by quantization noise, in dB; infinite where nothing differs."""
+def _sqnr_db(reference: torch.Tensor, found: torch.Tensor) -> float | None:
+    """Signal by quantization noise, in dB; infinite where nothing differs, None for outputs of different shapes."""
+    if reference.shape != found.shape:
+        return None
     if reference.is_complex():
         reference, found = torch.view_as_real(reference), torch.view_as_real(found)
     noise = float((reference.double() - found.double()).square().sum())
@@ -257,11 +261,14 @@ def page(rows: Sequence[Row]) -> str:
         for row in rows:
             if row.family == family:
                 lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells(row))} |")
+    lines += ["", "## Not here", "", *(f"- {what}: {why}" for what, why in SKIPPED)]
     return "\n".join(lines) + "\n"
 
 
 def record(row: Row) -> dict[str, Any]:
-    """A row for JSON."""
+    """A row for JSON, which has no infinity."""
+    if row.found is not None and row.found.sqnr_db is not None and math.isinf(row.found.sqnr_db):
+        row = dataclasses.replace(row, found=dataclasses.replace(row.found, sqnr_db=None))
     return {**dataclasses.asdict(row), "accounted": row.accounted, "whole": row.whole, "traceback": row.traceback}
 
 

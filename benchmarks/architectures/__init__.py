@@ -81,16 +81,25 @@ class Architecture:
 
 @torch.no_grad()
 def _settle(module: torch.nn.Module, inputs: Inputs) -> None:
-    """Give batch norms the statistics of the example, as training would; random networks fade to zeros without."""
+    """Give batch norms the statistics of inputs like the example, as training would; without, random networks fade."""
     norms = [part for part in module.modules() if isinstance(part, BATCH_NORMS)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
-    module(**inputs) if isinstance(inputs, dict) else module(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+    if isinstance(inputs, dict):
+        module(**{name: _more(value) for name, value in inputs.items()})
+    else:
+        module(*(_more(value) for value in (inputs if isinstance(inputs, tuple) else (inputs,))))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
+
+
+def _more(value: torch.Tensor) -> torch.Tensor:
+    """Sixteen times as many examples: statistics of one or two say little."""
+    others = [torch.randn_like(value) if value.is_floating_point() else value for _ in range(15)]
+    return torch.cat([value, *others])
 
 
 def every_architecture() -> list[Architecture]:
