@@ -40,15 +40,20 @@ from benchmarks.architectures import SKIPPED, Architecture, every_architecture
 from benchmarks.counter import Count, count
 
 from bitwright.errors import BitwrightError
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
+from bitwright.networks.counting import FOURIER, SOLVER
 from bitwright.networks.load import load
 from bitwright.networks.network import InputShape
+from bitwright.networks.sites import OFFLINE
 from bitwright.networks.trace import trace
 
 UNDER_TEST = "architecture_under_test"
 SLOW, STOPPED = 20, 60  # seconds
 SHARE_WHOLE = 0.97
+
+
+BEYOND = (FOURIER, SOLVER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,10 @@ class Found:
         Multiply-accumulates of its sites.
     listed : mapping
         "operator: reason" -> multiply-accumulates of products that are no sites.
+    offline : int
+        Those of products of parameters alone, which no inference computes.
+    beyond : int
+        Those of Fourier transforms and solvers, which are no matrix products, and which the counter does not count.
     off_by : int or None
         The largest difference of exact from fast int8, in accumulator steps; None where that was not asked for.
     sqnr_db : float or None
@@ -69,6 +78,8 @@ class Found:
 
     in_sites: int
     listed: Mapping[str, int]
+    offline: int = 0
+    beyond: int = 0
     off_by: int | None = None
     sqnr_db: float | None = None
 
@@ -88,12 +99,17 @@ class Row:
     @property
     def accounted(self) -> bool:
         """Whether sites and what is listed are all that was counted."""
-        return self.found is not None and self.found.in_sites + sum(self.found.listed.values()) == self.counted.total
+        if self.found is None:
+            return False
+        listed = sum(self.found.listed.values()) - self.found.beyond
+        return self.found.in_sites + listed == self.counted.total
 
     @property
     def whole(self) -> bool:
-        """Whether every product of real numbers with something to reduce is a site."""
-        return self.found is not None and self.accounted and self.found.in_sites >= self.counted.macs
+        """Whether every product of real numbers with something to reduce is a site, or known before any inference."""
+        if self.found is None or self.found.beyond:
+            return False
+        return self.accounted and self.found.in_sites + self.found.offline >= self.counted.macs
 
     @property
     def traceback(self) -> bool:
@@ -111,7 +127,12 @@ def examined(name: str, *, accuracy: bool) -> Found:
     for other in traced.others:
         if other.macs:
             listed[f"{other.name}: {other.reason}"] += other.macs
-    found = Found(in_sites=traced.macs, listed=dict(listed))
+    found = Found(
+        in_sites=traced.macs,
+        listed=dict(listed),
+        offline=sum(other.macs for other in traced.others if other.reason == OFFLINE),
+        beyond=sum(other.macs for other in traced.others if other.reason in BEYOND),
+    )
     if not accuracy:
         return found
     plan = compose("int8", {"smoothing": "none"}).calibrate(network, [batch])
@@ -249,7 +270,9 @@ def page(rows: Sequence[Row]) -> str:
         "Which architectures bitwright reads, and how much of each. Written by `benchmarks/coverage.py`; networks have",
         "small random weights. *MACs* are counted in the plain module by a counter that knows nothing of bitwright",
         "(`benchmarks/counter.py`); *K = 1* are multiplications of products with nothing to reduce, and products of",
-        "integers, which need not be sites. A network is accounted for where the MACs in sites and those listed with a",
+        "integers, which need not be sites; nor need products of parameters alone, which are known before any inference.",
+        "Fourier transforms and solvers, which are no matrix products, are listed beside what was counted.",
+        "A network is accounted for where the MACs in sites and those listed with a",
         "reason add up to all that were counted, and *whole* where every other product is a site. *Off by* is exact",
         "int8 against its fast emulation in accumulator steps, *dB* int8's output against the float network's.",
         "",

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
 from bitwright.networks.load import load
 from bitwright.tasks import default_samples

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 
 import torch
+from bitwright.networks.calls import Call
 
 from bitwright.formats import Integer, Quantized
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.sums import fast_sums, sums
 from bitwright.methods.products import integer_product
-from bitwright.networks.calls import Call
 
 Run = Callable[[], torch.Tensor]
 

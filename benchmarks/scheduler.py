@@ -19,8 +19,8 @@ from bitwright.accelerators.split import Drift
 from bitwright.accelerators.split.scheduler import schedule
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.classes import block_lengths
+from bitwright.methods.execution import Execution
 from bitwright.methods.plan import OperandPlan, Rule, SitePlan
-from bitwright.methods.work import Work
 from bitwright.networks.sites import Site
 
 LAYERS = {  # groups, m, k, n, blocks of the reduction
@@ -40,13 +40,13 @@ def narrow(shape: tuple[int, ...], random: np.random.Generator) -> Quantized:
     return Quantized(codes=torch.zeros(1), format=Integer(bits=8), scale=torch.ones(()), shifts=shifts)
 
 
-def layer(name: str, random: np.random.Generator) -> Work:
+def layer(name: str, random: np.random.Generator) -> Execution:
     groups, m, k, n, blocks = LAYERS[name]
     site = Site(
         name=name, op="matmul", m=m, k=k, n=n, groups=groups, x_elements=groups * m * k, w_elements=groups * k * n
     )
     blocks = len(block_lengths(k, blocks))
-    work = Work(site=site, plan=PLAN, x=narrow((groups, m, blocks), random), w=narrow((groups, n, blocks), random))
+    work = Execution(site=site, plan=PLAN, x=narrow((groups, m, blocks), random), w=narrow((groups, n, blocks), random))
     assert work.classes.m_narrow.shape == (groups, blocks)  # counted before anything is timed
     return work
 

@@ -13,7 +13,7 @@ import time
 import torch
 
 from bitwright.accelerators.dense import OutputStationary, WeightStationary
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
 from bitwright.networks.load import load
 from bitwright.studies.simulate import simulate

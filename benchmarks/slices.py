@@ -17,7 +17,7 @@ import torch
 
 from bitwright.accelerators.dense import OutputStationary, Simd
 from bitwright.accelerators.slices import Panacea, Sibia
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
 from bitwright.networks.load import load
 from bitwright.tasks import default_samples

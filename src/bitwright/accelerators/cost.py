@@ -85,6 +85,21 @@ class Cost:
     def __add__(self, other: "Cost") -> "Cost":
         return total_cost((self, other))
 
+    def times(self, runs: int) -> "Cost":
+        """The cost of so many runs alike, one after the other."""
+        if runs == 1:
+            return self
+        return Cost(
+            cycles=self.cycles * runs,
+            compute_cycles=self.compute_cycles * runs,
+            macs_dense=self.macs_dense * runs,
+            macs_executed=self.macs_executed * runs,
+            macs_skipped=self.macs_skipped * runs,
+            traffic_bytes={key: value * runs for key, value in self.traffic_bytes.items()},
+            unique_bytes=self.unique_bytes * runs,
+            events=tuple(dataclasses.replace(event, count=event.count * runs) for event in self.events),
+        )
+
 
 def total_cost(costs: Sequence[Cost]) -> Cost:
     """The sum of all costs, added up in their order; equal events become one."""

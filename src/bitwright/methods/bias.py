@@ -23,17 +23,16 @@ Product = Callable[[Site, GemmView], torch.Tensor | None]
 
 def channel_means(view: GemmView, result: torch.Tensor) -> torch.Tensor:
     """Means of a product's result, in the network's layout, over all but its channels [groups * N]."""
-    y = view.output(result)
-    y = view.pixels(y) if view.spatial else y
-    return y.reshape(-1, y.shape[-1]).mean(0)
+    if not view.spatial:
+        return result.reshape(-1, result.shape[-1]).mean(0)
+    channels = result.dim() - 1 - view.spatial
+    return result.mean([axis for axis in range(result.dim()) if axis != channels])
 
 
 def corrected(view: GemmView, result: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """`result` moved to the float network's channel means."""
     delta = mean - channel_means(view, result)
-    if view.spatial and view.lead:
-        delta = delta.view(view.groups, *[1] * (1 + view.spatial), -1)
-    return view.result(view.output(result) + delta)
+    return result + delta.view(-1, *[1] * view.spatial)
 
 
 def bias_names(network: Network, batches: Sequence[Batch]) -> dict[str, str]:

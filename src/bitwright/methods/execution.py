@@ -34,6 +34,8 @@ class Execution:
     same_as : str
         An earlier site of this run with the very same shape and operands (synthetic networks, and those of shapes
         only): where their plans are equal too, its cost is this one's.
+    runs : int
+        How often it runs alike: the steps of a scan, of a network with shapes only.
     """
 
     site: Site
@@ -42,6 +44,7 @@ class Execution:
     x: Quantized | None = None
     w: Quantized | None = None
     same_as: str = ""
+    runs: int = 1
     _made: dict[Hashable, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def memo(self, key: Hashable, make: Callable[[], Made]) -> Made:

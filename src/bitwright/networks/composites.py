@@ -4,6 +4,7 @@ Each takes the running mode (`Products`) and the function's own arguments, and r
 computed by the mode's handler; None where it is of a form that has none.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -152,30 +153,62 @@ def _experts(
     products: Products,
     mat_a: torch.Tensor,
     mat_b: torch.Tensor,
-    *,
     offs: torch.Tensor | None = None,
     bias: torch.Tensor | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> torch.Tensor | None:
     """Rows of x [T, K], sorted by expert, each by its expert's matrix of w [E, K, N]: a product for each expert.
 
-    `offs` [E] is where each expert's rows end. Rows behind the last are 0.
+    `offs` [E] is where each expert's rows end; rows behind the last are 0. Where it is w that has no axis of experts, its
+    columns are sorted by expert, and where neither has, what is added up is.
     """
-    if mat_a.dtype not in FLOATS or mat_b.dtype not in FLOATS or mat_b.dim() != 3:
+    if mat_a.dtype not in FLOATS or mat_b.dtype not in FLOATS:
         return None
-    if mat_a.dim() == 3:
+    if mat_a.dim() == mat_b.dim() == 3:
         y = products.compute(grouped_product(products.owner, mat_a, mat_b.transpose(1, 2)))
     elif offs is None or mat_a.is_meta:
         return None
     else:
-        y = mat_a.new_zeros(len(mat_a), mat_b.shape[2])
-        start = 0
-        for expert, stop in enumerate(offs.tolist()):
-            if stop > start:
-                y[start:stop] = products.compute(matrix_product(products.owner, mat_a[start:stop], mat_b[expert].t()))
-            start = stop
+        y = _by_expert(products, mat_a, mat_b, offs.tolist())
     y = y if bias is None else y + bias
     return y if out_dtype is None else y.to(out_dtype)
+
+
+def _by_expert(products: Products, x: torch.Tensor, w: torch.Tensor, stops: list[int]) -> torch.Tensor:
+    """Products of the parts that end at `stops`: of rows of x, of columns of w, or of what is added up."""
+    rows, columns = x.dim() == 2 and w.dim() == 3, x.dim() == 3
+    y = x.new_zeros((x.shape[-2], w.shape[-1]) if rows or columns else (len(stops), len(x), w.shape[1]))
+    start = 0
+    for expert, stop in enumerate(stops):
+        part = slice(start, stop)
+        if stop > start and rows:
+            y[part] = products.compute(matrix_product(products.owner, x[part], w[expert].t()))
+        elif stop > start and columns:
+            y[:, part] = products.compute(matrix_product(products.owner, x[expert], w[:, part].t()))
+        elif stop > start:
+            y[expert] = products.compute(matrix_product(products.owner, x[:, part], w[part].t()))
+        start = stop
+    return y
+
+
+def _scaled_product_by_lists(
+    products: Products,
+    mat_a: torch.Tensor,
+    mat_b: torch.Tensor,
+    scale_a: list[torch.Tensor],
+    recipe_a: Any,  # noqa: ARG001
+    swizzle_a: Any,  # noqa: ARG001
+    scale_b: list[torch.Tensor],
+    recipe_b: Any,  # noqa: ARG001
+    swizzle_b: Any,  # noqa: ARG001
+    bias: torch.Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+    *_: Any,
+) -> torch.Tensor | None:
+    """The same with scales of several levels, of which one is known here."""
+    if len(scale_a) != 1 or len(scale_b) != 1:
+        return None
+    return _scaled_product(products, mat_a, mat_b, scale_a[0], scale_b[0], bias, None, out_dtype)
 
 
 def _scaled_product(
@@ -211,14 +244,29 @@ def _bilinear(
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
 ) -> torch.Tensor | None:
-    """y[r, o] = x1[r] W[o] x2[r]: first W by x2, then each row of x1 by what that gave for it."""
+    """y[r, o] = x1[r] W[o] x2[r]: first x1 by W, then what that gave for each row by its x2."""
     n, i, j = weight.shape
-    lead = input1.shape[:-1]
-    view = matrix_product(products.owner, input2.reshape(-1, j), weight.reshape(n * i, j))
-    between = products.compute(view).reshape(-1, n, i)
-    y = products.compute(grouped_product(products.owner, between, input1.reshape(-1, 1, i)), "with_input1")
+    lead, known = input1.shape[:-1], products.owner(weight)
+    view = matrix_product(products.owner, input1.reshape(-1, i), weight.transpose(1, 2).reshape(n * j, i))
+    between = products.compute(dataclasses.replace(view, op="linear", weight=known.tensor, part=known.part))
+    y = products.compute(
+        grouped_product(products.owner, between.reshape(-1, n, j), input2.reshape(-1, 1, j)), "with_input2"
+    )
     y = y.reshape(*lead, n)
     return y if bias is None else y + bias
+
+
+def _nested_linear(
+    products: Products,
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor | None:
+    """A linear layer of rows of several lengths (a jagged tensor): of all of them, one below the other."""
+    if not input.is_nested or input.layout is not torch.jagged:
+        return None
+    y = products.compute(dataclasses.replace(matrix_product(products.owner, input.values(), weight), bias=bias))
+    return torch.nested.nested_tensor_from_jagged(y, input.offsets())
 
 
 def _trilinear(
@@ -256,13 +304,40 @@ def _mkldnn_rnn_layer(
     return (y.flip(0) if reverse else y), h[0], c[0], input.new_empty(0)
 
 
+def _cond(
+    products: Products,  # noqa: ARG001
+    pred: Any,
+    true_fn: Callable[..., Any],
+    false_fn: Callable[..., Any],
+    operands: tuple[Any, ...] = (),
+) -> Any:
+    """The branch that is taken."""
+    return (true_fn if bool(pred) else false_fn)(*operands)
+
+
+def _while_loop(
+    products: Products,  # noqa: ARG001
+    cond_fn: Callable[..., Any],
+    body_fn: Callable[..., Any],
+    carried_inputs: tuple[Any, ...],
+    additional_inputs: tuple[Any, ...] = (),
+) -> Any:
+    """The loop, as often as it is taken."""
+    while bool(cond_fn(*carried_inputs, *additional_inputs)):
+        carried_inputs = body_fn(*carried_inputs, *additional_inputs)
+    return carried_inputs
+
+
 Composite = Callable[..., Any]
 _RECURRENT = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 COMPOSITES: dict[Any, Composite] = {
+    torch.nn.functional.linear: _nested_linear,
     torch.nn.functional.scaled_dot_product_attention: _attention,
     aten.scaled_dot_product_attention.default: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu.default: _flash_attention_for_cpu,
     torch.ops.higher_order.flex_attention: _flex_attention,
+    torch.ops.higher_order.cond: _cond,
+    torch.ops.higher_order.while_loop: _while_loop,
     torch.conv_transpose1d: _transposed_convolution,
     torch.conv_transpose2d: _transposed_convolution,
     torch.conv_transpose3d: _transposed_convolution,
@@ -272,6 +347,7 @@ COMPOSITES: dict[Any, Composite] = {
     aten._grouped_mm.default: _experts,
     torch._scaled_mm: _scaled_product,
     aten._scaled_mm.default: _scaled_product,
+    aten._scaled_mm_v2.default: _scaled_product_by_lists,
     torch.bilinear: _bilinear,
     aten._trilinear.default: _trilinear,
     aten.mkldnn_rnn_layer.default: _mkldnn_rnn_layer,

@@ -14,11 +14,10 @@ import torch
 from torch.utils.flop_counter import flop_registry
 
 from bitwright.networks.parsers import FLOATS
-from bitwright.networks.sites import OtherOperation
+from bitwright.networks.sites import OFFLINE, OtherOperation, Site
 
 aten = torch.ops.aten
 OUTER, VECTORS = "outer product, nothing to reduce", "recurrent layer, which is not split into sites"
-OFFLINE = "product of parameters alone, known offline"
 FOURIER, SOLVER = "Fourier transform", "matrix factorization or solver"
 NAMES = re.compile(
     r"(^|_)(mm|bmm|matmul|linear|conv|convolution|attention|gemm|dot|lstm|gru|rnn|einsum|bilinear)(\d*d)?(_|$)"
@@ -58,9 +57,7 @@ UNREGISTERED: dict[Any, tuple[str, Callable[..., int]]] = {  # what torch's regi
     aten.vdot: ("", lambda vector, *_: vector.numel()),
     aten.addmv: ("", lambda _, matrix, *__: matrix.numel()),
     aten.addbmm: ("", lambda _, x, w, *__: x.numel() * w.shape[-1]),
-    aten.linalg_vecdot: ("", lambda x, *_: x.numel()),
-    aten.ger: (OUTER, lambda x, y: len(x) * len(y)),
-    aten.addr: (OUTER, lambda _, x, y, *__: len(x) * len(y)),
+    aten.conv_tbc: ("", lambda x, w, *_: x.numel() * w.shape[0] * w.shape[2]),
     aten._trilinear: ("bilinear product", lambda x, w, *_: len(x) * w.numel()),
     aten.mkldnn_rnn_layer: (VECTORS, lambda x, w_x, w_h, *_: x.shape[0] * x.shape[1] * (w_x.numel() + w_h.numel())),
     aten._int_mm: ("", lambda x, w: x.numel() * w.shape[-1]),
@@ -91,8 +88,14 @@ class OperatorCounts:
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], list[int]] = {}
 
-    def add(self, func: Any, args: Any, kwargs: Any, result: Any, *, offline: bool) -> None:
-        """One operator that ran; `offline`: of what is known offline alone."""
+    def add_offline(self, site: Site) -> None:
+        """A product that no inference computes."""
+        entry = self._counts.setdefault((site.op, OFFLINE), [0, 0, 0])
+        for i, value in enumerate((1, site.y_elements, site.macs)):
+            entry[i] += value
+
+    def add(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """One operator that ran."""
         if not isinstance(func, torch._ops.OpOverload):
             self._count(str(func), f"operator {func}, which is not looked into", 0, result)
             return
@@ -100,7 +103,6 @@ class OperatorCounts:
             return
         name = func.overloadpacket.__name__.strip("_")
         macs, reason = _product(func, args, kwargs, result, name)
-        reason = OFFLINE if macs and offline else reason
         self._count(name, reason, macs, result)
 
     def _count(self, name: str, reason: str, macs: int, result: Any) -> None:
@@ -119,7 +121,10 @@ class OperatorCounts:
 
 def _product(func: Any, args: Any, kwargs: Any, result: Any, name: str) -> tuple[int, str]:
     """Multiply-accumulates of one operator and why it is no site; (0, "") for what multiplies nothing and adds it up."""
-    packet = func.overloadpacket
+    packet, nested = func.overloadpacket, [arg for arg in args if isinstance(arg, torch.Tensor) and arg.is_nested]
+    if nested:
+        elements = nested[0].values().numel() if nested[0].layout is torch.jagged else nested[0].numel()
+        return (elements * result.shape[-1], "product of nested tensors") if NAMES.search(name) else (0, "")
     if packet in flop_registry:
         return flop_registry[packet](*args, **kwargs, out_val=result) // 2, _why_no_site(args)
     if packet in UNREGISTERED:

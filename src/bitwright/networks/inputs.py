@@ -178,13 +178,19 @@ def run_cached(module: torch.nn.Module, ids: torch.Tensor, cache: Any) -> torch.
 
 def output_tensor(output: Any) -> torch.Tensor:
     """The tensor that judges a network's output: itself, its logits, its last hidden state, or its first tensor."""
+    found = _first_tensor(output)
+    if found is None:
+        raise InputError(
+            f"the network returned {type(output).__name__}, a tensor or a collection with one is expected."
+        )
+    return found
+
+
+def _first_tensor(output: Any) -> torch.Tensor | None:
     if isinstance(output, torch.Tensor):
         return output
     for attribute in ("logits", "last_hidden_state"):
         if isinstance(getattr(output, attribute, None), torch.Tensor):
             return getattr(output, attribute)
     parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
-    for part in parts:
-        if isinstance(part, torch.Tensor):
-            return part
-    raise InputError(f"the network returned {type(output).__name__}, a tensor or a collection with one is expected.")
+    return next((found for found in map(_first_tensor, parts) if found is not None), None)

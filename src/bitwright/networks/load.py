@@ -80,6 +80,7 @@ def load(
     if network.module is not None:
         with contextlib.suppress(NotImplementedError):  # what torch exported has one mode only
             network.module.eval()
+        _initialize(network)
         check_finite(network.module, name)
         if not network.shape_only:
             network = network.to(target)
@@ -89,6 +90,14 @@ def load(
         return network
     network.example(shape)  # a shape that does not fit is refused here, where it was given
     return dataclasses.replace(network, example=_defaulting(network.example, shape))
+
+
+def _initialize(network: Network) -> None:
+    """Run a network that has lazy layers once on its example, which tells them their sizes."""
+    assert network.module is not None
+    if network.example is not None and any(map(torch.nn.parameter.is_lazy, network.module.parameters())):
+        with torch.no_grad():
+            network.forward(network.example(InputShape()))
 
 
 def models() -> tuple[catalogue.ModelEntry, ...]:

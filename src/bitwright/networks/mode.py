@@ -6,6 +6,7 @@ composite functions of torch, recurrent layers) are caught where torch finally e
 forward hooks keep the path of the module that is running, which names the site.
 """
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -109,6 +110,8 @@ class SiteMode(TorchFunctionMode):
         return result
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if _autocast():
+            return func(*args, **kwargs)  # what is multiplied is known below, where operands have been cast
         if func is F.multi_head_attention_forward:
             with self.again():
                 return _without_dispatch(func)(*args, **kwargs)
@@ -119,23 +122,16 @@ class SiteMode(TorchFunctionMode):
         """The result of a function that is a product, or several, computed by the handler; None if it is none."""
         if func not in PRODUCTS or any(map(torch._C._functorch.is_functorch_wrapped_tensor, _tensors(args))):
             return None  # a product inside vmap is caught below, with its whole batch
-        if self.offline(func, args):
-            return None
         if func in COMPOSITES:
             found = COMPOSITES[func](self, *args, **kwargs)
             if found is not None or func not in PARSERS:
                 return found
-        view = parse(func, args, kwargs, self.owner)
+        view = None if any(each.is_nested for each in _tensors(args)) else parse(func, args, kwargs, self.owner)
         if view is None:
             return None
         own = {key: value for key, value in kwargs.items() if key != "out"}
         view = dataclasses.replace(view, compute=functools.partial(IN_PLACE.get(func, func), *args, **own))
         return _into(args[0] if func in IN_PLACE else kwargs.get("out"), self.compute(view))
-
-    def offline(self, func: Any, args: Sequence[Any]) -> bool:
-        """Whether a product is of what is known offline alone, so that no inference computes it."""
-        operands = list(_tensors(args)) if func in PRODUCTS else []
-        return len(operands) > 1 and all(map(self.owner.constant, operands))
 
     def again(self) -> Any:
         """The bare mode once more, inside itself, without new hooks or counters."""
@@ -145,17 +141,22 @@ class SiteMode(TorchFunctionMode):
 
     def compute(self, view: GemmView, part: str = "") -> torch.Tensor:
         """One product's result by the handler; `part` names it where it is one of several of a composite."""
+        if self.owner.constant(view.x) and self.owner.constant(view.w):
+            return self._offline(view)
         repeats = 1 if view.weight is not None else self.owner.repeats(view.w)
         if repeats > 1:
             view = dataclasses.replace(view, shared=repeats)
         name = self._named(part) if part else self._name(view)
-        unique = self._unique(name, view)
-        guards = torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction()
-        with guards[1]:
-            try:
-                return self.handler(view.site(unique), view)
-            finally:
-                del guards
+        site = view.site(self._unique(name, view))
+        with _undisturbed(view.x.device.type):
+            return self.handler(site, view)
+
+    def _offline(self, view: GemmView) -> torch.Tensor:
+        """The result of a product of what is known offline alone, which no inference computes: in float, and no site."""
+        if self.counts is not None:
+            self.counts.add_offline(view.site(""))
+        with _undisturbed(view.x.device.type):
+            return view.float_result()
 
     def _unique(self, name: str, view: GemmView) -> str:
         """The site's name: products of one name are counted, but for the steps of a scan, which are one site.
@@ -227,6 +228,8 @@ class _Below(TorchDispatchMode):
         kwargs = kwargs or {}
         if torch._C._current_graph_task_id() != NO_BACKWARD:
             return func(*args, **kwargs)  # products of gradients are none of the network's
+        if any(each.is_nested for each in _tensors(args)):
+            return self._counted(func, args, kwargs)  # they decide themselves what becomes of their parts
         with torch._C.DisableTorchFunction():
             if func in PRODUCTS:
                 with self:
@@ -237,14 +240,19 @@ class _Below(TorchDispatchMode):
             if inner is not None:
                 with self:
                     return inner(*args, **kwargs)
-            result = func(*args, **kwargs)
+            return self._counted(func, args, kwargs)
+
+    def _counted(self, func: Any, args: Any, kwargs: Any) -> Any:
+        result = func(*args, **kwargs)
+        if _autocast():
+            self.mode.owner.watch(func, [*_tensors(args)], result)
         if self.mode.counts is not None:
-            self.mode.counts.add(func, args, kwargs, result, offline=self.mode.offline(func, args))
+            self.mode.counts.add(func, args, kwargs, result)
         return result
 
 
 PRODUCTS = {*COMPOSITES, *PARSERS, *IN_PLACE}
-LOOKED_INTO = {torch.ops.aten._euclidean_dist.default}
+LOOKED_INTO = {torch.ops.aten._euclidean_dist.default, torch.ops.aten.affine_grid_generator.default}
 """Operators whose kernels call products; composite ones and those of other libraries are looked into anyway."""
 
 
@@ -260,6 +268,24 @@ def _inside(func: Any) -> Callable[..., Any] | None:
     if (foreign or func in LOOKED_INTO) and compiled(func.name(), keys.CompositeExplicitAutograd):
         return functools.partial(func._op_dk, keys.CompositeExplicitAutograd)
     return None
+
+
+@contextlib.contextmanager
+def _undisturbed(device: str) -> Iterator[None]:
+    """Neither mode sees what runs within, and nothing is cast."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch._C.DisableTorchFunction())
+        if _autocast():
+            stack.enter_context(torch.autocast(device, enabled=False))
+        guard = torch._C._DisableTorchDispatch()
+        try:
+            yield
+        finally:
+            del guard
+
+
+def _autocast() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
 
 def _instruction() -> tuple[int, int] | None:

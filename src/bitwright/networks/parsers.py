@@ -69,6 +69,11 @@ def _linear(owner: Owner, input: Any, weight: Any, bias: Any = None) -> GemmView
     return view and dataclasses.replace(view, op="linear", bias=bias, bias_parameter=known)
 
 
+def _product(owner: Owner, *operands: Any, **named: Any) -> GemmView | None:
+    """Two matrices, stacks of them or vectors, whatever torch's functions call the second."""
+    return _matmul(owner, *operands, *named.values())
+
+
 def _matmul(owner: Owner, input: Any, other: Any) -> GemmView | None:  # noqa: A002
     if not input.dim() or not other.dim():
         return None
@@ -107,15 +112,15 @@ def _reversed_matmul(owner: Owner, input: Any, other: Any) -> GemmView | None:  
 def _added(
     owner: Owner,
     input: Any,  # noqa: A002
-    first: Any,
-    second: Any,
-    *,
+    *operands: Any,
     beta: float = 1,
     alpha: float = 1,
+    **named: Any,
 ) -> GemmView | None:
     """beta * input + alpha * first @ second: mm, bmm and mv with something added."""
+    first, second = (*operands, *named.values())
     view = _matmul(owner, first, second)
-    if view is None:
+    if view is None or not alpha:
         return None
     bias = input if beta == 1 else input * beta
     known = owner(input).tensor if beta == 1 else None
@@ -132,17 +137,6 @@ def _addbmm(owner: Owner, input: Any, batch1: Any, batch2: Any, **factors: float
     b, n, m = batch1.shape
     first, second = batch1.transpose(0, 1).reshape(n, b * m), batch2.reshape(b * m, -1)
     return _added(owner, input, first, second, **factors)
-
-
-def _vecdot(owner: Owner, x: Any, y: Any, *, dim: int = -1) -> GemmView | None:
-    x, y = torch.broadcast_tensors(x, y)
-    x, y = x.movedim(dim, -1).unsqueeze(-2), y.movedim(dim, -1).unsqueeze(-2)
-    view = grouped_product(owner, x, y)
-    return dataclasses.replace(view, arrangement=Arrangement(shape=tuple(x.shape[:-2])))
-
-
-def _dot(owner: Owner, input: Any, other: Any) -> GemmView | None:  # noqa: A002
-    return _matmul(owner, input, other)
 
 
 # ---------------- convolutions
@@ -209,6 +203,12 @@ def _aten_convolution(
     return None if transposed else _convolution(owner, input, weight, bias, stride, padding, dilation, groups)
 
 
+def _time_first(owner: Owner, input: Any, weight: Any, bias: Any, pad: int = 0) -> GemmView | None:  # noqa: A002
+    """conv_tbc: x [T, B, C] by w [taps, C, N], y [T, B, N]."""
+    view = _convolution(owner, input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad)
+    return view and dataclasses.replace(view, arrangement=Arrangement(order=(1, 0, 2)))
+
+
 # ---------------- contractions
 
 
@@ -225,7 +225,9 @@ def contraction(
     if owner(first).tensor is not None and owner(second).tensor is None:
         first, second, axes = second, first, axes[::-1]
     of_x, of_w = axes
-    sizes = dict(zip(of_x, first.shape, strict=True)) | {a: n for a, n in zip(of_w, second.shape, strict=True) if n > 1}
+    sizes: dict[str, int] = {}
+    for a, n in (*zip(of_x, first.shape, strict=True), *zip(of_w, second.shape, strict=True)):
+        sizes[a] = n if sizes.get(a, 1) == 1 else sizes[a]  # an axis of 1 broadcasts
     both = [a for a in of_x if a in of_w]
     groups, reduced = [a for a in both if a in result], [a for a in both if a not in result]
     rows, columns = [a for a in of_x if a not in both], [a for a in of_w if a not in both]
@@ -298,9 +300,10 @@ _FORMS: dict[Parser, tuple[Any, ...]] = {
     _linear: (F.linear, aten.linear.default),
     _convolution: (F.conv1d, F.conv2d, F.conv3d),
     _aten_convolution: (aten.convolution.default, aten._convolution.default, aten.convolution_overrideable.default),
-    _matmul: (
+    _product: (
         *(torch.mm, _T.mm, aten.mm.default, torch.bmm, _T.bmm, aten.bmm.default, torch.matmul, _T.matmul),
         *(_T.__matmul__, torch.linalg.matmul, aten.matmul.default, torch.mv, _T.mv, aten.mv.default),
+        *(torch.dot, _T.dot, aten.dot.default, torch.vdot, _T.vdot, aten.vdot.default),
     ),
     _reversed_matmul: (_T.__rmatmul__,),
     _added: (
@@ -308,8 +311,7 @@ _FORMS: dict[Parser, tuple[Any, ...]] = {
         *(torch.addmv, _T.addmv, aten.addmv.default),
     ),
     _addbmm: (torch.addbmm, _T.addbmm, aten.addbmm.default),
-    _vecdot: (torch.linalg.vecdot, aten.linalg_vecdot.default),
-    _dot: (torch.dot, _T.dot, aten.dot.default, torch.vdot, _T.vdot, aten.vdot.default),
+    _time_first: (torch.conv_tbc, aten.conv_tbc.default),
     _einsum: (torch.einsum,),
     _tensordot: (torch.tensordot,),
     _inner: (torch.inner, _T.inner),

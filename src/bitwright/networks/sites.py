@@ -7,6 +7,9 @@ attention is two sites, QK^T and PV, with one group per batch element and head.
 
 import dataclasses
 
+OFFLINE = "product of parameters alone, known offline"
+"""Why a product is no site that no inference computes."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvGeometry:
@@ -61,8 +64,8 @@ class Site:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all groups, of one run."""
-        return self.groups * self.m * self.k * self.n
+        """Multiply-accumulates of all groups and runs."""
+        return self.count * self.groups * self.m * self.k * self.n
 
     @property
     def y_elements(self) -> int:
@@ -91,3 +94,8 @@ class OtherOperation:
     elements: int
     macs: int = 0
     reason: str = ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is a product that an inference computes and no site."""
+        return bool(self.reason) and self.reason != OFFLINE

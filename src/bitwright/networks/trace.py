@@ -22,7 +22,7 @@ class Trace:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of all sites."""
-        return sum(site.macs * site.count for site in self.sites)
+        return sum(site.macs for site in self.sites)
 
 
 def observe(network: Network, batch: Batch, handler: Handler) -> torch.Tensor:

@@ -31,7 +31,7 @@ NO_SITE = "no accelerator model takes it"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SiteCost:
-    """What one execution of a site costs on a machine."""
+    """What a site costs on a machine: all its runs in one inference, which `site.count` counts."""
 
     site: Site
     plan: SitePlan
@@ -162,7 +162,8 @@ class Costing:
         self.sites: list[SiteCost] = []
         self.refused: list[tuple[Site, str]] = []
         self.error: Exception | None = None
-        self._by_name: dict[str, SiteCost] = {}
+        self._run: dict[str, SiteCost] = {}  # of one run of each site, the last
+        self._entries: dict[Site, int] = {}  # where in `sites` those of a name and shape are
 
     def __call__(self, work: Execution) -> None:
         """One execution of one site; what goes wrong is kept, so that other machines hear the rest."""
@@ -178,19 +179,30 @@ class Costing:
         if reason is None and self.machine.needs_codes and work.x is None:
             reason = SHAPES_ONLY
         if reason is not None:
-            self.refused.append((work.site, reason))
+            self.refused.append((dataclasses.replace(work.site, count=work.runs), reason))
             return
         before = self._known(work)
         cost = before.cost if before else self.machine.run(work)
         check_site(self.name, work.site, cost)
         shares = before.shares if before else shares_of(work)
-        entry = SiteCost(site=work.site, plan=work.plan, cost=cost, shares=shares)
-        self.sites.append(entry)
-        self._by_name[work.site.name] = entry
+        run = SiteCost(site=work.site, plan=work.plan, cost=cost, shares=shares)
+        self._run[work.site.name] = run
+        self._add(run, work.runs)
+
+    def _add(self, run: SiteCost, runs: int) -> None:
+        """So many runs of a site; those of one name and shape are one entry."""
+        site = dataclasses.replace(run.site, count=runs)
+        index = self._entries.setdefault(run.site, len(self.sites))
+        if index == len(self.sites):
+            self.sites.append(dataclasses.replace(run, site=site, cost=run.cost.times(runs)))
+            return
+        before = self.sites[index]
+        site = dataclasses.replace(site, count=before.site.count + runs)
+        self.sites[index] = dataclasses.replace(before, site=site, cost=before.cost + run.cost.times(runs))
 
     def _known(self, work: Execution) -> SiteCost | None:
         """An equal site before; that it is equal is seen here, but for the operands."""
-        before = self._by_name.get(work.same_as)
+        before = self._run.get(work.same_as)
         if before is None or dataclasses.replace(before.site, name=work.site.name) != work.site:
             return None
         return before if same_plan(before.plan, work.plan) else None
@@ -222,7 +234,12 @@ def run_listening(
         first: dict[Site, str] = {}
         for site in traced.sites:
             equal = first.setdefault(dataclasses.replace(site, name=""), site.name)
-            work = Execution(site=site, plan=plan.site(site.name), same_as="" if equal == site.name else equal)
+            work = Execution(
+                site=dataclasses.replace(site, count=1),
+                plan=plan.site(site.name),
+                same_as="" if equal == site.name else equal,
+                runs=site.count,
+            )
             for listener in listeners:
                 listener(work)
         return traced
@@ -292,7 +309,7 @@ def simulate_each(
 
 
 def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, described: str) -> Simulation:
-    products = [operation for operation in traced.others if operation.macs]
+    products = [operation for operation in traced.others if operation.lost]
     macs = traced.macs + sum(operation.macs for operation in products)
     refused = [("site", site.name, site.macs, reason) for site, reason in costing.refused]
     refused += [("operation", op.name, op.macs, f"{op.reason}; {NO_SITE}") for op in products]
@@ -309,10 +326,10 @@ def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, d
         clock_mhz=costing.machine.clock_mhz,
         peak_macs_per_cycle=costing.machine.peak_macs_per_cycle,
         unsupported=tuple(
-            Unsupported(name=name, kind=kind, macs=count, share=count / macs, reason=reason)
+            Unsupported(name=name, kind=kind, macs=count, share=count / macs if macs else 0.0, reason=reason)
             for kind, name, count, reason in refused
         ),
-        others=tuple(operation for operation in traced.others if not operation.macs),
+        others=tuple(operation for operation in traced.others if not operation.lost),
         notes=notes_on(network, plan),
     )
 
