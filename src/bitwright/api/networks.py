@@ -13,9 +13,9 @@ from bitwright.methods.execution import Executor
 from bitwright.methods.plan import Plan
 from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
-from bitwright.tasks.calibrate import calibrate_method, require_quantized
+from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized
 from bitwright.tasks.evaluate import require_numbers
-from bitwright.tasks.given import MOST, first_inputs, given_batch, given_samples
+from bitwright.tasks.given import MOST, first_inputs, given_batch, given_samples, taken_by
 
 
 def load(
@@ -112,6 +112,9 @@ def calibrate(
     samples = kept(samples)
     network = named(network, samples)
     given = None
+    if count is not None and (network.shape_only or method == FLOAT):
+        why = f"{network.name} has shapes only" if network.shape_only else "method float needs none"
+        raise InputError(f"a number of calibration samples ({count}) is given, but {why}; leave it out")
     if samples is not None:
         refuse_samples(network, count=count)
         given = given_samples(network, samples).samples()
@@ -132,6 +135,15 @@ def refuse_samples(network: Network, **beside: object) -> None:
             raise InputError(f"{name} is {value}, but the caller gives the samples as they are; leave {name} out")
 
 
+def refuse_seed(network: Network, seed: int) -> None:
+    """Raise `InputError` for a seed of nothing: a network with shapes only and no synthetic operands."""
+    if seed and network.shape_only and not network.distribution:
+        raise InputError(
+            f"the seed is {seed}, but {network.name} has shapes only and nothing is drawn; leave the seed out, or give "
+            "a distribution"
+        )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizedNetwork:
     """A network that computes by a plan; called on a batch, it returns the output tensor.
@@ -150,9 +162,9 @@ class QuantizedNetwork:
     def __call__(self, batch: Any) -> torch.Tensor:
         """The output for one batch: inputs by name, or as its `forward` takes them."""
         network = self.executor.network
-        if isinstance(batch, Mapping) and network.example is not None and set(batch) == set(network.example(InputShape())):
-            return self.executor.run(batch)
-        return self.executor.run(given_batch(network, batch, "the batch"))
+        known = {} if network.example is None else network.example(InputShape())
+        by_name = isinstance(batch, Mapping) and set(batch) == set(known)
+        return self.executor.run(batch if by_name else given_batch(taken_by(network), batch, "the batch"))
 
     run = __call__
 

@@ -80,8 +80,7 @@ def load(
     >>> load("gemm:128x768x3072").sites[0].macs
     301989888
     """
-    options: dict[str, Any] = {"inputs": inputs, "device": device, "weights": weights, "distribution": distribution, "seed": seed}
-    network = _loaded(name, shape, **options)
+    network = _loaded(name, shape, inputs=inputs, device=device, weights=weights, distribution=distribution, seed=seed)
     unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
     if unfit:
         raise _no_size(unfit, network.name, shape, _instead(network))
@@ -101,16 +100,13 @@ def load_several(names: Sequence[str], *, shape: InputShape, **options: Any) -> 
     unfit = [field for field in given_sizes(shape) if field not in known]
     if unfit:
         raise _no_size(unfit, ", ".join(names), shape, _instead(networks[0]) if len(networks) == 1 else "")
-    return [
-        _shaped(
-            network,
-            dataclasses.replace(
-                shape,
-                **{field: getattr(DEFAULT_SHAPE, field) for field in given_sizes(shape) if field not in sizes_of(network)},
-            ),
-        )
-        for network in networks
-    ]
+    return [_shaped(network, _fitting(network, shape)) for network in networks]
+
+
+def _fitting(network: Network, shape: InputShape) -> InputShape:
+    """The shape without what the network does not have."""
+    unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
+    return dataclasses.replace(shape, **{field: getattr(DEFAULT_SHAPE, field) for field in unfit})
 
 
 def given_sizes(shape: InputShape) -> tuple[str, ...]:
@@ -166,14 +162,12 @@ def _loaded(
     if network.module is not None:
         network.module.eval()
         check_finite(network.module, network.name)
-        if not network.shape_only:
+        if not network.shape_only and network.device != target:
             network = network.to(target)
     return network if distribution is None else with_distribution(network, distribution, seed)
 
 
-def _given(
-    module: torch.nn.Module, inputs: Any, device: str | None, *, copied: bool
-) -> tuple[Network, torch.device]:
+def _given(module: torch.nn.Module, inputs: Any, device: str | None, *, copied: bool) -> tuple[Network, torch.device]:
     """The network of a module, and where it runs; its parameters are copied where they would be changed or moved."""
     from bitwright.networks import user
 

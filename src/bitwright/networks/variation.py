@@ -7,6 +7,7 @@ inputs decide first, then where integers go while the network runs, then dtypes 
 
 import dataclasses
 import enum
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -191,19 +192,21 @@ class Lookups(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in {F.embedding, F.embedding_bag} and len(args) > 1:
-            self._note(args[0], args[1])
-        elif func is torch.embedding and len(args) > 1:
-            self._note(args[1], args[0])
-        elif func is torch.Tensor.__getitem__ and isinstance(args[0], torch.nn.Parameter):
-            self._note(args[1], args[0])
-        elif func is F.one_hot and kwargs.get("num_classes", args[1] if len(args) > 1 else -1) > 0:
-            self.seen.append((args[0], kwargs.get("num_classes", args[1] if len(args) > 1 else -1)))
+        if func is torch.Tensor.__getitem__:
+            if isinstance(args[0], torch.nn.Parameter):
+                self._note(args[1], len(args[0]))
+        elif func is torch.embedding:
+            self._note(args[1], len(args[0]))
+        elif func in {F.embedding, F.embedding_bag} and len(args) > 1:
+            self._note(args[0], len(args[1]))
+        elif func is F.one_hot:
+            self._note(args[0], kwargs.get("num_classes", args[1] if len(args) > 1 else -1))
         return func(*args, **kwargs)
 
-    def _note(self, indices: Any, table: torch.Tensor) -> None:
-        if isinstance(indices, torch.Tensor) and not indices.is_floating_point() and indices.dtype is not torch.bool:
-            self.seen.append((indices, len(table)))
+    def _note(self, indices: Any, rows: int) -> None:
+        integers = isinstance(indices, torch.Tensor) and not indices.is_floating_point()
+        if integers and indices.dtype is not torch.bool and rows > 0:
+            self.seen.append((indices, rows))
 
     def tables(self, inputs: Batch) -> dict[str, int]:
         """Name -> rows of the smallest table that this input is looked up in.
@@ -218,7 +221,8 @@ class Lookups(TorchFunctionMode):
             if not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool)
         }
         for same in (_same_memory, _same_values, _same_shape):
-            matched = [(key, i) for key, tensor in integers.items() for i, (at, _) in enumerate(left) if same(at, tensor)]
+            pairs = itertools.product(integers, range(len(left)))
+            matched = [(key, i) for key, i in pairs if same(left[i][0], integers[key])]
             for key, i in matched:
                 found[key] = min(left[i][1], found.get(key, left[i][1]))
             claimed = {i for _, i in matched}

@@ -217,8 +217,8 @@ class _Run:
         """Refuse a plan none of whose quantized sites ran: its score would be float's."""
         if self.executor is not None and self.plan.quantizes and not self.executor.off_by:
             raise InputError(
-                f"none of the {len(self.plan.sites)} sites in the plan of {self.plan.method} ran on the test samples, so "
-                "that nothing was quantized; calibrate and test on inputs that take the same way"
+                f"none of the {len(self.plan.sites)} sites in the plan of {self.plan.method} ran on the test samples, "
+                "so that nothing was quantized; calibrate and test on inputs that take the same way"
             )
 
     def audit(self, batch: TaskBatch) -> None:

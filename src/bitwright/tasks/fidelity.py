@@ -3,8 +3,9 @@
 The score is the signal-to-quantization-noise ratio, 10 log10(sum y^2 / sum (y_q - y)^2) dB over all outputs; KL
 divergence (float to quantized), top-1 agreement and cosine are given beside it. It separates methods more finely
 than accuracy does on as many samples. Inputs: the test part of `samples`, or those the caller gives. Statistics: one
-row per image, sentence or input (per run where the output has no batch axis), or per block of 32 tokens. Logits are taken as they are: an offset that all of them share raises the ratio,
-though softmax ignores it; KL divergence does not see it.
+row per image, sentence or input (per run where the output has no batch axis), or per block of 32 tokens. Logits are
+taken as they are: an offset that all of them share raises the ratio, though softmax ignores it; KL divergence does not
+see it.
 """
 
 import dataclasses
@@ -27,9 +28,7 @@ _UNITS = {"image": "crops", "sentence": "sentences", "tensor": "inputs"}
 _SIGNAL, _NOISE, _COSINE, _POSITIONS, _KL, _AGREEMENT = range(6)  # columns of the statistics
 
 
-def fidelity(
-    *, network: Network, limit: int | None = None, seed: int = 0, given: Samples | None = None
-) -> "Fidelity":
+def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given: Samples | None = None) -> "Fidelity":
     """The task on samples that are always there, at most `limit` of them, or on those `given`.
 
     Parameters

@@ -14,7 +14,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network
-from bitwright.networks.own_inputs import OWN, BatchAxes, own_inputs
+from bitwright.networks.own_inputs import BatchAxes, own_inputs
 from bitwright.networks.user import forward_parameters
 from bitwright.tasks.inputs import image_inputs, sentence_inputs
 from bitwright.tasks.samples import Samples, counted
@@ -96,8 +96,9 @@ def given_samples(network: Network, samples: Iterable[Any], what: str = "samples
     InputError
         What is no iterable of batches, has none, does not end, or does not fit the network.
     """
-    taken = itertools.islice(_iterated(samples, what), MOST + 1)
-    batches = [given_batch(network, item, f"batch {at} of {what}") for at, item in enumerate(taken)]
+    taken = taken_by(network)
+    items = enumerate(itertools.islice(_iterated(samples, what), MOST + 1))
+    batches = [given_batch(taken, item, f"batch {at} of {what}") for at, item in items]
     if not batches:
         raise InputError(f"{what} has no batch; give an iterable of at least one (a generator gives its batches once)")
     if len(batches) > MOST:
@@ -108,10 +109,37 @@ def given_samples(network: Network, samples: Iterable[Any], what: str = "samples
     except Exception as error:
         sizes = ", ".join(f"{key} {list(tensor.shape)} {tensor.dtype}" for key, tensor in batches[0].items())
         raise InputError(
-            f"{network.name} does not run on batch 0 of {what} ({sizes}): {type(error).__name__}: {error}; give batches "
-            "as the network takes them"
+            f"{network.name} does not run on batch 0 of {what} ({sizes}): {type(error).__name__}: {error}; give "
+            "batches as the network takes them"
         ) from error
     return GivenSamples(batches=tuple(batches), axes=axes_of(network))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A network, its example inputs and the parameters of `forward` that take them."""
+
+    network: Network
+    example: Batch
+    names: Mapping[str, str]
+
+    def said(self, key: str) -> str:
+        """An input as the user knows it."""
+        return self.names.get(key, key)
+
+    @property
+    def order(self) -> str:
+        """All inputs as the user knows them."""
+        return ", ".join(map(self.said, self.example))
+
+
+def taken_by(network: Network) -> Taken:
+    """What a network takes; needs a network with an example."""
+    if network.kind == "tensor":
+        own = own_inputs(network)
+        return Taken(network=network, example=own.example, names=own.names)
+    assert network.example is not None
+    return Taken(network=network, example=network.example(InputShape()), names={})
 
 
 def axes_of(network: Network) -> BatchAxes | None:
@@ -154,42 +182,49 @@ def _unwrapped(item: Any) -> Mapping[str, Any] | Sequence[Any]:
     return item if isinstance(item, Mapping | tuple | list) else (item,)
 
 
-def given_batch(network: Network, item: Any, where: str) -> Batch:
-    """One batch of the caller's, by the names of the network's inputs, on its device."""
+def given_batch(taken: Taken, item: Any, where: str) -> Batch:
+    """One batch of the caller's, by the names of the network's inputs, on its device.
+
+    Raises
+    ------
+    InputError
+        What is no batch of tensors, or does not fit.
+    """
+    network, example = taken.network, taken.example
     made = _from_media(network, item)
     if made is not None:
         return made
-    assert network.example is not None
-    example = own_inputs(network).example if network.kind == "tensor" else network.example(InputShape())
     parts = _unwrapped(item)
-    names = dict(own_inputs(network).names) if OWN in network.tools else {}
     if isinstance(parts, Mapping):
-        named = {key: parts[name] for key in example if (name := names.get(key, key)) in parts or (name := key) in parts}
-        missing = [names.get(key, key) for key in example if key not in named]
+        known = {key: key if key in parts else taken.said(key) for key in example}
+        named = {key: parts[name] for key, name in known.items() if name in parts}
+        missing = [taken.said(key) for key in example if key not in named]
         if missing:
             raise InputError(
-                f"{where} has {', '.join(map(str, parts)) or 'nothing'}, but {network.name} takes "
-                f"{', '.join(names.get(key, key) for key in example)}; {' and '.join(missing)} is missing"
+                f"{where} has {', '.join(map(str, parts)) or 'nothing'}, but {network.name} takes {taken.order}; "
+                f"{' and '.join(missing)} is missing"
             )
+    elif len(parts) < len(example):
+        raise InputError(
+            f"{where} has {counted(len(parts), 'tensor')}, but {network.name} takes {len(example)}: {taken.order}; "
+            "give a tuple in that order"
+        )
     else:
-        if len(parts) < len(example):
-            raise InputError(
-                f"{where} has {counted(len(parts), 'tensor')}, but {network.name} takes {len(example)}: "
-                f"{', '.join(names.get(key, key) for key in example)}; give a tuple in that order"
-            )
         named = dict(zip(example, parts, strict=False))
-    found = {}
-    for key, value in named.items():
-        tensor = _tensor(value, f"{key} in {where}")
-        if tensor.is_floating_point() and example[key].is_floating_point():
-            tensor = tensor.to(example[key].dtype)
-        if tensor.dim() != example[key].dim() or not tensor.numel():
-            raise InputError(
-                f"{key} in {where} is {list(tensor.shape)}, but {network.name} runs on {list(example[key].shape)}; give "
-                "batches like its example"
-            )
-        found[key] = tensor.detach().to(network.device)
-    return found
+    return {key: _fitted(taken, key, value, f"{taken.said(key)} in {where}") for key, value in named.items()}
+
+
+def _fitted(taken: Taken, key: str, value: Any, where: str) -> torch.Tensor:
+    """One tensor of a batch in the example's floating type, on the network's device."""
+    tensor, example = _tensor(value, where), taken.example[key]
+    if tensor.is_floating_point() and example.is_floating_point():
+        tensor = tensor.to(example.dtype)
+    if tensor.dim() != example.dim() or not tensor.numel():
+        raise InputError(
+            f"{where} is {list(tensor.shape)}, but {taken.network.name} runs on {list(example.shape)}; give batches "
+            "like its example"
+        )
+    return tensor.detach().to(taken.network.device)
 
 
 def _from_media(network: Network, item: Any) -> Batch | None:
