@@ -1,6 +1,6 @@
 """What commands are given: the options they share, and settings written `key=value`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,23 +121,22 @@ def samples(path: str | None) -> Any:
 def networks(
     models: Sequence[str],
     *,
-    batch: int,
-    sequence_length: int | None,
-    image_size: int | None,
-    phase: str,
     device: str,
     distribution: str | None,
     seed: int,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
+    **shape: Any,
 ) -> "list[Network]":
-    """Several networks, each with the sizes that it has; a size that none of them has is refused."""
+    """Several networks, each with the sizes that it has (and its `own`); a size that none of them has is refused."""
     import torch
 
     from bitwright.networks.load import load_several
     from bitwright.networks.network import InputShape
 
-    shape = InputShape(batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase)
     here = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return load_several(models, shape=shape, device=here, distribution=distribution, seed=seed)
+    return load_several(
+        models, shape=InputShape(**shape), own=own or {}, device=here, distribution=distribution, seed=seed
+    )
 
 
 def names(text: str, what: str) -> list[str]:

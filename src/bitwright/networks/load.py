@@ -28,6 +28,7 @@ SIZES: Mapping[str, tuple[str, ...]] = {  # what of a shape each kind of network
     "sentence": ("sequence_length",),
     "language": ("sequence_length",),
 }
+NO_SIZES: Mapping[str, Mapping[str, Any]] = {}
 PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -87,20 +88,31 @@ def load(
     return _shaped(network, shape)
 
 
-def load_several(names: Sequence[str], *, shape: InputShape, **options: Any) -> list[Network]:
+def load_several(
+    names: Sequence[str], *, shape: InputShape, own: Mapping[str, Mapping[str, Any]] = NO_SIZES, **options: Any
+) -> list[Network]:
     """Networks that share what they are given: each takes the sizes that it has; one that none of them has is refused.
+
+    Parameters
+    ----------
+    names, shape, options
+        As of `load`.
+    own : mapping
+        Name -> sizes of that network alone, where `shape` does not say otherwise.
 
     Raises
     ------
     InputError
         As `load`.
     """
-    networks = [_loaded(name, shape, **options) for name in names]
-    known = set().union(*(sizes_of(network) for network in networks))
-    unfit = [field for field in given_sizes(shape) if field not in known]
+    sizes = {field: getattr(shape, field) for field in given_sizes(shape)}
+    shapes = [InputShape(**{**own.get(name, {}), **sizes}) for name in names]
+    networks = [_loaded(name, each, **options) for name, each in zip(names, shapes, strict=True)]
+    known: set[str] = set().union(*(sizes_of(network) for network in networks))
+    unfit = [field for field in sizes if field not in known]
     if unfit:
         raise _no_size(unfit, ", ".join(names), shape, _instead(networks[0]) if len(networks) == 1 else "")
-    return [_shaped(network, _fitting(network, shape)) for network in networks]
+    return [_shaped(network, _fitting(network, each)) for network, each in zip(networks, shapes, strict=True)]
 
 
 def _fitting(network: Network, shape: InputShape) -> InputShape:

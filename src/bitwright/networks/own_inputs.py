@@ -107,14 +107,18 @@ class OwnInputs:
     @functools.cached_property
     def axes(self) -> BatchAxes | None:
         """Where several samples lie side by side; None: the network takes one at a time."""
-        one, two = (_drawn(self.example, self.variations, seed) for seed in (1, 2))
-        alone = self._attempt(one), self._attempt(two)
-        if alone[0] is None or alone[1] is None or alone[0].shape != alone[1].shape:
+        one, other = (_drawn(self.example, self.variations, seed) for seed in (1, 2))
+        first = self._attempt(one)
+        if first is None:
             return None
         for axes in self._candidates():
+            two = {key: other[key] if key in axes else tensor for key, tensor in one.items()}
             both = self._attempt(_joined(axes, [one, two]))
-            for output in range(alone[0].dim()):
-                if both is not None and _equal(both, torch.cat([alone[0], alone[1]], dim=output)):
+            second = None if both is None else self._attempt(two)
+            if both is None or second is None or first.shape != second.shape:
+                continue
+            for output in range(first.dim()):
+                if _equal(both, torch.cat([first, second], dim=output)):
                     return BatchAxes(inputs=axes, output=output)
         return None
 

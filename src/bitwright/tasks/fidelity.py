@@ -16,6 +16,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
+from bitwright.networks.own_inputs import own_inputs
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.given import axes_of
 from bitwright.tasks.inputs import window_length
@@ -50,7 +51,7 @@ def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given
             window=0,
             seed=seed,
             tested_on=given.description,
-            axis=_output_axis(network),
+            axis=_output_axis(network, given=True),
             given=given,
         )
     count = limit if limit is not None else DEFAULT_SAMPLES.get(network.kind, 1)
@@ -67,10 +68,12 @@ def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given
     )
 
 
-def _output_axis(network: Network) -> int | None:
-    """Along which axis of the output samples lie; None where a run is one sample."""
+def _output_axis(network: Network, *, given: bool = False) -> int | None:
+    """Along which axis of the output samples lie; None where a run is one sample, as where a drawn input is shared."""
     axes = axes_of(network)
-    return None if axes is None else axes.output
+    if axes is None or (network.kind == "tensor" and not given and not own_inputs(network).together):
+        return None
+    return axes.output
 
 
 def compare_positions(output: torch.Tensor, reference: torch.Tensor, *, logits: bool) -> Array:

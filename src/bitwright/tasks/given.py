@@ -41,7 +41,7 @@ class GivenSamples:
 
     def samples(self) -> Samples:
         """All of them, to calibrate on."""
-        return self._described(self.batches, "")
+        return self._described(self.batches, counted_batches(len(self.batches)))
 
     def halves(self) -> tuple[Samples, Samples]:
         """Every other batch to calibrate on, and the rest to judge by; a single batch is cut along its batch axis.
@@ -51,32 +51,33 @@ class GivenSamples:
         InputError
             A single sample.
         """
-        batches: Sequence[Batch] = self.batches
-        if len(batches) == 1:
-            batches = self._cut(batches[0])
+        cut = len(self.batches) == 1
+        batches = self._cut(self.batches[0]) if cut else self.batches
         if len(batches) < 2:
             raise InputError(
                 "samples has one sample only, and half of them calibrate, the others judge; give at least 2, or "
                 "calibration_samples= apart"
             )
-        return self._described(batches[::2], "every other of "), self._described(batches[1::2], "every other of ")
+        parts = batches[::2], batches[1::2]
+        said = [f"{len(part)} of the {len(batches)} batches" for part in parts]
+        said = ["half of the batch", "the other half of the batch"] if cut else said
+        return self._described(parts[0], said[0]), self._described(parts[1], said[1])
 
-    def _cut(self, batch: Batch) -> list[Batch]:
+    def _cut(self, batch: Batch) -> Sequence[Batch]:
         if self.axes is None or self.axes.size(batch) < 2:
             return [batch]
         parts = {key: batch[key].tensor_split(2, dim=axis) for key, axis in self.axes.inputs.items()}
         return [{**batch, **{key: part[half] for key, part in parts.items()}} for half in (0, 1)]
 
-    def _described(self, batches: Sequence[Batch], which: str) -> Samples:
-        sizes = [1 if self.axes is None else self.axes.size(batch) for batch in batches]
-        inputs = f" ({counted(sum(sizes), 'input')})" if self.axes is not None else ""
-        batched = "batch" if len(batches) == 1 else "batches"
-        what = f"{which}the batches given by the caller, {len(batches)}" if which else f"{len(batches)} {batched}"
-        return Samples(
-            batches=tuple(batches),
-            count=sum(sizes),
-            description=f"{what}{inputs}" if which else f"{what}{inputs} given by the caller",
-        )
+    def _described(self, batches: Sequence[Batch], said: str) -> Samples:
+        count = len(batches) if self.axes is None else sum(self.axes.size(batch) for batch in batches)
+        inputs = "" if self.axes is None else f" ({counted(count, 'input')})"
+        return Samples(batches=tuple(batches), count=count, description=f"{said} given by the caller{inputs}")
+
+
+def counted_batches(count: int) -> str:
+    """`1 batch`, `4 batches`."""
+    return "1 batch" if count == 1 else f"{count} batches"
 
 
 def given_samples(network: Network, samples: Iterable[Any], what: str = "samples") -> GivenSamples:
