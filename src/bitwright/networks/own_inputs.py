@@ -56,7 +56,8 @@ class OwnInputs:
     names : mapping
         Name of an input -> the parameter of `forward` that takes it.
     scaled : mapping or None
-        The batch axis of each input where the network's own example knows it; None: it is searched for.
+        The batch axis of each input where the network's own example knows it, which is believed (and that outputs have
+        it as axis 0); None: it is searched for.
     """
 
     name: str
@@ -82,6 +83,15 @@ class OwnInputs:
             A network that does not run on its example.
         """
         example, watch = self.example, Lookups()
+        if self.scaled is None or not all(tensor.is_floating_point() for tensor in example.values()):
+            self._run_once(example, watch)
+        found = variations(example, self.names, watch.tables(example))
+        guessed = [key for key, each in found.items() if each.role is Role.TOKENS and not each.known]
+        if guessed and self._attempt(_drawn(example, found, 0)) is None:
+            found |= dict.fromkeys(guessed, Variation(role=Role.LENGTHS))
+        return found
+
+    def _run_once(self, example: Batch, watch: Lookups) -> None:
         try:
             with self._undisturbed(), watch:
                 self.run(self.module, example)
@@ -93,11 +103,6 @@ class OwnInputs:
                 f"{self.name} does not run on its example inputs ({sizes}): {type(error).__name__}: "
                 f"{str(error).strip() or 'no message'}; give an example that it runs on"
             ) from error
-        found = variations(example, self.names, watch.tables(example))
-        guessed = [key for key, each in found.items() if each.role is Role.TOKENS and not each.known]
-        if guessed and self._attempt(_drawn(example, found, 0)) is None:
-            found |= dict.fromkeys(guessed, Variation(role=Role.LENGTHS))
-        return found
 
     @property
     def varies(self) -> bool:
@@ -107,6 +112,8 @@ class OwnInputs:
     @functools.cached_property
     def axes(self) -> BatchAxes | None:
         """Where several samples lie side by side; None: the network takes one at a time."""
+        if self.scaled is not None:
+            return BatchAxes(inputs=self.scaled, output=0)
         one, other = (_drawn(self.example, self.variations, seed) for seed in (1, 2))
         first = self._attempt(one)
         if first is None:
@@ -128,6 +135,11 @@ class OwnInputs:
         axes = self.axes
         return axes is not None and all(key in axes.inputs for key, each in self.variations.items() if each.varies)
 
+    @property
+    def output_axis(self) -> int | None:
+        """Along which axis of the output drawn samples lie; None: each run gives one sample's."""
+        return self.axes.output if self.axes is not None and self.together else None
+
     def repeated(self, batch: int) -> dict[str, torch.Tensor]:
         """The example `batch` times side by side.
 
@@ -147,9 +159,6 @@ class OwnInputs:
 
     def _candidates(self) -> Iterator[Mapping[str, int]]:
         """Ways to lay samples side by side, the likely ones first: axis 0 of all inputs of one length there."""
-        if self.scaled is not None:
-            yield self.scaled
-            return
         tried: list[Mapping[str, int]] = []
         for anchor, axis in itertools.product((key for key, each in self.variations.items() if each.varies), (0, 1)):
             if self.example[anchor].dim() <= axis:

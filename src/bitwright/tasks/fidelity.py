@@ -16,7 +16,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
-from bitwright.networks.own_inputs import own_inputs
+from bitwright.networks.own_inputs import OwnInputs, own_inputs
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.given import axes_of
 from bitwright.tasks.inputs import window_length
@@ -51,29 +51,23 @@ def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given
             window=0,
             seed=seed,
             tested_on=given.description,
-            axis=_output_axis(network, given=True),
+            axis=None if (axes := axes_of(network)) is None else axes.output,
             given=given,
         )
     count = limit if limit is not None else DEFAULT_SAMPLES.get(network.kind, 1)
     if network.kind == "language" and limit is not None:
         count = max(1, limit // window_length(network)) if limit > 0 else limit
     count = available_samples(network, count=count, test=True)
+    own = own_inputs(network) if network.kind == "tensor" else None
     return Fidelity(
         kind=network.kind,
         count=count,
         window=window_length(network),
         seed=seed,
         tested_on=describe(network, count=count, seed=seed, test=True),
-        axis=_output_axis(network),
+        axis=0 if own is None else own.output_axis,
+        own=own,
     )
-
-
-def _output_axis(network: Network, *, given: bool = False) -> int | None:
-    """Along which axis of the output samples lie; None where a run is one sample, as where a drawn input is shared."""
-    axes = axes_of(network)
-    if axes is None or (network.kind == "tensor" and not given and not own_inputs(network).together):
-        return None
-    return axes.output
 
 
 def compare_positions(output: torch.Tensor, reference: torch.Tensor, *, logits: bool) -> Array:
@@ -136,6 +130,8 @@ class Fidelity:
         Of the samples.
     axis : int or None
         Of the output, along which samples lie; None: a run is one sample.
+    own : OwnInputs or None
+        What is known of the inputs of a network that brings its own.
     given : Samples or None
         The caller's samples, instead of those that are always there.
     calibrated : Samples or None
@@ -148,6 +144,7 @@ class Fidelity:
     seed: int
     tested_on: str
     axis: int | None = 0
+    own: OwnInputs | None = dataclasses.field(default=None, repr=False, compare=False)
     given: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
     name: str = "fidelity"
@@ -184,7 +181,8 @@ class Fidelity:
             raise InputError(f"this task was made for a network of kind {self.kind}; {network.name} is {network.kind}")
         if self.given is not None:
             return (TaskBatch(inputs=inputs) for inputs in self.given.batches)
-        made = default_batches(network, count=self.count, seed=self.seed, test=True, batch_size=batch_size)
+        own = self.own if self.own is not None and self.own.module is network.module else None
+        made = default_batches(network, count=self.count, seed=self.seed, test=True, batch_size=batch_size, own=own)
         return (TaskBatch(inputs=inputs) for inputs in made)
 
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:

@@ -84,9 +84,15 @@ def require_kind(network: Network) -> None:
 
 
 def default_batches(
-    network: Network, *, count: int, seed: int, test: bool, batch_size: int | None = None
+    network: Network,
+    *,
+    count: int,
+    seed: int,
+    test: bool,
+    batch_size: int | None = None,
+    own: OwnInputs | None = None,
 ) -> Iterator[Batch]:
-    """`count` samples of the test or calibration part, made as they are needed."""
+    """`count` samples of the test or calibration part, made as they are needed; `own` is what is known of inputs."""
     require_kind(network)
     size = batch_size or BATCH_SIZES[network.kind]
     if network.kind == "image":
@@ -95,7 +101,8 @@ def default_batches(
         for start in range(0, count, size):
             yield image_inputs(network, [next(images) for _ in range(min(size, count - start))])
     elif network.kind == "tensor":
-        yield from drawn_inputs(network, own_inputs(network), count=count, seed=seed, test=test, batch_size=batch_size)
+        own = own or own_inputs(network)
+        yield from drawn_inputs(network, own, count=count, seed=seed, test=test, batch_size=batch_size)
     elif network.kind == "sentence":
         chosen = [prose.sentences(test=test)[i] for i in _choice(len(prose.sentences(test=test)), count, seed)]
         for start in range(0, count, size):
