@@ -270,7 +270,7 @@ def page(rows: Sequence[Row]) -> str:
         "Which architectures bitwright reads, and how much of each. Written by `benchmarks/coverage.py`; networks have",
         "small random weights. *MACs* are counted in the plain module by a counter that knows nothing of bitwright",
         "(`benchmarks/counter.py`); *K = 1* are multiplications of products with nothing to reduce, and products of",
-        "integers, which need not be sites; nor need products of parameters alone, which are known before any inference.",
+        "integers, which need not be sites; nor need products of parameters alone, which are known before inference.",
         "Fourier transforms and solvers, which are no matrix products, are listed beside what was counted.",
         "A network is accounted for where the MACs in sites and those listed with a",
         "reason add up to all that were counted, and *whole* where every other product is a site. *Off by* is exact",

@@ -42,6 +42,15 @@ NETWORKS = '''
     def poisoned():
         return Layers(float("nan"))
 
+    def tokens():
+        return torch.nn.Sequential(torch.nn.Embedding(50, 32), torch.nn.Linear(32, 50)), torch.arange(6)[None]
+
+    def nothing():
+        return torch.nn.LayerNorm(4), torch.randn(2, 4)
+
+    def batches():
+        return [(torch.randn(4, 2, 16), torch.zeros(4).long()) for _ in range(4)]
+
     def markup():
         module = torch.nn.Sequential()
         module.add_module("[bold]odd[", torch.nn.Linear(4, 4))
@@ -271,6 +280,30 @@ class TestEvaluate:
         assert "Calibrated on 32 noise inputs" in said
 
 
+class TestOwnInputs:
+    def test_tokens_have_an_interval(self):
+        found = json_of("evaluate", "toy_networks:tokens")
+        assert found["tested_on"].startswith("64 inputs (seed 0) like the network's example (input_0: tokens below 50)")
+        assert found["score_interval"]["low"] < found["score"] < found["score_interval"]["high"]
+
+    def test_samples_of_ones_own(self):
+        command = ("evaluate", "toy_networks:layers", "--samples", "toy_networks:batches")
+        found = json_of(*command, "--save-plan", "own.plan")
+        assert found["tested_on"] == "2 of the 4 batches given by the caller (8 inputs)"
+        assert found["calibrated_on"] == "2 of the 4 batches given by the caller (8 inputs)"
+        used = json_of("evaluate", "toy_networks:layers", "--plan", "own.plan", "--samples", "toy_networks:batches")
+        assert used["tested_on"] == "4 batches given by the caller (16 inputs)"
+        rows = json_of("compare", "toy_networks:layers", "-m", "int8", "-a", "simd", *command[2:])["rows"]
+        assert rows[0]["samples"] == "8 inputs"
+        assert json_of("simulate", "toy_networks:layers", *command[2:])["cycles"] > 0
+
+    def test_a_size_goes_to_the_networks_that_have_it(self):
+        command = ("compare", "resnet18,gemm:8x8x8", "-m", "int8", "-a", "simd")
+        rows = json_of(*command, "--image-size", "32")["rows"]
+        assert [row["macs"] for row in rows] == [json_of("simulate", "resnet18", "--image-size", "32")["macs"], 512]
+        assert "resnet18, gemm:8x8x8: sequence_length is 8" in refused(*command, "--sequence-length", "8")
+
+
 class TestExplain:
     def test_events_have_prices_and_sources(self):
         found = json_of("explain", "gemm:841x576x128", "--site", "gemm")
@@ -400,6 +433,26 @@ class TestBadInput:
             (["compare", TOY, "--out", "nowhere/page.csv"], "the folder nowhere"),
             (["compare", TOY, "-m", "int8,int9"], "unknown method 'int9'"),
             (["compare", "gemm:8x8x8", "-d", "nowhere"], "no network has numbers"),
+            (["compare", "gemm:8x8x8", "--limit", "3"], "the limit was given, and no network has numbers"),
+            (["compare", "gemm:8x8x8", "--fast"], "exact=False (--fast) was given, and no network has numbers"),
+            (["compare", "gemm:8x8x8", "--calibration", "3"], "the number of calibration samples was given"),
+            (["compare", "gemm:8x8x8", "--batch", "2"], "batch is 2, which changes nothing there"),
+            (["evaluate", TOY, "--sequence-length", "8"], "sequence_length is 8, which changes nothing there"),
+            (["search", TOY, "--save-plan", "p", "--image-size", "8"], "image_size is 8, which changes nothing"),
+            (["train", TOY, "--save-plan", "p", "--image-size", "8"], "image_size is 8, which changes nothing"),
+            (["simulate", "resnet18", "--sequence-length", "8"], "it is of kind image"),
+            (["simulate", "gemm:8x8x8", "--calibration", "8"], "gemm:8x8x8 has shapes only; leave it out"),
+            (["simulate", "gemm:8x8x8", "--seed", "8"], "has shapes only and nothing is drawn"),
+            (["explain", "gemm:8x8x8", "-s", "gemm", "--seed", "8"], "has shapes only and nothing is drawn"),
+            (["simulate", "gemm:8x8x8", "--samples", "toy_networks:batches"], "has shapes only and runs on no samples"),
+            (["evaluate", TOY, "--plan", "toy_networks.py", "--calibration", "4"], "leave --calibration out"),
+            (["simulate", TOY, "--plan", "toy_networks.py", "--samples", "x:y"], "leave --samples out"),
+            (["evaluate", TOY, "-m", "float", "--calibration", "4"], "method float quantizes nothing"),
+            (["evaluate", TOY, "-m", "float", "--fast"], "method float quantizes nothing"),
+            (["evaluate", TOY, "--samples", "toy_networks:batches", "--limit", "4"], "leave the limit out"),
+            (["evaluate", TOY, "--samples", "toy_networks:batch"], "Did you mean 'batches'"),
+            (["evaluate", TOY, "--samples", "toy_networks:layers"], "a data loader or another iterable"),
+            (["evaluate", "toy_networks:nothing"], "int8 quantizes nothing of toy_networks:nothing"),
         ],
     )
     def test_is_one_sentence(self, toys, arguments, message):

@@ -98,6 +98,10 @@ def language(table: torch.Tensor | None = None, window: int = 64) -> Network:
     )  # fmt: skip
 
 
+def speaking_language() -> Network:
+    return language(torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(2)))
+
+
 def sentence() -> Network:
     table = torch.randn(VOCABULARY, 16, generator=torch.Generator().manual_seed(0))
     return Network(
@@ -443,7 +447,7 @@ def test_nan_outputs_never_look_good():
     assert np.isnan(rows[:, [1, 2, 4]]).all()
 
 
-@pytest.mark.parametrize("make", [language, sentence, tensor, pytest.param(image, marks=needs_photographs)])
+@pytest.mark.parametrize("make", [speaking_language, sentence, tensor, pytest.param(image, marks=needs_photographs)])
 def test_fidelity_fits_every_kind(make):
     network = make()
     task = get_task(None, network=network, limit=128 if network.kind == "language" else 6)

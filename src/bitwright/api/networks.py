@@ -1,29 +1,32 @@
 """Networks that compute by a plan: load, calibrate, quantize."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.methods.executor import Executor
 from bitwright.methods.plan import Plan
-from bitwright.methods.protocol import compose
 from bitwright.networks.load import load as load_network
-from bitwright.networks.network import Batch, InputShape, Network
-from bitwright.tasks.calibrate import calibrate_method
+from bitwright.networks.network import InputShape, Network
+from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized
 from bitwright.tasks.evaluate import require_numbers
+from bitwright.tasks.given import MOST, first_inputs, given_batch, given_samples, taken_by
 
 
 def load(
-    name: str,
+    name: str | torch.nn.Module,
     *,
+    inputs: Any = None,
     batch: int = 1,
     sequence_length: int | None = None,
     image_size: int | None = None,
     phase: str = "prefill",
-    device: str = "cpu",
+    device: str | None = None,
     weights: str | Path | None = None,
     distribution: str | None = None,
     seed: int = 0,
@@ -32,12 +35,15 @@ def load(
 
     Parameters
     ----------
-    name : str
-        One of `models()`, `package.module:callable`, a folder, a Hugging Face id, a workload file or `gemm:MxKxN`.
+    name : str or torch.nn.Module
+        One of `models()`, `package.module:callable`, a folder, a Hugging Face id, a workload file or `gemm:MxKxN`; or a
+        module, which is left as it is: a copy in evaluation mode runs, with the same parameters.
+    inputs : tensor, tuple or dict of tensors, function or None
+        A module's example inputs; None is its attribute `example_inputs`.
     batch, sequence_length, image_size, phase
-        The shape of its input; phase is `prefill` or `decode`.
-    device : str
-        cpu, cuda, or auto: cuda where torch sees a GPU.
+        The shape of its input; phase is `prefill` or `decode`. One that changes nothing there is refused.
+    device : str or None
+        cpu, cuda, or auto: cuda where torch sees a GPU. None is the CPU, and where it is for a module.
     weights : path or None
         A safetensors file for a network that comes with shapes only.
     distribution : str or None
@@ -59,19 +65,25 @@ def load(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     shape = InputShape(batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase)
-    return load_network(name, shape=shape, device=device, weights=weights, distribution=distribution, seed=seed)
+    return load_network(
+        name, inputs=inputs, shape=shape, device=device, weights=weights, distribution=distribution, seed=seed
+    )
 
 
-def named(network: Network | str) -> Network:
-    """A network, loaded where only its name is given."""
-    return load(network) if isinstance(network, str) else network
+def named(network: Network | str | torch.nn.Module, samples: Iterable[Any] | None = None) -> Network:
+    """A network, loaded where only its name or its module is given; the first of `samples` is a module's example."""
+    if isinstance(network, Network):
+        return network
+    if samples is None or not isinstance(network, torch.nn.Module) or hasattr(network, "example_inputs"):
+        return load(network)
+    return load(network, inputs=first_inputs(network, samples))
 
 
 def calibrate(
-    network: Network | str,
+    network: Network | str | torch.nn.Module,
     method: str,
     *,
-    samples: Sequence[Batch] | None = None,
+    samples: Iterable[Any] | None = None,
     options: Mapping[str, Any] | None = None,
     count: int | None = None,
     seed: int = 0,
@@ -80,12 +92,13 @@ def calibrate(
 
     Parameters
     ----------
-    network : Network or str
-        Or its name.
+    network : Network, str or torch.nn.Module
+        Or its name, or a module with `example_inputs` (without: the first of `samples` is its example).
     method : str
         One of `methods()`, or a composition `a+b`.
-    samples : sequence of batches or None
-        What to calibrate on; None takes `count` default samples of the network's kind.
+    samples : iterable of batches or None
+        What to calibrate on: a data loader, or any iterable of tensors, tuples in the order of `forward`, or dicts by
+        name; labels are left out. None takes `count` default samples of the network's kind.
     options : mapping or None
         Of the method.
     seed : int
@@ -96,10 +109,39 @@ def calibrate(
     >>> calibrate("gemm:841x576x128", "int8").site("gemm").x_type
     'uint8'
     """
-    network = named(network)
+    samples = kept(samples)
+    network = named(network, samples)
+    given = None
+    if count is not None and (network.shape_only or method == FLOAT):
+        why = f"{network.name} has shapes only" if network.shape_only else "method float needs none"
+        raise InputError(f"a number of calibration samples ({count}) is given, but {why}; leave it out")
     if samples is not None:
-        return compose(method, options).calibrate(network, samples)
-    return calibrate_method(network, method, options=options, count=count, seed=seed)
+        refuse_samples(network, count=count)
+        given = given_samples(network, samples).samples()
+    return calibrate_method(network, method, options=options, samples=given, count=count, seed=seed)
+
+
+def kept(samples: Iterable[Any] | None) -> Iterable[Any] | None:
+    """Samples that can be gone through more than once: a generator's batches in a list."""
+    return list(itertools.islice(samples, MOST + 1)) if isinstance(samples, Iterator) else samples
+
+
+def refuse_samples(network: Network, **beside: object) -> None:
+    """Raise `InputError` where samples are given to a network without numbers, or what would choose them too."""
+    if network.shape_only:
+        raise InputError(f"{network.name} has shapes only and runs on no samples; leave samples out")
+    for name, value in beside.items():
+        if value is not None:
+            raise InputError(f"{name} is {value}, but the caller gives the samples as they are; leave {name} out")
+
+
+def refuse_seed(network: Network, seed: int) -> None:
+    """Raise `InputError` for a seed of nothing: a network with shapes only and no synthetic operands."""
+    if seed and network.shape_only and not network.distribution:
+        raise InputError(
+            f"the seed is {seed}, but {network.name} has shapes only and nothing is drawn; leave the seed out, or give "
+            "a distribution"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,33 +159,56 @@ class QuantizedNetwork:
     plan: Plan
     executor: Executor
 
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        """The output for one batch of inputs by name."""
-        return self.executor.run(batch)
+    def __call__(self, batch: Any) -> torch.Tensor:
+        """The output for one batch: inputs by name, or as its `forward` takes them."""
+        network = self.executor.network
+        known = {} if network.example is None else network.example(InputShape())
+        by_name = isinstance(batch, Mapping) and set(batch) == set(known)
+        return self.executor.run(batch if by_name else given_batch(taken_by(network), batch, "the batch"))
 
     run = __call__
 
 
 def quantize(
-    network: Network | str,
+    network: Network | str | torch.nn.Module,
     method: str | Plan,
     *,
     exact: bool = False,
+    samples: Iterable[Any] | None = None,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> QuantizedNetwork:
     """A network that computes as `method` would: exactly in integers, or by their fast float emulation.
 
+    `network`, `samples`, `options` and `seed` are as in `calibrate`.
+
+    Raises
+    ------
+    InputError
+        A network with shapes only, or none of whose products the method quantizes.
+
     Examples
     --------
     >>> import torch
-    >>> from bitwright.networks.network import Network
     >>> layer = torch.nn.Linear(4, 2)
-    >>> network = Network(name="layer", kind="tensor", module=layer, example=lambda shape: {"input": torch.ones(1, 4)})
-    >>> quantize(network, "int8", exact=True)({"input": torch.ones(1, 4)}).shape
+    >>> quantized = quantize(layer, "int8", exact=True, samples=[torch.rand(8, 4) for _ in range(4)])
+    >>> quantized(torch.ones(1, 4)).shape
     torch.Size([1, 2])
     """
-    network = named(network)
+    samples = kept(samples)
+    network = named(network, samples)
     require_numbers(network)
-    plan = method if isinstance(method, Plan) else calibrate(network, method, options=options, seed=seed)
+    if isinstance(method, Plan):
+        refuse_beside_plan(samples=samples, options=options)
+        plan = method
+    else:
+        plan = calibrate(network, method, samples=samples, options=options, seed=seed)
+    require_quantized(network, plan)
     return QuantizedNetwork(plan=plan, executor=Executor(network, plan, exact=exact))
+
+
+def refuse_beside_plan(**beside: object) -> None:
+    """Raise `InputError` for what would make a plan, where one is given."""
+    for name, value in beside.items():
+        if value:
+            raise InputError(f"a plan is given, which is calibrated already, and {name} too; leave {name} out")

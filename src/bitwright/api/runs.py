@@ -1,10 +1,13 @@
 """One network by one plan: its score, and what an inference costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
-from bitwright.api.networks import calibrate, named
+import torch
+
+from bitwright.api.networks import calibrate, kept, named, refuse_beside_plan, refuse_seed
+from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
@@ -12,6 +15,7 @@ from bitwright.studies.machines import build_accelerators
 from bitwright.studies.simulate import Simulation
 from bitwright.studies.simulate import simulate as simulate_plan
 from bitwright.tasks import get_task
+from bitwright.tasks.calibrate import FLOAT
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
 from bitwright.tasks.evaluate import evaluate as evaluate_plan
 
@@ -22,12 +26,14 @@ def path_of(data: str | Path | None) -> Path | None:
 
 
 def evaluate(
-    network: Network | str,
+    network: Network | str | torch.nn.Module,
     method: str | Plan,
     task: str | None = None,
     data: str | Path | None = None,
     *,
     exact: bool = True,
+    samples: Iterable[Any] | None = None,
+    calibration_samples: Iterable[Any] | None = None,
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
     calibration_count: int | None = None,
@@ -39,8 +45,8 @@ def evaluate(
 
     Parameters
     ----------
-    network : Network or str
-        Or its name.
+    network : Network, str or torch.nn.Module
+        Or its name, or a module with `example_inputs` (without: the first of `samples` is its example).
     method : str or Plan
         A name is calibrated first.
     task : str or None
@@ -49,8 +55,16 @@ def evaluate(
         Labelled samples, as the task reads them.
     exact : bool
         Exact arithmetic, or its fast float emulation.
+    samples : iterable of batches or None
+        A data loader, or any iterable of tensors, tuples in the order of `forward`, or dicts by name; labels are left
+        out. Without labelled data every other batch calibrates and the rest judge (all judge where nothing is
+        calibrated on them); with labelled data they calibrate.
+    calibration_samples : iterable of batches or None
+        To calibrate on, and nothing else.
     limit : int or None
         At most so many samples.
+    options, calibration_count
+        Of the method, and how many samples it is calibrated on; a plan has its own.
 
     Raises
     ------
@@ -66,9 +80,20 @@ def evaluate(
     >>> evaluate(network, "int8", limit=2).off_by
     0
     """
-    network = named(network)
+    samples, calibration_samples = kept(samples), kept(calibration_samples)
+    network = named(network, samples)
     require_numbers(network)
-    judge = get_task(task, network=network, data=path_of(data), limit=limit, seed=seed)
+    check_evaluation(method, samples, calibration_samples, options, calibration_count, batch_size, data, exact=exact)
+    judge = get_task(
+        task,
+        network=network,
+        data=path_of(data),
+        limit=limit,
+        seed=seed,
+        samples=samples,
+        calibration_samples=calibration_samples,
+        calibrates=not (isinstance(method, Plan) or method == FLOAT),
+    )
     return evaluate_plan(
         network,
         method,
@@ -82,9 +107,33 @@ def evaluate(
     )
 
 
+def check_evaluation(
+    method: str | Plan,
+    samples: Iterable[Any] | None,
+    calibration_samples: Iterable[Any] | None,
+    options: Mapping[str, Any] | None,
+    calibration_count: int | None,
+    batch_size: int | None,
+    data: str | Path | None,
+    *,
+    exact: bool,
+) -> None:
+    """Raise `InputError` for what would have no effect on an evaluation."""
+    if isinstance(method, Plan):
+        refuse_beside_plan(options=options, calibration_count=calibration_count)
+    if calibration_count is not None and (samples is not None or calibration_samples is not None):
+        raise InputError("calibration_count is given, and the samples to calibrate on too; leave calibration_count out")
+    if batch_size is not None and samples is not None and data is None:
+        raise InputError("batch_size is given, but the caller's samples come in batches; leave batch_size out")
+    if method == FLOAT and (calibration_count is not None or not exact):
+        what = "exact=False (--fast)" if not exact else "a number of calibration samples"
+        raise InputError(f"method float quantizes nothing, so {what} changes nothing; leave it out")
+
+
 class _Simulated(TypedDict, total=False):
     """What both forms of `simulate` take."""
 
+    samples: Iterable[Any] | None
     parameters: Mapping[str, Any] | None
     substrate: str
     options: Mapping[str, Any] | None
@@ -95,20 +144,24 @@ class _Simulated(TypedDict, total=False):
 
 @overload
 def simulate(
-    network: Network | str, method: str | Plan = ..., accelerator: str = ..., **given: Unpack[_Simulated]
+    network: Network | str | torch.nn.Module,
+    method: str | Plan = ...,
+    accelerator: str = ...,
+    **given: Unpack[_Simulated],
 ) -> Simulation: ...
 @overload
 def simulate(
-    network: Network | str,
+    network: Network | str | torch.nn.Module,
     method: str | Plan,
     accelerator: list[str] | tuple[str, ...],
     **given: Unpack[_Simulated],
 ) -> dict[str, Simulation]: ...
 def simulate(
-    network: Network | str,
+    network: Network | str | torch.nn.Module,
     method: str | Plan = "int8",
     accelerator: str | list[str] | tuple[str, ...] = "systolic-ws",
     *,
+    samples: Iterable[Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     substrate: str = "common",
     options: Mapping[str, Any] | None = None,
@@ -126,6 +179,8 @@ def simulate(
         A name is calibrated first (only formats where the network has shapes only and no synthetic operands).
     accelerator : str or sequence of str
         One name gives one `Simulation`, several give a mapping by name.
+    samples : iterable of batches or None
+        What a method is calibrated on, as in `calibrate`; the inference costed is on an input of the network's own.
     parameters : mapping or None
         Of the machines: `rows`, or `systolic-ws.rows` for one of them.
     substrate : str
@@ -143,10 +198,14 @@ def simulate(
     """
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
     machines = build_accelerators(names, parameters, substrate)
-    network = named(network)
+    samples = kept(samples)
+    network = named(network, samples)
+    refuse_seed(network, seed)
     if isinstance(method, str):
         progress("calibrating", 0, 0)
-        method = calibrate(network, method, options=options, count=calibration_count, seed=seed)
+        method = calibrate(network, method, samples=samples, options=options, count=calibration_count, seed=seed)
+    else:
+        refuse_beside_plan(samples=samples, options=options, calibration_count=calibration_count)
     progress("simulating", 0, 0)
     batch, described = simulation_input(network, seed=seed)
     found = simulate_plan(network, method, machines, batch=batch, described=described)

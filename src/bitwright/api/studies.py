@@ -1,21 +1,26 @@
 """Studies: tables of many networks, methods and machines, systems at equal accuracy, sweeps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
-from bitwright.api.networks import named
-from bitwright.api.runs import path_of
+import torch
+
+from bitwright.api.networks import kept, named
+from bitwright.api.runs import check_evaluation, path_of
 from bitwright.errors import InputError
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.studies import compare as comparing
 from bitwright.studies.compare import METHODS, Comparison, Settings
 from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, families_of, frontier, parse_budget
+from bitwright.studies.judges import refuse_unjudged
 from bitwright.studies.machines import accelerator_names, build_accelerators
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
 from bitwright.tasks.evaluate import Progress, silent
+
+Given = Network | str | torch.nn.Module
 
 
 class _Compared(TypedDict, total=False):
@@ -24,6 +29,8 @@ class _Compared(TypedDict, total=False):
     task: str | None
     data: str | Path | None
     limit: int | None
+    samples: Iterable[Any] | None
+    calibration_samples: Iterable[Any] | None
     parameters: Mapping[str, Any] | None
     substrate: str
     plans: Mapping[str, str | Path] | None
@@ -38,7 +45,7 @@ class _Compared(TypedDict, total=False):
 
 @overload
 def compare(
-    networks: Network | str | Sequence[Network | str],
+    networks: Given | Sequence[Given],
     methods: Sequence[str] | None = ...,
     accelerators: Sequence[str] | None = ...,
     *,
@@ -47,7 +54,7 @@ def compare(
 ) -> Comparison: ...
 @overload
 def compare(
-    networks: Network | str | Sequence[Network | str],
+    networks: Given | Sequence[Given],
     methods: Sequence[str] | None = ...,
     accelerators: Sequence[str] | None = ...,
     *,
@@ -55,7 +62,7 @@ def compare(
     **given: Unpack[_Compared],
 ) -> Frontier: ...
 def compare(
-    networks: Network | str | Sequence[Network | str],
+    networks: Given | Sequence[Given],
     methods: Sequence[str] | None = None,
     accelerators: Sequence[str] | None = None,
     *,
@@ -63,6 +70,8 @@ def compare(
     task: str | None = None,
     data: str | Path | None = None,
     limit: int | None = None,
+    samples: Iterable[Any] | None = None,
+    calibration_samples: Iterable[Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     substrate: str = "common",
     plans: Mapping[str, str | Path] | None = None,
@@ -90,7 +99,7 @@ def compare(
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
-    data, limit, options, parameters, substrate
+    data, limit, samples, calibration_samples, options, parameters, substrate
         As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Families have options of their
         own.
     command : str or None
@@ -112,13 +121,16 @@ def compare(
         raise InputError("with a budget the families decide the options; name methods without a budget to set options")
     share = parse_budget(budget) if isinstance(budget, str) else None if budget is None else check_budget(budget)
     machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters, substrate)
-    several = [networks] if isinstance(networks, Network | str) else list(networks)
+    samples, calibration_samples = kept(samples), kept(calibration_samples)
+    given = [networks] if isinstance(networks, Network | str | torch.nn.Module) else list(networks)
+    several = [named(network, samples) for network in given]
+    check_compared(several, samples, calibration_samples, calibration_count, batch_size, limit, task, data, exact=exact)
     files = {name: Path(file) for name, file in (plans or {}).items()}
     made = provenance(command or "bitwright.compare", seed)
     if share is not None:
         families_of(methods or (), list(machines))
         return frontier(
-            [named(network) for network in several],
+            several,
             machines,
             task=task,
             data=path_of(data),
@@ -131,6 +143,8 @@ def compare(
                 calibration_count=calibration_count,
                 batch_size=batch_size,
                 seed=seed,
+                samples=samples,
+                calibration_samples=calibration_samples,
             ),
             provenance=made,
             substrate=substrate,
@@ -140,7 +154,7 @@ def compare(
     for method in methods:
         compose(method)
     return comparing.compare(
-        [named(network) for network in several],
+        several,
         machines,
         task=task,
         data=path_of(data),
@@ -153,11 +167,41 @@ def compare(
             calibration_count=calibration_count,
             batch_size=batch_size,
             seed=seed,
+            samples=samples,
+            calibration_samples=calibration_samples,
         ),
         provenance=made,
         substrate=substrate,
         progress=progress,
     )
+
+
+def check_compared(
+    networks: Sequence[Network],
+    samples: Iterable[Any] | None,
+    calibration_samples: Iterable[Any] | None,
+    calibration_count: int | None,
+    batch_size: int | None,
+    limit: int | None,
+    task: str | None,
+    data: str | Path | None,
+    *,
+    exact: bool,
+) -> None:
+    """Raise `InputError` for what would have no effect on a comparison."""
+    refuse_unjudged(
+        networks,
+        {
+            "samples": samples,
+            "calibration_samples": calibration_samples,
+            "the number of calibration samples": calibration_count,
+            "the batch size": batch_size,
+            "the limit": limit,
+            "a task": task,
+            "exact=False (--fast)": not exact,
+        },
+    )
+    check_evaluation("", samples, calibration_samples, None, calibration_count, batch_size, data, exact=exact)
 
 
 def sweep(

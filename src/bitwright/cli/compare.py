@@ -60,6 +60,7 @@ def compare(
     plan: Plans = None,
     option: given.Options = None,
     exact: given.Exact = True,
+    samples: given.Samples = None,
     calibration: given.Calibration = None,
     batch_size: given.BatchSize = None,
     batch: given.Batch = 1,
@@ -89,19 +90,16 @@ def compare(
         if budget is not None:
             parse_budget(budget)
             families_of(chosen or (), machines)
-        networks = [
-            api.load(
-                name,
-                batch=batch,
-                sequence_length=sequence_length,
-                image_size=image_size,
-                phase=phase,
-                device=device,
-                distribution=distribution,
-                seed=seed,
-            )
-            for name in given.names(models, "model")
-        ]
+        networks = given.networks(
+            given.names(models, "model"),
+            batch=batch,
+            sequence_length=sequence_length,
+            image_size=image_size,
+            phase=phase,
+            device=device,
+            distribution=distribution,
+            seed=seed,
+        )
         result = api.compare(
             networks,
             chosen,
@@ -110,6 +108,7 @@ def compare(
             task=task,
             data=data,
             limit=limit,
+            samples=given.samples(samples),
             parameters=settings,
             substrate=substrate,
             plans=_named(plan or ()),

@@ -32,6 +32,7 @@ def evaluate(
     budget: Budget = None,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
+    samples: given.Samples = None,
     calibration: given.Calibration = None,
     batch_size: given.BatchSize = None,
     sequence_length: given.SequenceLength = None,
@@ -51,7 +52,7 @@ def evaluate(
         from bitwright.studies.provenance import provenance
 
         budgeted = () if budget is None else (f"budget={parse_budget(budget)}",)
-        chosen = find_plan(method, (*(option or ()), *budgeted), plan, save_plan)
+        chosen = find_plan(method, (*(option or ()), *budgeted), plan, save_plan, calibration=calibration)
         network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
         result = api.evaluate(
             network,
@@ -59,6 +60,7 @@ def evaluate(
             task,
             data,
             exact=exact,
+            samples=given.samples(samples),
             limit=limit,
             options=chosen.options,
             calibration_count=calibration,

@@ -46,7 +46,7 @@ def explain(
         from bitwright.studies.machines import build_accelerators
         from bitwright.studies.provenance import provenance
 
-        chosen = find_plan(method, option, plan)
+        chosen = find_plan(method, option, plan, calibration=calibration)
         settings = given.machine_settings(setting, technology)
         build_accelerators([accelerator], settings, substrate)
         network = api.load(
@@ -59,6 +59,7 @@ def explain(
             distribution=distribution,
             seed=seed,
         )
+        api.networks.refuse_seed(network, seed)
         used = chosen.of(network)
         if isinstance(used, str):
             progress("calibrating", 0, 0)

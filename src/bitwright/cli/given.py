@@ -1,13 +1,16 @@
 """What commands are given: the options they share, and settings written `key=value`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bitwright.errors import InputError
 from bitwright.networks.catalogue import DISTRIBUTIONS
+
+if TYPE_CHECKING:
+    from bitwright.networks.network import Network
 
 Model = Annotated[
     str,
@@ -43,6 +46,15 @@ Calibration = Annotated[
 Task = Annotated[str | None, typer.Option("--task", "-t", help="top1, perplexity, sts, or fidelity (needs no data).")]
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The task's labelled samples.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images, pairs or tokens.")]
+Samples = Annotated[
+    str | None,
+    typer.Option(
+        "--samples",
+        metavar="PATH",
+        help="Your own: package.module:callable that returns a data loader or another iterable of batches. Half "
+        "calibrate and half judge; with --data, or where nothing is judged, all calibrate.",
+    ),
+]
 Exact = Annotated[
     bool,
     typer.Option("--exact/--fast", help="Exact arithmetic, or float32 emulation of the same codes."),
@@ -94,6 +106,37 @@ def machine_settings(given: Sequence[str] | None, technology: str | None) -> dic
             raise InputError(f"{key} is set twice; set it once")
         settings[key] = value
     return settings
+
+
+def samples(path: str | None) -> Any:
+    """What the callable of `package.module:callable` returns; nothing where no path is given."""
+    if path is None:
+        return None
+    from bitwright.networks.user import called, current_folder_first, resolved
+
+    with current_folder_first():
+        return called(resolved(path), path)
+
+
+def networks(
+    models: Sequence[str],
+    *,
+    device: str,
+    distribution: str | None,
+    seed: int,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
+    **shape: Any,
+) -> "list[Network]":
+    """Several networks, each with the sizes that it has (and its `own`); a size that none of them has is refused."""
+    import torch
+
+    from bitwright.networks.load import load_several
+    from bitwright.networks.network import InputShape
+
+    here = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return load_several(
+        models, shape=InputShape(**shape), own=own or {}, device=here, distribution=distribution, seed=seed
+    )
 
 
 def names(text: str, what: str) -> list[str]:

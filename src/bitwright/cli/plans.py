@@ -37,11 +37,22 @@ class Choice:
         return plan
 
 
-def find_plan(method: str | None, options: Sequence[str] | None, file: Path | None, keep: Path | None = None) -> Choice:
+def find_plan(
+    method: str | None,
+    options: Sequence[str] | None,
+    file: Path | None,
+    keep: Path | None = None,
+    *,
+    calibration: int | None = None,
+    samples: str | None = None,
+) -> Choice:
     """Refuse contradictions, unknown methods and options, and no folder to `keep` a plan in, before anything runs."""
     check_folder(keep)
     if file is not None and options:
         raise InputError(f"the plan {file} has options of its own; leave --option out")
+    for flag, value in (("--calibration", calibration), ("--samples", samples)):
+        if file is not None and value is not None:
+            raise InputError(f"the plan {file} is calibrated already; leave {flag} out")
     default = DEFAULT_METHOD if file is None else ""
     choice = Choice(method=method or default, options=method_options(options), file=file)
     if file is None:

@@ -72,7 +72,6 @@ def reproduce(
         raise InputError("--full is for all systems; one system takes all its networks anyway, or those of --models")
     with working() as progress:
         progress("loading", 0, 0)
-        from bitwright import api
         from bitwright.reports.reproductions import print_reproduction, reproduction_record
         from bitwright.studies.provenance import provenance
         from bitwright.studies.reproduce.systems import find_system
@@ -90,14 +89,16 @@ def reproduce(
             }
         )
         machines = chosen.machines(given.machine_settings(setting, technology), substrate)
-        sizes = {"batch": batch, "sequence_length": sequence_length, "image_size": image_size}
-        shape = {name: size for name, size in sizes.items() if size is not None}
-        networks = [
-            api.load(
-                name, **{**chosen.models.get(name, {}), **shape}, device=device, distribution=distribution, seed=seed
-            )
-            for name in (given.names(models, "model") if models is not None else chosen.models)
-        ]
+        networks = given.networks(
+            given.names(models, "model") if models is not None else list(chosen.models),
+            own=chosen.models,
+            batch=batch,
+            sequence_length=sequence_length,
+            image_size=image_size,
+            device=device,
+            distribution=distribution,
+            seed=seed,
+        )
         found = chosen.reproduce(
             networks,
             machines,

@@ -26,6 +26,7 @@ def simulate(
     sites: given.Sites = False,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
+    samples: given.Samples = None,
     calibration: given.Calibration = None,
     batch: given.Batch = 1,
     sequence_length: given.SequenceLength = None,
@@ -45,7 +46,7 @@ def simulate(
         from bitwright.studies.machines import build_accelerators, footing
         from bitwright.studies.provenance import provenance
 
-        chosen = find_plan(method, option, plan, save_plan)
+        chosen = find_plan(method, option, plan, save_plan, calibration=calibration, samples=samples)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
         network = api.load(
@@ -61,7 +62,9 @@ def simulate(
         used = chosen.of(network)
         if isinstance(used, str):
             progress("calibrating", 0, 0)
-            used = api.calibrate(network, used, options=chosen.options, count=calibration, seed=seed)
+            used = api.calibrate(
+                network, used, samples=given.samples(samples), options=chosen.options, count=calibration, seed=seed
+            )
         found = api.simulate(
             network, used, machines, parameters=settings, substrate=substrate, seed=seed, progress=progress
         )

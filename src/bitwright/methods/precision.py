@@ -86,9 +86,8 @@ class MultiplierTime:
     def __call__(self, work: Execution) -> None:
         """Count one execution of a site."""
         for (x_bits, w_bits), macs in work.classes.macs.items():
-            macs *= work.runs
-            self.spent += macs * (x_bits // NARROW_BITS) * (w_bits // NARROW_BITS)
-            self.wide += macs * (WIDE_BITS // NARROW_BITS) ** 2
+            self.spent += work.runs * macs * (x_bits // NARROW_BITS) * (w_bits // NARROW_BITS)
+            self.wide += work.runs * macs * (WIDE_BITS // NARROW_BITS) ** 2
 
 
 def smallest(fits: Callable[[int], bool], low: int, high: int) -> int | None:

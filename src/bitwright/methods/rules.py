@@ -1,8 +1,8 @@
 """Rules of a site's plan: how precision is chosen, and how products are added up.
 
-A rule is a frozen dataclass whose type says what it is, registered under the entry point group `bitwright.rules` so that
-plans with it can be saved; its fields are numbers, enumerations and tensors. `Static` precision and `Exact` sums are what
-there is where no method says otherwise.
+A rule is a frozen dataclass whose type says what it is, registered under the entry point group `bitwright.rules` so
+that plans with it can be saved; its fields are numbers, enumerations and tensors. `Static` precision and `Exact` sums
+are what there is where no method says otherwise.
 """
 
 import dataclasses

@@ -159,8 +159,8 @@ def _experts(
 ) -> torch.Tensor | None:
     """Rows of x [T, K], sorted by expert, each by its expert's matrix of w [E, K, N]: a product for each expert.
 
-    `offs` [E] is where each expert's rows end; rows behind the last are 0. Where it is w that has no axis of experts, its
-    columns are sorted by expert, and where neither has, what is added up is.
+    `offs` [E] is where each expert's rows end; rows behind the last are 0. Where w has no axis of experts its columns are
+    sorted by expert, and where neither has, what is added up is.
     """
     if mat_a.dtype not in FLOATS or mat_b.dtype not in FLOATS:
         return None
@@ -222,7 +222,7 @@ def _scaled_product(
     out_dtype: torch.dtype | None = None,
     use_fast_accum: bool = False,  # noqa: ARG001
 ) -> torch.Tensor | None:
-    """x [M, K] by w [K, N] in 8-bit floats with scales per tensor, row or column: the reals they stand for, multiplied."""
+    """x [M, K] by w [K, N] in 8-bit floats, scaled per tensor, row or column: the reals they stand for, multiplied."""
     x, w = mat_a.float(), mat_b.float()
     if scale_a.dim() not in (0, 1, 2) or scale_a.numel() not in (1, len(x)) or scale_b.numel() not in (1, w.shape[1]):
         return None  # scales of blocks
@@ -258,7 +258,7 @@ def _bilinear(
 
 def _nested_linear(
     products: Products,
-    input: torch.Tensor,
+    input: torch.Tensor,  # noqa: A002
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
 ) -> torch.Tensor | None:
@@ -266,7 +266,8 @@ def _nested_linear(
     if not input.is_nested or input.layout is not torch.jagged:
         return None
     y = products.compute(dataclasses.replace(matrix_product(products.owner, input.values(), weight), bias=bias))
-    return torch.nested.nested_tensor_from_jagged(y, input.offsets())
+    offsets: torch.Tensor = torch.ops.aten._nested_get_offsets(input)
+    return torch.nested.nested_tensor_from_jagged(y, offsets)
 
 
 def _trilinear(

@@ -1,7 +1,7 @@
 """What a network does beside its sites, counted per operator where torch finally executes it.
 
-Nothing is dropped: an operator that multiplies and adds is a product with its multiply-accumulates and the reason why it
-is no site. Products are known from torch's own registry of operation counts, from the table here for what that lacks,
+Nothing is dropped: an operator that multiplies and adds is a product with its multiply-accumulates and the reason why
+it is no site. Products are known from torch's own registry of operation counts, from the table here for what that lacks,
 and by name; operators of other libraries, which cannot be looked into, are listed too.
 """
 
@@ -120,7 +120,7 @@ class OperatorCounts:
 
 
 def _product(func: Any, args: Any, kwargs: Any, result: Any, name: str) -> tuple[int, str]:
-    """Multiply-accumulates of one operator and why it is no site; (0, "") for what multiplies nothing and adds it up."""
+    """Multiply-accumulates of one operator and why it is no site; (0, "") for what is no product."""
     packet, nested = func.overloadpacket, [arg for arg in args if isinstance(arg, torch.Tensor) and arg.is_nested]
     if nested:
         elements = nested[0].values().numel() if nested[0].layout is torch.jagged else nested[0].numel()

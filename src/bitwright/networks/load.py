@@ -6,8 +6,9 @@ Every form ends as a `Network`; whatever computes is checked for NaN and infinit
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.networks import catalogue
 from bitwright.networks.checks import check_device, check_finite, check_shape
 from bitwright.networks.network import InputShape, Network
+from bitwright.networks.own_inputs import OWN
 from bitwright.networks.synthetic import check_distribution, with_distribution
 
 DEFAULT_SHAPE = InputShape()
@@ -22,15 +24,22 @@ OTHER_FORMS = (
     "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), WORKLOAD.yaml, "
     "gemm:MxKxN."
 )
+SIZES: Mapping[str, tuple[str, ...]] = {  # what of a shape each kind of network has, beside batch and phase
+    "image": ("image_size",),
+    "sentence": ("sequence_length",),
+    "language": ("sequence_length",),
+}
+NO_SIZES: Mapping[str, Mapping[str, Any]] = {}
 PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def load(
-    name: str,
+    name: str | torch.nn.Module,
     *,
+    inputs: Any = None,
     shape: InputShape = DEFAULT_SHAPE,
-    device: str = "cpu",
+    device: str | None = None,
     weights: str | Path | None = None,
     distribution: str | None = None,
     seed: int = 0,
@@ -41,11 +50,14 @@ def load(
     ----------
     name
         A known name (see `models`), `package.module:callable`, a folder with `config.json`, a Hugging Face id, a
-        workload file (`*.yaml`) or `gemm:MxKxN`.
+        workload file (`*.yaml`) or `gemm:MxKxN`; or a torch module, which is left as it is.
+    inputs
+        Example inputs of a torch module: a tensor, a tuple or a dict of tensors; None is its `example_inputs`.
     shape
         Becomes the network's default input shape: what `network.example(InputShape())` gives.
     device
-        Where a network with numbers is put; shape-only ones stay on the meta device.
+        Where a network with numbers is put; shape-only ones stay on the meta device. None is the CPU, and for a torch
+        module the device where it is.
     weights
         A safetensors file whose tensors replace the module's own; gives a shape-only network numbers to compute with.
     distribution
@@ -62,30 +74,131 @@ def load(
     Raises
     ------
     InputError
-        The name is unknown, a package is missing, or what was found cannot be used; a distribution that is unknown, or
-        given for a network that computes.
+        The name is unknown, a package is missing, or what was found cannot be used; a size that the network does not
+        have; a distribution that is unknown, or given for a network that computes.
 
     Examples
     --------
     >>> load("gemm:128x768x3072").sites[0].macs
     301989888
     """
+    network = _loaded(name, shape, inputs=inputs, device=device, weights=weights, distribution=distribution, seed=seed)
+    unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
+    if unfit:
+        raise _no_size(unfit, network.name, shape, _instead(network))
+    return _shaped(network, shape)
+
+
+def load_several(
+    names: Sequence[str], *, shape: InputShape, own: Mapping[str, Mapping[str, Any]] = NO_SIZES, **options: Any
+) -> list[Network]:
+    """Networks that share what they are given: each takes the sizes that it has; one that none of them has is refused.
+
+    Parameters
+    ----------
+    names, shape, options
+        As of `load`.
+    own : mapping
+        Name -> sizes of that network alone, where `shape` does not say otherwise.
+
+    Raises
+    ------
+    InputError
+        As `load`.
+    """
+    sizes = {field: getattr(shape, field) for field in given_sizes(shape)}
+    shapes = [InputShape(**{**own.get(name, {}), **sizes}) for name in names]
+    networks = [_loaded(name, each, **options) for name, each in zip(names, shapes, strict=True)]
+    known: set[str] = set().union(*(sizes_of(network) for network in networks))
+    unfit = [field for field in sizes if field not in known]
+    if unfit:
+        raise _no_size(unfit, ", ".join(names), shape, _instead(networks[0]) if len(networks) == 1 else "")
+    return [_shaped(network, _fitting(network, each)) for network, each in zip(networks, shapes, strict=True)]
+
+
+def _fitting(network: Network, shape: InputShape) -> InputShape:
+    """The shape without what the network does not have."""
+    unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
+    return dataclasses.replace(shape, **{field: getattr(DEFAULT_SHAPE, field) for field in unfit})
+
+
+def given_sizes(shape: InputShape) -> tuple[str, ...]:
+    """The fields of a shape that are not the default's."""
+    names = (field.name for field in dataclasses.fields(shape))
+    return tuple(name for name in names if getattr(shape, name) != getattr(DEFAULT_SHAPE, name))
+
+
+def sizes_of(network: Network) -> frozenset[str]:
+    """The fields of a shape that change what the network runs on; a phase is refused by its example where it must."""
+    if network.example is None:
+        return frozenset()
+    if network.kind == "tensor" and OWN not in network.tools:  # a Network of the user's, whose example decides
+        return frozenset(field.name for field in dataclasses.fields(InputShape))
+    return frozenset({"batch", "phase", *SIZES.get(network.kind, ())})
+
+
+def _no_size(fields: Sequence[str], names: str, shape: InputShape, instead: str) -> InputError:
+    said = " and ".join(f"{field} is {getattr(shape, field)}" for field in fields)
+    return InputError(f"{names}: {said}, which changes nothing there{instead}; leave {' and '.join(fields)} out")
+
+
+def _instead(network: Network) -> str:
+    """What decides instead of a size."""
+    if network.example is None:
+        return " (the products' sizes are given)"
+    return " (its example inputs decide)" if network.kind == "tensor" else f" (it is of kind {network.kind})"
+
+
+def _loaded(
+    name: str | torch.nn.Module,
+    shape: InputShape,
+    *,
+    inputs: Any = None,
+    device: str | None = None,
+    weights: str | Path | None = None,
+    distribution: str | None = None,
+    seed: int = 0,
+) -> Network:
+    """A network, of its own shape unless that is built in."""
     check_shape(shape)
     if distribution is not None:
         check_distribution(distribution)
-    target = check_device(device)
-    network = _found(name, shape, with_numbers=weights is not None)
+    if isinstance(name, str):
+        if inputs is not None:
+            raise InputError(f"inputs are given and {name} brings its own; inputs= is for torch modules, leave it out")
+        target = check_device(device or "cpu")
+        network = _found(name, shape, with_numbers=weights is not None)
+    else:
+        network, target = _given(name, inputs, device, copied=weights is not None)
     if weights is not None:
         network = _with_weights(network, Path(weights))
     if network.module is not None:
         with contextlib.suppress(NotImplementedError):  # what torch exported has one mode only
             network.module.eval()
         _initialize(network)
-        check_finite(network.module, name)
-        if not network.shape_only:
+        check_finite(network.module, network.name)
+        if not network.shape_only and network.device != target:
             network = network.to(target)
-    if distribution is not None:
-        network = with_distribution(network, distribution, seed)
+    return network if distribution is None else with_distribution(network, distribution, seed)
+
+
+def _given(module: torch.nn.Module, inputs: Any, device: str | None, *, copied: bool) -> tuple[Network, torch.device]:
+    """The network of a module, and where it runs; its parameters are copied where they would be changed or moved."""
+    from bitwright.networks import user
+
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(
+            f"a {type(module).__name__} was given as the network; a name, a torch.nn.Module or a bitwright Network is "
+            "expected"
+        )
+    here = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    target = here if device is None else check_device(device)
+    moves = target.type != here.type or (target.index is not None and target.index != here.index)
+    return user.build_given(module, inputs, shared=not (copied or moves)), target
+
+
+def _shaped(network: Network, shape: InputShape) -> Network:
+    """The network with `shape` as its default."""
     if network.example is None or shape == DEFAULT_SHAPE:
         return network
     network.example(shape)  # a shape that does not fit is refused here, where it was given

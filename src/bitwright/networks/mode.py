@@ -2,8 +2,8 @@
 
 Any torch module works unmodified. torch's product functions are caught where Python calls them (`TorchFunctionMode`),
 which tells most of their structure; products that no such call makes (traced, scripted, exported, vmapped modules,
-composite functions of torch, recurrent layers) are caught where torch finally executes them (`TorchDispatchMode`). Global
-forward hooks keep the path of the module that is running, which names the site.
+composite functions of torch, recurrent layers) are caught where torch finally executes them (`TorchDispatchMode`).
+Global forward hooks keep the path of the module that is running, which names the site.
 """
 
 import contextlib
@@ -152,7 +152,7 @@ class SiteMode(TorchFunctionMode):
             return self.handler(site, view)
 
     def _offline(self, view: GemmView) -> torch.Tensor:
-        """The result of a product of what is known offline alone, which no inference computes: in float, and no site."""
+        """The result of a product of what is known offline alone, which no inference computes: float, and no site."""
         if self.counts is not None:
             self.counts.add_offline(view.site(""))
         with _undisturbed(view.x.device.type):
@@ -161,8 +161,8 @@ class SiteMode(TorchFunctionMode):
     def _unique(self, name: str, view: GemmView) -> str:
         """The site's name: products of one name are counted, but for the steps of a scan, which are one site.
 
-        A scan is the same instruction on operands of the same shapes, by the same weight if there is one, within one run
-        of a module.
+        A scan is the same instruction on operands of the same shapes, by the same weight if there is one, within one
+        run of a module.
         """
         names = self._stack[-1][1]
         x = view.x.shape[-1:] if view.weight is not None else view.x.shape

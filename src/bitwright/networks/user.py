@@ -1,14 +1,16 @@
-"""The user's own network, by Python path: `package.module:callable`, called without arguments.
+"""The user's own network: a torch module, or a Python path `package.module:callable`, called without arguments.
 
-It returns `(module, example_inputs)`, a torch module with the attribute `example_inputs`, or a `Network`. The inputs
-are a tensor, a tuple of tensors, a dict of them by parameter name, or a function that returns one of these.
+The callable returns `(module, example_inputs)`, a torch module with the attribute `example_inputs`, or a `Network`. The
+inputs are a tensor, a tuple of tensors, a dict of them by parameter name, or a function that returns one of these.
 """
 
 import contextlib
+import copy
 import dataclasses
 import importlib
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,16 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.networks.checks import check_shape
 from bitwright.networks.inputs import output_tensor, refuse_decode
 from bitwright.networks.network import Batch, InputShape, Network
+from bitwright.networks.own_inputs import OWN, OwnInputs
 
 INPUTS_HINT = "return (module, example_inputs) or set module.example_inputs: a tensor, a tuple or a dict of tensors"
+GIVEN_HINT = "give inputs=: a tensor, a tuple or a dict of tensors; or set module.example_inputs"
 
 
 def build(name: str) -> Network:
     """The network that the callable of `name` (`package.module:callable`) returns."""
-    with _current_folder_first():
-        made = _called(_resolved(name), name)
+    with current_folder_first():
+        made = called(resolved(name), name)
         if isinstance(made, Network):
             return dataclasses.replace(made, name=name, source=made.source or f"Python path {name}")
         module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
@@ -34,47 +38,98 @@ def build(name: str) -> Network:
                 f"{name} returned {type(module).__name__}; a torch.nn.Module, (module, example_inputs) or a bitwright "
                 "Network is expected."
             )
-        inputs = getattr(module, "example_inputs", None) if inputs is None else inputs
-        if callable(inputs):
-            inputs = _called(inputs, f"{name}: example_inputs")
-    batch, positional = _as_batch(inputs, name)
+        inputs = _example_of(module, inputs, name)
+    return _network(module, inputs, name, f"Python path {name}", INPUTS_HINT)
+
+
+def build_given(module: torch.nn.Module, inputs: Any = None, *, shared: bool = True) -> Network:
+    """The network of a module that was handed over, which stays as it is: a copy with the same parameters runs.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In whatever mode.
+    inputs : tensor, tuple or dict of tensors, function or None
+        Its example; None is `module.example_inputs`.
+    shared : bool
+        Whether the copy has the very same parameters (they will not be changed), or copies of them too.
+    """
+    name = type(module).__name__
+    inputs = _example_of(module, inputs, name)
+    tensors = [value for part in module.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
+    kept = [*module.parameters(), *module.buffers(), *tensors] if shared else []
+    try:
+        mine = copy.deepcopy(module, {id(tensor): tensor for tensor in kept})
+    except Exception as error:
+        if module.training:
+            raise InputError(
+                f"{name} cannot be copied ({_said(error)}) and is in training mode; call its eval() first"
+            ) from error
+        mine = module
+    return _network(mine, inputs, name, f"a {name} given in Python", GIVEN_HINT)
+
+
+def _network(module: torch.nn.Module, inputs: Any, name: str, source: str, hint: str) -> Network:
+    batch, positional = _as_batch(inputs, name, hint)
+    run = _run_positional if positional else _run_by_name
+    parameters = forward_parameters(module)
+    own = OwnInputs(
+        name=name,
+        given=batch,
+        run=run,
+        module=module,
+        names=dict(zip(batch, parameters, strict=False)) if positional else {key: key for key in batch},
+    )
     return Network(
         name=name,
         kind="tensor",
         module=module,
-        run=_run_positional if positional else _run_by_name,
-        example=UserExample(name=name, module=module, inputs=batch),
-        source=f"Python path {name}",
+        run=run,
+        example=UserExample(inputs=own),
+        tools={OWN: own},
+        source=source,
     )
+
+
+def forward_parameters(module: torch.nn.Module) -> dict[str, inspect.Parameter]:
+    """The parameters of a module's `forward` that take inputs by position, in order; none where torch hides them."""
+    try:
+        parameters = inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):
+        return {}
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind in kinds}
+
+
+def _example_of(module: torch.nn.Module, inputs: Any, name: str) -> Any:
+    """The example that was given, or the module's own."""
+    inputs = getattr(module, "example_inputs", None) if inputs is None else inputs
+    return called(inputs, f"{name}: example_inputs") if callable(inputs) else inputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UserExample:
-    """InputShape -> the user's own example inputs, on the module's device, repeated `batch` times along axis 0.
+    """InputShape -> the user's own example inputs, on the module's device, `batch` times side by side.
 
     Attributes
     ----------
-    name : str
-        The network's, for messages.
-    module : torch.nn.Module
-        Its parameters say on which device.
-    inputs : mapping
-        Name -> tensor; names are `input_0`, `input_1`, ... for positional inputs.
+    inputs : OwnInputs
+        The example, and along which axes it is repeated.
     """
 
-    name: str
-    module: torch.nn.Module
-    inputs: Batch
+    inputs: OwnInputs
 
     def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
-        """The batch; the other sizes of `shape` do not apply."""
+        """The batch; `InputError` for sizes, which are the example's, and for more at once than the network takes."""
         check_shape(shape)
-        refuse_decode(shape, self.name)
-        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
-        return {
-            key: (torch.cat([tensor] * shape.batch) if shape.batch > 1 and tensor.dim() else tensor).to(device)
-            for key, tensor in self.inputs.items()
-        }
+        refuse_decode(shape, self.inputs.name)
+        for field in ("sequence_length", "image_size"):
+            if getattr(shape, field) is not None:
+                raise InputError(
+                    f"{self.inputs.name}: {field} is {getattr(shape, field)}, but a network of one's own has the sizes "
+                    f"of its example inputs; leave {field} out, or change the example"
+                )
+        return self.inputs.repeated(shape.batch)
 
 
 def _run_positional(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -85,23 +140,29 @@ def _run_by_name(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     return output_tensor(module(**batch))
 
 
-def _as_batch(inputs: Any, name: str) -> tuple[dict[str, torch.Tensor], bool]:
+def _as_batch(inputs: Any, name: str, hint: str) -> tuple[dict[str, torch.Tensor], bool]:
     """Example inputs as a batch, and whether they are positional."""
     if inputs is None:
-        raise InputError(f"{name} gives no example inputs; {INPUTS_HINT}.")
-    positional = not isinstance(inputs, dict)
+        raise InputError(f"{name} gives no example inputs; {hint}.")
+    positional = not isinstance(inputs, Mapping)
     if isinstance(inputs, torch.Tensor):
         inputs = (inputs,)
     if isinstance(inputs, tuple | list):
         inputs = {f"input_{i}": value for i, value in enumerate(inputs)}
-    values = inputs.values() if isinstance(inputs, dict) else ()
+    values = inputs.values() if isinstance(inputs, Mapping) else ()
     if not values or not all(isinstance(value, torch.Tensor) for value in values):
         given = [type(value).__name__ for value in values] or type(inputs).__name__
-        raise InputError(f"{name}: example inputs are {given}, only tensors are expected; {INPUTS_HINT}.")
-    return inputs, positional
+        raise InputError(f"{name}: example inputs are {given}, only tensors are expected; {hint}.")
+    empty = next((key for key, value in inputs.items() if not value.numel()), None)
+    if empty is not None:
+        raise InputError(
+            f"{name}: the example input {empty} is empty ({list(inputs[empty].shape)}), so nothing would be computed; "
+            "give one with elements"
+        )
+    return {key: value.detach() for key, value in inputs.items()}, positional
 
 
-def _resolved(name: str) -> Any:
+def resolved(name: str) -> Any:
     """What `package.module:callable` stands for."""
     path, _, attribute = name.partition(":")
     if path.endswith(".py") or "/" in path:
@@ -127,7 +188,8 @@ def _resolved(name: str) -> Any:
     return found
 
 
-def _called(function: Any, name: str) -> Any:
+def called(function: Any, name: str) -> Any:
+    """What a function of the user's gives; modules and networks are themselves, though they can be called."""
     if isinstance(function, torch.nn.Module | Network):  # a module is callable, but not in order to make itself
         return function
     try:
@@ -141,7 +203,7 @@ def _said(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _current_folder_first() -> Iterator[None]:
+def current_folder_first() -> Iterator[None]:
     """While active, modules of the current folder can be imported, as with `python -m`."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)

@@ -1,6 +1,6 @@
 """One view of a product: whatever the network called, a grouped GEMM over windows of x, in the operands' own storage.
 
-    y[g, r, o, n] = alpha * sum of x[g, r, o * stride + t * dilation - padding, c] * w[g, n, t, c] over taps t, channels c
+    y[g, r, o, n] = alpha * sum of x[g, r, o * stride + t * dilation - padding, c] * w[g, n, t, c] over t and c
 
 x has axes (*groups, *rows, *size, channels), w (*groups, columns, *kernel, channels) and y (*groups, *rows, *output,
 columns). A linear layer has no groups and no spatial axes, a product of batched matrices groups, a convolution one to

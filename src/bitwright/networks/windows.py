@@ -45,7 +45,7 @@ def padded(pixels: torch.Tensor, window: Window, value: float = 0) -> torch.Tens
 
 
 def taps(window: Window) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """Every position of the kernel, and the index by which padded pixels [..., *size, channels] give what is read there.
+    """Every position of the kernel, and the index by which padded pixels [..., *size, channels] give what it reads.
 
     The position is an index too, of a kernel [..., *kernel, channels].
 

@@ -5,7 +5,7 @@ stay. Nothing is ranked: a difference from float whose interval holds 0 is marke
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
@@ -73,6 +73,8 @@ class Settings:
         Name of a row -> file of a plan that stands beside the methods.
     options : mapping
         Each goes to those of the methods that have it.
+    samples, calibration_samples : iterable of batches or None
+        The user's, as in `evaluate`; gone through once per network.
     """
 
     methods: tuple[str, ...] = METHODS
@@ -82,6 +84,8 @@ class Settings:
     calibration_count: int | None = None
     batch_size: int | None = None
     seed: int = 0
+    samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
+    calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
 
 
 def compare(
@@ -107,7 +111,15 @@ def compare(
     check_plans(settings.plans, settings.methods, "method")
     for method in settings.methods:
         compose(method, options_of(method, settings))
-    tasks = judges_of(networks, task, data, limit, settings.seed)
+    tasks = judges_of(
+        networks,
+        task,
+        data,
+        limit,
+        settings.seed,
+        samples=settings.samples,
+        calibration_samples=settings.calibration_samples,
+    )
     rows: list[Row] = []
     for network, judge in zip(networks, tasks, strict=True):
         rows += _rows(network, judge, accelerators, settings, progress)

@@ -4,17 +4,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Network
 from bitwright.networks.synthetic import describe
-from bitwright.tasks.samples import default_samples
+from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.task import Task
 
 # Our choice: enough for ranges that stay put when the seed changes, few enough to take seconds.
 CALIBRATION_COUNTS = {"image": 32, "sentence": 64, "language": 16, "tensor": 32}
 NOTHING = "nothing"
+FLOAT = "float"  # the method that is there to quantize nothing
 SHAPES = "nothing (shapes only: formats without scales)"
 
 
@@ -24,6 +26,7 @@ def calibrate_method(
     *,
     options: Mapping[str, Any] | None = None,
     task: Task | None = None,
+    samples: Samples | None = None,
     count: int | None = None,
     seed: int = 0,
 ) -> Plan:
@@ -39,6 +42,8 @@ def calibrate_method(
         Of the method, by name.
     task : Task or None
         Chooses the samples; without one they are the default ones of the network's kind.
+    samples : Samples or None
+        To calibrate on; None chooses `count` of them.
     count : int or None
         Samples; None is 32 images or inputs, 64 sentences, 16 windows of tokens.
     seed : int
@@ -55,9 +60,21 @@ def calibrate_method(
         return dataclasses.replace(plan, calibrated_on=_without_samples(network, plan))
     count = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
     source = task.calibration if task is not None else default_samples
-    samples = once(("samples", count, seed), (network, task), lambda: source(network, count=count, seed=seed))
+    if samples is None:
+        samples = once(("samples", count, seed), (network, task), lambda: source(network, count=count, seed=seed))
     plan = composition.calibrate(network, samples.batches)
     return dataclasses.replace(plan, calibrated_on=samples.description if plan.quantizes else NOTHING)
+
+
+def require_quantized(network: Network, plan: Plan) -> None:
+    """Raise `InputError` for a plan that leaves everything in float, unless that is what its method is for."""
+    if plan.quantizes or plan.method == FLOAT:
+        return
+    raise InputError(
+        f"{plan.method} quantizes nothing of {network.name}: none of its products is a site (those inside traced, "
+        "scripted or compiled modules and einsum stay float), or the options leave every site float; a score would be "
+        "float's own, so give the module itself, or method float"
+    )
 
 
 def _without_samples(network: Network, plan: Plan) -> str:

@@ -1,16 +1,19 @@
 """The tasks by name: what each needs, which networks it fits, and how it is made from what a user gives."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
-from bitwright.tasks.fidelity import fidelity
-from bitwright.tasks.perplexity import perplexity
-from bitwright.tasks.samples import require_kind
-from bitwright.tasks.sts import sts
+from bitwright.tasks.fidelity import Fidelity, fidelity
+from bitwright.tasks.given import given_samples
+from bitwright.tasks.perplexity import Perplexity, perplexity
+from bitwright.tasks.samples import Samples, require_kind
+from bitwright.tasks.sts import Sts, sts
 from bitwright.tasks.task import Task
-from bitwright.tasks.top1 import top1
+from bitwright.tasks.top1 import Top1, top1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,9 +80,17 @@ def task_names() -> list[str]:
 
 
 def get_task(
-    name: str | None, *, network: Network, data: Path | None = None, limit: int | None = None, seed: int = 0
+    name: str | None,
+    *,
+    network: Network,
+    data: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    samples: Iterable[Any] | None = None,
+    calibration_samples: Iterable[Any] | None = None,
+    calibrates: bool = True,
 ) -> Task:
-    """The task of that name, on the user's data where it needs some.
+    """The task of that name, on the user's data where it needs some, or on the user's samples.
 
     Parameters
     ----------
@@ -93,6 +104,13 @@ def get_task(
         At most so many samples; `TASKS[name].limit` says of what.
     seed : int
         Of samples that are drawn (fidelity).
+    samples : iterable of batches or None
+        The user's. Fidelity calibrates on half of them and judges by the other half (by all of them where
+        `calibration_samples` are given, or nothing is calibrated); a task with data calibrates on all of them.
+    calibration_samples : iterable of batches or None
+        To calibrate on, and nothing else.
+    calibrates : bool
+        Whether anything will be calibrated.
 
     Raises
     ------
@@ -105,11 +123,51 @@ def get_task(
         raise unknown_name("task", name, TASKS)
     info = TASKS[name]
     _check(info, network, data, limit)
+    if samples is None and calibration_samples is None:
+        return _made(name, network, data, limit, seed, None)
+    judged, calibrated = _given(network, samples, calibration_samples, judges=data is None, calibrates=calibrates)
+    if judged is not None and limit is not None:
+        raise InputError(f"the limit is {limit}, but the caller gives the samples as they are; leave the limit out")
+    return dataclasses.replace(_made(name, network, data, limit, seed, judged), calibrated=calibrated)
+
+
+def _made(
+    name: str, network: Network, data: Path | None, limit: int | None, seed: int, judged: Samples | None
+) -> Fidelity | Perplexity | Sts | Top1:
     if data is None:
-        return fidelity(network=network, limit=limit, seed=seed)
+        return fidelity(network=network, limit=limit, seed=seed, given=judged)
     if name == "perplexity":
         return perplexity(network=network, data=data, limit=limit)
     return sts(data=data, limit=limit) if name == "sts" else top1(data=data, limit=limit)
+
+
+def _given(
+    network: Network,
+    samples: Iterable[Any] | None,
+    calibration_samples: Iterable[Any] | None,
+    *,
+    judges: bool,
+    calibrates: bool,
+) -> tuple[Samples | None, Samples | None]:
+    """The user's samples to judge by, and those to calibrate on."""
+    apart = calibration_samples is not None
+    if apart and not calibrates:
+        raise InputError("calibration_samples are given and nothing is calibrated; leave them out")
+    calibrated = None
+    if calibration_samples is not None:
+        calibrated = given_samples(network, calibration_samples, "calibration_samples").samples()
+    if samples is None:
+        return None, calibrated
+    found = given_samples(network, samples)
+    if judges and (apart or not calibrates):
+        return found.samples(), calibrated
+    if judges:
+        calibrated, judged = found.halves()
+        return judged, calibrated
+    if apart or not calibrates:
+        why = "calibration_samples are given too" if apart else "nothing is calibrated"
+        raise InputError(f"samples are given, but the task judges by its data and {why}; leave samples out")
+    return None, found.samples()
 
 
 def _check(info: TaskInfo, network: Network, data: Path | None, limit: int | None) -> None:

@@ -15,7 +15,7 @@ from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, Listener
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
-from bitwright.tasks.calibrate import NOTHING, calibrate_method
+from bitwright.tasks.calibrate import NOTHING, calibrate_method, require_quantized
 from bitwright.tasks.float_outputs import FloatOutputs, timed
 from bitwright.tasks.precision import PrecisionRecord, record_for
 from bitwright.tasks.statistics import Array
@@ -169,7 +169,7 @@ def evaluate_many(
         for run in runs.values():
             run.attempt(run.step, task, batch, reference, seconds)
         done += _samples(network, batch)
-        progress("evaluating", done, task.samples)
+        progress("evaluating", min(done, task.samples), task.samples)
     float_statistics = np.concatenate(float_rows) if float_rows else None
 
     def result(run: "_Run") -> Evaluation | Exception:
@@ -177,7 +177,11 @@ def evaluate_many(
             return run.error
         samples = (run.plan.calibrated_on or "samples that its plan does not name") if run.plan.quantizes else NOTHING
         statistics = np.concatenate(run.rows)
-        score = summarise(task, statistics, float_statistics, calibrated_on=samples, seed=seed)
+        try:
+            run.require_sites()
+            score = summarise(task, statistics, float_statistics, calibrated_on=samples, seed=seed)
+        except InputError as error:
+            return error
         return run.evaluation(score, float_seconds, statistics)
 
     return {name: result(run) for name, run in runs.items()}
@@ -193,6 +197,7 @@ class _Run:
         self.seconds = 0.0
         self.error: Exception | None = None
         self.executor: Executor | None = None
+        self.attempt(require_quantized, network, plan)
         if plan.quantizes or listeners:
             self.attempt(self._prepare, network)
 
@@ -207,6 +212,14 @@ class _Run:
             step(*arguments)
         except Exception as error:
             self.error = error
+
+    def require_sites(self) -> None:
+        """Refuse a plan none of whose quantized sites ran: its score would be float's."""
+        if self.executor is not None and self.plan.quantizes and not self.executor.off_by:
+            raise InputError(
+                f"none of the {len(self.plan.sites)} sites in the plan of {self.plan.method} ran on the test samples, "
+                "so that nothing was quantized; calibrate and test on inputs that take the same way"
+            )
 
     def audit(self, batch: TaskBatch) -> None:
         """Exact against fast on one batch, which nobody listens to."""
@@ -249,4 +262,4 @@ def _samples(network: Network, batch: TaskBatch) -> int:
     if batch.labels.size:
         return int(batch.labels.size)
     first = next(iter(batch.inputs.values()))
-    return first.numel() if network.kind == "language" else len(first)
+    return first.numel() if network.kind == "language" else len(first) if first.dim() else 1

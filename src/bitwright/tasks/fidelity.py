@@ -2,9 +2,10 @@
 
 The score is the signal-to-quantization-noise ratio, 10 log10(sum y^2 / sum (y_q - y)^2) dB over all outputs; KL
 divergence (float to quantized), top-1 agreement and cosine are given beside it. It separates methods more finely
-than accuracy does on as many samples. Inputs: the test part of `samples`. Statistics: one row per image, sentence
-or input, or per block of 32 tokens. Logits are taken as they are: an offset that all of them share raises the ratio,
-though softmax ignores it; KL divergence does not see it.
+than accuracy does on as many samples. Inputs: the test part of `samples`, or those the caller gives. Statistics: one
+row per image, sentence or input (per run where the output has no batch axis), or per block of 32 tokens. Logits are
+taken as they are: an offset that all of them share raises the ratio, though softmax ignores it; KL divergence does not
+see it.
 """
 
 import dataclasses
@@ -15,7 +16,9 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
+from bitwright.networks.own_inputs import OwnInputs, own_inputs
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
+from bitwright.tasks.given import axes_of
 from bitwright.tasks.inputs import window_length
 from bitwright.tasks.samples import Samples, available_samples, counted, default_batches, default_samples, describe
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
@@ -26,8 +29,8 @@ _UNITS = {"image": "crops", "sentence": "sentences", "tensor": "inputs"}
 _SIGNAL, _NOISE, _COSINE, _POSITIONS, _KL, _AGREEMENT = range(6)  # columns of the statistics
 
 
-def fidelity(*, network: Network, limit: int | None = None, seed: int = 0) -> "Fidelity":
-    """The task on samples that are always there, at most `limit` of them.
+def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given: Samples | None = None) -> "Fidelity":
+    """The task on samples that are always there, at most `limit` of them, or on those `given`.
 
     Parameters
     ----------
@@ -38,17 +41,32 @@ def fidelity(*, network: Network, limit: int | None = None, seed: int = 0) -> "F
         None is 2,048 tokens, 256 sentences, or 64 images or inputs.
     seed : int
         Of the crops, of the choice of text, of the noise.
+    given : Samples or None
+        The caller's samples to judge by.
     """
+    if given is not None:
+        return Fidelity(
+            kind=network.kind,
+            count=given.count,
+            window=0,
+            seed=seed,
+            tested_on=given.description,
+            axis=None if (axes := axes_of(network)) is None else axes.output,
+            given=given,
+        )
     count = limit if limit is not None else DEFAULT_SAMPLES.get(network.kind, 1)
     if network.kind == "language" and limit is not None:
         count = max(1, limit // window_length(network)) if limit > 0 else limit
     count = available_samples(network, count=count, test=True)
+    own = own_inputs(network) if network.kind == "tensor" else None
     return Fidelity(
         kind=network.kind,
         count=count,
         window=window_length(network),
         seed=seed,
         tested_on=describe(network, count=count, seed=seed, test=True),
+        axis=0 if own is None else own.output_axis,
+        own=own,
     )
 
 
@@ -74,6 +92,11 @@ def _compare(y_q: torch.Tensor, y: torch.Tensor, logits: bool) -> torch.Tensor:
 
 
 def _sqnr_db(statistics: Array, counts: Array) -> Array:
+    if not statistics[:, _SIGNAL].any():
+        raise InputError(
+            "the float network's outputs are all 0 on these samples, so that a ratio of signal to noise is undefined; "
+            "give samples= that it responds to, or look at its weights"
+        )
     signal, noise = counts @ statistics[:, _SIGNAL], counts @ statistics[:, _NOISE]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(noise == 0, np.inf, 10 * np.log10(signal / noise))
@@ -105,6 +128,14 @@ class Fidelity:
         Tokens per window of a language model.
     seed : int
         Of the samples.
+    axis : int or None
+        Of the output, along which samples lie; None: a run is one sample.
+    own : OwnInputs or None
+        What is known of the inputs of a network that brings its own.
+    given : Samples or None
+        The caller's samples, instead of those that are always there.
+    calibrated : Samples or None
+        What to calibrate on, instead of those that are always there.
     """
 
     kind: str
@@ -112,6 +143,10 @@ class Fidelity:
     window: int
     seed: int
     tested_on: str
+    axis: int | None = 0
+    own: OwnInputs | None = dataclasses.field(default=None, repr=False, compare=False)
+    given: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
+    calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
     name: str = "fidelity"
     metric: str = "SQNR"
     unit: str = "dB"
@@ -122,11 +157,13 @@ class Fidelity:
     @property
     def samples(self) -> int:
         """How many tokens, or images, sentences or inputs."""
-        return self.count * self.window if self.kind == "language" else self.count
+        return self.count * self.window if self.kind == "language" and self.given is None else self.count
 
     @property
     def sample_unit(self) -> str:
         """What `samples` counts."""
+        if self.given is not None:
+            return "inputs" if self.axis is not None else "batches"
         return _UNITS.get(self.kind, f"tokens in {counted(self.count, 'window')} of {self.window}")
 
     @property
@@ -142,24 +179,34 @@ class Fidelity:
         """The samples, made as they are needed."""
         if network.kind != self.kind:
             raise InputError(f"this task was made for a network of kind {self.kind}; {network.name} is {network.kind}")
-        made = default_batches(network, count=self.count, seed=self.seed, test=True, batch_size=batch_size)
+        if self.given is not None:
+            return (TaskBatch(inputs=inputs) for inputs in self.given.batches)
+        own = self.own if self.own is not None and self.own.module is network.module else None
+        made = default_batches(network, count=self.count, seed=self.seed, test=True, batch_size=batch_size, own=own)
         return (TaskBatch(inputs=inputs) for inputs in made)
 
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
         """Rows (signal, noise, cosine, positions[, KL, agreement]), sums over positions.
 
         Outputs are [B, ..., C] for language and sentences, [B, C] or [B, C, H, W] logits for images, and anything
-        that starts with the batch for other modules.
+        for other modules: samples lie along `axis`, or the output is one sample's.
         """
         del batch
         if reference is None:
             raise ValueError("fidelity compares with the float network's output; give it as reference")
         if output.shape != reference.shape:
             raise InputError(f"the outputs differ in shape: {[*output.shape]} and {[*reference.shape]} in float")
+        if not output.numel():
+            raise InputError(f"the network's output is empty ({[*output.shape]}); give inputs that it answers to")
         if self.kind == "image" and output.ndim == 4:
             output, reference = output.movedim(1, -1), reference.movedim(1, -1)
-        rows = [self._sample(y_q, y) for y_q, y in zip(output, reference, strict=True)]
-        return np.concatenate(rows)
+        samples = zip(self._each(output), self._each(reference), strict=True)
+        return np.concatenate([self._sample(y_q, y) for y_q, y in samples])
+
+    def _each(self, output: torch.Tensor) -> torch.Tensor:
+        """The output with its samples along axis 0."""
+        output = torch.view_as_real(output) if output.is_complex() else output
+        return output[None] if self.axis is None else output.movedim(self.axis, 0)
 
     def _sample(self, output: torch.Tensor, reference: torch.Tensor) -> Array:
         """The rows of one sample."""
@@ -169,4 +216,4 @@ class Fidelity:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """The calibration part of the same sources: other photographs, other prose, other noise."""
-        return default_samples(network, count=count, seed=seed)
+        return self.calibrated or default_samples(network, count=count, seed=seed)

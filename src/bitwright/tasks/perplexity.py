@@ -94,6 +94,7 @@ class Perplexity:
     further: tuple[MeasureKind, ...] = (
         MeasureKind(name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio),
     )
+    calibrated: Samples | None = dataclasses.field(default=None, repr=False)
 
     @property
     def samples(self) -> int:
@@ -123,4 +124,4 @@ class Perplexity:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Windows of the standard library's prose: none of the test text."""
-        return default_samples(network, count=count, seed=seed)
+        return self.calibrated or default_samples(network, count=count, seed=seed)

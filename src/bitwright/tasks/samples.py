@@ -1,7 +1,8 @@
 """Samples that are always there, to calibrate on without touching the user's test data and to test without labels.
 
 Images are crops of photographs (`photographs`), text is the standard library's prose (`prose`), and any other
-module gets noise with the mean and deviation of its example inputs. Calibration and test samples are disjoint.
+module gets inputs drawn like those of its example (`bitwright.networks.variation`). Calibration and test samples are
+disjoint.
 """
 
 import dataclasses
@@ -12,6 +13,8 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network
+from bitwright.networks.own_inputs import OWN, OwnInputs, own_inputs
+from bitwright.networks.variation import Role
 from bitwright.tasks import photographs, prose
 from bitwright.tasks.inputs import image_inputs, sentence_inputs, token_ids, window_inputs, window_length
 from bitwright.tasks.statistics import Array
@@ -65,6 +68,8 @@ def available_samples(network: Network, *, count: int, test: bool) -> int:
         return min(count, len(prose.sentences(test=test)))
     if network.kind == "language":
         return min(count, len(windows(network, test=test)))
+    if network.kind == "tensor" and not own_inputs(network).varies:
+        return 1
     return count
 
 
@@ -79,9 +84,15 @@ def require_kind(network: Network) -> None:
 
 
 def default_batches(
-    network: Network, *, count: int, seed: int, test: bool, batch_size: int | None = None
+    network: Network,
+    *,
+    count: int,
+    seed: int,
+    test: bool,
+    batch_size: int | None = None,
+    own: OwnInputs | None = None,
 ) -> Iterator[Batch]:
-    """`count` samples of the test or calibration part, made as they are needed."""
+    """`count` samples of the test or calibration part, made as they are needed; `own` is what is known of inputs."""
     require_kind(network)
     size = batch_size or BATCH_SIZES[network.kind]
     if network.kind == "image":
@@ -90,7 +101,8 @@ def default_batches(
         for start in range(0, count, size):
             yield image_inputs(network, [next(images) for _ in range(min(size, count - start))])
     elif network.kind == "tensor":
-        yield from _noise(network, count=count, seed=seed, test=test, batch_size=size)
+        own = own or own_inputs(network)
+        yield from drawn_inputs(network, own, count=count, seed=seed, test=test, batch_size=batch_size)
     elif network.kind == "sentence":
         chosen = [prose.sentences(test=test)[i] for i in _choice(len(prose.sentences(test=test)), count, seed)]
         for start in range(0, count, size):
@@ -109,9 +121,7 @@ def describe(network: Network, *, count: int, seed: int, test: bool) -> str:
         stems = [path.stem for path in photographs.photographs(names)][:count]
         return f"{counted(count, 'random crop')} (seed {seed}) of photographs in scikit-image: {', '.join(stems)}"
     if network.kind == "tensor":
-        return (
-            f"{counted(count, 'noise input')} (seed {seed}) with the mean and deviation of the network's example inputs"
-        )
+        return _described(network, count, seed)
     topics = f"the topics {', '.join(sorted(prose.TEST_TOPICS))}" if test else "all topics but those kept for tests"
     size = f" of {window_length(network)} tokens" if network.kind == "language" else ""
     what = counted(count, "window" if size else "sentence") + size
@@ -140,23 +150,45 @@ def windows(network: Network, *, test: bool) -> Array:
     return whole.reshape(-1, length)
 
 
-def _noise(network: Network, *, count: int, seed: int, test: bool, batch_size: int) -> Iterator[Batch]:
-    """Normal noise in the shape of the example inputs; integer inputs stay as they are in the example.
+def drawn_inputs(
+    network: Network, own: OwnInputs, *, count: int, seed: int, test: bool, batch_size: int | None = None
+) -> Iterator[Batch]:
+    """`count` inputs like the example's; one at a time where several at once would be another thing.
 
-    Where an example's elements are all equal, mean 0 and deviation 1 stand in for its own.
+    Raises
+    ------
+    InputError
+        More at once than the network takes.
     """
-    if network.example is None:
-        raise InputError(f"{network.name} has no example inputs to make samples from; give example= of the Network")
+    assert network.example is not None
     generator = torch.Generator().manual_seed(2 * seed + int(test))
-    for start in range(0, count, batch_size):
-        example = network.example(InputShape(batch=min(batch_size, count - start)))
-        yield {name: _noise_like(tensor, generator).to(network.device) for name, tensor in example.items()}
+    size = inputs_at_once(network, own, batch_size) if count > 1 else 1
+    for start in range(0, count, size):
+        batch = min(size, count - start)
+        scales = batch == 1 or OWN in network.tools or own.scaled is not None
+        example = network.example(InputShape(batch=batch)) if scales else own.repeated(batch)
+        yield {name: own.variations[name].draw(each, generator).to(network.device) for name, each in example.items()}
 
 
-def _noise_like(example: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    if not example.is_floating_point():
-        return example
-    mean, deviation = float(example.mean()), float(example.std(correction=0))
-    if deviation == 0:
-        mean, deviation = 0.0, 1.0
-    return (torch.randn(example.shape, generator=generator) * deviation + mean).to(example.dtype)
+def inputs_at_once(network: Network, own: OwnInputs, batch_size: int | None) -> int:
+    """How many samples of a network with inputs of its own run at once: `batch_size`, or what suits."""
+    if own.together:
+        return batch_size or BATCH_SIZES[network.kind]
+    if batch_size is not None and batch_size > 1:
+        raise InputError(
+            f"{network.name} takes one input at a time: it has no axis along which everything that varies lies side by "
+            "side; leave the batch size out"
+        )
+    return 1
+
+
+def _described(network: Network, count: int, seed: int) -> str:
+    """Which inputs are drawn for a network with inputs of its own."""
+    found = own_inputs(network).variations
+    if not own_inputs(network).varies:
+        return "the network's example input, in which nothing varies from sample to sample"
+    if {each.role for each in found.values()} == {Role.VALUES}:
+        noun = counted(count, "noise input")
+        return f"{noun} (seed {seed}) with the mean and deviation of the network's example inputs"
+    parts = ", ".join(f"{name}: {each.described}" for name, each in found.items())
+    return f"{counted(count, 'input')} (seed {seed}) like the network's example ({parts})"

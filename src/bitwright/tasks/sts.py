@@ -82,6 +82,7 @@ class Sts:
     needs_reference: bool = False
     score: ScoreFunction = spearman
     further: tuple[MeasureKind, ...] = ()
+    calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def samples(self) -> int:
@@ -108,4 +109,4 @@ class Sts:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Sentences of the standard library's prose: none of the test sentences."""
-        return default_samples(network, count=count, seed=seed)
+        return self.calibrated or default_samples(network, count=count, seed=seed)

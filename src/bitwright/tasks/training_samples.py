@@ -5,15 +5,24 @@ noise are drawn anew for every step.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.own_inputs import own_inputs
+from bitwright.networks.variation import Role
 from bitwright.tasks import prose
 from bitwright.tasks.inputs import sentence_inputs, window_inputs
-from bitwright.tasks.samples import counted, default_batches, require_kind, windows
+from bitwright.tasks.samples import (
+    counted,
+    default_batches,
+    drawn_inputs,
+    inputs_at_once,
+    require_kind,
+    windows,
+)
 from bitwright.tasks.statistics import Array
 
 BATCH = {"image": 16, "sentence": 16, "language": 1, "tensor": 16}  # our choice
@@ -39,6 +48,8 @@ def training_samples(network: Network, *, batch_size: int | None = None, seed: i
         A network without samples of its kind, or without numbers.
     """
     require_kind(network)
+    if network.kind == "tensor":
+        return _own(network, batch_size, seed)
     size = batch_size or BATCH[network.kind]
     held = HELD_OUT[network.kind]
     if network.kind in ("sentence", "language"):
@@ -50,13 +61,28 @@ def training_samples(network: Network, *, batch_size: int | None = None, seed: i
         )
 
     kept = default_batches(network, count=held, seed=seed + STRIDE, test=False, batch_size=size)
-    what = "random crops of the calibration photographs" if network.kind == "image" else "noise inputs"
+    what = "random crops of the calibration photographs"
     return TrainingSamples(
         stream=drawn,
         held_out=tuple(kept),
-        description=f"{what} in scikit-image, {size} a step (seed {seed})"
-        if network.kind == "image"
-        else f"{what}, {size} a step (seed {seed})",
+        description=f"{what} in scikit-image, {size} a step (seed {seed})",
+    )
+
+
+def _own(network: Network, batch_size: int | None, seed: int) -> TrainingSamples:
+    """Inputs like those of the network's example."""
+    own = own_inputs(network)
+    size = inputs_at_once(network, own, batch_size or BATCH["tensor"] if own.together else batch_size)
+
+    def of(count: int, number: int) -> Iterator[Batch]:
+        return drawn_inputs(network, own, count=count, seed=number, test=False, batch_size=size)
+
+    only_values = {each.role for each in own.variations.values()} == {Role.VALUES}
+    what = "noise inputs" if only_values else "inputs like the network's example"
+    return TrainingSamples(
+        stream=lambda step: next(of(size, seed + STRIDE * (step + 2))),
+        held_out=tuple(of(HELD_OUT["tensor"], seed + STRIDE)),
+        description=f"{what}, {size} a step (seed {seed})",
     )
 
 

@@ -6,7 +6,7 @@ judged once, and encoded weights live only as long as the few plans they belong 
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
@@ -56,7 +56,7 @@ class FrontierSettings:
         baseline is always among them.
     plans : mapping
         Name -> file of a saved plan, each a system of one point on every machine.
-    exact, calibration_count, batch_size, seed
+    exact, calibration_count, batch_size, seed, samples, calibration_samples
         As in `evaluate`.
     """
 
@@ -67,6 +67,8 @@ class FrontierSettings:
     calibration_count: int | None = None
     batch_size: int | None = None
     seed: int = 0
+    samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
+    calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
 
 
 def families_of(names: Sequence[str], machines: Sequence[str]) -> dict[str, Family]:
@@ -150,9 +152,17 @@ def frontier(
 def _judge(
     network: Network, task: str | None, data: "Path | None", limit: int | None, settings: FrontierSettings
 ) -> Task:
-    if limit is None:
+    if limit is None and (settings.samples is None or data is not None):
         limit = LIMITS.get(network.kind)
-    return get_task(task, network=network, data=data, limit=limit, seed=settings.seed)
+    return get_task(
+        task,
+        network=network,
+        data=data,
+        limit=limit,
+        seed=settings.seed,
+        samples=settings.samples,
+        calibration_samples=settings.calibration_samples,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

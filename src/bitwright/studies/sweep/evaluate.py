@@ -90,6 +90,11 @@ def described(study: Study) -> tuple[dict[str, str], dict[str, bool]]:
         data = study.judged.get("data")
         if data is not None and all(shapes.values()):
             raise InputError(f"{data} was given and no network has numbers to be tested on it; leave data out")
+        if all(shapes.values()) and study.judged:
+            raise InputError(
+                f"{next(iter(study.judged))} was given and no network has numbers that are calibrated or judged; leave "
+                "it out"
+            )
         if all(shapes.values()) and any(name in SCORES for name in study.objectives):
             raise InputError("scores are an objective, and no network has numbers that could be judged; leave them out")
         found = {label: each.fingerprint for label, each in loaded.items()}

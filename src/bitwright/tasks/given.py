@@ -1,0 +1,254 @@
+"""Samples that the caller gives: a data loader, or any iterable of batches, as the network takes them.
+
+A batch is a tensor, a tuple of tensors in the order of `forward`, or a dict of them by name; what `forward` does not
+take, such as labels, is left out. For networks with a tokenizer or a preprocessing it may be texts or images too.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bitwright.errors import InputError
+from bitwright.networks.network import Batch, InputShape, Network
+from bitwright.networks.own_inputs import BatchAxes, own_inputs
+from bitwright.networks.user import forward_parameters
+from bitwright.tasks.inputs import image_inputs, sentence_inputs
+from bitwright.tasks.samples import Samples, counted
+
+MOST = 4096  # batches; one that gives more is taken for endless
+LABELS = frozenset({"label", "labels", "target", "targets"})
+EXPECTED = "a tensor, a tuple of tensors or a dict of them is expected"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GivenSamples:
+    """The caller's batches, as the network takes them.
+
+    Attributes
+    ----------
+    batches : tuple of Batch
+        All of them.
+    axes : BatchAxes or None
+        Where samples lie side by side in a batch; None: a batch is one sample.
+    """
+
+    batches: tuple[Batch, ...]
+    axes: BatchAxes | None
+
+    def samples(self) -> Samples:
+        """All of them, to calibrate on."""
+        return self._described(self.batches, counted_batches(len(self.batches)))
+
+    def halves(self) -> tuple[Samples, Samples]:
+        """Every other batch to calibrate on, and the rest to judge by; a single batch is cut along its batch axis.
+
+        Raises
+        ------
+        InputError
+            A single sample.
+        """
+        cut = len(self.batches) == 1
+        batches = self._cut(self.batches[0]) if cut else self.batches
+        if len(batches) < 2:
+            raise InputError(
+                "samples has one sample only, and half of them calibrate, the others judge; give at least 2, or "
+                "calibration_samples= apart"
+            )
+        parts = batches[::2], batches[1::2]
+        said = [f"{len(part)} of the {len(batches)} batches" for part in parts]
+        said = ["half of the batch", "the other half of the batch"] if cut else said
+        return self._described(parts[0], said[0]), self._described(parts[1], said[1])
+
+    def _cut(self, batch: Batch) -> Sequence[Batch]:
+        if self.axes is None or self.axes.size(batch) < 2:
+            return [batch]
+        parts = {key: batch[key].tensor_split(2, dim=axis) for key, axis in self.axes.inputs.items()}
+        return [{**batch, **{key: part[half] for key, part in parts.items()}} for half in (0, 1)]
+
+    def _described(self, batches: Sequence[Batch], said: str) -> Samples:
+        count = len(batches) if self.axes is None else sum(self.axes.size(batch) for batch in batches)
+        inputs = "" if self.axes is None else f" ({counted(count, 'input')})"
+        return Samples(batches=tuple(batches), count=count, description=f"{said} given by the caller{inputs}")
+
+
+def counted_batches(count: int) -> str:
+    """`1 batch`, `4 batches`."""
+    return "1 batch" if count == 1 else f"{count} batches"
+
+
+def given_samples(network: Network, samples: Iterable[Any], what: str = "samples") -> GivenSamples:
+    """The batches of `samples` as `network` takes them.
+
+    Parameters
+    ----------
+    network : Network
+        With numbers.
+    samples : iterable
+        Of batches.
+    what : str
+        What to call them in messages.
+
+    Raises
+    ------
+    InputError
+        What is no iterable of batches, has none, does not end, or does not fit the network.
+    """
+    taken = taken_by(network)
+    items = enumerate(itertools.islice(_iterated(samples, what), MOST + 1))
+    batches = [given_batch(taken, item, f"batch {at} of {what}") for at, item in items]
+    if not batches:
+        raise InputError(f"{what} has no batch; give an iterable of at least one (a generator gives its batches once)")
+    if len(batches) > MOST:
+        raise InputError(f"{what} gave more than {MOST:,} batches and may never end; cut it, as with itertools.islice")
+    try:
+        with torch.no_grad():
+            network.forward(batches[0])
+    except Exception as error:
+        sizes = ", ".join(f"{key} {list(tensor.shape)} {tensor.dtype}" for key, tensor in batches[0].items())
+        raise InputError(
+            f"{network.name} does not run on batch 0 of {what} ({sizes}): {type(error).__name__}: {error}; give "
+            "batches as the network takes them"
+        ) from error
+    return GivenSamples(batches=tuple(batches), axes=axes_of(network))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A network, its example inputs and the parameters of `forward` that take them."""
+
+    network: Network
+    example: Batch
+    names: Mapping[str, str]
+
+    def said(self, key: str) -> str:
+        """An input as the user knows it."""
+        return self.names.get(key, key)
+
+    @property
+    def order(self) -> str:
+        """All inputs as the user knows them."""
+        return ", ".join(map(self.said, self.example))
+
+
+def taken_by(network: Network) -> Taken:
+    """What a network takes; needs a network with an example."""
+    if network.kind == "tensor":
+        own = own_inputs(network)
+        return Taken(network=network, example=own.example, names=own.names)
+    assert network.example is not None
+    return Taken(network=network, example=network.example(InputShape()), names={})
+
+
+def axes_of(network: Network) -> BatchAxes | None:
+    """Where samples lie side by side: axis 0 of images and text, what was found for other networks."""
+    if network.kind == "tensor":
+        return own_inputs(network).axes
+    assert network.example is not None
+    return BatchAxes(inputs=dict.fromkeys(network.example(InputShape()), 0), output=0)
+
+
+def first_inputs(module: torch.nn.Module, samples: Iterable[Any]) -> Any:
+    """The first batch of `samples` as the example of `module`: a tuple by position, or a dict by name."""
+    item = next(_iterated(samples, "samples"), None)
+    if item is None:
+        raise InputError("samples has no batch; give an iterable of at least one")
+    parts = _unwrapped(item)
+    known = forward_parameters(module)
+    if isinstance(parts, Mapping):
+        return {key: _tensor(value, key) for key, value in parts.items() if key in known and key not in LABELS}
+    if len(parts) > 1 and known:
+        needed = sum(parameter.default is parameter.empty for parameter in known.values())
+        label = len(parts) > needed and _is_label(parts[-1], parts[0])
+        parts = parts[: min(len(known), len(parts) - label)]
+    return tuple(_tensor(value, f"input {at}") for at, value in enumerate(parts))
+
+
+def _iterated(samples: Iterable[Any], what: str) -> Iterator[Any]:
+    if isinstance(samples, str | bytes | Mapping | torch.Tensor | np.ndarray) or not hasattr(samples, "__iter__"):
+        raise InputError(
+            f"{what} is a {type(samples).__name__}; a data loader or another iterable of batches is expected "
+            "(one batch: [batch])"
+        )
+    return iter(samples)
+
+
+def _unwrapped(item: Any) -> Mapping[str, Any] | Sequence[Any]:
+    """The inputs of a batch, without the label beside them where inputs are a collection of their own."""
+    if isinstance(item, tuple | list) and item and isinstance(item[0], Mapping | tuple | list):
+        item = item[0]
+    return item if isinstance(item, Mapping | tuple | list) else (item,)
+
+
+def given_batch(taken: Taken, item: Any, where: str) -> Batch:
+    """One batch of the caller's, by the names of the network's inputs, on its device.
+
+    Raises
+    ------
+    InputError
+        What is no batch of tensors, or does not fit.
+    """
+    network, example = taken.network, taken.example
+    made = _from_media(network, item)
+    if made is not None:
+        return made
+    parts = _unwrapped(item)
+    if isinstance(parts, Mapping):
+        known = {key: key if key in parts else taken.said(key) for key in example}
+        named = {key: parts[name] for key, name in known.items() if name in parts}
+        missing = [taken.said(key) for key in example if key not in named]
+        if missing:
+            raise InputError(
+                f"{where} has {', '.join(map(str, parts)) or 'nothing'}, but {network.name} takes {taken.order}; "
+                f"{' and '.join(missing)} is missing"
+            )
+    elif len(parts) < len(example):
+        raise InputError(
+            f"{where} has {counted(len(parts), 'tensor')}, but {network.name} takes {len(example)}: {taken.order}; "
+            "give a tuple in that order"
+        )
+    else:
+        named = dict(zip(example, parts, strict=False))
+    return {key: _fitted(taken, key, value, f"{taken.said(key)} in {where}") for key, value in named.items()}
+
+
+def _fitted(taken: Taken, key: str, value: Any, where: str) -> torch.Tensor:
+    """One tensor of a batch in the example's floating type, on the network's device."""
+    tensor, example = _tensor(value, where), taken.example[key]
+    if tensor.is_floating_point() and example.is_floating_point():
+        tensor = tensor.to(example.dtype)
+    if tensor.dim() != example.dim() or not tensor.numel():
+        raise InputError(
+            f"{where} is {list(tensor.shape)}, but {taken.network.name} runs on {list(example.shape)}; give batches "
+            "like its example"
+        )
+    return tensor.detach().to(taken.network.device)
+
+
+def _from_media(network: Network, item: Any) -> Batch | None:
+    """Texts through the network's tokenizer, images through its preprocessing; None where it is neither."""
+    several = item if isinstance(item, tuple | list) else [item]
+    if not several:
+        return None
+    if "tokenizer" in network.tools and all(isinstance(each, str) for each in several):
+        return sentence_inputs(network, several)
+    if "preprocess" in network.tools and all(type(each).__module__.startswith("PIL.") for each in several):
+        return image_inputs(network, several)
+    return None
+
+
+def _tensor(value: Any, where: str) -> torch.Tensor:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{where} is a {type(value).__name__}; {EXPECTED}")
+    return value
+
+
+def _is_label(last: Any, first: Any) -> bool:
+    """Whether the last of a batch's tensors looks like class ids, one for each of the first's elements."""
+    tensors = isinstance(last, torch.Tensor) and isinstance(first, torch.Tensor)
+    return tensors and not last.is_floating_point() and last.shape == first.shape[:1]
