@@ -159,8 +159,8 @@ def _experts(
 ) -> torch.Tensor | None:
     """Rows of x [T, K], sorted by expert, each by its expert's matrix of w [E, K, N]: a product for each expert.
 
-    `offs` [E] is where each expert's rows end; rows behind the last are 0. Where w has no axis of experts its columns are
-    sorted by expert, and where neither has, what is added up is.
+    `offs` [E] is where each expert's rows end; rows behind the last are 0. Where w has no axis of experts its columns
+    are sorted by expert, and where neither has, what is added up is.
     """
     if mat_a.dtype not in FLOATS or mat_b.dtype not in FLOATS:
         return None

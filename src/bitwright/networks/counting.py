@@ -1,8 +1,8 @@
 """What a network does beside its sites, counted per operator where torch finally executes it.
 
 Nothing is dropped: an operator that multiplies and adds is a product with its multiply-accumulates and the reason why
-it is no site. Products are known from torch's own registry of operation counts, from the table here for what that lacks,
-and by name; operators of other libraries, which cannot be looked into, are listed too.
+it is no site. Products are known from torch's own registry of operation counts, from the table here for what that
+lacks, and by name; operators of other libraries, which cannot be looked into, are listed too.
 """
 
 import math

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from bitwright.networks.dataflow import Dataflow, Node, record
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.siblings import unreached
 
 _T = torch.Tensor
 _SAME_LAST_AXIS = {_T.view, _T.reshape, torch.reshape, _T.flatten, torch.flatten, _T.unflatten}
@@ -100,7 +101,12 @@ def smoothing_groups(network: Network, batch: Batch) -> list[SmoothingGroup]:
             tensor = _origin(flow, view.x)
             found.setdefault(id(tensor), (tensor, []))[1].append(name)
     groups = [_group(flow, tensor, sites) for tensor, sites in found.values()]
-    return [group for group in groups if group is not None]
+    assert network.module is not None
+    reached = {name: (view.site(name), view.w) for name, view in flow.sites.items() if view.weight is not None}
+    partly = {
+        name for each in unreached(network.module, reached) for name in each.of
+    }  # others may read the same tensor
+    return [group for group in groups if group is not None and not partly & set(group.sites)]
 
 
 def smoothing_factors(peaks: torch.Tensor, weight_peaks: torch.Tensor, strength: float) -> torch.Tensor:

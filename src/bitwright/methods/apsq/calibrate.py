@@ -23,6 +23,7 @@ from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.plan import Plan
 from bitwright.methods.rules import EXACT
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.siblings import family_of
 
 CANDIDATES = 5  # scales tried: what the peak asks for and its halves; our choice
 
@@ -51,7 +52,17 @@ def calibrate(network: Network, samples: Sequence[Batch], options: ApsqOptions, 
     if not samples:
         raise InputError(f"{network.name}: calibration needs at least one batch of samples")
     found = scales_of(network, samples, plan, {name: (rule, options.at(name)) for name, rule in rules.items()})
-    return with_rules(plan, {name: found.get(name, rule) for name, rule in rules.items()})
+    families = {
+        family: rule
+        for name, rule in found.items()
+        if rule.kind is Kind.BLOCK or rule.tile_scales is not None
+        if (family := family_of(name))
+    }
+    made = {}
+    for name, rule in rules.items():  # an expert that no sample reached stores sums as one beside it does
+        scaled = found[name].kind is Kind.BLOCK or found[name].tile_scales is not None
+        made[name] = found[name] if scaled else families.get(family_of(name) or "", rule)
+    return with_rules(plan, made)
 
 
 def wanted_sites(plan: Plan, options: ApsqOptions) -> list[str]:

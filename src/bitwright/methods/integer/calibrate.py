@@ -12,6 +12,7 @@ from bitwright.methods.integer.observe import (
     observe_ranges,
     observe_synthetic,
     shared_ranges,
+    with_siblings,
 )
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
@@ -50,6 +51,8 @@ class Observed:
         Whether batch norm was.
     judges : sequence of batches
         Samples to judge choices by: such as did not choose the smoothing's ranges, where there are enough.
+    notes : tuple of str
+        What reports must say of what was observed.
     """
 
     network: Network
@@ -58,6 +61,7 @@ class Observed:
     smoothing: Mapping[str, torch.Tensor]
     folded: bool
     judges: Sequence[Batch]
+    notes: tuple[str, ...] = ()
 
 
 def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
@@ -93,7 +97,7 @@ def decided(network: Network, observed: Observed, plan: Plan) -> Plan:
         sites=sites,
         smoothing=observed.smoothing,
         fold_batch_norm=observed.folded,
-        notes=(*plan.notes, *network.notes),
+        notes=(*plan.notes, *network.notes, *observed.notes),
     )
 
 
@@ -131,9 +135,11 @@ def observe_network(
         counts = once(("histograms", asked), (network, *samples), lambda: histograms_of(work, samples, ranges))
         for name, seen in ranges.items():
             seen.histogram = counts.get(name)
+    ranges, notes = with_siblings(work, ranges)
     return Observed(
         network=work,
         ranges=ranges,
+        notes=notes,
         rules=rules,
         smoothing=factors,
         folded=folded.module is not network.module,

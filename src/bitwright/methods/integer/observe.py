@@ -8,12 +8,14 @@ import torch
 from bitwright.errors import InputError
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.siblings import placed, unreached
 from bitwright.networks.sites import Site
 from bitwright.networks.synthetic import synthetic_calls
 from bitwright.networks.trace import observe
 from bitwright.networks.view import GemmView, distinct
 
 BINS = 4096
+SMALLEST_RANGE = 1e-38
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -79,6 +81,48 @@ def observe_ranges(
     for batch in samples:
         observe(network, batch, watch)
     return found
+
+
+def with_siblings(network: Network, found: Mapping[str, Ranges]) -> tuple[dict[str, Ranges], tuple[str, ...]]:
+    """`found` and the ranges of experts that no sample reached, and what reports must say of these.
+
+    They have their own weights, and the x of all siblings that were reached (our choice).
+    """
+    assert network.module is not None
+    static = {name: (seen.site, seen.weight) for name, seen in found.items() if seen.weight is not None}
+    result = {}
+    missing = unreached(network.module, {name: (site, w) for name, (site, w) in static.items() if w is not None})
+    for each in missing:
+        first, *others = (found[name] for name in each.of)
+        widened = dataclasses.replace(first, site=each.site, weight=each.w)
+        for other in others:
+            _widen(widened, other)
+        histograms = [found[name].histogram for name in each.of]
+        if all(counts is not None for counts in histograms):
+            ranges = [found[name].x_range for name in each.of]
+            widened.histogram = _together([counts for counts in histograms if counts is not None], ranges, widened)
+        result[each.site.name] = each, widened
+    return placed(found, result), said(len(missing))
+
+
+def said(missing: int) -> tuple[str, ...]:
+    """What reports say of sites that no calibration sample reached; nothing where there are none."""
+    if not missing:
+        return ()
+    return (
+        f"calibration did not reach {missing} experts' products: they have scales of their own weights, and the range "
+        "of x of the experts beside them",
+    )
+
+
+def _together(histograms: Sequence[torch.Tensor], ranges: Sequence[tuple[float, float]], whole: Ranges) -> torch.Tensor:
+    """Counts over the range of `whole` of histograms over ranges within it, each bin's at its middle."""
+    total, (low, high) = torch.zeros(BINS, dtype=torch.float64), whole.x_range
+    for counts, (start, stop) in zip(histograms, ranges, strict=True):
+        middles = start + (torch.arange(BINS) + 0.5) * ((stop - start) / BINS)
+        places = ((middles - low) * (BINS / max(high - low, SMALLEST_RANGE))).long().clamp(0, BINS - 1)
+        total.index_add_(0, places, counts.double())
+    return total
 
 
 def shared_ranges(network: Network, work: Network, samples: Sequence[Batch]) -> dict[str, Ranges]:

@@ -12,8 +12,8 @@ from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.sites import Sites, shape_plans, uniform
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.sharing import once
-from bitwright.methods.tabled import observe_values
 from bitwright.methods.tabled.method import rounded
+from bitwright.methods.tabled.observe import observe_values, with_siblings
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
@@ -37,8 +37,10 @@ def calibrate(network: Network, samples: Sequence[Batch], options: LpqOptions, p
         options.check_globs(sites)
         return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=shape_plans(sites, options))
     folded = fold_batch_norm(network)
-    found = Sites(once("values", (network, *samples), lambda: observe_values(folded, samples)), options)
-    return planned(network, folded, samples, plan, found, uniform(found))
+    seen, notes = with_siblings(folded, once("values", (network, *samples), lambda: observe_values(folded, samples)))
+    found = Sites(seen, options)
+    made = planned(network, folded, samples, plan, found, uniform(found))
+    return dataclasses.replace(made, notes=(*made.notes, *notes))
 
 
 def planned(

@@ -8,7 +8,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.sharing import once
-from bitwright.methods.tabled.observe import Seen, observe_values
+from bitwright.methods.tabled.observe import Seen, observe_values, with_siblings
 from bitwright.methods.tabled.tally import Tally
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
@@ -69,13 +69,13 @@ def choose(network: Network, samples: Sequence[Batch], plan: Plan, choice: Choic
         }
         return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=sites)
     folded = fold_batch_norm(network)
-    seen = once("values", (network, *samples), lambda: observe_values(folded, samples))
+    seen, notes = with_siblings(folded, once("values", (network, *samples), lambda: observe_values(folded, samples)))
     return dataclasses.replace(
         plan,
         fingerprint=fingerprint(network),
         sites=_chosen(seen, choice),
         fold_batch_norm=folded.module is not network.module,
-        notes=(*plan.notes, *network.notes),
+        notes=(*plan.notes, *network.notes, *notes),
     )
 
 

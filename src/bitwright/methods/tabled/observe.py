@@ -2,13 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from bitwright.errors import InputError
+from bitwright.methods.integer.observe import said
 from bitwright.methods.tabled.tally import Tally, patterns
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.siblings import placed, unreached
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import observe
 from bitwright.networks.view import GemmView, distinct
@@ -22,8 +24,8 @@ class Seen:
     ----------
     site : Site
         As first seen.
-    weight : torch.Tensor or None
-        A static w, float32, as the view has it.
+    stored : torch.Tensor or None
+        A static w, as the view has it.
     lead : int
         How many of its axes are groups.
     x_patterns, w_patterns : torch.Tensor
@@ -35,7 +37,7 @@ class Seen:
     """
 
     site: Site
-    weight: torch.Tensor | None
+    stored: torch.Tensor | None
     lead: int
     x_patterns: torch.Tensor
     w_patterns: torch.Tensor | None
@@ -43,6 +45,11 @@ class Seen:
     w_peak: float
     x_low: float
     w_low: float
+
+    @functools.cached_property
+    def weight(self) -> torch.Tensor | None:
+        """A static w, float32."""
+        return None if self.stored is None else self.stored.float()
 
     @functools.cached_property
     def x(self) -> Tally:
@@ -80,6 +87,25 @@ def observe_values(network: Network, samples: Sequence[Batch]) -> dict[str, Seen
     return found
 
 
+def with_siblings(network: Network, found: Mapping[str, Seen]) -> tuple[dict[str, Seen], tuple[str, ...]]:
+    """`found` and what experts read that no sample reached, and what reports must say of these.
+
+    They have their own weights, and the x of all siblings that were reached (our choice).
+    """
+    assert network.module is not None
+    missing = unreached(network.module, {n: (s.site, s.stored) for n, s in found.items() if s.stored is not None})
+    result = {}
+    for each in missing:
+        first, *others = (found[name] for name in each.of)
+        seen = dataclasses.replace(first, site=each.site, stored=each.w, w_peak=float(each.w.abs().max()))
+        seen.w_low = float(each.w.min())
+        for other in others:
+            seen.x_patterns = seen.x_patterns + other.x_patterns
+            seen.x_peak, seen.x_low = max(seen.x_peak, other.x_peak), min(seen.x_low, other.x_low)
+        result[each.site.name] = each, seen
+    return placed(found, result), said(len(missing))
+
+
 def _add(found: dict[str, Seen], site: Site, view: GemmView) -> None:
     for name, operand in (("x", view.x), ("w", view.w)):
         if not bool(torch.isfinite(operand).all()):
@@ -91,7 +117,7 @@ def _add(found: dict[str, Seen], site: Site, view: GemmView) -> None:
     (x_low, x_high), (w_low, w_high) = (map(float, torch.aminmax(operand)) for operand in (view.x, view.w))
     now = Seen(
         site=site,
-        weight=distinct(view.w.detach()).float() if static else None,
+        stored=distinct(view.w.detach()) if static else None,
         lead=view.lead,
         x_patterns=patterns(view.x),
         w_patterns=None if static else patterns(view.w),
