@@ -2,6 +2,7 @@
 
 from bitwright.formats.adaptive_float import AdaptivFloat, adaptivfloat_scale
 from bitwright.formats.ant import Flint, PowerOfTwo
+from bitwright.formats.encoding import Encoding
 from bitwright.formats.format import Format, TableFormat
 from bitwright.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken, parse_granularity
 from bitwright.formats.integer import Integer
@@ -29,6 +30,7 @@ __all__ = [
     "SLICED_WIDTHS",
     "SPLITS",
     "AdaptivFloat",
+    "Encoding",
     "Flint",
     "Format",
     "Granularity",

@@ -36,7 +36,7 @@ class PerToken:
 
 @dataclasses.dataclass(frozen=True)
 class PerGroup:
-    """One scale per output channel and `size` consecutive elements along the reduction axis."""
+    """One scale per row of x, or column of w, and `size` consecutive elements along the reduction axis."""
 
     size: int
 

@@ -2,7 +2,7 @@
 
 real = scale * (code - zero_point + dropped_mean) for integers, with scale and zero point broadcast against the codes;
 real = scale * value of the code for any other format.
-For `PerGroup` weights, codes [N, K] have scales [N, ceil(K / size)].
+`PerGroup` codes [..., K] have scales [..., ceil(K / size)].
 """
 
 import dataclasses
@@ -22,25 +22,25 @@ class Quantized:
     Attributes
     ----------
     codes : torch.Tensor
-        Integer-valued, in the operand's own layout (x: [..., K] or [batch, channels, height, width];
-        w: [N, K], [N, channels, kernel height, kernel width] or [..., K, N]); any dtype that holds them exactly.
+        Integer-valued, laid out as a product's operands are (`bitwright.networks.view`: x [*groups, *rows, *size,
+        channels], w [*groups, columns, *kernel, channels]); any dtype that holds them exactly.
     format : Format
         The format of the codes.
     scale : torch.Tensor
-        float32, broadcastable to codes (`PerGroup`: [N, groups]).
+        float32, broadcastable to codes (`PerGroup`: one for each block of the last axis).
     zero_point : int
         The code of real zero; one per tensor, because hardware subtracts one constant.
     granularity : Granularity
         What shares a scale.
     sums : torch.Tensor or None
-        Of a static weight, the sum of each row's codes [N] as int32: known offline, it corrects for x's zero point.
+        Of a static weight, the sum of each column's codes [groups * N] as int32: known offline, it corrects for x's
+        zero point.
     dropped_mean : float
         Mean of the low-order bits that the format drops; in a product it is a constant per output, added offline.
     shifts : torch.Tensor or None
         Where precision goes by sub-tensors: int8, the low-order bits that each one dropped when it became narrow, or
         -1 where it stayed wide. `codes` are then multiples of 2**shift beside the zero point, on the grid of the wide
-        format. A sub-tensor is a block of the reduction in one row or column: x [..., M, blocks] or, of images,
-        [batch, height, width, blocks]; w [..., N, blocks] or [N, kernel height, kernel width, blocks].
+        format. A sub-tensor is a block of the codes' last axis, which has blocks instead of elements here.
     """
 
     codes: torch.Tensor
@@ -73,11 +73,13 @@ class Quantized:
         if not isinstance(self.format, Integer):
             return self.format.decode(self.codes) * self.scale
         centred = self.centred() + self.dropped_mean
-        if isinstance(self.granularity, PerGroup):
-            n, k = centred.shape[0], centred[0].numel()
-            scale = self.scale.repeat_interleave(self.granularity.size, dim=1)[:, :k]
-            return (centred.reshape(n, k) * scale).reshape(centred.shape)
-        return centred * self.scale
+        return centred * self.spread_scale()
+
+    def spread_scale(self) -> torch.Tensor:
+        """The scales, broadcastable to codes whatever the granularity."""
+        if not isinstance(self.granularity, PerGroup):
+            return self.scale
+        return self.scale.repeat_interleave(self.granularity.size, dim=-1)[..., : self.codes.shape[-1]]
 
 
 def integer_of(fmt: Format) -> Integer:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bitwright.formats import Format, Granularity, Integer, integer_of
+from bitwright.formats import Encoding, Format, Granularity, Integer, integer_of
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 
 SCHEMA_VERSION = 2
@@ -50,6 +50,11 @@ class OperandPlan:
     scale: torch.Tensor | None = None
     zero_point: int = 0
     dropped_mean: float = 0.0
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the operand is stored."""
+        return Encoding(format=self.format, granularity=self.granularity)
 
     @property
     def integer(self) -> Integer:

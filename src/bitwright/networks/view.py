@@ -214,12 +214,12 @@ class GemmView:
     def images(self, x: torch.Tensor) -> torch.Tensor:
         """x as torch's convolutions take it: [images, channels of all groups, *size]."""
         channels_first = x.movedim(-1, self.lead + 1)
-        return channels_first.transpose(0, 1).flatten(1, 2) if self.lead else channels_first
+        return _plainly_strided(channels_first.transpose(0, 1).flatten(1, 2) if self.lead else channels_first)
 
     def filters(self, w: torch.Tensor) -> torch.Tensor:
         """w as torch's convolutions take it: [columns of all groups, channels, *kernel]."""
         channels_first = w.movedim(-1, self.lead + 1)
-        return channels_first.flatten(0, 1) if self.lead else channels_first
+        return _plainly_strided(channels_first.flatten(0, 1) if self.lead else channels_first)
 
     def result(self, y: torch.Tensor) -> torch.Tensor:
         """y in the network's own layout."""
@@ -250,7 +250,10 @@ class GemmView:
         """What the network would have computed, in its own layout."""
         if self.compute is not None:
             return self.compute()
-        y = self.product(self.x, self.w)
+        return self.finished(self.product(self.x, self.w))
+
+    def finished(self, y: torch.Tensor) -> torch.Tensor:
+        """The network's result from the bare product y: times alpha, plus the bias, in the network's own layout."""
         return self.result(self.add_bias(y if self.alpha == 1 else y * self.alpha))
 
     # ---------------- as others see it
@@ -282,6 +285,11 @@ class GemmView:
             input_size=self.size,
             output_size=self.output_size,
         )
+
+
+def _plainly_strided(tensor: torch.Tensor) -> torch.Tensor:
+    """A contiguous tensor with the usual strides of axes of size 1 too, by which torch's convolutions guess a layout."""
+    return tensor.flatten().view(tensor.shape) if tensor.is_contiguous() else tensor
 
 
 def windows_of(images: torch.Tensor, groups: int) -> torch.Tensor:

@@ -5,8 +5,10 @@ that they agree bit for bit unless a float32 sum had to round (|partial sum| > 2
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerChannel, PerGroup, Quantized
@@ -15,6 +17,8 @@ from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.products import column_sums, integer_product
 from bitwright.networks.view import GemmView
+
+Sums = Callable[[GemmView, Quantized, Quantized], torch.Tensor]
 
 
 def encode_x(view: GemmView, plan: SitePlan) -> Quantized:
@@ -26,10 +30,8 @@ def encode_x(view: GemmView, plan: SitePlan) -> Quantized:
 def encode_w(view: GemmView, plan: SitePlan) -> Quantized:
     """Codes of w by the plan's scales; a w that is scaled at run time has one scale per column (output channel)."""
     operand = _need(plan.w)
-    if isinstance(operand.granularity, PerGroup):
-        return _encode_groups(view.w, operand, operand.granularity.size)
     quantized = _encode(view.w, operand, view.column_axes)
-    if view.weight is None or operand.format.bits > 8:
+    if view.weight is None or operand.format.bits > 8 or isinstance(operand.granularity, PerGroup):
         return quantized
     quantized = dataclasses.replace(quantized, codes=quantized.codes.to(torch.int8))
     return dataclasses.replace(quantized, sums=column_sums(view, quantized))
@@ -37,8 +39,8 @@ def encode_w(view: GemmView, plan: SitePlan) -> Quantized:
 
 def exact_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """y from exact integer sums, float32."""
-    if isinstance(w.granularity, PerGroup):
-        return _grouped(_with_dropped_mean(view, x, w), x, w)
+    if _in_groups(x, w):
+        return _grouped(_with_dropped_mean(view, x, w), x, w, integer_product)
     return finish(view, integer_product(view, x, w), x, w)
 
 
@@ -50,10 +52,10 @@ def finish(view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized) -> to
     InputError
         If the weights are scaled in groups, whose sums have scales of their own.
     """
-    if isinstance(w.granularity, PerGroup):
+    if _in_groups(x, w):
         raise InputError(
-            "sums over groups of weights have a scale for each group, so that their partial sums cannot be quantized "
-            "as one; use --option w_granularity=channel"
+            "sums over groups have a scale for each group, so that their partial sums cannot be quantized as one; "
+            "use --option w_granularity=channel, and x_granularity=tensor or token"
         )
     return _epilogue(_with_dropped_mean(view, x, w), sums, x, w)
 
@@ -61,6 +63,8 @@ def finish(view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized) -> to
 def fast_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """y from float32 sums of the same codes."""
     view = _with_dropped_mean(view, x, w)
+    if isinstance(x.granularity, PerGroup):
+        return _grouped(view, x, w, lambda view, x, w: view.product(x.centred(), w.centred()))
     if isinstance(w.granularity, PerGroup):
         return view.add_bias(view.product(x.centred(), w.dequantize()) * (x.scale * view.alpha))
     return _epilogue(view, view.product(x.centred(), w.centred()), x, w)
@@ -68,8 +72,10 @@ def fast_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
 
 def output_step(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """alpha * s_x * s_w, broadcastable to y: what 1 in the accumulator is worth."""
-    if isinstance(w.granularity, PerGroup):
-        return x.scale * w.scale.amin(dim=1)
+    if _in_groups(x, w):
+        of_x = x.scale.amin(-1, keepdim=True) if isinstance(x.granularity, PerGroup) else x.scale
+        of_w = w.scale.amin(-1, keepdim=True) if isinstance(w.granularity, PerGroup) else w.scale
+        return of_x * view.columns(of_w) * abs(view.alpha)
     return x.scale * _column_scale(view, w)
 
 
@@ -92,12 +98,19 @@ def _column_scale(view: GemmView, w: Quantized) -> torch.Tensor:
     return scale if view.alpha == 1 else scale * view.alpha
 
 
+def _in_groups(x: Quantized, w: Quantized) -> bool:
+    """Whether sums of parts of the reduction have scales of their own."""
+    return isinstance(x.granularity, PerGroup) or isinstance(w.granularity, PerGroup)
+
+
 def _need(operand: OperandPlan | None) -> OperandPlan:
     assert operand is not None, "a float32 operand has no codes"
     return operand
 
 
 def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -> Quantized:
+    if isinstance(operand.granularity, PerGroup):
+        return _encode_groups(tensor, operand, operand.granularity.size)
     scale = _row_scale(tensor, operand.integer, axes) if operand.scale is None else operand.scale.to(tensor.device)
     return Quantized(
         codes=_codes(tensor, operand, scale),
@@ -121,13 +134,26 @@ def _row_scale(tensor: torch.Tensor, fmt: Integer, axes: tuple[int, ...]) -> tor
     return symmetric_scale(torch.maximum(high, -low).float(), fmt)
 
 
-def _encode_groups(w: torch.Tensor, operand: OperandPlan, size: int) -> Quantized:
-    assert operand.scale is not None
-    scale = operand.scale.to(w.device)
-    spread = scale.repeat_interleave(size, dim=1)[:, : w.shape[1]]
-    codes = operand.integer.encode(w.float() / spread, overwrite=True)
-    codes = codes.to(torch.int8) if operand.format.bits <= 8 else codes
-    return Quantized(codes=codes, format=operand.format, scale=scale, granularity=operand.granularity)
+def _encode_groups(tensor: torch.Tensor, operand: OperandPlan, size: int) -> Quantized:
+    """Codes of `tensor` [..., K] whose blocks of `size` elements have a scale each, the plan's or from the data."""
+    k = tensor.shape[-1]
+    if operand.scale is None:
+        blocks = F.pad(tensor.float(), (0, -k % size)).unflatten(-1, (-1, size))
+        scale = symmetric_scale(blocks.abs().amax(-1), operand.integer)
+    else:
+        scale = operand.scale.to(tensor.device)
+    codes = operand.integer.encode(
+        tensor.float() / scale.repeat_interleave(size, dim=-1)[..., :k], operand.zero_point, overwrite=True
+    )
+    narrow = torch.int8 if operand.integer.signed else torch.uint8
+    codes = codes.to(narrow) if operand.format.bits <= 8 else codes
+    return Quantized(
+        codes=codes,
+        format=operand.format,
+        scale=scale,
+        zero_point=operand.zero_point,
+        granularity=operand.granularity,
+    )
 
 
 def _epilogue(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
@@ -161,16 +187,30 @@ def _by_column(view: GemmView, per_column: torch.Tensor) -> torch.Tensor:
     return per_column.expand(one).reshape(-1) if per_column.dim() <= len(one) else per_column.reshape(-1)
 
 
-def _grouped(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
-    """Integer sums within each group of the reduction axis, added up in float32 with the group's scale."""
-    assert isinstance(w.granularity, PerGroup)
-    size = w.granularity.size
+def _grouped(view: GemmView, x: Quantized, w: Quantized, product: Sums) -> torch.Tensor:
+    """Sums of each part of the reduction that has scales of its own, added up in float32 with these."""
+    sizes = [each.granularity.size for each in (x, w) if isinstance(each.granularity, PerGroup)]
+    if max(sizes) % min(sizes):
+        raise InputError(
+            f"x is scaled in groups of {sizes[0]} and w in groups of {sizes[1]}, neither of which divides the other; "
+            "use sizes of which one does"
+        )
     total = torch.zeros(view.output_shape, device=view.x.device)
-    for group, start in enumerate(range(0, w.codes.shape[1], size)):
-        part = slice(start, start + size)
-        codes = w.codes[:, part].contiguous()
-        sub = dataclasses.replace(view, x=view.x[..., part], w=codes, bias=None)
-        x_part = dataclasses.replace(x, codes=x.codes[..., part].contiguous())
-        acc = integer_product(sub, x_part, dataclasses.replace(w, codes=codes, granularity=PerChannel()))
-        total += acc.to(torch.float32) * w.scale[:, group]
-    return view.add_bias(total.mul_(x.scale if view.alpha == 1 else x.scale * view.alpha))
+    for start in range(0, view.channels, min(sizes)):
+        part = slice(start, min(start + min(sizes), view.channels))
+        own = dataclasses.replace(view, x=view.x[..., part], w=view.w[..., part], bias=None)
+        x_part, w_part = (_part(each, part) for each in (x, w))
+        sums = product(own, x_part, w_part).to(torch.float32) * view.columns(w_part.scale)
+        total += sums * x_part.scale if isinstance(x.granularity, PerGroup) else sums
+    if not isinstance(x.granularity, PerGroup):
+        total.mul_(x.scale)
+    return view.add_bias(total if view.alpha == 1 else total.mul_(view.alpha))
+
+
+def _part(operand: Quantized, part: slice) -> Quantized:
+    """A part of the reduction that shares scales, with these."""
+    codes, scale = operand.codes[..., part].contiguous(), operand.scale
+    if isinstance(operand.granularity, PerGroup):
+        index = part.start // operand.granularity.size
+        scale = scale[..., index : index + 1]
+    return dataclasses.replace(operand, codes=codes, scale=scale, granularity=PerChannel(), sums=None)

@@ -20,7 +20,7 @@ class IntegerOptions(SiteOptions):
         False, description="signed activations around 0 instead of unsigned ones with a zero point"
     )
     x_granularity: str = pydantic.Field(
-        "tensor", description="tensor (static scale) or token (scaled at run time, symmetric)"
+        "tensor", description="tensor (static scale), or scaled at run time, symmetric: token, or group:SIZE of one"
     )
     w_bits: int = pydantic.Field(8, ge=2, le=16, description="bits of weights")
     w_granularity: str = pydantic.Field("channel", description="tensor, channel or group:SIZE")
@@ -43,8 +43,8 @@ class IntegerOptions(SiteOptions):
     @pydantic.field_validator("x_granularity")
     @classmethod
     def _check_x(cls, value: str) -> str:
-        if not isinstance(parse_granularity(value), PerTensor | PerToken):
-            raise ValueError("activations are scaled per tensor or per token")
+        if not isinstance(parse_granularity(value), PerTensor | PerToken | PerGroup):
+            raise ValueError("activations are scaled per tensor, per token or per group:SIZE of one")
         return value
 
     @pydantic.field_validator("w_granularity")

@@ -77,7 +77,9 @@ def _format(bits: int, options: IntegerOptions, *, signed: bool) -> Integer:
 def _plan_x(seen: Ranges, options: IntegerOptions) -> OperandPlan:
     low, high = seen.x_range
     granularity = parse_granularity(options.x_granularity)
-    if isinstance(granularity, PerToken):  # what is never negative gains a bit by being unsigned
+    if isinstance(granularity, PerGroup) and seen.site.conv is not None:
+        granularity = PerToken()  # windows mix what groups would share; images have a scale each
+    if not isinstance(granularity, PerTensor):  # what is never negative gains a bit by being unsigned
         return OperandPlan(format=_format(options.x_bits, options, signed=low < 0), granularity=granularity)
     fmt = _format(options.x_bits, options, signed=options.x_symmetric)
     if options.calibrator != "minmax" and seen.histogram is not None:
@@ -116,7 +118,7 @@ def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
 def _plan_run_time_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
     """Keys and values: activations, therefore as wide as those; one scale per head, or per column at run time."""
     fmt = _format(options.run_time_w_bits, options, signed=True)
-    if options.x_granularity == "token":
+    if options.x_granularity != "tensor":
         return OperandPlan(format=fmt, granularity=PerToken())
     assert seen.w_low is not None
     assert seen.w_high is not None
@@ -141,7 +143,7 @@ def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:
             plans[site.name] = FLOAT_SITE
             continue
         at = rules.at(site.name)
-        by_token = at.x_granularity == "token"
+        by_token = at.x_granularity != "tensor"
         x = OperandPlan(
             format=_format(at.x_bits, at, signed=at.x_symmetric or by_token),
             granularity=parse_granularity(at.x_granularity),

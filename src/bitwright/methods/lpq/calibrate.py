@@ -71,6 +71,6 @@ def rounded_product(plans: Mapping[str, SitePlan]) -> Product:
         plan = plans[site.name]
         if plan.x is None or plan.w is None:
             return None
-        return view.add_bias(view.product(rounded(view.x, plan.x), rounded(view.w, plan.w)))
+        return view.finished(view.product(rounded(view.x, plan.x), rounded(view.w, plan.w)))
 
     return product

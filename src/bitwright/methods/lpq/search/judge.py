@@ -108,8 +108,7 @@ class Judge:
         if plan.x is None or plan.w is None:
             return view.float_result()
         w = rounded(view.w, plan.w) if weight is None else weight
-        y = view.product(rounded(view.x, plan.x), w)
-        y = view.result(view.add_bias(y if view.alpha == 1 else y * view.alpha))
+        y = view.finished(view.product(rounded(view.x, plan.x), w))
         return corrected(view, y, means[site.name]) if site.name in means else y
 
     def _planned(self, name: str, view: GemmView, fields: Fields | None) -> tuple[SitePlan, torch.Tensor | None]:

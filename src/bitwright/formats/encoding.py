@@ -1,0 +1,61 @@
+"""How an operand is stored: the format of its codes, which elements share a scale, and how many bits a scale takes.
+
+What a machine moves and keeps are the codes and their scales, so the bits of an element are a fraction: an 8-bit code
+of which every 32 share a scale of 32 bits takes 9.
+"""
+
+import dataclasses
+from fractions import Fraction
+
+from bitwright.formats.format import Format
+from bitwright.formats.granularity import Granularity, PerGroup, PerTensor
+
+FLOAT32_BITS = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How an operand [groups, rows, k] of a GEMM is stored (w by its columns: [groups, n, k]).
+
+    Attributes
+    ----------
+    format : Format
+        Of the codes.
+    granularity : Granularity
+        Which elements share a scale.
+    scale_bits : int
+        Of one scale, and of a zero point beside it; 32: float32, as everything here computes with.
+
+    Examples
+    --------
+    >>> from bitwright.formats import Integer, PerGroup
+    >>> Encoding(format=Integer(bits=8), granularity=PerGroup(32)).bits_per_element(rows=128, k=768)
+    Fraction(9, 1)
+    """
+
+    format: Format
+    granularity: Granularity = PerTensor()
+    scale_bits: int = FLOAT32_BITS
+
+    def scales(self, *, rows: int, k: int, groups: int = 1) -> int:
+        """How many scales such an operand has.
+
+        Examples
+        --------
+        >>> from bitwright.formats import Integer, PerChannel, PerGroup
+        >>> [Encoding(format=Integer(bits=4), granularity=g).scales(rows=6, k=70) for g in (PerChannel(), PerGroup(32))]
+        [6, 18]
+        """
+        if isinstance(self.granularity, PerTensor):
+            return 1
+        blocks = -(-k // self.granularity.size) if isinstance(self.granularity, PerGroup) else 1
+        return groups * rows * blocks
+
+    def stored_bits(self, *, rows: int, k: int, groups: int = 1) -> int:
+        """Bits of all codes and scales."""
+        codes = groups * rows * k * self.format.bits
+        return codes + self.scales(rows=rows, k=k, groups=groups) * self.scale_bits
+
+    def bits_per_element(self, *, rows: int, k: int, groups: int = 1) -> Fraction:
+        """Bits of an element, its share of the scales included."""
+        return Fraction(self.stored_bits(rows=rows, k=k, groups=groups), groups * rows * k)
