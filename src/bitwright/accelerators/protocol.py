@@ -2,10 +2,12 @@
 
 An accelerator is a class registered under the entry point group `bitwright.accelerators`, constructed with keyword
 parameters only (a frozen pydantic model, so that a misspelt or impossible parameter is an error that names it). Its
-defaults are the common substrate's; a class whose published configuration differs says so in a mapping `native` from
-parameters to values (optional; `bitwright.accelerators.substrate.Substrate` has what machines share).
+defaults are the common substrate's. What only some machines have is a protocol of its own: a published configuration
+that differs (`Published`), and an explanation (`Explaining`). `bitwright.accelerators.substrate.Substrate` has what
+machines share.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from bitwright.accelerators.cost import Area, Cost
@@ -41,3 +43,19 @@ class Accelerator(Protocol):
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter with its value, for reports; units are in the names."""
+
+
+@runtime_checkable
+class Published(Protocol):
+    """A class of machines whose published configuration differs from its defaults."""
+
+    native: ClassVar[Mapping[str, Any]]
+    """The parameters in which it differs."""
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A machine that says where a site's cycles come from."""
+
+    def explain(self, work: Execution) -> dict[str, Any]:
+        """Figures by name, for `bitwright explain`."""

@@ -288,7 +288,7 @@ class GemmView:
 
 
 def _plainly_strided(tensor: torch.Tensor) -> torch.Tensor:
-    """A contiguous tensor with the usual strides of axes of size 1 too, by which torch's convolutions guess a layout."""
+    """A contiguous tensor with usual strides of axes of size 1 too, by which torch's convolutions guess a layout."""
     return tensor.flatten().view(tensor.shape) if tensor.is_contiguous() else tensor
 
 

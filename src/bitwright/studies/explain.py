@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitwright.accelerators.cost import Area
+from bitwright.accelerators.protocol import Explaining
 from bitwright.errors import InputError
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan
@@ -91,9 +92,8 @@ def explain(
     def listen(work: Execution) -> None:
         if work.site.name == site:
             costing(work)
-            own = getattr(machine, "explain", None)
-            if costing.sites and own is not None:
-                mapping.update(own(work))
+            if costing.sites and isinstance(machine, Explaining):
+                mapping.update(machine.explain(work))
 
     batch, described = simulation_input(network, seed=seed)
     traced = run_listening(network, plan, [listen], batch)

@@ -14,7 +14,7 @@ from bitwright.networks.synthetic import describe
 from bitwright.networks.trace import example_batch
 from bitwright.tasks.inputs import sentence_inputs, window_length
 from bitwright.tasks.prose import paragraphs
-from bitwright.tasks.samples import counted, default_samples
+from bitwright.tasks.samples import counted, default_samples, drawn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def simulation_input(network: Network, *, seed: int = 0) -> tuple[Batch | None, 
         sizes = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in example.items())
         kind = describe(network) if network.distribution else "shapes only" if network.shape_only else EXAMPLE
         return example, f"{kind}: {sizes}"
-    if network.kind == "sentence":
+    if network.kind == "sentence" and not drawn(network):
         return _texts(network, len(first))
     count = 1 if network.kind == "tensor" else len(first)  # a tensor network's example is its whole batch
     samples = default_samples(network, count=count, seed=seed, batch_size=count)

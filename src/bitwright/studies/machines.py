@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 
 from bitwright import registry
-from bitwright.accelerators.protocol import Accelerator
+from bitwright.accelerators.protocol import Accelerator, Published
 from bitwright.errors import InputError, unknown_name
 
 GROUP = "bitwright.accelerators"
@@ -74,7 +74,8 @@ def build_accelerators(
     if not classes:
         raise InputError(f"no accelerator is named; there are: {', '.join(accelerator_names())}")
     given: dict[str, dict[str, Any]] = {
-        name: dict(getattr(machine, "native", {})) if substrate == NATIVE else {} for name, machine in classes.items()
+        name: dict(machine.native) if substrate == NATIVE and isinstance(machine, Published) else {}
+        for name, machine in classes.items()
     }
     for key, value in (settings or {}).items():
         target, parameter = _target(key, classes)

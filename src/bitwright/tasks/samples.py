@@ -64,13 +64,31 @@ def available_samples(network: Network, *, count: int, test: bool) -> int:
     require_kind(network)
     if count < 1:
         raise InputError(f"{count} samples were asked for; at least 1 is needed")
+    if drawn(network):
+        return count if own_inputs(reading(network)).varies else 1
     if network.kind == "sentence":
         return min(count, len(prose.sentences(test=test)))
     if network.kind == "language":
         return min(count, len(windows(network, test=test)))
-    if network.kind == "tensor" and not own_inputs(network).varies:
-        return 1
     return count
+
+
+def drawn(network: Network) -> bool:
+    """Whether its samples are drawn: it is no network of a known kind, or came without what turns text into tokens."""
+    return network.kind == "tensor" or (network.kind in ("sentence", "language") and "tokenizer" not in network.tools)
+
+
+def reading(network: Network) -> Network:
+    """The network with an example of whole windows, where its own is a decoding step: what it is calibrated on."""
+    example = network.example
+    if network.kind != "language" or example is None:
+        return network
+    tokens = window_length(network)
+
+    def windows_of(shape: InputShape) -> dict[str, torch.Tensor]:
+        return example(InputShape(batch=shape.batch, sequence_length=tokens))
+
+    return dataclasses.replace(network, example=windows_of)
 
 
 def require_kind(network: Network) -> None:
@@ -95,14 +113,15 @@ def default_batches(
     """`count` samples of the test or calibration part, made as they are needed; `own` is what is known of inputs."""
     require_kind(network)
     size = batch_size or BATCH_SIZES[network.kind]
-    if network.kind == "image":
+    if drawn(network):
+        network = reading(network)
+        own = own or own_inputs(network)
+        yield from drawn_inputs(network, own, count=count, seed=seed, test=test, batch_size=batch_size)
+    elif network.kind == "image":
         names = photographs.TEST_PHOTOGRAPHS if test else photographs.CALIBRATION_PHOTOGRAPHS
         images = photographs.crops(names, count=count, seed=seed)
         for start in range(0, count, size):
             yield image_inputs(network, [next(images) for _ in range(min(size, count - start))])
-    elif network.kind == "tensor":
-        own = own or own_inputs(network)
-        yield from drawn_inputs(network, own, count=count, seed=seed, test=test, batch_size=batch_size)
     elif network.kind == "sentence":
         chosen = [prose.sentences(test=test)[i] for i in _choice(len(prose.sentences(test=test)), count, seed)]
         for start in range(0, count, size):
@@ -116,12 +135,12 @@ def default_batches(
 
 def describe(network: Network, *, count: int, seed: int, test: bool) -> str:
     """Which samples `default_batches` makes, in one phrase."""
+    if drawn(network):
+        return _described(reading(network), count, seed)
     if network.kind == "image":
         names = photographs.TEST_PHOTOGRAPHS if test else photographs.CALIBRATION_PHOTOGRAPHS
         stems = [path.stem for path in photographs.photographs(names)][:count]
         return f"{counted(count, 'random crop')} (seed {seed}) of photographs in scikit-image: {', '.join(stems)}"
-    if network.kind == "tensor":
-        return _described(network, count, seed)
     topics = f"the topics {', '.join(sorted(prose.TEST_TOPICS))}" if test else "all topics but those kept for tests"
     size = f" of {window_length(network)} tokens" if network.kind == "language" else ""
     what = counted(count, "window" if size else "sentence") + size

@@ -17,10 +17,10 @@ from bitwright.methods.integer.observe import (
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
 from bitwright.methods.integer.smooth import (
-    JUDGES,
     all_factors,
     apply_factors,
     choose_strengths,
+    held_out,
     peaks_of,
     smoothable,
     smoothed_ranges,
@@ -114,8 +114,10 @@ def observe_network(
         raise InputError(f"{network.name}: calibration needs at least one batch of samples")
     folded = fold_batch_norm(network)
     work, groups = smoothable(folded) if options.smoothing != "none" else (folded, [])
-    judges = samples[-JUDGES:] if groups and options.smoothing == "search" and len(samples) > JUDGES else ()
-    seen_by = samples[: len(samples) - len(judges)]
+    searched = bool(groups) and options.smoothing == "search"
+    seen_by, judges = once("held out", samples, lambda: held_out(samples)) if searched else (samples, ())
+    if searched and not judges:  # what is judged by the samples that gave the ranges looks better than it is
+        groups = []
     ranges = shared_ranges(network, work, seen_by)
     options.check_globs(ranges)
     rules = Rules.of(options, [seen.site for seen in ranges.values()])
@@ -125,7 +127,7 @@ def observe_network(
     strengths = once(
         ("strengths", asked),
         (network, *samples),
-        lambda: choose_strengths(work, judges or samples, groups, ranges, rules),
+        lambda: choose_strengths(work, judges, groups, ranges, rules),
     )
     ranges = observe_ranges(work, judges, ranges)
     factors = all_factors(groups, peaks_of(groups, ranges), strengths)

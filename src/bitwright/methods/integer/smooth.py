@@ -25,11 +25,28 @@ from bitwright.networks.trace import example_batch
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST_GAIN = 0.1  # of the loss; what two batches cannot tell apart decides nothing
-JUDGES = 2  # batches that judge; the others give the ranges (our choice)
+JUDGES = 2  # batches that judge where there are more; the others give the ranges (our choice)
 JUDGE_TOKENS = 256  # of a language model's judging windows: every one has a loss of its own (our choice)
 Peaks = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 Strengths = Mapping[str, float | None]  # per kind of group; None leaves it unsmoothed
 Judge = Callable[[Mapping[str, torch.Tensor]], float]  # factors per site -> the network's loss with them
+
+
+def held_out(samples: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
+    """The samples that give the ranges, and those that judge: the last batches, else the second half of every batch.
+
+    None judge where batches have one sample each, or tensors that are not of one batch size.
+    """
+    if len(samples) > JUDGES:
+        return samples[:-JUDGES], samples[-JUDGES:]
+    sizes = [{len(tensor) if tensor.dim() else 0 for tensor in batch.values()} for batch in samples]
+    if any(len(each) != 1 or min(each) < 2 for each in sizes):
+        return samples, ()
+    halves = [
+        [{name: part(tensor, len(tensor) // 2) for name, tensor in batch.items()} for batch in samples]
+        for part in (lambda tensor, half: tensor[:half], lambda tensor, half: tensor[half:])
+    ]
+    return halves[0], halves[1]
 
 
 def smoothable(network: Network) -> tuple[Network, list[SmoothingGroup]]:
