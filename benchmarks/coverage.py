@@ -31,6 +31,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+if __name__ == "coverage":  # beside it, other benchmarks' numba looks for the package of that name
+    raise ImportError("this is a benchmark, and not the package `coverage`")
 HERE = Path(__file__).parent
 if sys.path[0] == str(HERE):  # where `coverage` would be this file, and not the package that numba looks for
     sys.path[0] = str(HERE.parent)
