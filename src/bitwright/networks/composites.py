@@ -4,10 +4,11 @@ Each takes the running mode (`Products`) and the function's own arguments, and r
 computed by the mode's handler; None where it is of a form that has none.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -281,8 +282,19 @@ def _trilinear(
 
 def _recurrent(products: Products, *args: Any, function: Callable[..., Any], **kwargs: Any) -> Any:  # noqa: ARG001
     """A recurrent layer as torch composes it of the products of its cells, which are caught below."""
-    with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+    with _without_fused_layers():
         return function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _without_fused_layers() -> Iterator[None]:
+    """Within this, torch composes recurrent layers of products instead of calling a library's whole layer."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
+        torch._C._set_mkldnn_enabled(False)
+        if torch.cuda.is_available():
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
 
 
 def _mkldnn_rnn_layer(
@@ -300,7 +312,7 @@ def _mkldnn_rnn_layer(
     """What one direction of an LSTM becomes below, in traced modules."""
     biases = bool(others[4])
     x, weights = (input.flip(0) if reverse else input), [w_x, w_h, *([b_x, b_h] if biases else [])]
-    with torch.backends.mkldnn.flags(enabled=False):
+    with _without_fused_layers():
         y, h, c = torch.lstm(x, (hidden[None], cell[None]), weights, biases, 1, 0.0, False, False, False)
     return (y.flip(0) if reverse else y), h[0], c[0], input.new_empty(0)
 

@@ -68,6 +68,7 @@ class SiteMode(TorchFunctionMode):
         self._stack: list[tuple[str, dict[Any, str]]] = []  # running modules, and what each names its products
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
+        self.casts = False  # whether a torch function runs whose operands are cast before they are multiplied
         self._below = _Below(self)
 
     def __enter__(self) -> "SiteMode":
@@ -110,8 +111,12 @@ class SiteMode(TorchFunctionMode):
         return result
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if _autocast():
-            return func(*args, **kwargs)  # what is multiplied is known below, where operands have been cast
+        if _autocast():  # what is multiplied is known below, where operands have been cast
+            self.casts = True
+            try:
+                return func(*args, **kwargs)
+            finally:
+                self.casts = False
         if func is F.multi_head_attention_forward:
             with self.again():
                 return _without_dispatch(func)(*args, **kwargs)
@@ -244,7 +249,7 @@ class _Below(TorchDispatchMode):
 
     def _counted(self, func: Any, args: Any, kwargs: Any) -> Any:
         result = func(*args, **kwargs)
-        if _autocast():
+        if self.mode.casts:
             self.mode.owner.watch(func, [*_tensors(args)], result)
         if self.mode.counts is not None:
             self.mode.counts.add(func, args, kwargs, result)
