@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 
 import torch
-from bitwright.networks.calls import Call
 
 from bitwright.formats import Integer, Quantized
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.sums import fast_sums, sums
 from bitwright.methods.products import integer_product
+from bitwright.networks.view import GemmView
 
 Run = Callable[[], torch.Tensor]
 
@@ -47,15 +47,15 @@ def naive(x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
 
 def measure(m: int, k: int, n: int, tile: int, group_size: int, rounds: int) -> None:
     x, w = operand(m, k, 0), operand(n, k, 1)
-    call = Call(layout="linear", op="linear", x=x.codes, w=w.codes)
+    view = GemmView(op="linear", x=x.codes, w=w.codes)
     tiles = -(-k // tile)
     scales = {"tile_scales": torch.full((tiles,), 2.0**8), "sum_scales": torch.full((tiles,), 2.0**12)}
     rule = PartialSums(kind=Kind.APSQ, tile=tile, group_size=group_size, **scales)
     runs: dict[str, Run] = {
-        "plain": lambda: integer_product(call, x, w),
-        "fused": lambda: sums(call, x, w, rule),
+        "plain": lambda: integer_product(view, x, w),
+        "fused": lambda: sums(view, x, w, rule),
         "naive": lambda: naive(x, w, rule),
-        "blocks": lambda: fast_sums(call, x, w, rule),
+        "blocks": lambda: fast_sums(view, x, w, rule),
     }
     found = runs["fused"]()  # compiles
     assert torch.equal(found.float(), runs["naive"]())

@@ -19,8 +19,9 @@ from bitwright.accelerators.split import Drift
 from bitwright.accelerators.split.scheduler import schedule
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.classes import block_lengths
+from bitwright.methods.drift.rule import Drift as DriftRule
 from bitwright.methods.execution import Execution
-from bitwright.methods.plan import OperandPlan, Rule, SitePlan
+from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.networks.sites import Site
 
 LAYERS = {  # groups, m, k, n, blocks of the reduction
@@ -31,7 +32,7 @@ LAYERS = {  # groups, m, k, n, blocks of the reduction
     "depthwise 3 x 3, 1,152 channels": (1152, 196, 9, 1, 9),
 }
 OPERAND = OperandPlan(format=Integer(bits=8), granularity=PerTensor())
-PLAN = SitePlan(x=OPERAND, w=OPERAND, precision=Rule(name="drift"))
+PLAN = SitePlan(x=OPERAND, w=OPERAND, precision=DriftRule())
 
 
 def narrow(shape: tuple[int, ...], random: np.random.Generator) -> Quantized:

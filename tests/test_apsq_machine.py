@@ -18,11 +18,15 @@ from bitwright.accelerators.apsq.reference import walk
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor
-from bitwright.methods.plan import EXACT, FLOAT_SITE, OperandPlan, Rule, SitePlan
-from bitwright.methods.work import Work
+from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
+from bitwright.methods.drift.rule import Drift
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
+from bitwright.methods.rules import EXACT
 from bitwright.networks.sites import Site
 from bitwright.studies.conservation import check_site
 from bitwright.testing import check_accelerator
+from toys import OtherRule
 
 DATAFLOWS = ("is", "ws", "os")
 PRICES = technology.load(28)
@@ -36,16 +40,16 @@ INT8 = SitePlan(x=operand(8), w=operand(8))
 
 
 def apsq(group_size=1, *, tile=8, bits=8, phase="head"):
-    options = {"tile": tile, "bits": bits, "group_size": group_size, "phase": phase, "rounding": "half_up"}
-    return dataclasses.replace(INT8, accumulation=Rule(name="apsq", options=options))
+    rule = PartialSums(kind=Kind.APSQ, tile=tile, bits=bits, group_size=group_size, phase=Phase(phase))
+    return dataclasses.replace(INT8, accumulation=rule)
 
 
 def psq(*, tile=8, bits=8):
-    return dataclasses.replace(INT8, accumulation=Rule(name="psq", options={"tile": tile, "bits": bits}))
+    return dataclasses.replace(INT8, accumulation=PartialSums(kind=Kind.PSQ, tile=tile, bits=bits))
 
 
 def block(size, *, tile=8, bits=8):
-    rule = Rule(name="block", options={"tile": tile, "bits": bits, "block": size})
+    rule = PartialSums(kind=Kind.BLOCK, tile=tile, bits=bits, block=size)
     return dataclasses.replace(INT8, accumulation=rule)
 
 
@@ -60,7 +64,7 @@ def work(m, k, n, *, groups=1, plan=INT8, x_elements=None, w_elements=None):
         x_elements=groups * m * k if x_elements is None else x_elements,
         w_elements=groups * k * n if w_elements is None else w_elements,
     )
-    return Work(site=site, plan=plan)
+    return Execution(site=site, plan=plan)
 
 
 def event(cost, component, name):
@@ -492,12 +496,11 @@ class TestSupports:
             (apsq(5), "5 partial sums of an output are added at once and the RAE has 4 banks; .*group_size=4 or less"),
             (FLOAT_SITE, "x is float32 and the array multiplies int8"),
             (SitePlan(x=operand(8), w=operand(16)), "w is int16 and the array multiplies int8; use a method of 8 bits"),
-            (dataclasses.replace(INT8, precision=Rule(name="drift")), "run time .*drift"),
+            (dataclasses.replace(INT8, precision=Drift()), "run time .*drift"),
             (
-                dataclasses.replace(INT8, accumulation=Rule(name="wrap12")),
+                dataclasses.replace(INT8, accumulation=OtherRule(name="wrap12")),
                 "wrap12 and the array knows exact, apsq, psq",
             ),
-            (dataclasses.replace(INT8, accumulation=Rule(name="apsq")), "lacks tile, bits, group_size, phase"),
         ],
     )
     def test_plans_that_do_not_and_what_would_help(self, plan, reason):

@@ -21,7 +21,7 @@ from bitwright.methods.aqs.bins import (
 )
 from bitwright.methods.aqs.dbs import Step, ranked, wanted_split, within_budget
 from bitwright.methods.aqs.reference import slice_product
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.plan import OperandPlan
 from bitwright.methods.plan_file import load_plan, save_plan
@@ -30,7 +30,7 @@ from bitwright.methods.protocol import compose
 from bitwright.networks.sites import Site
 from bitwright.testing import check_method
 from bitwright.testing.networks import toy_networks
-from toys import linear_call, random_codes
+from toys import linear_view, random_codes
 
 seeds = st.integers(0, 2**31 - 1)
 WIDTHS = (4, 7, 10, 13)
@@ -63,9 +63,9 @@ class TestThreeWays:
     @given(products(), st.booleans(), st.booleans(), st.booleans())
     def test_slices_networks_and_plain_integers_agree(self, case, skip_x, skip_w, skip_single):
         x, w, fmt, w_format, zero_point = case
-        call = linear_call(x.float(), w.float())
+        view = linear_view(x.float(), w.float())
         quantized_x, quantized_w = operand(x, fmt, zero_point), operand(w, w_format)
-        plain = reference_product(call, quantized_x, quantized_w)
+        plain = reference_product(view, quantized_x, quantized_w)
         by_slices = slice_product(
             x,
             w,
@@ -77,7 +77,7 @@ class TestThreeWays:
             skip_single=skip_single,
         )
         assert torch.equal(torch.from_numpy(by_slices.product), plain)
-        assert torch.equal(integer_product(call, quantized_x, quantized_w).long(), plain)
+        assert torch.equal(integer_product(view, quantized_x, quantized_w).long(), plain)
 
     @settings(max_examples=40, deadline=None)
     @given(st.sampled_from(WIDTHS), st.sampled_from(WIDTHS), st.booleans(), seeds)
@@ -231,8 +231,8 @@ class TestMethod:
                 w_bits=work.w.format.bits,
                 zero_point=work.x.zero_point,
             )
-            call = linear_call(work.x.codes.float(), work.w.codes.float())
-            assert torch.equal(torch.from_numpy(found.product), integer_product(call, work.x, work.w).long())
+            view = linear_view(work.x.codes.float(), work.w.codes.float())
+            assert torch.equal(torch.from_numpy(found.product), integer_product(view, work.x, work.w).long())
 
     def test_an_infinite_budget_takes_every_wanted_split_and_none_takes_none(self):
         network, samples = toy_networks()["conv"]

@@ -20,7 +20,7 @@ NETWORKS = '''
     import torch
 
     class Layers(torch.nn.Module):
-        """A linear layer (640 MACs of x [2, 2, 16]) behind a 1-D convolution, and an einsum."""
+        """A linear layer (640 MACs of x [2, 2, 16]) behind a 1-D convolution, an einsum and an outer product."""
 
         def __init__(self, value=None):
             super().__init__()
@@ -33,7 +33,8 @@ NETWORKS = '''
 
         def forward(self, x):
             y = self.fc(torch.relu(self.conv(x)))
-            return torch.einsum("bij,bkj->bik", y, y)
+            z = torch.einsum("bij,bkj->bik", y, y)
+            return torch.bmm(z[..., :1], z[:, :1])
 
     def layers():
         print("a module that prints")
@@ -209,16 +210,18 @@ class TestSimulate:
 
     def test_operations_that_no_machine_supports(self):
         found = json_of("simulate", "toy_networks:layers")
-        conv, site, einsum = 2 * 2 * 16 * 2 * 3, 2 * 2 * 16 * 10, 2 * 2 * 2 * 10
-        assert found["macs"] == conv + site + einsum
+        conv, linear, einsum, outer = 2 * 2 * 16 * 2 * 3, 2 * 2 * 16 * 10, 2 * 2 * 2 * 10, 2 * 2 * 2
+        assert found["macs"] == conv + linear + einsum + outer
         assert found["cycles"] > 0
-        assert found["supported_share"] == site / found["macs"]
+        assert found["supported_share"] == (conv + linear + einsum) / found["macs"]
         shares = {entry["reason"].split(";")[0]: entry["share"] for entry in found["unsupported"]}
-        assert shares["1-D convolution"] == conv / found["macs"]
+        assert shares == {"outer product, nothing to reduce": outer / found["macs"]}
         assert [entry["name"] for entry in found["other_operations"]] == ["relu"]
         table = run("simulate", "toy_networks:layers", "--sites").stdout
-        assert "1-D convolution" in table
+        assert "outer product" in table
+        assert re.search(r"conv +conv1d +1 x 32 x 6 x 2", table)
         assert re.search(r"fc +linear +1 x 4 x 16 x 10", table)
+        assert re.search(r"matmul +matmul +2 x 2 x 10 x 2", table)
 
     def test_what_is_not_supported_costs_no_zeros(self):
         found = json_of("simulate", "gemm:8x8x8", "--method", "float")

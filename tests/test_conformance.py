@@ -17,7 +17,7 @@ from bitwright import registry
 from bitwright.accelerators.cost import Area, Cost, Event
 from bitwright.accelerators.dense import OutputStationary, Simd, WeightStationary
 from bitwright.errors import InputError
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.floating import METHOD as FLOAT
 from bitwright.methods.integer import METHOD as INTEGER
 from bitwright.methods.protocol import compose, method_names
@@ -29,13 +29,20 @@ TOY_METHOD = '''
     """Sums are kept in a register of a few bits that wraps around: an accumulation rule."""
 
     import dataclasses
+    from typing import ClassVar
 
     import torch
     from pydantic import BaseModel, ConfigDict, Field
 
     from bitwright.formats import Saturation, saturate
-    from bitwright.methods.plan import Part, Rule
+    from bitwright.methods.plan import Part
     from bitwright.methods.products import integer_product
+
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class WrappingSums:
+        name: ClassVar[str] = "wrap"
+        bits: int
 
 
     class Options(BaseModel):
@@ -46,22 +53,24 @@ TOY_METHOD = '''
     class Wrapping:
         summary = "sums wrap around in a narrow register"
         fills = frozenset({Part.ACCUMULATION})
+        provides = frozenset()
+        on = ""
         options = Options
         recipes = {"wrap12": {"sum_bits": 12}}
 
         def calibrate(self, network, samples, options, plan):
-            rule = Rule(name="wrap", options={"bits": options.sum_bits})
+            rule = WrappingSums(bits=options.sum_bits)
             sites = {name: dataclasses.replace(site, accumulation=rule) for name, site in plan.sites.items()}
             return dataclasses.replace(plan, sites=sites)
 
-        def sums(self, call, x, w, plan):
-            return self.wrapped(integer_product(call, x, w), plan)
+        def sums(self, view, x, w, plan):
+            return self.wrapped(integer_product(view, x, w), plan)
 
-        def fast_sums(self, call, x, w, plan):
-            return self.wrapped(call.product(x.centred(), w.centred()), plan)
+        def fast_sums(self, view, x, w, plan):
+            return self.wrapped(view.product(x.centred(), w.centred()), plan)
 
         def wrapped(self, sums, plan):
-            limit = 2 ** (plan.accumulation.options["bits"] - 1)
+            limit = 2 ** (plan.accumulation.bits - 1)
             return saturate(sums.double(), -limit, limit - 1, Saturation.WRAP).float()
 
 
@@ -92,7 +101,7 @@ TOY_ACCELERATOR = '''
             return 1
 
         def supports(self, plan):
-            plain = plan.precision.name == "static" and plan.accumulation.name == "exact"
+            plain = plan.plain
             fits = plan.quantized and plan.x_bits <= 8 and plan.w_bits <= 8
             return None if plain and fits else "it multiplies integers of at most 8 bits; choose such a method"
 
@@ -138,6 +147,7 @@ def toys(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text(
         "[bitwright.methods]\ntoy = toy_method:METHOD\nbroken = toy_nothing:METHOD\n"
         "[bitwright.accelerators]\nskipping = toy_accelerator:Skipping\n"
+        "[bitwright.rules]\nwrap = toy_method:WrappingSums\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     registry.refresh()
@@ -228,7 +238,7 @@ class TestToyMethod:
         plain = compose("int8", {"smoothing": "none"}).calibrate(network, samples)
         for site, decided in plan.sites.items():
             assert decided.accumulation.name == "wrap"
-            assert decided.accumulation.options == {"bits": 9}
+            assert decided.accumulation.bits == 9
             assert torch.equal(decided.x.scale, plain.site(site).x.scale)
         assert not torch.equal(Executor(network, plan).run(samples[0]), Executor(network, plain).run(samples[0]))
 
@@ -339,8 +349,8 @@ class TestBrokenMethods:
     def test_codes_outside_the_format(self, monkeypatch):
         good = type(INTEGER).encode_x
 
-        def encode(self, call, plan):
-            operand = good(self, call, plan)
+        def encode(self, view, plan):
+            operand = good(self, view, plan)
             return dataclasses.replace(operand, codes=operand.codes.float() + 1)
 
         monkeypatch.setattr(type(INTEGER), "encode_x", encode)

@@ -22,8 +22,10 @@ from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.memory import Gemm, Tilings
 from bitwright.memory.tiling import ORDERS
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
-from bitwright.methods.work import Work
+from bitwright.methods.apsq.rule import Kind, PartialSums
+from bitwright.methods.drift.rule import Drift
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.networks.sites import Site
 
 ARRAYS = (WeightStationary, OutputStationary, Simd)
@@ -48,7 +50,7 @@ def work(m, k, n, *, groups=1, plan=INT8, x_elements=None, w_elements=None):
         x_elements=groups * m * k if x_elements is None else x_elements,
         w_elements=groups * k * n if w_elements is None else w_elements,
     )
-    return Work(site=site, plan=plan)
+    return Execution(site=site, plan=plan)
 
 
 def tilings(m, k, n):
@@ -364,8 +366,12 @@ class TestSupports:
             (FLOAT_SITE, "float16", "x is float32 and the array multiplies float16"),
             (SitePlan(x=operand(8), w=operand(16)), "int8", "w is int16 .* --set mac=int16 builds an int16 array"),
             (INT8, "int4", "x is int8 .* --set mac=int8"),
-            (SitePlan(x=operand(8), w=operand(8), accumulation=Rule(name="apsq")), "int8", "partial sums .*apsq"),
-            (SitePlan(x=operand(8), w=operand(8), precision=Rule(name="drift")), "int8", "run time .*drift"),
+            (
+                SitePlan(x=operand(8), w=operand(8), accumulation=PartialSums(kind=Kind.APSQ, tile=8)),
+                "int8",
+                "partial sums .*apsq",
+            ),
+            (SitePlan(x=operand(8), w=operand(8), precision=Drift()), "int8", "run time .*drift"),
         ],
     )
     def test_operands_that_do_not_fit_and_what_would(self, plan, mac, reason):

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,23 +23,20 @@ from bitwright.methods.drift.conversion import (
     Decision,
     Narrowing,
     narrow_by_torch,
-    narrow_columns,
-    narrow_filters,
-    narrow_images,
     narrow_rows,
 )
 from bitwright.methods.drift.reference import class_product
 from bitwright.methods.drq import METHOD as DRQ
-from bitwright.methods.execution import Executor
+from bitwright.methods.drq.rule import Drq as DrqRule
+from bitwright.methods.executor import Executor
 from bitwright.methods.integer.gemm import finish
-from bitwright.methods.plan import OperandPlan, Rule, SitePlan
+from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.precision import narrowable, smallest
 from bitwright.methods.products import integer_product, reference_product
 from bitwright.methods.protocol import compose
-from bitwright.networks.calls import Call
 from bitwright.networks.trace import trace
 from bitwright.tasks.precision import PrecisionRecord, record_for
-from toys import Calling, network_of, normal, random_codes
+from toys import Calling, Form, linear_view, network_of, normal, random_codes
 
 SAMPLES = [{"input_0": normal(4, 16, 48, seed=seed)} for seed in (1, 2)]
 INT8, UINT8 = Integer(bits=8, signed=True, narrow=True), Integer(bits=8, signed=False)
@@ -131,23 +129,25 @@ class TestConversion:
 
     @pytest.mark.parametrize("region", [1, 2, 3])
     @pytest.mark.parametrize("block", [0, 4])
-    def test_regions_of_images_share_a_shift(self, region, block):
-        x = operand((2, 10, 5, 7), fmt=UINT8, zero_point=90, spread=15.0)
+    @pytest.mark.parametrize("size", [(7,), (5, 7), (2, 5, 7)], ids=["signals", "images", "volumes"])
+    def test_regions_of_images_share_a_shift(self, size, region, block):
+        """They lie along the last two axes of pixels."""
+        x = operand((2, *size, 10), fmt=UINT8, zero_point=90, spread=15.0)
         how = Narrowing(delta=0.5, block=block, region=region)
-        found = narrow_images(dataclasses.replace(x, codes=x.codes.clone()), how)
-        assert found.shifts.shape == (2, 5, 7, 3 if block else 1)
-        pixels, narrow = (each.permute(0, 2, 3, 1).long() - 90 for each in (x.codes, found.codes))
-        size = block_size(10, block)
-        for top in range(0, 5, region):
+        found = narrow_rows(dataclasses.replace(x, codes=x.codes.clone()), how, images=len(size))
+        assert found.shifts.shape == (2, *size, 3 if block else 1)
+        planes = [each.reshape(-1, *((1, *size)[-2:]), each.shape[-1]) for each in (x.codes, found.codes, found.shifts)]
+        pixels, narrow, shifts = (each[-2].long() for each in planes)  # one plane of the second image
+        pixels, narrow, length = pixels - 90, narrow - 90, block_size(10, block)
+        for top in range(0, pixels.shape[0], region):
             for left in range(0, 7, region):
-                for b in range(found.shifts.shape[-1]):
-                    where = (1, slice(top, top + region), slice(left, left + region), slice(b * size, (b + 1) * size))
+                for b in range(shifts.shape[-1]):
+                    area = (slice(top, top + region), slice(left, left + region))
+                    where = (*area, slice(b * length, (b + 1) * length))
                     codes = pixels[where].flatten().tolist()
                     shift, expected = by_hand(codes, 0.5, signed=True, affine=False, low=-90, high=165)
                     assert narrow[where].flatten().tolist() == expected
-                    assert set(found.shifts[1, top : top + region, left : left + region, b].flatten().tolist()) == {
-                        shift
-                    }
+                    assert set(shifts[(*area, b)].flatten().tolist()) == {shift}
 
     def test_a_batch_of_zeros_is_narrow_and_stays_zero(self):
         zeros = Quantized(
@@ -207,119 +207,123 @@ class TestDistortion:
             assert error == pytest.approx(expected_error(delta), rel=0.01)
 
 
-CALLS = {
-    "linear": Call(layout="linear", op="linear", x=torch.zeros(3, 9, 40), w=torch.zeros(11, 40)),
-    "batched": Call(layout="batched", op="matmul", x=torch.zeros(2, 3, 9, 24), w=torch.zeros(2, 3, 24, 10)),
-    "conv": Call(
-        layout="conv2d",
-        op="conv2d",
-        x=torch.zeros(2, 12, 6, 7),
-        w=torch.zeros(10, 12, 3, 3),
-        padding=(1, 1),
-        stride=(2, 1),
-    ),
-    "grouped": Call(
-        layout="conv2d", op="conv2d", x=torch.zeros(1, 12, 5, 5), w=torch.zeros(4, 6, 3, 2), groups=2, dilation=(1, 2)
-    ),
+FORMS = {
+    "linear": Form(F.linear, (3, 9, 40), (11, 40)),
+    "batched": Form(torch.matmul, (2, 3, 9, 24), (2, 3, 24, 10)),
+    "conv": Form(F.conv2d, (2, 12, 6, 7), (10, 12, 3, 3), others={"padding": (1, 1), "stride": (2, 1)}),
+    "grouped": Form(F.conv2d, (1, 12, 5, 5), (4, 6, 3, 2), others={"groups": 2, "dilation": (1, 2)}),
+    "conv1d": Form(F.conv1d, (2, 12, 9), (5, 12, 4), others={"padding": (2,), "stride": (2,)}),
+    "conv3d": Form(F.conv3d, (2, 6, 3, 4, 5), (4, 3, 2, 3, 1), others={"padding": (1, 0, 2), "groups": 2}),
+    "depthwise": Form(F.conv2d, (2, 6, 5, 4), (6, 1, 3, 3), others={"padding": (1, 1), "groups": 6}),
 }
 
 
-def narrowed(call, *, affine, block, zero_point, delta=0.6):
-    """Operands of a call, narrow here and there."""
+def narrowed(form, *, affine, block, zero_point, delta=0.6):
+    """A view and its operands, narrow here and there."""
     how = Narrowing(delta=delta, block=block, conversion=Conversion.AFFINE if affine else Conversion.ZERO)
-    x = operand(tuple(call.x.shape), seed=3, fmt=UINT8, zero_point=zero_point, spread=12.0)
-    w = operand(tuple(call.w.shape), seed=4, spread=12.0)
-    if call.layout == "conv2d":
-        return narrow_images(x, how, call.groups), narrow_filters(w, how)
-    return narrow_rows(x, how), (narrow_columns(w, how) if call.layout == "batched" else narrow_rows(w, how))
+    x = operand(form.x, seed=3, fmt=UINT8, zero_point=zero_point, spread=12.0)
+    view, x, w = form.view(x, operand(form.w, seed=4, spread=12.0))
+    return view, narrow_rows(x, how, images=0 if view.lead else view.spatial), narrow_rows(w, how)
 
 
 class TestProducts:
     @pytest.mark.parametrize("affine", [False, True])
     @pytest.mark.parametrize("block", [0, 8])
     @pytest.mark.parametrize("zero_point", [0, 101])
-    @pytest.mark.parametrize("name", CALLS)
+    @pytest.mark.parametrize("name", FORMS)
     def test_four_classes_scattered_back_are_one_product(self, name, affine, block, zero_point):
-        call = CALLS[name]
-        x, w = narrowed(call, affine=affine, block=block, zero_point=zero_point)
-        found = class_product(call, x, w, affine=affine)
-        assert torch.equal(found, reference_product(call, x, w))
-        assert torch.equal(found.double(), integer_product(call, x, w).double())
+        view, x, w = narrowed(FORMS[name], affine=affine, block=block, zero_point=zero_point)
+        found = class_product(view, x, w, affine=affine)
+        assert torch.equal(found, reference_product(view, x, w))
+        assert torch.equal(found.double(), integer_product(view, x, w).double())
 
-    @pytest.mark.parametrize("name", CALLS)
+    @pytest.mark.parametrize("name", FORMS)
     def test_classes_are_counted_as_they_meet(self, name):
         """Multiply-accumulates of each class, counted element by element."""
-        call = CALLS[name]
-        x, w = narrowed(call, affine=False, block=8, zero_point=101)
-        classes = classes_of(call.site("s"), SitePlan(), x, w)
+        form = FORMS[name]
+        view, x, w = narrowed(form, affine=False, block=8, zero_point=101)
+        classes = classes_of(view.site("s"), SitePlan(), x, w)
         # one where a narrow element is, of x and of w: their product counts the meetings
-        x_marks, w_marks = marks(call, x, is_x=True), marks(call, w, is_x=False)
+        x_marks, w_marks = marks(x), marks(w)
         for x_bits, w_bits in PAIRS:
             left = 1 - x_marks if x_bits == 8 else x_marks
             right = 1 - w_marks if w_bits == 8 else w_marks
-            met = call.product(left, right).sum()
-            if call.layout == "conv2d" and x_bits == 4:  # padding counts as narrow
-                everything = call.product(torch.ones_like(left), right).sum()
-                padded = torch.nn.functional.conv2d(
-                    torch.nn.functional.pad(
-                        torch.ones_like(left), (call.padding[1],) * 2 + (call.padding[0],) * 2, value=1.0
-                    ),
-                    right,
-                    stride=call.stride,
-                    dilation=call.dilation,
-                    groups=call.groups,
+            met = view.product(left, right).sum()
+            if view.spatial and x_bits == 4:  # padding counts as narrow
+                everything = view.product(torch.ones_like(left), right).sum()
+                sides = [side for each in reversed(view.padding) for side in (each, each)]
+                filters = right.movedim(-1, view.lead + 1)
+                padded = form.function(
+                    F.pad(torch.ones(form.x), sides, value=1.0),
+                    filters.flatten(0, 1) if view.lead else filters,
+                    **form.others | {"padding": 0},
                 ).sum()
                 met = met + padded - everything
             assert classes.macs[x_bits, w_bits] == int(met)
-        assert sum(classes.macs.values()) == call.site("s").macs
+        assert sum(classes.macs.values()) == view.site("s").macs
 
 
-def marks(call, quantized, *, is_x):
-    """1.0 where an element is narrow, in the operand's own layout."""
-    narrow = (quantized.shifts >= 0).float()
-    if call.layout == "conv2d":
-        groups = call.groups if is_x else 1
-        channels = quantized.codes.shape[1] // groups
-        size = -(-channels // (narrow.shape[-1] // groups))
-        each = [
-            part.repeat_interleave(size, -1)[..., :channels]
-            for part in narrow.split(narrow.shape[-1] // groups, dim=-1)
-        ]
-        return torch.cat(each, -1).permute(0, 3, 1, 2)
-    codes = quantized.codes if is_x or call.layout == "linear" else quantized.codes.transpose(-1, -2)
-    length = codes.shape[-1]
-    spread = narrow.repeat_interleave(-(-length // narrow.shape[-1]), -1)[..., :length]
-    return spread if is_x or call.layout == "linear" else spread.transpose(-1, -2)
+def marks(quantized):
+    """1.0 where an element is narrow."""
+    narrow, length = (quantized.shifts >= 0).float(), quantized.codes.shape[-1]
+    return narrow.repeat_interleave(-(-length // narrow.shape[-1]), -1)[..., :length]
 
 
 class TestDrq:
-    @pytest.mark.parametrize("name", ["linear", "batched", "conv"])
+    @pytest.mark.parametrize("name", FORMS)
     def test_sums_by_hand(self, name):
         """Element by element: a sensitive x meets w, another one meets w without its low bits."""
-        call = CALLS[name]
-        x = operand(tuple(call.x.shape), seed=5, fmt=UINT8, zero_point=30, spread=12.0)
-        w = operand(tuple(call.w.shape), seed=6, spread=20.0)
-        site = SitePlan(precision=Rule(name="drq", options={"threshold": 12.0, "region": 2, "block": 8}))
-        narrow = DRQ.narrow_x(call, x, site)
+        form = FORMS[name]
+        x = operand(form.x, seed=5, fmt=UINT8, zero_point=30, spread=12.0)
+        view, x, w = form.view(x, operand(form.w, seed=6, spread=20.0))
+        site = SitePlan(precision=DrqRule(threshold=12.0, region=2, block=8))
+        narrow = DRQ.narrow_x(view, x, site)
         assert 0 < (narrow.shifts >= 0).float().mean() < 1
-        mask = marks(call, narrow, is_x=True).double()
+        mask = marks(narrow).double()
         centred = x.codes.double() - 30
         x_low = (centred / 16).round().clamp(-1, 7) * 16  # -7 * 16 would leave the wide range, which ends at -30
         w_low = (w.codes.double() / 16).round().clamp(-7, 7) * 16
-        expected = call.product(centred * (1 - mask), w.codes.double()) + call.product(x_low * mask, w_low)
-        assert torch.equal(DRQ.sums(call, narrow, w, site).double(), expected)
-        assert torch.equal(DRQ.fast_sums(call, narrow, w, site).double(), expected)
+        expected = view.product(centred * (1 - mask), w.codes.double()) + view.product(x_low * mask, w_low)
+        assert torch.equal(DRQ.sums(view, narrow, w, site).double(), expected)
+        assert torch.equal(DRQ.fast_sums(view, narrow, w, site).double(), expected)
 
     def test_regions_by_hand(self):
-        x = operand((1, 3, 5, 6), fmt=UINT8, spread=25.0)
-        site = SitePlan(precision=Rule(name="drq", options={"threshold": 9.0, "region": 2, "block": 8}))
-        found = DRQ.narrow_x(CALLS["conv"], x, site)
+        form = Form(F.conv2d, (1, 3, 5, 6), (4, 3, 3, 3))
+        image = operand(form.x, fmt=UINT8, spread=25.0)
+        view, x, _ = form.view(image, operand(form.w))
+        site = SitePlan(precision=DrqRule(threshold=9.0, region=2, block=8))
+        found = DRQ.narrow_x(view, x, site)
         for c in range(3):
             for top in range(0, 5, 2):
                 for left in range(0, 6, 2):
-                    codes = x.codes[0, c, top : top + 2, left : left + 2].double()
+                    codes = image.codes[0, c, top : top + 2, left : left + 2].double()
                     shifts = found.shifts[0, top : top + 2, left : left + 2, c]
                     assert set(shifts.flatten().tolist()) == {4 if float(codes.mean()) < 9.0 else -1}
+
+    @pytest.mark.parametrize("groups", [1, 2])
+    @pytest.mark.parametrize("size", [(7,), (2, 3, 4)])
+    def test_regions_of_signals_and_volumes(self, size, groups):
+        """Along the last two axes of pixels, each channel by itself, whatever group it is of."""
+        form = Form(
+            (F.conv1d, None, F.conv3d)[len(size) - 1],
+            (2, 4, *size),
+            (4, 4 // groups, *[1] * len(size)),
+            others={"groups": groups},
+        )
+        image = operand(form.x, fmt=UINT8, spread=25.0)
+        view, x, _ = form.view(image, operand(form.w))
+        site = SitePlan(precision=DrqRule(threshold=12.0, region=2, block=8))
+        shifts = DRQ.narrow_x(view, x, site).shifts
+        shifts = shifts.movedim(-1, 1) if groups == 1 else shifts.movedim(-1, 2).transpose(0, 1).flatten(1, 2)
+        assert shifts.shape == form.x
+        planes = zip(*(each.reshape(-1, *(1, *size)[-2:]) for each in (image.codes, shifts)), strict=True)
+        for codes, found in planes:
+            for top in range(0, codes.shape[0], 2):
+                for left in range(0, codes.shape[1], 2):
+                    where = (slice(top, top + 2), slice(left, left + 2))
+                    narrow = float(codes[where].double().mean()) < 12.0
+                    assert set(found[where].flatten().tolist()) == {4 if narrow else -1}
+        assert len(shifts.unique()) == 2
 
     def test_operands_of_4_bits_drop_nothing(self):
         fmt = Integer(bits=4, signed=True)
@@ -329,11 +333,11 @@ class TestDrq:
             )
             for each in (1, 2)
         )
-        call = Call(layout="linear", op="linear", x=torch.zeros(3, 40), w=torch.zeros(3, 40))
-        site = SitePlan(precision=Rule(name="drq", options={"threshold": 100.0, "region": 2, "block": 8}))
-        narrow = DRQ.narrow_x(call, x, site)
+        view = linear_view(torch.zeros(3, 40), torch.zeros(3, 40))
+        site = SitePlan(precision=DrqRule(threshold=100.0, region=2, block=8))
+        narrow = DRQ.narrow_x(view, x, site)
         assert (narrow.shifts == 0).all()
-        assert torch.equal(DRQ.sums(call, narrow, w, site).double(), call.product(x.codes.double(), w.codes.double()))
+        assert torch.equal(DRQ.sums(view, narrow, w, site).double(), x.codes.double() @ w.codes.double().t())
 
 
 def toy(seed=0):
@@ -425,7 +429,7 @@ class TestMethod:
         network = dataclasses.replace(toy(), weight_grid=32)
         options = {"delta": 0.5, "narrow_ends": True, "sites": {"second": {"block": 48}}}
         plan = compose("drift", options).calibrate(network, SAMPLES)
-        found = {name: site.precision.options["w_delta"] for name, site in plan.sites.items()}
+        found = {name: site.precision.w_delta for name, site in plan.sites.items()}
         assert (found["first"], found["second"], found["third"]) == (None, 0.5, None)
 
     def test_sites_of_equal_widths_are_no_choice(self):
@@ -446,12 +450,12 @@ class TestMethod:
         assert record_for(two) is not None
 
     def test_finish_takes_the_sums_of_classes(self):
-        call = dataclasses.replace(CALLS["linear"], bias=normal(11))
-        x, w = narrowed(call, affine=True, block=8, zero_point=101)
+        view, x, w = narrowed(FORMS["linear"], affine=True, block=8, zero_point=101)
+        view = dataclasses.replace(view, bias=normal(11))
         x = dataclasses.replace(x, scale=torch.tensor(0.1))
         w = dataclasses.replace(w, scale=torch.full((11, 1), 0.2))
-        by_class = finish(call, class_product(call, x, w, affine=True).to(torch.int32), x, w)
-        by_one = finish(call, integer_product(call, x, w), x, w)
+        by_class = finish(view, class_product(view, x, w, affine=True).to(torch.int32), x, w)
+        by_one = finish(view, integer_product(view, x, w), x, w)
         assert torch.equal(by_class, by_one)
 
 
@@ -514,7 +518,7 @@ class TestBadInput:
         network = dataclasses.replace(toy(), weight_grid=32)
         for block, wide in ((32, True), (16, True), (48, False), (0, False)):
             plan = compose("drift", {"delta": 0.5, "block": block}).calibrate(network, SAMPLES)
-            deltas = [site.precision.options["w_delta"] for name, site in plan.sites.items() if name == "second"]
+            deltas = [site.precision.w_delta for name, site in plan.sites.items() if name == "second"]
             assert deltas == [None if wide else 0.5]
             assert any("weights stay wide" in note for note in plan.notes) == wide
 
@@ -570,8 +574,8 @@ class TestBudget:
         batches = [{"input_0": first}, {"input_0": -first.abs()}]
         correction = BiasCorrection(network, batches)
 
-        def product(site, call):
-            return call.float_result() - 0.25
+        def product(site, view):
+            return view.float_result() - 0.25
 
         found = correction.biases(product)
         assert set(found) == {"first.bias", "second.bias"}
@@ -616,7 +620,7 @@ def test_searched_plans_are_kept(tmp_path, grid):
     network = dataclasses.replace(toy(), weight_grid=grid or None)
     plan = compose("drift", {"budget": 0.05, "narrow_ends": True}).calibrate(network, SAMPLES)
     assert {"first.bias", "second.bias", "third.bias"} <= set(plan.weights)
-    assert (plan.site("second").precision.options["w_delta"] is None) == bool(grid)
+    assert (plan.site("second").precision.w_delta is None) == bool(grid)
     save_plan(plan, tmp_path / "drift.plan")
     loaded = load_plan(tmp_path / "drift.plan", network)
     batch = {"input_0": normal(4, 16, 48, seed=9)}

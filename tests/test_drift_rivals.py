@@ -12,8 +12,11 @@ from bitwright.accelerators.split import Drift, Drq, Seq
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.classes import Classes
-from bitwright.methods.plan import OperandPlan, Rule, SitePlan
-from bitwright.methods.work import Work
+from bitwright.methods.drift.conversion import Conversion
+from bitwright.methods.drift.rule import Drift as DriftRule
+from bitwright.methods.drq.rule import Drq as DrqRule
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.networks.sites import ConvGeometry, Site
 from bitwright.testing import check_accelerator
 
@@ -22,12 +25,12 @@ def work(m, k, n, *, bits=(8, 8), rule=None, x=None):
     site = Site(name="s", op="linear", m=m, k=k, n=n, x_elements=m * k, w_elements=k * n)
     x_plan, w_plan = (OperandPlan(format=Integer(bits=each), granularity=PerTensor()) for each in bits)
     plan = SitePlan(x=x_plan, w=w_plan, **({} if rule is None else {"precision": rule}))
-    return Work(site=site, plan=plan, x=x)
+    return Execution(site=site, plan=plan, x=x)
 
 
 def shares(x_share, block=3):
     """So much of every block of a row, and of w with it."""
-    return Rule(name="drq", options={"x_share": x_share, "block": block})
+    return DrqRule(x_share=x_share, block=block)
 
 
 def spent(machine, one):
@@ -95,8 +98,8 @@ class TestDrq:
             output_size=(16, 16),
         )
         site = Site(name="c", op="conv2d", m=256, k=72, n=32, x_elements=2048, w_elements=72 * 32, conv=conv)
-        rule = Rule(name="drq", options={"x_share": 0.5, "block": 1, "region": 4})
-        found = Drq().measure(Work(site=site, plan=work(1, 1, 1, rule=rule).plan))
+        rule = DrqRule(x_share=0.5, block=1, region=4)
+        found = Drq().measure(Execution(site=site, plan=work(1, 1, 1, rule=rule).plan))
         assert (found.x.list_bits, found.w.list_bits) == (Fraction(1, 16), 0)
         parts = Drq().area().components_um2
         assert not {"index", "aligners", "bases", "scheduler"} & set(parts)
@@ -116,7 +119,7 @@ class TestDrq:
         assert spent(Drq(), work(64, 96, 64, rule=shares(0.0))) == spent(Drq(), work(64, 96, 64))
 
     def test_it_refuses_drift(self):
-        reason = Drq().supports(work(8, 8, 8, rule=Rule(name="drift")).plan)
+        reason = Drq().supports(work(8, 8, 8, rule=DriftRule()).plan)
         assert "chosen at run time (drift)" in reason
         assert "chosen at run time (drq)" in Drift().supports(work(8, 8, 8, rule=shares(0.5)).plan)
 
@@ -131,15 +134,15 @@ STATED = {"x_share": 0.5, "block": 32}
 @pytest.mark.parametrize(
     ("machine", "options"),
     [
-        (Drift(), {**STATED, "w_share": 0.25, "conversion": "affine"}),
-        (Drift(), {**STATED, "w_share": 0.25, "conversion": "zero"}),
-        (Seq(), {**STATED, "w_share": 0.25, "conversion": "affine"}),
+        (Drift(), {**STATED, "w_share": 0.25, "conversion": Conversion.AFFINE}),
+        (Drift(), {**STATED, "w_share": 0.25, "conversion": Conversion.ZERO}),
+        (Seq(), {**STATED, "w_share": 0.25, "conversion": Conversion.AFFINE}),
         (Drq(), STATED),
     ],
 )
 def test_stated_shares_cost_what_the_same_measured_ones_do(machine, options):
     """64 x 96 x 64 in three blocks: half of the rows narrow in each, and a quarter of the columns."""
-    rule = Rule(name=machine.rule, options=options)
+    rule = machine.rule(**options)
     x_shifts, w_shifts = (torch.full((64, 3), -1, dtype=torch.int8) for _ in range(2))
     x_shifts[:32], w_shifts[:16] = 4, 4
     x, w = (
@@ -148,9 +151,9 @@ def test_stated_shares_cost_what_the_same_measured_ones_do(machine, options):
     )
     kept = {name: value for name, value in options.items() if not name.endswith("share")}
     stated = work(64, 96, 64, rule=rule)
-    site = dataclasses.replace(stated.plan, precision=Rule(name=machine.rule, options=kept))
-    measured = Work(site=stated.site, plan=site, x=x, w=w)
-    if machine.rule == "drq":  # blocks that meet are taken as independent either way
+    site = dataclasses.replace(stated.plan, precision=machine.rule(**kept))
+    measured = Execution(site=stated.site, plan=site, x=x, w=w)
+    if machine.rule is DrqRule:  # blocks that meet are taken as independent either way
         assert machine.classes(measured).macs == machine.classes(stated).macs
     costs = [machine.run(each) for each in (stated, measured)]
     assert costs[0] == costs[1]
@@ -179,4 +182,4 @@ class TestEyeriss:
 
     def test_it_refuses_other_formats(self):
         with pytest.raises(InputError, match="float32"):
-            Eyeriss().run(Work(site=work(8, 8, 8).site, plan=SitePlan()))
+            Eyeriss().run(Execution(site=work(8, 8, 8).site, plan=SitePlan()))

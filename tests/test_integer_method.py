@@ -13,7 +13,7 @@ from torch import nn
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerChannel, PerGroup, PerTensor, PerToken, Rounding, Saturation
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.integer.options import RECIPES, IntegerOptions
 from bitwright.methods.integer.scales import affine, clipped_range, symmetric_scale, weight_peaks
 from bitwright.methods.protocol import compose
@@ -232,15 +232,20 @@ class TestSlowTwin:
         network = network_of(nn.Sequential(layer), x)
         output, works = executed(network, planned(network, [{"x": x}]), {"x": x})
         work = works["0"]
+        # as torch lays them out: channels of both groups behind images, filters of both in front
+        codes = work.x.codes.movedim(-1, 2).transpose(0, 1).flatten(1, 2)
         centred = np.pad(
-            np.array(work.x.codes.tolist()) - work.x.zero_point, ((0, 0), (0, 0), (1, 1), (0, 0))
+            np.array(codes.tolist()) - work.x.zero_point, ((0, 0), (0, 0), (1, 1), (0, 0))
         )  # real zero is where the padding is
-        weight = np.array(work.w.codes.tolist()).astype(int)
+        weight = np.array(work.w.codes.movedim(-1, 2).flatten(0, 1).tolist()).astype(int)
+        assert weight.shape == layer.weight.shape
+        assert work.w.scale.shape == (2, 3, 1, 1, 1)
+        scales = layer.weight.detach().abs().amax((1, 2, 3)) / 127
         expected = np.zeros(output.shape)
         for b, n, i, j in itertools.product(*map(range, output.shape)):
             channels = slice(0, 2) if n < 3 else slice(2, 4)
             patch = centred[b, channels, 2 * i : 2 * i + 3, j : j + 2]
-            expected[b, n, i, j] = int((patch * weight[n]).sum()) * float(work.x.scale) * float(work.w.scale[n])
+            expected[b, n, i, j] = int((patch * weight[n]).sum()) * float(work.x.scale) * float(scales[n])
         with torch.no_grad():
             expected += layer.bias.view(1, -1, 1, 1).numpy()
         np.testing.assert_allclose(output.numpy(), expected, rtol=1e-5, atol=1e-6)
@@ -259,8 +264,8 @@ class TestSlowTwin:
             assert keys.scale.reshape(-1).tolist() == (peak.amax((0, 2, 3)) / 127).tolist()
         else:
             assert plan.site("qk").w.granularity == PerToken()
-            assert torch.equal(keys.scale, (peak.amax(-1) / 127).unsqueeze(-2))
-        expected = slow_codes(k.transpose(-2, -1), keys.scale, 0, -127, 127)
+            assert torch.equal(keys.scale, (peak.amax(-1) / 127).unsqueeze(-1))
+        expected = slow_codes(k, keys.scale, 0, -127, 127)
         assert keys.codes.tolist() == expected.tolist()
 
     def test_16_bits_do_not_overflow(self):
@@ -453,7 +458,8 @@ class TestWeightsThatAreNotParameters:
         x = normal(2, 3, 5, 6)
         network = network_of(module, x)
         plan = planned(network, [{"x": x}])
-        assert plan.site("experts").w.scale.shape == (3, 1, 1)
+        peaks = module.experts.detach().abs().amax(1)  # of every expert's columns
+        assert torch.equal(plan.site("experts").w.scale, (peaks / 127).view(1, 3, 4, 1))
         for batch in (x, x[:1], torch.cat([x, x])):
             output, _ = executed(network, plan, {"x": batch})
             with torch.no_grad():
@@ -467,15 +473,23 @@ class TestWeightsThatAreNotParameters:
         assert (output.shape, list(works)) == ((5, 3), ["b"])
 
     def test_another_part_of_a_parameter(self):
-        """Rows of a table that are looked at one after another are encoded each by itself."""
+        """Rows of a table that are looked at one after another are sites of their own; each needs to be calibrated."""
         module = Calling(lambda m, x, start: F.linear(x, m.table[int(start) : int(start) + 3]), table=normal(6, 4))
         x = normal(2, 4)
         network = network_of(module, x, torch.tensor(0))
-        executor = Executor(network, planned(network, [{"x": x, "start": torch.tensor(0)}], w_granularity="tensor"))
+        samples = [{"x": x, "start": torch.tensor(start)} for start in (0, 1)]
+        plan = planned(network, samples, w_granularity="tensor")
+        assert {name: float(site.w.scale) for name, site in plan.sites.items()} == {
+            f"table[{start}:{start + 3}]": float(module.table[start : start + 3].detach().abs().max() / 127)
+            for start in (0, 1)
+        }
+        executor = Executor(network, plan)
         for start in (0, 1, 0):
             output = executor.run({"x": x, "start": torch.tensor(start)})
             expected = F.linear(x, module.table[start : start + 3]).detach()
             assert float((output - expected).abs().max()) < 0.3
+        with pytest.raises(InputError, match=r"site 'table\[2:5\]' is not in the plan"):
+            executor.run({"x": x, "start": torch.tensor(2)})
 
     def test_lengths_that_differ_between_batches(self):
         module = Calling(lambda _, a, b: F.softmax(a @ b, -1) @ b.mT)

@@ -11,8 +11,7 @@ from bitwright.formats import Integer, Rounding, Saturation
 from bitwright.methods import kernels
 from bitwright.methods.integer.scales import least_error
 from bitwright.methods.products import reference_product
-from bitwright.networks.calls import Call
-from toys import generator, normal, quantized, random_codes
+from toys import conv_product, generator, normal, quantized, random_codes
 
 FORMATS = [Integer(bits=bits, **kind) for bits in (2, 5, 8) for kind in ({}, {"narrow": True}, {"signed": False})]
 
@@ -98,14 +97,14 @@ def test_depthwise_equals_the_reference(*, shape, kernel, stride, padding, dilat
     geometry = {"stride": stride, "padding": padding, "dilation": dilation}
     if any(shape[2 + i] + 2 * padding[i] <= dilation[i] * (kernel[i] - 1) for i in (0, 1)):
         return
-    call = Call(layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), groups=shape[1], **geometry)
     found = kernels.depthwise(
         x.codes.to(torch.int8).permute(0, 2, 3, 1).contiguous(),
         w.codes.to(torch.int8)[:, 0].permute(1, 2, 0).contiguous(),
         zero_point,
         **geometry,
     )
-    assert torch.equal(found.permute(0, 3, 1, 2).long(), reference_product(call, x, w))
+    view, x, w = conv_product(x, w, groups=shape[1], **geometry)
+    assert torch.equal(found.permute(0, 3, 1, 2).long(), view.result(reference_product(view, x, w)))
 
 
 @pytest.mark.parametrize("columns", [1, 7])

@@ -12,7 +12,7 @@ from torch import nn
 from bitwright.errors import InputError
 from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PerChannel, PerTensor, PowerOfTwo, RegimeRule
 from bitwright.methods.ant.method import types
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.lpq.fields import Fields, least_error, squared_error, tables
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.protocol import compose

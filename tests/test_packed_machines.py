@@ -19,8 +19,10 @@ from bitwright.errors import InputError, MissingPriceError
 from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PerTensor, Posit, PowerOfTwo
 from bitwright.memory import Gemm, Tilings
 from bitwright.memory.tiling import ORDERS
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
-from bitwright.methods.work import Work
+from bitwright.methods.apsq.rule import Kind, PartialSums
+from bitwright.methods.drift.rule import Drift
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.networks.sites import Site
 from bitwright.studies.machines import build_accelerators, footing
 from bitwright.testing import check_accelerator
@@ -64,7 +66,7 @@ def work(m, k, n, *, plan, groups=1, x_elements=None):
     site = Site(
         name="layer", op="linear", m=m, k=k, n=n, groups=groups, x_elements=x_elements, w_elements=groups * k * n
     )
-    return Work(site=site, plan=plan)
+    return Execution(site=site, plan=plan)
 
 
 def whole(m, k, n):
@@ -432,13 +434,13 @@ class TestSupports:
             *(
                 (
                     array,
-                    plan(FORMATS[array](8), FORMATS[array](8), accumulation=Rule(name="apsq")),
+                    plan(FORMATS[array](8), FORMATS[array](8), accumulation=PartialSums(kind=Kind.APSQ, tile=8)),
                     "sums .*apsq.*; leave",
                 )
                 for array in NAMES.values()
             ),
             *(
-                (array, plan(FORMATS[array](8), FORMATS[array](8), precision=Rule(name="drift")), "run time .*drift.*;")
+                (array, plan(FORMATS[array](8), FORMATS[array](8), precision=Drift()), "run time .*drift.*;")
                 for array in NAMES.values()
             ),
         ],

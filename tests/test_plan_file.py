@@ -11,8 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bitwright.errors import InputError
-from bitwright.methods.execution import Executor
-from bitwright.methods.plan import OperandPlan, Plan, Rule, SitePlan
+from bitwright.methods.apsq.rule import Kind, PartialSums
+from bitwright.methods.drift.conversion import Conversion
+from bitwright.methods.drift.rule import Drift
+from bitwright.methods.executor import Executor
+from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_file import KEY, load_plan, save_plan
 from bitwright.methods.protocol import compose
 from bitwright.testing.networks import TOYS, shape_only, toy_networks
@@ -81,8 +84,10 @@ class TestRoundTrip:
         network, plan, _ = made(sites={"first": {"rounding": "floor", "saturation": "wrap", "x_granularity": "token"}})
         first = dataclasses.replace(
             plan.sites["first"],
-            accumulation=Rule(name="toy", options={"bits": 12, "names": ["a"]}, tensors={"steps": torch.arange(3)}),
-            precision=Rule(name="other", tensors={"steps": torch.ones(2, 2)}),
+            accumulation=PartialSums(
+                kind=Kind.APSQ, tile=4, bits=16, tile_scales=torch.ones(2), sum_scales=torch.tensor([4.0, 2.0])
+            ),
+            precision=Drift(x_delta=0.5, block=8, conversion=Conversion.AFFINE),
         )
         plan = dataclasses.replace(plan, sites={**plan.sites, "first": first, "gone": SitePlan()}, notes=("a", "é\n"))
         save_plan(plan, path)
@@ -110,7 +115,7 @@ class TestRoundTrip:
         header = json.loads(content[8 : 8 + length])
         numbers = sum(end - start for start, end in (v["data_offsets"] for k, v in header.items() if k[0] != "_"))
         assert len(content) == 8 + length + numbers
-        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 1
+        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 2
 
     def test_the_network_may_come_from_anywhere(self, saved):
         network, path = saved
@@ -187,8 +192,8 @@ class TestDamaged:
 
     def test_future_version(self, saved):
         network, path = saved
-        rewrite(path, lambda record: record.update(schema_version=2))
-        assert "has plan schema version 2, this bitwright reads up to 1; upgrade" in refused(path, network)
+        rewrite(path, lambda record: record.update(schema_version=3))
+        assert "has plan schema version 3, this bitwright reads up to 2; upgrade" in refused(path, network)
 
     @pytest.mark.parametrize(
         ("change", "named"),

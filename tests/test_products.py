@@ -14,8 +14,19 @@ from bitwright.errors import InputError
 from bitwright.formats import Integer, Quantized
 from bitwright.methods import products
 from bitwright.methods.products import accumulator_bound, integer_product, reference_product
-from bitwright.networks.calls import Call
-from toys import generator, linear_call, quantized, random_codes
+from toys import (
+    batched_product,
+    conv_product,
+    convolution_forms,
+    einsum_forms,
+    generator,
+    linear_forms,
+    linear_view,
+    matmul_forms,
+    named_forms,
+    quantized,
+    random_codes,
+)
 
 seeds = st.integers(0, 2**31 - 1)
 
@@ -38,13 +49,21 @@ def operands(draw, x_shape, w_shape, *, signed_w=None):
     return x, one(w_shape, seed + 1, signed, not signed and draw(st.booleans()))
 
 
-def check(call, x, w):
-    """Equality with the reference, which is int64 all the way."""
-    expected = reference_product(call, x, w)
-    found = integer_product(call, x, w)
-    assert found.shape == expected.shape
+def check(view, x, w):
+    """Equality with the reference, which is int64 all the way; y."""
+    expected = reference_product(view, x, w)
+    found = integer_product(view, x, w)
+    assert found.shape == expected.shape == view.output_shape
     assert torch.equal(found.double(), expected.double())
     return found
+
+
+def check_form(form, x, w):
+    """Equality with the reference, and with what torch makes of the same integers in its own layout."""
+    found = form.product(x, w, check)
+    expected = form.by_torch(x, w)
+    assert found.shape == expected.shape
+    assert torch.equal(found.double(), expected)
 
 
 def python_product(x, w):
@@ -61,35 +80,35 @@ class TestEquality:
         lead = data.draw(st.lists(st.integers(1, 4), max_size=2).map(tuple))
         k, n = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 6))
         x, w = data.draw(operands((*lead, k), (n, k)))
-        call = linear_call(x.codes.float(), w.codes.float())
-        found = check(call, x, w)
+        view = linear_view(x.codes.float(), w.codes.float())
+        found = check(view, x, w)
         assert found.reshape(-1, n).tolist() == python_product(
             quantized(x.codes.reshape(-1, k), bits=16, zero_point=x.zero_point), w
         )
 
-    @settings(max_examples=150)
-    @given(st.data())
-    def test_conv2d(self, data):
-        def pair(low, high):
-            return data.draw(st.tuples(st.integers(low, high), st.integers(low, high)))
+    @settings(max_examples=100)
+    @given(st.data(), linear_forms() | matmul_forms() | named_forms())
+    def test_matrices_and_vectors(self, data, form):
+        check_form(form, *data.draw(operands(form.x, form.w)))
 
-        kernel, dilation = pair(1, 3), pair(1, 2)
-        groups = data.draw(st.integers(1, 3))
-        channels, filters = groups * data.draw(st.integers(1, 3)), groups * data.draw(st.integers(1, 3))
-        x, w = data.draw(
-            operands((data.draw(st.integers(1, 3)), channels, *pair(5, 8)), (filters, channels // groups, *kernel))
-        )
-        call = Call(
-            layout="conv2d",
-            op="conv2d",
-            x=x.codes.float(),
-            w=w.codes.float(),
-            stride=pair(1, 3),
-            padding=pair(0, 2),
-            dilation=dilation,
-            groups=groups,
-        )
-        check(call, x, w)
+    @settings(max_examples=100)
+    @given(st.data(), einsum_forms())
+    def test_contractions(self, data, form):
+        check_form(form, *data.draw(operands(form.x, form.w)))
+
+    @pytest.mark.parametrize("spatial", [1, 2, 3])
+    @settings(max_examples=100)
+    @given(st.data())
+    def test_convolutions(self, spatial, data):
+        form = data.draw(convolution_forms((spatial,)))
+        check_form(form, *data.draw(operands(form.x, form.w)))
+
+    @pytest.mark.parametrize("spatial", [1, 2, 3])
+    @settings(max_examples=40)
+    @given(st.data())
+    def test_transposed_convolutions(self, spatial, data):
+        form = data.draw(convolution_forms((spatial,), transposed=True))
+        check_form(form, *data.draw(operands(form.x, form.w)))
 
     @settings(max_examples=80)
     @given(st.data())
@@ -97,23 +116,29 @@ class TestEquality:
         lead = data.draw(st.lists(st.integers(1, 3), max_size=2).map(tuple))
         m, k, n = (data.draw(st.integers(1, 9)) for _ in range(3))
         x, w = data.draw(operands((*lead, m, k), (*lead, k, n)))
-        check(Call(layout="batched", op="matmul", x=x.codes.float(), w=w.codes.float()), x, w)
+        found = check(*batched_product(x, w))
+        for at in itertools.product(*map(range, lead)):
+            rows, columns = (
+                quantized(codes, bits=16, zero_point=each.zero_point)
+                for codes, each in ((x.codes[at], x), (w.codes[at].t(), w))
+            )
+            assert found[at].tolist() == python_product(rows, columns)
 
     def test_reference_by_hand(self):
         """A 2x2 kernel on a 2x3 image with zero point 1 and padding, worked out on paper."""
         x = quantized(torch.tensor([[[[1, 2, 3], [4, 5, 6]]]]), bits=4, signed=False, zero_point=1)
         w = quantized(torch.tensor([[[[1, 2], [3, -4]]]]), bits=4)
-        call = Call(layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), padding=(1, 0), stride=(2, 1))
+        view, x, w = conv_product(x, w, padding=(1, 0), stride=(2, 1))
         # centred: [0 1 2; 3 4 5]; row -1 is padding: 3*0 - 4*1, 3*1 - 4*2; rows 1 and 2 (padding): 1*3 + 2*4, 1*4 + 2*5
-        assert reference_product(call, x, w).tolist() == [[[[-4, -5], [11, 14]]]]
-        assert integer_product(call, x, w).tolist() == [[[[-4, -5], [11, 14]]]]
+        assert reference_product(view, x, w).tolist() == [[[[-4], [-5]], [[11], [14]]]]
+        assert integer_product(view, x, w).tolist() == [[[[-4], [-5]], [[11], [14]]]]
+        assert view.result(integer_product(view, x, w)).tolist() == [[[[-4, -5], [11, 14]]]]
 
     def test_images_in_many_blocks(self, monkeypatch):
         monkeypatch.setattr(products, "IM2COL_BYTES", 100)
         x = quantized(random_codes(Integer(bits=8, signed=False), (5, 3, 6, 6), 1), bits=8, signed=False, zero_point=9)
         w = quantized(random_codes(Integer(bits=8), (4, 3, 3, 3), 2), bits=8)
-        call = Call(layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), padding=(1, 1))
-        assert check(call, x, w).dtype == torch.int32
+        assert check(*conv_product(x, w, padding=(1, 1))).dtype == torch.int32
 
     @pytest.mark.parametrize(
         ("bits", "signed", "dtype"),
@@ -123,11 +148,11 @@ class TestEquality:
         codes = random_codes(Integer(bits=bits, signed=signed), (7, 12), 3).to(dtype)
         x = quantized(codes, bits=bits, signed=signed, zero_point=0 if signed else 77)
         w = quantized(random_codes(Integer(bits=8), (5, 12), 4).to(torch.int8), bits=8)
-        assert check(linear_call(codes.float(), w.codes.float()), x, w).dtype == torch.int32
+        assert check(linear_view(codes.float(), w.codes.float()), x, w).dtype == torch.int32
 
     def test_no_rows(self):
         x, w = quantized(torch.zeros(2, 0, 6), bits=8), quantized(torch.ones(3, 6), bits=8)
-        assert integer_product(linear_call(x.codes, w.codes), x, w).shape == (2, 0, 3)
+        assert integer_product(linear_view(x.codes, w.codes), x, w).shape == (2, 0, 3)
 
 
 def extremes(k, bits, signed, zero_point=0, rows=3):
@@ -159,7 +184,7 @@ class TestEngines:
     """Every engine up to its bound: k just below and above 2**24 and 2**31 over the largest product of two codes."""
 
     def engine(self, x, w):
-        found = integer_product(linear_call(x.codes.float(), w.codes.float()), x, w)
+        found = integer_product(linear_view(x.codes.float(), w.codes.float()), x, w)
         assert [[int(value) for value in row] for row in found] == corner_sums(x, w)
         return found.dtype
 
@@ -207,7 +232,7 @@ class TestEngines:
         one = torch.zeros(1).expand(1, k)
         x = quantized(one, bits=16)
         with pytest.raises(InputError, match=r"a sum of 8388608 products of int16 by int16 could exceed 2\*\*53"):
-            integer_product(linear_call(one, one), x, x)
+            integer_product(linear_view(one, one), x, x)
 
     def test_float_engines_also_for_convolutions_and_attention(self):
         g = generator(5)
@@ -215,10 +240,7 @@ class TestEngines:
             fmt = Integer(bits=bits)
             x = quantized(torch.randint(fmt.low, fmt.high + 1, (2, 8, 9, 9), generator=g), bits=bits)
             w = quantized(torch.full((4, 8 // groups, 3, 3), fmt.low), bits=bits)
-            call = Call(
-                layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), padding=(1, 1), groups=groups
-            )
-            check(call, x, w)
+            check(*conv_product(x, w, padding=(1, 1), groups=groups))
 
 
 class TestSettings:
@@ -228,9 +250,9 @@ class TestSettings:
         for bits in (8, 10, 16):
             fmt = Integer(bits=bits)
             x, w = (quantized(random_codes(fmt, (17, 40), seed), bits=bits) for seed in (1, 2))
-            yield linear_call(x.codes.float(), w.codes.float()), x, w
+            yield linear_view(x.codes.float(), w.codes.float()), x, w
             x, w = (quantized(random_codes(fmt, shape, 3), bits=bits) for shape in ((1, 8, 12, 12), (8, 8, 3, 3)))
-            yield Call(layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), padding=(1, 1)), x, w
+            yield conv_product(x, w, padding=(1, 1))
 
     @pytest.mark.parametrize("precision", ["medium", "high"])
     def test_reduced_precision(self, precision):
@@ -253,13 +275,13 @@ class TestSettings:
         """Its int8 kernel clips the sums of two products to 16 bits; oneDNN can be told to behave like one."""
         code = """if True:
             import torch
-            from toys import linear_call, quantized
+            from toys import linear_view, quantized
             from bitwright.methods.products import integer_product
             for k in (1, 2, 9, 64, 300):
                 for a in (-128, 127):
                     for b in (-128, 127):
                         x, w = quantized(torch.full((20, k), a), bits=8), quantized(torch.full((8, k), b), bits=8)
-                        found = integer_product(linear_call(x.codes, w.codes), x, w)
+                        found = integer_product(linear_view(x.codes, w.codes), x, w)
                         assert found.dtype == torch.int32 and bool((found == k * a * b).all()), (k, a, b)
             """
         environment = {

@@ -303,14 +303,14 @@ class TestArrays:
     def test_tiles_are_as_wide_as_the_array_adds(self):
         line = reproduced([load("gemm:64x64x16")], settings={"pci": 16}).networks[0].lines[0]
         rule = line.narrow.simulation.sites[0].plan.accumulation
-        assert rule.options["tile"] == 16
+        assert rule.tile == 16
         assert line.narrow.moved[0].grid.psum_tiles == 4
 
     def test_options_reach_the_methods_that_have_them(self):
         found = reproduced([load("gemm:64x64x16")], options={"x_symmetric": True, "phase": "tail"})
         line = found.networks[0].lines[0]
         assert {run.simulation.sites[0].plan.x_type for run in line.runs.values()} == {"int8"}
-        assert line.narrow.simulation.sites[0].plan.accumulation.options["phase"] == "tail"
+        assert line.narrow.simulation.sites[0].plan.accumulation.phase == "tail"
 
 
 class TestSystem:

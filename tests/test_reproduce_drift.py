@@ -14,7 +14,7 @@ from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.methods.classes import Classes
 from bitwright.methods.drift.conversion import expected_error
-from bitwright.methods.work import Work
+from bitwright.methods.execution import CLASSES, Execution
 from bitwright.networks.load import load
 from bitwright.networks.trace import trace
 from bitwright.reports.files import to_json
@@ -149,7 +149,7 @@ class TestNotes:
                 shape = dataclasses.replace(site, name="")
                 if shape not in cost:
                     row = dataclasses.replace(site, conv=None)
-                    classes = array.classes(Work(site=row, plan=plans[plan].site(site.name)))
+                    classes = array.classes(Execution(site=row, plan=plans[plan].site(site.name)))
                     cost[shape] = int(array.place(classes).spent.sum())
             found.append(sum(cost[dataclasses.replace(site, name="")] for site in sites) / 1e6)
         assert found == pytest.approx(MCYCLES[name], rel=0.03)
@@ -240,7 +240,7 @@ class TestLadder:
         plan = calibrate_method(network, method, options=options, count=16)
         assert samples.count == 16
         found = set(weights.networks[0].ladder.rung(name).found.values())
-        kept = {made.precision.options[f"{side}_delta"] for made in plan.sites.values() for side in "xw"}
+        kept = {getattr(made.precision, f"{side}_delta") for made in plan.sites.values() for side in "xw"}
         assert found == kept
 
     def test_claims_of_weights(self, weights):
@@ -268,8 +268,8 @@ class TestLadder:
             x_narrow=0.25,
             w_narrow=0.5,
         )
-        work = Work(site=load("gemm:4x8x2").sites[0], plan=None)
-        work.__dict__["classes"] = classes
+        work = Execution(site=load("gemm:4x8x2").sites[0], plan=None)
+        assert work.memo(CLASSES, lambda: classes) is work.classes
         counted(work)
         assert counted.shares == {"a8w8": 0.375, "a8w4": 0.375, "a4w8": 0.125, "a4w4": 0.125}
         assert counted.time == pytest.approx(0.375 + 0.1875 + 0.0625 + 0.03125)

@@ -15,7 +15,7 @@ from torch import nn
 
 from bitwright.errors import InputError
 from bitwright.formats import LogPosit, RegimeRule
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.search import SearchSettings, search

@@ -17,12 +17,12 @@ from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized, SlicedUnsigned, run_length_entries
 from bitwright.memory import best_mapping
 from bitwright.methods.aqs.reference import slice_product
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
-from bitwright.methods.vectors import skipped_window
-from bitwright.methods.work import Work
+from bitwright.methods.execution import MASKS, Execution
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
+from bitwright.methods.vectors import VectorMasks, skipped_window
 from bitwright.networks.sites import Site
 from bitwright.testing import check_accelerator
-from toys import random_codes
+from toys import OtherRule, random_codes
 
 seeds = st.integers(0, 2**31 - 1)
 UINT8, INT7 = SlicedUnsigned(), Integer(bits=7)
@@ -50,7 +50,7 @@ def work_of(m, k, n, *, groups=1, seed=0, x_format=UINT8, w_bits=7, zero_point=1
         name="s", op="matmul", m=m, k=k, n=n, groups=groups, x_elements=groups * m * k, w_elements=groups * k * n
     )
     one = torch.ones(())
-    return Work(
+    return Execution(
         site=site,
         plan=SitePlan(
             x=OperandPlan(format=x_format, granularity=PerTensor(), scale=one, zero_point=zero_point),
@@ -211,11 +211,18 @@ class TestTwins:
         assert sum(by_slices.executed.values()) == found.products.executed
 
 
+def with_masks(work, x, w):
+    """The same work with other masks than its codes have."""
+    work = dataclasses.replace(work)
+    masks = VectorMasks(x=x, w=w)
+    assert work.memo(MASKS, lambda: masks) is work.masks is masks
+    return work
+
+
 class TestLimits:
     def test_without_anything_to_skip_the_search_estimates_what_is_measured(self):
         work = work_of(128, 96, 128, shares=(0.0, 0.0))
-        masks = dataclasses.replace(work.masks, x=torch.zeros_like(work.masks.x), w=torch.zeros_like(work.masks.w))
-        work.__dict__["masks"] = masks
+        work = with_masks(work, torch.zeros_like(work.masks.x), torch.zeros_like(work.masks.w))
         for machine in (Panacea(), Panacea(double_tile=False), Panacea(dynamic_work="activation")):
             found = machine.measure(work)
             assert found.tile_cycles.sum() == found.mapping.compute_cycles
@@ -242,8 +249,7 @@ class TestLimits:
             generator = torch.Generator().manual_seed(5)
             x = torch.rand(work.masks.x.shape, generator=generator) < rho_x
             w = torch.rand(work.masks.w.shape, generator=generator) < rho_w
-            work.__dict__["masks"] = dataclasses.replace(work.masks, x=x, w=w)
-            found = Panacea(**parameters).measure(work)
+            found = Panacea(**parameters).measure(with_masks(work, x, w))
             return float(found.products.pea_cycles.sum(1).mean()) / (16 * 2048)
 
         assert share(0, 0) == pytest.approx(0.750, abs=1e-3)
@@ -288,7 +294,7 @@ class TestMachines:
         good = work_of(4, 4, 4, x_format=INT7 if isinstance(machine, Sibia) else UINT8)
         assert machine.supports(good.plan) is None
         for rule in ("precision", "accumulation"):
-            assert machine.supports(dataclasses.replace(good.plan, **{rule: Rule(name="unknown")}))
+            assert machine.supports(dataclasses.replace(good.plan, **{rule: OtherRule(name="unknown")}))
         with pytest.raises(InputError, match="shapes only"):
             machine.run(dataclasses.replace(good, x=None, w=None))
 

@@ -28,9 +28,13 @@ from bitwright.accelerators.split.scheduler import schedule, start
 from bitwright.accelerators.split.tiles import spread
 from bitwright.errors import InputError
 from bitwright.formats import Integer, LogPosit, PerTensor, Quantized
+from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.classes import PAIRS, Classes
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
-from bitwright.methods.work import Work
+from bitwright.methods.drift.conversion import Conversion
+from bitwright.methods.drift.rule import Drift as DriftRule
+from bitwright.methods.drq.rule import Drq as DrqRule
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.networks.sites import ConvGeometry, Site
 from bitwright.reports.explanation import print_explanation
 from bitwright.reports.parts import parts_picture
@@ -38,11 +42,12 @@ from bitwright.studies.explain import Explanation
 from bitwright.studies.machines import footing
 from bitwright.studies.simulate import SiteCost
 from bitwright.testing import check_accelerator
+from toys import OtherRule
 
 DATAFLOWS = ("ws", "ws-double", "os")
 SIZES = ((32, 32), (24, 33))
 MACHINES = [pytest.param(Drift, id="drift"), pytest.param(Seq, id="seq")]
-SHARED = Rule(name="drift", options={"x_share": 0.8, "w_share": 0.8})
+SHARED = DriftRule(x_share=0.8, w_share=0.8)
 
 
 def part(dataflow, m, k, n, rows, cols, fx=1, fw=1, runs=1):
@@ -70,7 +75,7 @@ def work(m, k, n, *, groups=1, plan, x_elements=None, **operands):
     site = Site(
         name="layer", op="linear", m=m, k=k, n=n, groups=groups, x_elements=x_elements, w_elements=groups * k * n
     )
-    return Work(site=site, plan=plan, **operands)
+    return Execution(site=site, plan=plan, **operands)
 
 
 def quantized(rows, k, shifts):
@@ -86,9 +91,7 @@ def mixed(m_narrow, n_narrow, *, m, k, n):
     for each, narrow in zip(shifts, (m_narrow, n_narrow), strict=True):
         for block, many in enumerate(narrow):
             each[:many, block] = 2
-    return work(
-        m, k, n, plan=plan(precision=Rule(name="drift")), x=quantized(m, k, shifts[0]), w=quantized(n, k, shifts[1])
-    )
+    return work(m, k, n, plan=plan(precision=DriftRule()), x=quantized(m, k, shifts[0]), w=quantized(n, k, shifts[1]))
 
 
 def event(cost, component, name):
@@ -515,7 +518,7 @@ class TestMachines:
     def test_codes_that_count_from_a_smallest_one(self, machine):
         """Entries hold 8 bits of it and 12 of the sum of 16 codes besides, two words of 19 bits and one of 1."""
         zero = mixed((40,) * 12, (16,) * 12, m=48, k=192, n=96)
-        rule = Rule(name="drift", options={"conversion": "affine"})
+        rule = DriftRule(conversion=Conversion.AFFINE)
         affine = dataclasses.replace(zero, plan=dataclasses.replace(zero.plan, precision=rule))
         plain, found = machine().run(zero), machine().run(affine)
         assert entry_bits(16, affine=False) == 19
@@ -550,7 +553,7 @@ class TestMachines:
         """Where products are large: as the fluid limit falls with the share of narrow rows, so do cycles and energy."""
         costs = []
         for share in (0, 0.25, 0.5, 0.75, 1):
-            rule = Rule(name="drift", options={"x_share": share, "w_share": 0.5})
+            rule = DriftRule(x_share=share, w_share=0.5)
             cost = machine(dataflow="ws-double").run(work(2400, 2400, 3200, plan=plan(precision=rule)))
             fluid = 2400 * 2400 * (1 - share / 2) * 3200 * 0.75 / 768
             assert 1 <= cost.compute_cycles / fluid < 1.1  # 24 rows cannot be cut in any ratio
@@ -569,14 +572,12 @@ class TestMachines:
         cost = machine().run(work(512, 768, 3072, groups=2, plan=plan(precision=SHARED)))
         assert cost.macs_executed == cost.macs_dense == 2 * 512 * 768 * 3072
         assert cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"] >= cost.unique_bytes
-        nothing = machine().run(work(512, 768, 3072, plan=plan(precision=Rule(name="drift"))))
+        nothing = machine().run(work(512, 768, 3072, plan=plan(precision=DriftRule())))
         plain = machine().run(work(512, 768, 3072, plan=plan()))
         assert nothing.compute_cycles == plain.compute_cycles
         assert nothing.unique_bytes > plain.unique_bytes  # the lists
 
-    @pytest.mark.parametrize(
-        ("precision", "cycles"), [(None, 4 * 512), (Rule(name="drq", options={"x_share": 0.5}), 1280)]
-    )
+    @pytest.mark.parametrize(("precision", "cycles"), [(None, 4 * 512), (DrqRule(x_share=0.5), 1280)])
     def test_drq_streams_rows_of_the_classes_that_it_has(self, precision, cycles):
         """Wide waves take four cycles, narrow ones one; rows of classes without columns take none."""
         asked = plan() if precision is None else plan(precision=precision)
@@ -616,14 +617,14 @@ class TestMachines:
             scale=torch.ones(()),
             shifts=torch.full((4, 3, 3, 1), -1, dtype=torch.int8),
         )
-        found = Drift(dataflow="ws-double").measure(Work(site=site, plan=plan(precision=Rule(name="drift")), x=x, w=w))
+        found = Drift(dataflow="ws-double").measure(Execution(site=site, plan=plan(precision=DriftRule()), x=x, w=w))
         # Corners of the kernel read 4 pixels, edges 6, its middle 9; the rest is padding; one output reads the middle.
         assert found.classes.m_narrow.reshape(3, 3).tolist() == [[6, 4, 6], [4, 1, 4], [6, 4, 6]]
         assert found.placed.spent.shape == (1, 9)
         assert found.x.bits * 9 == pytest.approx(8 * 8 + 4, abs=1e-4)
         assert (
             Drift(dataflow="ws-double")
-            .run(Work(site=site, plan=plan(precision=Rule(name="drift")), x=x, w=w))
+            .run(Execution(site=site, plan=plan(precision=DriftRule()), x=x, w=w))
             .macs_executed
             == 9 * 9 * 4
         )
@@ -706,10 +707,10 @@ class TestRefusals:
             (FLOAT_SITE, "x is float32 and the array multiplies integers of 2 to 8 bits"),
             (plan(16), "x is int16 and the array multiplies integers of 2 to 8 bits"),
             (
-                plan(precision=Rule(name="fractal")),
+                plan(precision=OtherRule(name="fractal")),
                 r"its precision is chosen at run time \(fractal\) and the array has only these rules: static, drift",
             ),
-            (plan(accumulation=Rule(name="apsq")), r"its partial sums are quantized \(apsq\)"),
+            (plan(accumulation=PartialSums(kind=Kind.APSQ, tile=8)), r"its partial sums are quantized \(apsq\)"),
         ],
     )
     def test_plans(self, machine, refused, message):
@@ -745,7 +746,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("share", [-0.1, 1.5, math.nan])
     def test_shares_that_are_none(self, share):
-        rule = Rule(name="drift", options={"x_share": 0.8, "w_share": share})
+        rule = DriftRule(x_share=0.8, w_share=share)
         with pytest.raises(InputError, match=f"w_share of the precision rule is a share .* 0 to 1, and is {share}"):
             Drift(dataflow="ws-double").run(work(4, 4, 4, plan=plan(precision=rule)))
 

@@ -14,7 +14,7 @@ from bitwright.accelerators.cost import Area, Cost, Event
 from bitwright.accelerators.substrate import Substrate
 from bitwright.errors import BitwrightError, InputError
 from bitwright.files import write_atomic
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.networks.load import load
 from bitwright.networks.network import InputShape
 from bitwright.reports.comparison import print_comparison
@@ -89,11 +89,12 @@ def two_layers():
 
 
 def mixed():
-    """A 1-D convolution (192 x 8 MACs per pair), a linear layer and an einsum."""
+    """A 1-D convolution (192 x 8 MACs per pair), a linear layer, an einsum and an outer product."""
 
     def run(self, x):
         y = self.fc(self.conv(x))
-        return torch.einsum("bij,bkj->bik", y, y)
+        z = torch.einsum("bij,bkj->bik", y, y)
+        return torch.bmm(z[..., :1], z[:, :1])
 
     torch.manual_seed(0)
     return network_of(
@@ -140,14 +141,14 @@ class TestSimulate:
 
     def test_products_that_are_no_sites_are_listed_with_share_and_reason(self):
         found = simulated(mixed(), Honest())
-        conv, site, einsum = 2 * 8 * 16 * 4 * 3, 2 * 8 * 16 * 10, 2 * 8 * 8 * 10
-        assert found.macs == conv + site + einsum
-        assert found.cost.macs_dense == site
+        conv, linear, einsum, outer = 2 * 8 * 16 * 4 * 3, 2 * 8 * 16 * 10, 2 * 8 * 8 * 10, 2 * 8 * 8
+        assert [entry.site.macs for entry in found.sites] == [conv, linear, einsum]
+        assert found.macs == conv + linear + einsum + outer
+        assert found.cost.macs_dense == conv + linear + einsum
         assert found.refusal is None
-        by_reason = {entry.reason.split(";")[0]: entry for entry in found.unsupported}
-        assert by_reason["1-D convolution"].share == conv / found.macs
-        assert {entry.macs for entry in found.unsupported} == {conv, einsum}
-        assert all(entry.kind == "operation" for entry in found.unsupported)
+        (entry,) = found.unsupported
+        assert (entry.kind, entry.macs, entry.share) == ("operation", outer, outer / found.macs)
+        assert entry.reason.split(";")[0] == "outer product, nothing to reduce"
 
     def test_a_refused_site_is_listed_and_the_rest_is_costed(self):
         found = simulated(two_layers(), Honest(), ends="float", sites={})

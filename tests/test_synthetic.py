@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 from bitwright.cli.main import app
 from bitwright.errors import InputError
-from bitwright.methods.execution import Executor, composition_of, same_plan
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Rule, SitePlan
+from bitwright.methods.apsq.rule import Kind, PartialSums
+from bitwright.methods.execution import Execution
+from bitwright.methods.executor import Executor, composition_of, same_plan
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.methods.plan_file import load_plan, save_plan
-from bitwright.methods.work import Work
+from bitwright.methods.rules import SubTensors
 from bitwright.networks import convnets
 from bitwright.networks.catalogue import DISTRIBUTIONS
 from bitwright.networks.load import load
@@ -43,13 +45,13 @@ layers:
   - {name: pv, op: attention_pv, m: 5, k: 6, n: 8, groups: 2}
   - {name: fc2, op: linear, m: 5, k: 8, n: 6}
 """
-WORKLOAD_SHAPES = {  # x, w
-    "conv": ((2, 8, 9, 7), (4, 4, 3, 3)),
+WORKLOAD_SHAPES = {  # x [*groups, *rows, *size, channels], w [*groups, columns, *kernel, channels]
+    "conv": ((2, 2, 9, 7, 4), (2, 2, 3, 3, 4)),
     "fc": ((5, 8), (6, 8)),
-    "grouped": ((3, 5, 8), (3, 8, 6)),
+    "grouped": ((3, 5, 8), (3, 6, 8)),
     "matmul": ((5, 8), (6, 8)),
-    "qk": ((1, 2, 5, 8), (1, 2, 8, 6)),
-    "pv": ((1, 2, 5, 6), (1, 2, 6, 8)),
+    "qk": ((1, 2, 5, 8), (1, 2, 6, 8)),
+    "pv": ((1, 2, 5, 6), (1, 2, 8, 6)),
     "fc2": ((5, 8), (6, 8)),
 }
 
@@ -198,15 +200,15 @@ class TestRectified:
 
 class TestCalls:
     def test_workload_sites_keep_their_shapes(self, workload):
-        calls = calls_of(workload)
-        assert [site for site, _, _ in calls] == list(workload.sites)
-        for site, call, _ in calls:
-            assert (tuple(call.x.shape), tuple(call.w.shape)) == WORKLOAD_SHAPES[site.name]
-            assert call.site(site.name) == site
-            assert (call.weight is None) == (site.name in {"matmul", "qk", "pv"})
-            assert call.bias is None
-            assert call.x.device.type == call.w.device.type == "cpu"
-        assert [(site.name, same) for site, _, same in calls if same] == [("fc2", "fc")]
+        views = calls_of(workload)
+        assert [site for site, _, _ in views] == list(workload.sites)
+        for site, view, _ in views:
+            assert (tuple(view.x.shape), tuple(view.w.shape)) == WORKLOAD_SHAPES[site.name]
+            assert view.site(site.name) == site
+            assert (view.weight is None) == (site.name in {"matmul", "qk", "pv"})
+            assert view.bias is None
+            assert view.x.device.type == view.w.device.type == "cpu"
+        assert [(site.name, same) for site, _, same in views if same] == [("fc2", "fc")]
 
     def test_module_sites_keep_their_shapes(self):
         def run(self, x, image, query, key):
@@ -218,15 +220,15 @@ class TestCalls:
         network = on_meta(
             run, (6, 8), (1, 4, 9, 9), (2, 4, 3, 8), (2, 2, 3, 8), w=(8, 10), bias=(10,), filters=(6, 2, 3, 3)
         )
-        calls = calls_of(network)
-        assert [site for site, _, _ in calls] == list(trace(network).sites)
-        assert all(call.site(site.name) == site for site, call, _ in calls)
-        for site, call, _ in calls:
-            real = call.product(call.x, call.w)
-            assert call.float_result().shape == real.shape
-            assert call.float_result().is_meta
-            assert call.x.isfinite().all(), site
-        parts = {site.op: call for site, call, _ in calls}
+        views = calls_of(network)
+        assert [site for site, _, _ in views] == list(trace(network).sites)
+        assert all(view.site(site.name) == site for site, view, _ in views)
+        for site, view, _ in views:
+            real = view.result(view.product(view.x, view.w))
+            assert view.float_result().shape == real.shape
+            assert view.float_result().is_meta
+            assert view.x.isfinite().all(), site
+        parts = {site.op: view for site, view, _ in views}
         assert torch.equal(parts["attention_pv"].x > 0, torch.ones(2, 4, 3, 3).tril() > 0)
         keys = parts["attention_qk"].w
         assert torch.equal(keys[:, 0], keys[:, 1])  # two query heads share them
@@ -235,14 +237,14 @@ class TestCalls:
     def test_the_left_operand_of_pv_has_no_choice(self, workload):
         for distribution in DISTRIBUTIONS:
             network = dataclasses.replace(workload, distribution=distribution)
-            x = next(call.x for site, call, _ in calls_of(network) if site.name == "pv")
+            x = next(view.x for site, view, _ in calls_of(network) if site.name == "pv")
             assert torch.equal(x.amax(-1), torch.ones(1, 2, 5))
 
     def test_equal_sites_share_their_tensors(self):
         first = {}
-        for site, call, same in calls_of(resnet()):
-            first.setdefault(same or site.name, call)
-            assert call is first[same or site.name]
+        for site, view, same in calls_of(resnet()):
+            first.setdefault(same or site.name, view)
+            assert view is first[same or site.name]
         assert list(first)[1] == "layer1.0.conv1"
         assert len(first) == 12  # of 21: four equal 3x3 convolutions in the first stage, three in the others
 
@@ -269,9 +271,9 @@ class TestCalls:
 
     def test_observing_hands_over_every_site(self, workload):
         found = []
-        observe(workload, {}, lambda site, call: found.append((site, call.x.shape)) or call.float_result())
+        observe(workload, {}, lambda site, view: found.append((site, view.x.shape)) or view.float_result())
         assert [site.name for site, _ in found] == list(WORKLOAD_SHAPES)
-        observe(resnet(), example_batch(resnet()), lambda site, call: found.append(site) or call.float_result())
+        observe(resnet(), example_batch(resnet()), lambda site, view: found.append(site) or view.float_result())
         assert len(found) == 7 + 21
 
 
@@ -310,8 +312,8 @@ class TestPlans:
         plan = plan_of(network)
         assert plan.calibrated_on == "synthetic operands (gaussian, seed 5)"
         assert plan.notes == network.notes
-        ((_, call, _),) = calls_of(network)
-        low, high = float(call.x.min()), float(call.x.max())
+        ((_, view, _),) = calls_of(network)
+        low, high = float(view.x.min()), float(view.x.max())
         assert float(plan.site("gemm").x.scale) == pytest.approx((high - low) / 255, rel=1e-5)
         assert plan_of(network, "float").calibrated_on == "nothing"
 
@@ -340,9 +342,14 @@ class TestPlans:
             dataclasses.replace(plan, x=dataclasses.replace(plan.x, scale=plan.x.scale * 2)),
             dataclasses.replace(plan, x=dataclasses.replace(plan.x, scale=None)),
             dataclasses.replace(plan, w=OperandPlan(format=plan.x.format, granularity=plan.w.granularity)),
-            dataclasses.replace(plan, accumulation=Rule(name="other")),
-            dataclasses.replace(plan, precision=Rule(name="static", options={"share": 1})),
-            dataclasses.replace(plan, precision=Rule(name="static", tensors={"share": torch.ones(1)})),
+            dataclasses.replace(plan, accumulation=PartialSums(kind=Kind.PSQ, tile=8)),
+            dataclasses.replace(plan, precision=SubTensors(block=1)),
+            dataclasses.replace(
+                plan,
+                accumulation=PartialSums(
+                    kind=Kind.PSQ, tile=8, tile_scales=torch.ones(1), sum_scales=torch.ones(1), centres=torch.ones(4)
+                ),
+            ),
         ):
             assert not same_plan(plan, changed)
             assert same_plan(changed, dataclasses.replace(changed))
@@ -351,7 +358,7 @@ class TestPlans:
 class Listening(NeedsCodes):
     """Keeps what it was asked to cost."""
 
-    heard: ClassVar[list[Work]] = []
+    heard: ClassVar[list[Execution]] = []
 
     def run(self, work):
         self.heard.append(work)
@@ -374,12 +381,12 @@ class TestHearing:
     def test_the_codes_of_every_site(self, workload):
         plan = plan_of(workload)
         encoder = composition_of(plan).encoder()
-        for work, (site, call, _) in zip(hear(workload, plan), calls_of(workload), strict=True):
+        for work, (site, view, _) in zip(hear(workload, plan), calls_of(workload), strict=True):
             assert work.site == site
             assert work.plan is plan.site(site.name)
             assert (tuple(work.x.codes.shape), tuple(work.w.codes.shape)) == WORKLOAD_SHAPES[site.name]
-            assert torch.equal(work.x.codes, encoder.encode_x(call, work.plan).codes)
-            assert torch.equal(work.w.codes, encoder.encode_w(call, work.plan).codes)
+            assert torch.equal(work.x.codes, encoder.encode_x(view, work.plan).codes)
+            assert torch.equal(work.w.codes, encoder.encode_w(view, work.plan).codes)
             assert work.same_as == ("fc" if site.name == "fc2" else "")
 
     def test_equal_sites_share_one_encoding(self, monkeypatch):
@@ -388,7 +395,7 @@ class TestHearing:
         encoder, count = composition_of(plan).encoder(), []
         encode_x = type(encoder).encode_x
         monkeypatch.setattr(
-            type(encoder), "encode_x", lambda self, call, plan: count.append(call) or encode_x(self, call, plan)
+            type(encoder), "encode_x", lambda self, view, plan: count.append(view) or encode_x(self, view, plan)
         )
         works = {work.site.name: work for work in hear(network, plan)}
         assert len(count) == 12
@@ -460,16 +467,32 @@ class TestCosts:
         costing(later)
         assert len(machine.heard) == 1
         plan = dataclasses.replace(work.plan, x=dataclasses.replace(work.plan.x, zero_point=1))
+        third = dataclasses.replace(later, site=dataclasses.replace(work.site, name="third"))
         costing(
             {
-                "plan": dataclasses.replace(later, plan=plan),
-                "shape": dataclasses.replace(later, site=dataclasses.replace(later.site, m=9, x_elements=72)),
-                "nobody": dataclasses.replace(later, same_as="nothing"),
+                "plan": dataclasses.replace(third, plan=plan),
+                "shape": dataclasses.replace(third, site=dataclasses.replace(third.site, m=9, x_elements=72)),
+                "nobody": dataclasses.replace(third, same_as="nothing"),
             }[change]
         )
         assert len(machine.heard) == 2
         assert costing.error is None
         assert len(costing.sites) == 3
+
+    def test_steps_of_a_scan_are_one_entry(self, machine):
+        """What runs again under the same name and shape is costed and counted again, and is one site."""
+        network = load("gemm:8x8x8", distribution="gaussian")
+        (work,) = hear(network, plan_of(network))
+        costing = Costing("toy", machine)
+        for step in (work, work, dataclasses.replace(work, runs=3)):
+            costing(step)
+        assert len(machine.heard) == 3
+        (entry,) = costing.sites
+        assert entry.site == dataclasses.replace(work.site, count=5)
+        once = Honest().run(work)
+        assert entry.cost.macs_dense == 5 * once.macs_dense == 5 * 8 * 8 * 8
+        assert entry.cost.cycles == 5 * once.cycles
+        assert {e.name: e.count for e in entry.cost.events} == {e.name: 5 * e.count for e in once.events}
 
 
 LABEL = "operands are synthetic (laplace, seed 3)"

@@ -9,12 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from bitwright.errors import InputError
 from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized, RegimeRule
 from bitwright.methods.lpq.fields import least_error
-from bitwright.methods.products import reduction_length
 from bitwright.methods.tabled.products import (
     INT64_BITS,
     _windows,
@@ -29,7 +27,7 @@ from bitwright.methods.tabled.products import (
     rounded_sum,
 )
 from bitwright.methods.tabled.tally import Tally, patterns
-from bitwright.networks.calls import Call
+from toys import batched_product, columns_of, conv_product, from_rows, im2col, linear_view
 
 
 def operand(fmt, shape, seed):
@@ -41,8 +39,15 @@ def operand(fmt, shape, seed):
     return Quantized(codes=words.to(torch.int8 if low else torch.uint8), format=fmt, scale=torch.ones(()))
 
 
-def call_of(x, w, layout="linear", **geometry):
-    return Call(layout=layout, op=layout, x=x.codes.float(), w=w.codes.float(), **geometry)
+def view_of(x, w):
+    return linear_view(x.codes.float(), w.codes.float())
+
+
+WINDOWS = {  # size, kernel and the rest of the geometry, by the number of axes
+    1: ((6,), (3,), {"stride": (), "padding": (2,), "dilation": (2,)}),
+    2: ((4, 5), (3, 2), {"stride": (1,), "padding": (1, 2), "dilation": (1, 2)}),
+    3: ((2, 3, 2), (2, 1, 2), {"stride": (2, 1), "padding": (1, 0, 1), "dilation": (1, 1, 2)}),
+}
 
 
 @st.composite
@@ -81,11 +86,11 @@ def reference(x, w, rows, columns):
     )
 
 
-def both_engines(call, x, w):
+def both_engines(view, x, w):
     """Sums by groups of fractions, and looked up where 63 bits hold them."""
     pair = pair_of(x.format, w.format)
-    found = [grouped(call, x, w, pair), exact_sums(call, x, w)]
-    return [*found, looked_up(call, x, w, pair)] if pair.sum_bits(reduction_length(call)) < INT64_BITS else found
+    found = [grouped(view, x, w, pair), exact_sums(view, x, w)]
+    return [*found, looked_up(view, x, w, pair)] if pair.sum_bits(view.k) < INT64_BITS else found
 
 
 def reals(held):
@@ -101,16 +106,16 @@ class TestLogProducts:
     @given(log_posits(), log_posits(), st.integers(1, 40), st.integers(0, 99))
     def test_equal_the_reference(self, x_format, w_format, k, seed):
         x, w = operand(x_format, (3, k), seed), operand(w_format, (2, k), seed + 1)
-        call, pair = call_of(x, w), pair_of(x_format, w_format)
+        view, pair = view_of(x, w), pair_of(x_format, w_format)
         exact = [
             [float(reference_log_product(row.tolist(), column.tolist(), x_format, w_format)) for column in w.codes]
             for row in x.codes
         ]
         expected = torch.tensor(exact, dtype=torch.float64)
-        assert torch.equal(grouped(call, x, w, pair), expected)
-        assert torch.equal(exact_sums(call, x, w), expected)
+        assert torch.equal(grouped(view, x, w, pair), expected)
+        assert torch.equal(exact_sums(view, x, w), expected)
         if pair.sum_bits(k) < INT64_BITS:
-            assert torch.equal(looked_up(call, x, w, pair), expected)
+            assert torch.equal(looked_up(view, x, w, pair), expected)
 
     @settings(max_examples=25, deadline=None)
     @given(st.sampled_from([(8, 4, 7), (8, 5, 7), (7, 4, 6), (8, 4, 3)]), log_posits(), st.integers(2, 60), SEEDS)
@@ -124,8 +129,8 @@ class TestLogProducts:
         x, w = with_codes(x, torch.cat([x.codes, x.codes], 1)), with_codes(w, torch.cat([w.codes, negated(w)], 1))
         x.codes[:, 0] = torch.tensor([1, 2**n - 1], dtype=torch.uint8)  # the smallest magnitudes decide ties
         expected = reference(x, w, x.codes, w.codes)
-        assert torch.equal(grouped(call_of(x, w), x, w, pair), expected)
-        turned = call_of(w, x)
+        assert torch.equal(grouped(view_of(x, w), x, w, pair), expected)
+        turned = view_of(w, x)
         assert torch.equal(grouped(turned, w, x, pair_of(other, x_format)), expected.t())
 
     @settings(max_examples=30, deadline=None)
@@ -144,55 +149,52 @@ class TestLogProducts:
     @given(log_posits(), log_posits(), SEEDS)
     def test_batched_equal_the_reference(self, x_format, w_format, seed):
         x, w = operand(x_format, (2, 3, 4, 5), seed), operand(w_format, (2, 3, 5, 2), seed + 1)
-        call = call_of(x, w, "batched")
         for i, j in np.ndindex(2, 3):
             expected = reference(x, w, x.codes[i, j], w.codes[i, j].t())
-            for found in both_engines(call, x, w):
+            for found in both_engines(*batched_product(x, w)):
                 assert torch.equal(found[i, j], expected)
 
-    @settings(max_examples=12, deadline=None)
-    @given(log_posits(), log_posits(), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2]), SEEDS)
-    def test_convolutions_equal_the_reference(self, x_format, w_format, groups, stride, seed):
-        """Plain, grouped and depthwise; what pads is zero."""
-        x = operand(x_format, (2, 4, 4, 5), seed)
-        w = operand(w_format, (4 if groups == 4 else 6, 4 // groups, 3, 2), seed + 1)
-        call = call_of(x, w, "conv2d", groups=groups, stride=(stride, 1), padding=(1, 2), dilation=(1, 2))
-        padded = nn.functional.pad(x.codes, (2, 2, 1, 1))
-        height, width = call.output_size
-        expected = torch.empty(2, len(w.codes), height, width, dtype=torch.float64)
-        for i, j in np.ndindex(height, width):
-            window = padded[:, :, i * stride : i * stride + 3, j : j + 3 : 2]
-            for group, (values, filters) in enumerate(zip(window.chunk(groups, 1), w.codes.chunk(groups), strict=True)):
-                sums = reference(x, w, values.flatten(1), filters.flatten(1))
-                expected[:, group * len(filters) : (group + 1) * len(filters), i, j] = sums
-        for found in both_engines(call, x, w):
-            assert torch.equal(found, expected)
+    @settings(max_examples=24, deadline=None)
+    @given(log_posits(), log_posits(), st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 4]), st.integers(1, 2), SEEDS)
+    def test_convolutions_equal_the_reference(self, x_format, w_format, spatial, groups, stride, seed):
+        """Plain, grouped and depthwise, of one to three axes; what pads is zero."""
+        size, kernel, geometry = WINDOWS[spatial]
+        geometry = geometry | {"stride": (stride, *geometry["stride"]), "groups": groups}
+        x = operand(x_format, (2, 4, *size), seed)
+        w = operand(w_format, (4 if groups == 4 else 6, 4 // groups, *kernel), seed + 1)
+        view, *operands = conv_product(x, w, **geometry)
+        rows, columns = im2col(x.codes, kernel, **geometry), columns_of(w.codes, groups)
+        sums = torch.stack([reference(x, w, *group) for group in zip(rows, columns, strict=True)])
+        for found in both_engines(view, *operands):
+            assert torch.equal(view.result(found), from_rows(sums, 2, view.output_size))
 
     def test_zeros(self):
         fmt = LogPosit(n=6, es=1, rs=3)
         x, w = operand(fmt, (2, 5), 0), with_codes(operand(fmt, (3, 5), 1), torch.zeros(3, 5, dtype=torch.uint8))
-        for found in (*both_engines(call_of(x, w), x, w), fast_sums(call_of(x, w), x, w)):
+        for found in (*both_engines(view_of(x, w), x, w), fast_sums(view_of(x, w), x, w)):
             assert torch.equal(found.double(), torch.zeros(2, 3, dtype=torch.float64))
 
     def test_the_fast_product_differs_by_its_rounding_only(self):
         fmt = LogPosit(n=8, es=1, rs=3)
         x, w = operand(fmt, (4, 30), 0), operand(fmt, (3, 30), 1)
-        call = call_of(x, w)
-        exact, fast = exact_sums(call, x, w), fast_sums(call, x, w).double()
+        view = view_of(x, w)
+        exact, fast = exact_sums(view, x, w), fast_sums(view, x, w).double()
         size = x.format.decode(x.codes).abs().double() @ w.format.decode(w.codes).abs().double().t()
         assert bool(((fast - exact).abs() <= size * 2.0**-15).all())
 
-    def test_layouts(self):
+    @pytest.mark.parametrize("spatial", [1, 2, 3])
+    def test_layouts(self, spatial):
         fmt = LogPosit(n=5, es=1, rs=3)
-        image, pair = operand(LogPosit(n=8, es=1, rs=3), (2, 4, 6, 5), 0), pair_of(LogPosit(n=8, es=1, rs=3), fmt)
-        geometry = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
+        size, kernel, geometry = WINDOWS[spatial]
+        image, pair = operand(LogPosit(n=8, es=1, rs=3), (2, 4, *size), 0), pair_of(LogPosit(n=8, es=1, rs=3), fmt)
         for groups in (1, 2, 4):
-            w = operand(fmt, (4, 4 // groups, 3, 2), 1)
-            call = call_of(image, w, "conv2d", groups=groups, **geometry)
-            assert torch.equal(looked_up(call, image, w, pair), grouped(call, image, w, pair))
+            w = operand(fmt, (4, 4 // groups, *kernel), 1)
+            stride = (2, *geometry["stride"])
+            view, x, w = conv_product(image, w, **geometry | {"stride": stride, "groups": groups})
+            assert torch.equal(looked_up(view, x, w, pair), grouped(view, x, w, pair))
         x, w = operand(LogPosit(n=8, es=1, rs=3), (2, 3, 5, 7), 2), operand(fmt, (2, 3, 7, 4), 3)
-        call = call_of(x, w, "batched")
-        assert torch.equal(looked_up(call, x, w, pair), grouped(call, x, w, pair))
+        view, x, w = batched_product(x, w)
+        assert torch.equal(looked_up(view, x, w, pair), grouped(view, x, w, pair))
 
     def test_converter(self):
         assert [converter_table(q) for q in (1, 2, 3)] == [[0, 1], [0, 1, 2, 3], [0, 1, 2, 2, 3, 4, 5, 7]]
@@ -203,7 +205,7 @@ class TestLogProducts:
         for one, other in ((x, w), (w, x)):
             for sums in (exact_sums, fast_sums):
                 with pytest.raises(InputError, match=r"^a log posit multiplies log posits only .* flint4; use one"):
-                    sums(call_of(one, other), one, other)
+                    sums(view_of(one, other), one, other)
 
 
 class TestSums:
@@ -239,7 +241,7 @@ class TestSums:
     @pytest.mark.parametrize("w_format", [AdaptivFloat(bits=6), Flint(bits=4), PowerOfTwo(bits=4)])
     def test_multiples_of_a_power_of_two(self, w_format):
         x, w = operand(AdaptivFloat(bits=8), (3, 17), 0), operand(w_format, (2, 17), 1)
-        found = dyadic_product(call_of(x, w), x, w)
+        found = dyadic_product(view_of(x, w), x, w)
         values = [[Fraction(v) for v in fmt.table().tolist()] for fmt in (x.format, w_format)]
         for i, j in np.ndindex(3, 2):
             exact = sum(values[0][a] * values[1][b] for a, b in zip(x.codes[i], w.codes[j], strict=True))
@@ -249,7 +251,7 @@ class TestSums:
     @given(st.sampled_from(DYADIC), st.sampled_from(DYADIC), st.integers(1, 20), SEEDS)
     def test_every_pair_of_other_formats(self, x_format, w_format, k, seed):
         x, w = operand(x_format, (2, k), seed), operand(w_format, (2, k), seed + 1)
-        found = exact_sums(call_of(x, w), x, w)
+        found = exact_sums(view_of(x, w), x, w)
         of_x, of_w = reals(x), reals(w)
         for i, j in np.ndindex(2, 2):
             assert Fraction(found[i, j].item()) == sum(a * b for a, b in zip(of_x[i], of_w[j], strict=True))
@@ -258,7 +260,7 @@ class TestSums:
         wide = AdaptivFloat(bits=8, exponent_bits=5)
         x, w = operand(wide, (1, 4), 0), operand(wide, (1, 4), 1)
         with pytest.raises(InputError, match=r"^a sum of 4 products of af8 by af8 could exceed 2\*\*53; use narrower"):
-            exact_sums(call_of(x, w), x, w)
+            exact_sums(view_of(x, w), x, w)
 
     @pytest.mark.parametrize(
         "fmt", [LogPosit(n=8, es=2, rs=3), LogPosit(n=3, es=1, rs=2), AdaptivFloat(bits=6), Flint(bits=4)]

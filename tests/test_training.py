@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitwright.errors import InputError
-from bitwright.methods.apsq.rule import PartialSums
-from bitwright.methods.execution import Executor, prepare
+from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.plan_file import load_plan, save_plan
 from bitwright.methods.protocol import compose
 from bitwright.methods.training import TrainingSettings, train
@@ -19,11 +18,10 @@ from bitwright.methods.training.checkpoint import load_checkpoint, previous_of, 
 from bitwright.methods.training.gradients import Codes
 from bitwright.methods.training.learner import Learner
 from bitwright.methods.training.site import LearningSite, _Product
-from bitwright.networks.calls import Call
 from bitwright.testing import toy_networks
 from bitwright.testing.networks import shape_only
 from test_partial_sums import rule_of
-from toys import linear_call, normal, quantized, random_codes
+from toys import conv_product, linear_view, normal, quantized, random_codes
 
 PLAIN = {"smoothing": "none"}
 loop = importlib.import_module("bitwright.methods.training.train")
@@ -71,8 +69,8 @@ class TestGradients:
         gradient = normal(5, 3, seed=seed)
         total = differentiable_sums(x.codes.double(), w.codes.double(), rule, logs)
         total.backward(gradient.double())
-        call = linear_call(x.codes.float(), w.codes.float())
-        found = _Product(call, x, w, rule).scale_gradients(gradient)
+        view = linear_view(x.codes.float(), w.codes.float())
+        found = _Product(view, x, w, rule).scale_gradients(gradient)
         for mine, log in zip(found, logs, strict=True):
             right = torch.zeros(len(log), dtype=torch.float64) if log.grad is None else log.grad
             right = right / torch.log(torch.tensor(2.0))
@@ -113,9 +111,9 @@ class TestLearner:
         executor = Executor(learner.student, plan, prepared=True)
         outputs = {}
 
-        def handle(site, call):
-            found = learner.sites[site.name](call) if site.name in learner.sites else call.float_result()
-            right = executor.handle(site, call)
+        def handle(site, view):
+            found = learner.sites[site.name](view) if site.name in learner.sites else view.float_result()
+            right = executor.handle(site, view)
             outputs[site.name] = float((found - right).abs().max() / right.abs().max().clamp_min(1e-6))
             return right
 
@@ -148,7 +146,7 @@ class TestLearner:
             site.sum_logs.add_(0.4)
             site.tile_logs.fill_(-3)
         found = site.partial_sums()
-        assert found.sum_scales.equal(PartialSums.of(site.plan.accumulation).sum_scales)
+        assert found.sum_scales.equal(site.plan.accumulation.sum_scales)
         assert (found.tile_scales == 1).all()
 
     def test_what_cannot_learn(self):
@@ -373,21 +371,17 @@ def test_convolutions_and_groups_give_rows_of_gradients():
     """Gradients reach the rows that their outputs came from: scales of a grouped convolution, against a plain one."""
     x = quantized(random_codes(quantized(None, bits=8).format, (1, 4, 3, 3), 0), bits=8)
     w = quantized(random_codes(quantized(None, bits=8).format, (4, 2, 2, 2), 1), bits=8)
-    call = Call(layout="conv2d", op="conv2d", x=x.codes.float(), w=w.codes.float(), groups=2)
     rule = rule_of(tile=4, tiles=2, top=4)
-    gradient = normal(1, 4, 2, 2)
-    grouped = _Product(call, x, w, rule).scale_gradients(gradient)
+    gradient = normal(1, 4, 2, 2)  # of torch's own layout
+    view, *laid_out = conv_product(x, w, groups=2)
+    grouped = _Product(view, *laid_out, rule).scale_gradients(view.output(gradient))
     total = [torch.zeros(2), torch.zeros(2)]
     for group in range(2):
-        part = Call(
-            layout="conv2d",
-            op="conv2d",
-            x=x.codes[:, 2 * group : 2 * group + 2].float(),
-            w=w.codes[2 * group : 2 * group + 2].float(),
-        )
         px = dataclasses.replace(x, codes=x.codes[:, 2 * group : 2 * group + 2])
         pw = dataclasses.replace(w, codes=w.codes[2 * group : 2 * group + 2])
-        found = _Product(part, px, pw, rule).scale_gradients(gradient[:, 2 * group : 2 * group + 2])
+        view, *laid_out = conv_product(px, pw)
+        part = gradient[:, 2 * group : 2 * group + 2].permute(0, 2, 3, 1)
+        found = _Product(view, *laid_out, rule).scale_gradients(part)
         total = [a + b for a, b in zip(total, found, strict=True)]
     assert torch.allclose(grouped[0], total[0], rtol=1e-4)
     assert torch.allclose(grouped[1], total[1], rtol=1e-4)

@@ -287,7 +287,7 @@ class TestSmoothing:
         module = Calling(lambda m, x: m.last(x @ m.first), first=normal(6, 6), last=nn.Linear(6, 6))
         assert check_unchanged(network_of(module, X)) == []
         module = Calling(
-            lambda m, x: torch.addmm(m.bias, m.norm(x), m.w), norm=nn.LayerNorm(6), w=normal(6, 6), bias=X[0, 0]
+            lambda m, x: torch.addmm(m.bias, m.norm(x), m.w), norm=nn.LayerNorm(6), w=normal(6, 6), bias=normal(6)
         )
         (group,) = check_unchanged(network_of(module, X[0]))
         assert group.readers[0][1] == 0

@@ -1,18 +1,19 @@
 """Masks of slice vectors: the kernels against the obvious way, on every layout that execution hands over."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitwright.formats import Integer, Quantized, SlicedUnsigned
-from bitwright.methods.execution import Executor
+from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
 from bitwright.methods.vector_kernels import kept_in_blocks, run_entries
 from bitwright.methods.vectors import reference_masks, skipped_window, vector_masks
-from bitwright.networks.calls import Call
 from bitwright.testing.networks import toy_networks
-from toys import random_codes
+from toys import batched_product, columns_of, convolution_forms, im2col, linear_view, random_codes
 
 seeds = st.integers(0, 2**31 - 1)
 
@@ -37,14 +38,15 @@ def formats(draw):
     return Integer(bits=draw(st.sampled_from((4, 7, 10)))), 0, w
 
 
-def check(call, x, w):
-    site = call.site("site")
+def check(view, x, w):
+    site = view.site("site")
     found, expected = vector_masks(site, x, w), reference_masks(site, x, w)
     for mask, obvious in ((found.x, expected.x), (found.w, expected.w)):
         assert mask.dtype == torch.bool
         assert torch.equal(mask, obvious)
     assert found.x.shape == (site.groups, -(-site.m // 4), site.k)
     assert found.w.shape == (site.groups, -(-site.n // 4), site.k)
+    return found
 
 
 class TestMasks:
@@ -54,7 +56,7 @@ class TestMasks:
         x_format, zero_point, w_format = chosen
         b, m, k, n = (data.draw(st.integers(1, top)) for top in (2, 9, 11, 9))
         x, w = mostly(x_format, (b, m, k), seed, zero_point), mostly(w_format, (n, k), seed + 2)
-        check(Call(layout="linear", op="linear", x=x.codes.float(), w=w.codes.float()), x, w)
+        check(linear_view(x.codes.float(), w.codes.float()), x, w)
 
     @settings(max_examples=50, deadline=None)
     @given(st.data(), formats(), seeds)
@@ -62,30 +64,22 @@ class TestMasks:
         x_format, zero_point, w_format = chosen
         b, h, m, k, n = (data.draw(st.integers(1, top)) for top in (2, 3, 9, 7, 9))
         x, w = mostly(x_format, (b, h, m, k), seed, zero_point), mostly(w_format, (b, h, k, n), seed + 2)
-        check(Call(layout="batched", op="matmul", x=x.codes.float(), w=w.codes.float()), x, w)
+        check(*batched_product(x, w))
 
+    @pytest.mark.parametrize("spatial", [1, 2, 3])
     @settings(max_examples=50, deadline=None)
     @given(st.data(), formats(), seeds)
-    def test_convolutions(self, data, chosen, seed):
+    def test_convolutions(self, spatial, data, chosen, seed):
+        """Of one to three axes; and rows as torch unfolds them have the same masks."""
         x_format, zero_point, w_format = chosen
-        groups, per_group, filters = (data.draw(st.integers(1, 3)) for _ in range(3))
-        kernel, stride, padding, dilation = (
-            (data.draw(st.integers(low, high)), data.draw(st.integers(low, high)))
-            for low, high in ((1, 3), (1, 2), (0, 2), (1, 2))
-        )
-        x = mostly(x_format, (2, groups * per_group, 7, 6), seed, zero_point)
-        w = mostly(w_format, (groups * filters, per_group, *kernel), seed + 2)
-        call = Call(
-            layout="conv2d",
-            op="conv2d",
-            x=x.codes.float(),
-            w=w.codes.float(),
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-        )
-        check(call, x, w)
+        form = data.draw(convolution_forms((spatial,)))
+        x, w = mostly(x_format, form.x, seed, zero_point), mostly(w_format, form.w, seed + 2)
+        found = check(*form.view(x, w))
+        x = dataclasses.replace(x, codes=im2col(x.codes, form.w[2:], **form.others, value=zero_point))
+        w = dataclasses.replace(w, codes=columns_of(w.codes, form.others["groups"]))
+        unfolded = check(*batched_product(x, dataclasses.replace(w, codes=w.codes.transpose(1, 2))))
+        assert torch.equal(found.x, unfolded.x)
+        assert torch.equal(found.w, unfolded.w)
 
     @pytest.mark.parametrize("method", ["aqs", "sibia"])
     @pytest.mark.parametrize("name", ["linear", "conv", "attention"])

@@ -98,8 +98,8 @@ def _one_axis_less(view: GemmView | None, axis: int) -> GemmView | None:
     """A product with a vector, whose result has no axis for it."""
     if view is None:
         return None
-    shape = list(view.output_shape)
-    if view.arrangement.order is not None:
+    shape = list(view.arrangement.shape or view.output_shape)
+    if view.arrangement.shape is None and view.arrangement.order is not None:
         shape = [shape[i] for i in view.arrangement.order]
     del shape[axis]
     return dataclasses.replace(view, arrangement=dataclasses.replace(view.arrangement, shape=tuple(shape)))
