@@ -567,7 +567,7 @@ class TestRefusals:
         [
             ({"x_bits": 1}, r"option x_bits of int8: .*greater than or equal to 2"),
             ({"w_bits": 17}, r"option w_bits of int8: .*less than or equal to 16"),
-            ({"x_granularity": "channel"}, "per tensor or per token"),
+            ({"x_granularity": "channel"}, "per tensor, per token or per group:SIZE"),
             ({"w_granularity": "token"}, "per tensor, channel or group"),
             ({"w_granularity": "group:0"}, "unknown granularity"),
             ({"smoothing": 1.5}, "between 0 and 1"),

@@ -15,7 +15,8 @@ from bitwright.networks.ownership import Ownership, part_of
 from bitwright.networks.sites import Site
 
 Kept = TypeVar("Kept")
-SLICE = re.compile(r"\[(\d+)([^\]]*)\]")
+SLICE = re.compile(r"\[(\d+)(,[^\]]*)?\]")
+"""One index along the first axis, whatever is sliced of the others."""
 NUMBER = re.compile(r"(?<![^.])\d+(?![^.:#\[])")
 """A number that is a whole part of a dotted name."""
 

@@ -185,6 +185,8 @@ def _read_only_by(flow: Dataflow, tensor: torch.Tensor, sites: set[str]) -> bool
         result = node.result
         if isinstance(result, torch.Tensor) and flow.site_of.get(id(result)) in sites:
             continue
+        if result is tensor:
+            return False  # changed in place
         if isinstance(result, torch.Tensor) and _keeps_last_axis(node, result):
             if not _read_only_by(flow, result, sites):
                 return False
