@@ -4,18 +4,23 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bitwright.formats import Integer
+from bitwright.methods.executor import Executor
 from bitwright.methods.products import integer_product, reference_product
+from bitwright.methods.protocol import compose
 from toys import (
+    Calling,
     conv_product,
     convolution_forms,
     einsum_forms,
     linear_forms,
     matmul_forms,
     named_forms,
+    network_of,
+    normal,
     quantized,
     random_codes,
 )
@@ -110,3 +115,42 @@ def test_one_row_of_pixels(kernel, padding):
     alone = check(*conv_product(x, w, padding=padding))
     of_seven = check(*conv_product(wide, w, padding=padding))
     assert torch.equal(of_seven, alone.expand_as(of_seven))
+
+
+METHODS = {
+    "int8": {},
+    "int8-token": {},
+    "w4a8": {},
+    "aqs": {},
+    "int8+apsq": {},
+    "drift": {"delta": 0.5, "narrow_ends": True},
+    "drq": {"threshold": 20.0, "narrow_ends": True},
+    "lp8": {},
+}
+
+
+@settings(max_examples=60)
+@given(
+    linear_forms() | matmul_forms() | einsum_forms() | convolution_forms() | convolution_forms(transposed=True),
+    st.sampled_from(list(METHODS)),
+    st.sampled_from(["none", "first", "second"]),
+    st.integers(0, 99),
+)
+def test_execution_of_any_form(form, method, weight, seed):
+    """Exact and fast products agree in every step, and 8 bits are as near to float as 8 bits are."""
+    x, w = normal(*form.x, seed=seed), normal(*form.w, seed=seed + 1)
+    module, inputs = {
+        "none": (Calling(lambda m, a, b: form.function(*form.before, a, b, **form.others)), (x, w)),
+        "first": (Calling(lambda m, b: form.function(*form.before, m.w, b, **form.others), w=x), (w,)),
+        "second": (Calling(lambda m, a: form.function(*form.before, a, m.w, **form.others), w=w), (x,)),
+    }[weight]
+    network, expected = network_of(module, *inputs), module(*inputs).detach()
+    batch = network.example(None)
+    assume(bool(expected.any()))  # windows that read nothing but padding have nothing to be judged by
+    executor = Executor(network, compose(method, METHODS[method]).calibrate(network, [batch]))
+    assert executor.audit(batch) == 0 or method == "lp8"
+    output = executor.run(batch)
+    assert output.shape == expected.shape
+    if method in ("int8", "int8-token"):
+        most = form.function(*form.before, x.abs(), w.abs(), **form.others).max()
+        assert float((output - expected).abs().max()) <= 0.02 * float(most)

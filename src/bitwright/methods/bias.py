@@ -25,14 +25,23 @@ def channel_means(view: GemmView, result: torch.Tensor) -> torch.Tensor:
     """Means of a product's result, in the network's layout, over all but its channels [groups * N]."""
     if not view.spatial:
         return result.reshape(-1, result.shape[-1]).mean(0)
-    channels = result.dim() - 1 - view.spatial
+    channels = _channel_axis(view, result)
     return result.mean([axis for axis in range(result.dim()) if axis != channels])
+
+
+def _channel_axis(view: GemmView, result: torch.Tensor) -> int:
+    """Which axis of a convolution's result is its channels."""
+    order = view.arrangement.order
+    if view.lead or order is None:
+        return result.dim() - 1 - view.spatial
+    return order.index(len(order) - 1) - (len(order) - result.dim())  # an unbatched image has no axis of images
 
 
 def corrected(view: GemmView, result: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """`result` moved to the float network's channel means."""
     delta = mean - channel_means(view, result)
-    return result + delta.view(-1, *[1] * view.spatial)
+    after = result.dim() - 1 - _channel_axis(view, result) if view.spatial else 0
+    return result + delta.view(-1, *[1] * after)
 
 
 def bias_names(network: Network, batches: Sequence[Batch]) -> dict[str, str]:

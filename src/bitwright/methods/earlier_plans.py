@@ -39,7 +39,7 @@ def from_version_1(
 def _arrange(sites: Mapping[str, Any], tensors: dict[str, torch.Tensor], network: Network) -> None:
     traced = {site.name: site for site in trace(network).sites}
     renamed = sorted(set(sites) - set(traced))
-    if renamed and set(traced) - set(sites):
+    if renamed:
         raise InputError(
             f"the plan is of an earlier bitwright, which named sites of {network.name} otherwise (it has "
             f"{renamed[0]!r}); make it anew with --save-plan"

@@ -123,6 +123,7 @@ class Executor:
         self.accumulation_db: dict[str, float] = {}
         self._methods = composition_of(plan) if methods is None else methods
         self._weights = {} if weights is None else weights
+        self._computed: dict[str, tuple[torch.Tensor, Quantized]] = {}
         self._finite: list[tuple[str, torch.Tensor]] = []
         self._auditing = False
 
@@ -166,7 +167,7 @@ class Executor:
             batch = {} if self.network.module is None else example_batch(self.network)
         sites = [each for each in synthetic_sites(self.network, batch) if each.shapes.x.numel()]
         left = Counter(each.first for each in sites)
-        told: dict[str, list[Execution]] = {}
+        told: dict[tuple[object, ...], list[Execution]] = {}
         for each in sites:
             plan = self._site_plan(each.site)
             equal = next((work for work in told.get(each.first, ()) if same_plan(work.plan, plan)), None)
@@ -229,11 +230,20 @@ class Executor:
     def _weight(self, site: Site, view: GemmView, plan: SitePlan) -> Quantized:
         if view.weight is None:
             return self._methods.encode_w(view, plan)
+        if not isinstance(view.weight, torch.nn.Parameter):
+            return self._recomputed(site, view, plan)
         # a site may read another part of its parameter the next time (rows of a table of relative positions)
         key = (site.name, view.w.storage_offset(), view.w.shape, view.w.stride())
         if key not in self._weights:
             self._weights[key] = self._methods.encode_w(view, plan)
         return self._weights[key]
+
+    def _recomputed(self, site: Site, view: GemmView, plan: SitePlan) -> Quantized:
+        """Codes of a weight that is no parameter: those of the last time, where it is still the same numbers."""
+        before = self._computed.get(site.name)
+        if before is None or before[0].shape != view.w.shape or not torch.equal(before[0], view.w):
+            before = self._computed[site.name] = view.w.detach().clone(), self._methods.encode_w(view, plan)
+        return before[1]
 
     def _tell(self, work: Execution) -> None:
         for listener in self.listeners:

@@ -66,6 +66,8 @@ class _Watch:
     def __call__(self, site: Site, view: GemmView) -> torch.Tensor:
         x = view.x if view.x.requires_grad else view.x.detach().requires_grad_()
         x = x.view_as(x)  # a node of its own: other sites may read the same tensor
+        if not x.requires_grad:  # inside torch's own code, or scripted: no gradient is recorded there
+            return view.float_result()
 
         def add(gradient: torch.Tensor) -> None:
             square = gradient.detach().double().square().sum()

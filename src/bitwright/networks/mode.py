@@ -13,7 +13,6 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ Watcher = Callable[[Any, Any, Any, Any], None]  # (function, arguments, keyword 
 LAST_REPEAT = 64
 """How many products of one name are sites of their own; all later ones are the last of these (our choice)."""
 NO_BACKWARD = -1
-TORCH = str(Path(torch.__file__).parent)
+CALL = torch.nn.Module._call_impl.__code__
 OURS = {__file__, attention.__file__, composites.__file__}
 
 
@@ -73,16 +72,20 @@ class SiteMode(TorchFunctionMode):
 
     def __enter__(self) -> "SiteMode":
         self._stack, self._seen = [("", {})], Counter()
+        torch.clear_autocast_cache()  # weights that were cast before this pass would be unknown in it
         hooks = torch.nn.modules.module
         self._hooks = [
             hooks.register_module_forward_pre_hook(self._push),
             hooks.register_module_forward_hook(self._pop, always_call=True),
         ]
         self._below.__enter__()
+        self._again = _disturbed()  # inside another mode's handler
+        self._again.__enter__()
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
+        self._again.__exit__(*exception)
         self._below.__exit__(*exception)
         for hook in self._hooks:
             hook.remove()
@@ -146,7 +149,7 @@ class SiteMode(TorchFunctionMode):
 
     def compute(self, view: GemmView, part: str = "") -> torch.Tensor:
         """One product's result by the handler; `part` names it where it is one of several of a composite."""
-        if self.owner.constant(view.x) and self.owner.constant(view.w):
+        if self.owner.offline(view.x, view.w):
             return self._offline(view)
         repeats = 1 if view.weight is not None else self.owner.repeats(view.w)
         if repeats > 1:
@@ -166,13 +169,14 @@ class SiteMode(TorchFunctionMode):
     def _unique(self, name: str, view: GemmView) -> str:
         """The site's name: products of one name are counted, but for the steps of a scan, which are one site.
 
-        A scan is the same instruction on operands of the same shapes, by the same weight if there is one, within one
-        run of a module.
+        A scan is the same instruction, called by the same ones, on operands of the same shapes, by the same weight if
+        there is one, within one run of a module.
         """
         names = self._stack[-1][1]
         x = view.x.shape[-1:] if view.weight is not None else view.x.shape
         key = (name, x, view.w.shape, _instruction())
-        if key[-1] is not None and key in names:
+        opaque = view.weight is None and self._below.runs  # inside scripted code, where all has one instruction
+        if not opaque and key in names:
             return names[key]
         self._seen[name] += 1
         times = min(self._seen[name], LAST_REPEAT)
@@ -228,6 +232,7 @@ class _Below(TorchDispatchMode):
     def __init__(self, mode: SiteMode) -> None:
         super().__init__()
         self.mode = mode
+        self.runs = False  # whether a product is computed that was caught here
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -237,8 +242,12 @@ class _Below(TorchDispatchMode):
             return self._counted(func, args, kwargs)  # they decide themselves what becomes of their parts
         with torch._C.DisableTorchFunction():
             if func in PRODUCTS:
-                with self:
-                    found = self.mode.product_of(func, args, kwargs)
+                before, self.runs = self.runs, True
+                try:
+                    with self:
+                        found = self.mode.product_of(func, args, kwargs)
+                finally:
+                    self.runs = before
                 if found is not None:
                     return found
             inner = _inside(func)
@@ -289,19 +298,32 @@ def _undisturbed(device: str) -> Iterator[None]:
             del guard
 
 
+@contextlib.contextmanager
+def _disturbed() -> Iterator[None]:
+    """The opposite of `_undisturbed`, within it."""
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in (torch._C.DispatchKey.Python, torch._C.DispatchKey.PythonTLSSnapshot):
+        excluded = excluded.remove(key)
+    function = torch._C._EnableTorchFunction()
+    try:
+        with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded):
+            yield
+    finally:
+        del function
+
+
 def _autocast() -> bool:
     return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
 
-def _instruction() -> tuple[int, int] | None:
-    """Where the network's own code is running: outside torch and of what stands between it and a site."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(TORCH) and file not in OURS:
-            return id(frame.f_code), frame.f_lasti
+def _instruction() -> tuple[int, ...]:
+    """Where the running module is: the instructions that led here from where torch called it."""
+    frame, found = sys._getframe(2), list[int]()
+    while frame is not None and frame.f_code is not CALL:
+        if frame.f_code.co_filename not in OURS:
+            found += (id(frame.f_code), frame.f_lasti)
         frame = frame.f_back  # type: ignore[assignment]
-    return None
+    return tuple(found)
 
 
 def _tensors(values: Any) -> Iterator[torch.Tensor]:

@@ -9,7 +9,7 @@ import math
 import re
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,9 +30,8 @@ class Ownership:
         named = [*module.named_parameters(), *module.named_buffers()]
         self._names = {id(tensor): name for name, tensor in named}
         self._by_memory = {memory(tensor): tensor for _, tensor in reversed(named)}
-        self._made: dict[
-            int, tuple[weakref.ref[torch.Tensor], torch.Tensor]
-        ] = {}  # made of these alone, first of which
+        self._made: dict[int, _Made] = {}  # by identity, what was made of these alone
+        self._written: dict[int, weakref.ref[torch.Tensor]] = {}  # memory that the network wrote what it computes to
         self._copies: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}  # memory -> times it repeats each element
 
     def __call__(self, tensor: torch.Tensor) -> Known:
@@ -40,50 +39,70 @@ class Ownership:
         stored = self.stored(tensor)
         if stored is not None:
             return Known(stored, part_of(tensor, stored))
-        return Known() if self._source(tensor) is None else Known(tensor)
+        made = self._source(tensor)
+        return Known() if made is None else Known(tensor, made.part)
 
     def stored(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The parameter or buffer that `tensor` is, or whose memory it views, if any."""
+        found: torch.Tensor | None = None
         if id(tensor) in self._names:
-            return tensor
-        base = tensor._base
-        if base is not None and id(base) in self._names:
-            return base
-        return self._by_memory.get(memory(tensor))
+            found = tensor
+        elif tensor._base is not None and id(tensor._base) in self._names:
+            found = tensor._base
+        else:
+            found = self._by_memory.get(memory(tensor))
+        return None if found is None or self._is_written(found) else found
 
     def constant(self, tensor: torch.Tensor) -> bool:
         """Whether `tensor` is known offline."""
         return self.stored(tensor) is not None or self._source(tensor) is not None
 
+    def offline(self, x: torch.Tensor, w: torch.Tensor) -> bool:
+        """Whether their product is the same at every inference: of two parameters, or a step to a recomputed weight.
+
+        A buffer may hold a state, so that a weight by it is a product like any other.
+        """
+        if not (self.constant(x) and self.constant(w)):
+            return False
+        first = self._first(w)
+        raw = "" if first is None else self._names.get(id(first), "")
+        return isinstance(self._first(x), torch.nn.Parameter) or plain_name(raw) != raw
+
     def name(self, tensor: torch.Tensor) -> str:
         """Its parameter's name, or that of the first one which a recomputed weight was made of; empty: none."""
-        stored = self.stored(tensor)
-        stored = self._source(tensor) if stored is None else stored
-        return "" if stored is None else plain_name(self._names.get(id(stored), ""))
+        first = self._first(tensor)
+        return "" if first is None else plain_name(self._names.get(id(first), ""))
 
     def watch(self, func: Any, sources: Sequence[torch.Tensor], result: Any) -> None:
         """Learn what a torch function made of which tensors."""
         if func in COPIES and sources and isinstance(result, torch.Tensor):
             self._learn_copy(sources[0], result)
-        if not sources or not isinstance(result, torch.Tensor | tuple | list):
+        if not sources or not (func is _T.__setitem__ or isinstance(result, torch.Tensor | tuple | list)):
             return
         if not all(map(self.constant, sources)):
-            if result is sources[0]:  # changed in place
-                self._forget(sources[0])
+            if func is _T.__setitem__ or any(result is source for source in sources):  # changed in place, or `out=`
+                self._forget(sources[0] if func is _T.__setitem__ else result)
             return
-        first = self.stored(sources[0])
-        first = self._source(sources[0]) if first is None else first
+        known = [self(source) for source in sources]
+        first = next((self._first(source) for source in sources), None)
+        part = "".join(dict.fromkeys(each.part for each in known if each.part))
         for made in result if isinstance(result, tuple | list) else (result,):
             if isinstance(made, torch.Tensor) and first is not None and self.stored(made) is None:
-                self._made[id(made)] = weakref.ref(made), first
+                self._made[id(made)] = _Made(weakref.ref(made), first, part)
+
+    def _first(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        stored, made = self.stored(tensor), self._source(tensor)
+        return stored if stored is not None else None if made is None else made.first
 
     def _forget(self, tensor: torch.Tensor) -> None:
-        """What was written to by the network is no constant any more."""
-        self._made.pop(id(tensor), None)
-        stored = self.stored(tensor)
-        if stored is not None and not isinstance(stored, torch.nn.Parameter):
-            self._names.pop(id(stored), None)
-            self._by_memory.pop(memory(stored), None)
+        """What was written to by the network is no constant any more, nor is what shares its memory."""
+        if self.constant(tensor):
+            stored = self.stored(tensor)
+            self._written[memory(tensor)] = weakref.ref(tensor if stored is None else stored)
+
+    def _is_written(self, tensor: torch.Tensor) -> bool:
+        alive = self._written.get(memory(tensor)) if self._written else None
+        return alive is not None and alive() is not None
 
     def repeats(self, tensor: torch.Tensor) -> int:
         """How often each element of a run-time operand was written: heads that were copied for others to share."""
@@ -99,14 +118,21 @@ class Ownership:
         if times > 1 and memory(source) != memory(result):
             self._copies[memory(result)] = weakref.ref(result), times
 
-    def _source(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        """The first parameter that a recomputed weight, or a view of one, was made of."""
+    def _source(self, tensor: torch.Tensor) -> "_Made | None":
+        """How a recomputed weight, or a view of one, was made."""
         for each in (tensor, tensor._base):
-            if each is not None and id(each) in self._made:
-                alive, source = self._made[id(each)]
-                if alive() is each:
-                    return source
+            made = None if each is None else self._made.get(id(each))
+            if made is not None and made.alive() is each and not self._is_written(tensor):
+                return made
         return None
+
+
+class _Made(NamedTuple):
+    """A tensor that was made of parameters and buffers alone."""
+
+    alive: "weakref.ref[torch.Tensor]"
+    first: torch.Tensor  # the first of these
+    part: str  # which parts of them
 
 
 def memory(tensor: torch.Tensor) -> int:
@@ -141,18 +167,26 @@ def part_of(view: torch.Tensor, base: torch.Tensor) -> str:
     >>> w = torch.zeros(8, 4, 4)
     >>> part_of(w[3].t(), w), part_of(w[2:4], w), part_of(w[:, 1], w), part_of(w.flatten(1), w)
     ('[3]', '[2:4]', '[:,1]', '')
+    >>> part_of(w[2:].flatten(0, 1), w), part_of(w[0].expand(5, 4, 4), w), part_of(w[::2], w)
+    ('[2:8]', '[0]', '[0 as 4x4x4]')
     """
-    if view.numel() == base.numel():
-        return ""
     offset = int(view.storage_offset()) - int(base.storage_offset())
-    extents = {step: size for size, step in zip(view.shape, view.stride(), strict=True) if size > 1}
+    extents = {step: size for size, step in zip(view.shape, view.stride(), strict=True) if size > 1 and step}
+    kept = "x".join(map(str, extents.values()))  # without axes that repeat all the others
+    if math.prod(extents.values()) == base.numel():
+        return ""
+    axes = [axis for axis in range(base.dim()) if base.shape[axis] > 1 and base.stride(axis)]
+    counts, outer = {}, 1
+    for axis in sorted(axes, key=base.stride):
+        count = extents.pop(base.stride(axis), 1) * outer
+        merged = count > base.shape[axis] and count % base.shape[axis] == 0
+        counts[axis], outer = (base.shape[axis], count // base.shape[axis]) if merged else (count, 1)
     index = [":"] * base.dim()
-    for axis in sorted((a for a in range(base.dim()) if base.shape[a] > 1), key=base.stride, reverse=True):
+    for axis in sorted(axes, key=base.stride, reverse=True):
         start, offset = divmod(offset, base.stride(axis))
-        count = extents.pop(base.stride(axis), 1)
-        if count != base.shape[axis]:
-            index[axis] = str(start) if count == 1 else f"{start}:{start + count}"
+        if counts[axis] != base.shape[axis]:
+            index[axis] = str(start) if counts[axis] == 1 else f"{start}:{start + counts[axis]}"
     while index and index[-1] == ":":
         index.pop()
-    shape = f" as {'x'.join(map(str, view.shape))}" if extents else ""  # every other row, axes merged or split
+    shape = f" as {kept}" if extents else ""  # every other row, or axes that were split
     return f"[{','.join(index)}{shape}]"

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from bitwright.networks.view import Arrangement, Extents, GemmView, taps_of, windows_of
 
 aten = torch.ops.aten
+FIRST = {"input", "self", "mat1", "batch1", "mat"}
+"""What torch's functions call the first operand; the second is `other`, `mat2`, `vec`, ..."""
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -71,7 +73,12 @@ def _linear(owner: Owner, input: Any, weight: Any, bias: Any = None) -> GemmView
 
 def _product(owner: Owner, *operands: Any, **named: Any) -> GemmView | None:
     """Two matrices, stacks of them or vectors, whatever torch's functions call the second."""
-    return _matmul(owner, *operands, *named.values())
+    return _matmul(owner, *_in_order(operands, named))
+
+
+def _in_order(operands: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+    """Two operands, in the order of the product however they were given."""
+    return [*operands, *(named[name] for name in sorted(named, key=lambda name: name not in FIRST))]
 
 
 def _matmul(owner: Owner, input: Any, other: Any) -> GemmView | None:  # noqa: A002
@@ -118,7 +125,7 @@ def _added(
     **named: Any,
 ) -> GemmView | None:
     """beta * input + alpha * first @ second: mm, bmm and mv with something added."""
-    first, second = (*operands, *named.values())
+    first, second = _in_order(operands, named)
     view = _matmul(owner, first, second)
     if view is None or not alpha:
         return None

@@ -228,6 +228,8 @@ def _linear_rows(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source 
     view = flow.sites[flow.site_of[id(tensor)]]
     if not view.plain or not isinstance(view.weight, torch.nn.Parameter) or not _same_view(view.w, view.weight):
         return None
+    if view.arrangement.order is not None:
+        return None  # its columns are not the last axis of what the network has
     if view.weight.shape[0] != channels or not (view.bias is None or _is_vector(view.bias, channels)):
         return None
     return Source((view.weight, *([] if view.bias is None else [view.bias])))

@@ -129,9 +129,9 @@ class SyntheticSite:
     same_as: str = ""
 
     @property
-    def first(self) -> str:
-        """The first site with these operands: itself, or `same_as`."""
-        return self.same_as or self.site.name
+    def first(self) -> tuple[object, ...]:
+        """The first site with these operands, itself or `same_as`, and their shapes: a site's may vary."""
+        return self.same_as or self.site.name, self.shapes.x.shape, self.shapes.w.shape
 
     def view(self) -> GemmView:
         """The product with operands, drawn anew and always alike; its float result has a shape only."""
@@ -197,7 +197,7 @@ def synthetic_calls(network: Network, batch: Batch) -> Iterator[tuple[Site, Gemm
     Tensors are drawn once and kept while a later site needs them.
     """
     sites = synthetic_sites(network, batch)
-    left, drawn = Counter(each.first for each in sites), dict[str, GemmView]()
+    left, drawn = Counter(each.first for each in sites), dict[tuple[object, ...], GemmView]()
     for each in sites:
         if each.first not in drawn:
             drawn[each.first] = each.view()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, PerChannel, PerGroup, Quantized
+from bitwright.formats import Integer, PerChannel, PerGroup, PerToken, Quantized
 from bitwright.methods import kernels
 from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -158,7 +158,7 @@ def _encode_groups(tensor: torch.Tensor, operand: OperandPlan, size: int) -> Qua
 
 def _epilogue(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
     """One scale of x is multiplied into those of w beforehand; scales per token follow as a second factor."""
-    tokens = x.scale.numel() > 1
+    tokens = isinstance(x.granularity, PerToken)  # however many there are: the same roundings in any batch
     step = _column_scale(view, w) if tokens else output_step(view, x, w)
     if acc.dtype == torch.int32 and acc.device.type == "cpu" and (view.spatial or not view.lead):
         return _epilogue_in_place(view, acc, step, x.scale if tokens else None)
@@ -171,6 +171,7 @@ def _epilogue_in_place(
 ) -> torch.Tensor:
     """One pass over int32 sums whose columns (channels of all groups, stored last) have one scale and one bias each."""
     fused = tokens is None and view.bias is not None and view.bias.numel() == view.groups * view.n
+    fused = fused and view.bias is not None and view.bias.shape[-1] == view.n
     columns = _by_column(view, view.bias) if fused and view.bias is not None else None
     y = kernels.scale_columns(view.pixels(acc).contiguous(), _by_column(view, step), columns)
     y = view.from_pixels(y)

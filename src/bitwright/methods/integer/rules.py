@@ -144,9 +144,10 @@ def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:
             continue
         at = rules.at(site.name)
         by_token = at.x_granularity != "tensor"
+        of_x = parse_granularity(at.x_granularity)
         x = OperandPlan(
             format=_format(at.x_bits, at, signed=at.x_symmetric or by_token),
-            granularity=parse_granularity(at.x_granularity),
+            granularity=PerToken() if isinstance(of_x, PerGroup) and site.conv is not None else of_x,
         )
         granularity = parse_granularity(at.w_granularity)
         if not site.static_weight:

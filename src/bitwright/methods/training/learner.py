@@ -74,6 +74,11 @@ class Learner:
             if learning is None or not view.x.numel():
                 return view.float_result()
             output: torch.Tensor = learning(view)
+            if not output.requires_grad:
+                raise InputError(
+                    f"{site.name} is multiplied inside torch's own or scripted code, where no gradients reach its "
+                    "scales; write it in Python (a cell instead of a recurrent layer), or keep it in float"
+                )
             if features:
                 target = seen[site.name]
                 losses.append((output - target).square().sum() / target.square().sum().clamp_min(1e-12))
