@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized, SlicedUnsigned, frequent_slice, slice_window
@@ -27,10 +29,12 @@ from bitwright.methods.plan import OperandPlan
 from bitwright.methods.plan_file import load_plan, save_plan
 from bitwright.methods.products import integer_product, reference_product
 from bitwright.methods.protocol import compose
+from bitwright.methods.sensitivity import noise_sensitivity
 from bitwright.networks.sites import Site
+from bitwright.networks.trace import trace
 from bitwright.testing import check_method
 from bitwright.testing.networks import toy_networks
-from toys import linear_view, random_codes
+from toys import Calling, linear_view, network_of, normal, random_codes
 
 seeds = st.integers(0, 2**31 - 1)
 WIDTHS = (4, 7, 10, 13)
@@ -294,3 +298,32 @@ class TestMethod:
         with pytest.raises(InputError, match="option") as error:
             compose("aqs", options)
         assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda m, x: m.lstm(x)[0],
+        lambda m, x: F.relu(F.hardswish(m.layer(x), inplace=True), inplace=True),
+        torch.inference_mode()(lambda m, x: m.layer(x)),
+    ],
+    ids=["recurrent", "in place", "without gradients"],
+)
+def test_sensitivity_of_what_torch_cannot_differentiate(body):
+    module = Calling(body, lstm=nn.LSTM(8, 4), layer=nn.Linear(8, 4))
+    network = network_of(module, normal(6, 3, 8))
+    found = noise_sensitivity(network, [network.example(None)], logits=False)
+    assert found.keys() == {site.name for site in trace(network).sites}
+    assert all(each > 0 for each in found.values())
+
+
+def test_sensitivity_by_noise_is_that_by_gradients():
+    """A linear layer adds |W|^2 of the noise's variance to the squared error, whichever way it is measured."""
+    layer = nn.Linear(64, 96)
+    x = normal(512, 64)
+    bodies = (lambda m, x: m.layer(x), torch.inference_mode()(lambda m, x: m.layer(x)))
+    expected = 512 * float(layer.weight.detach().square().sum() / layer(x).detach().square().sum())
+    for body in bodies:
+        network = network_of(Calling(body, layer=layer), x)
+        (found,) = noise_sensitivity(network, [network.example(None)], logits=False).values()
+        assert found == pytest.approx(expected, rel=0.05)

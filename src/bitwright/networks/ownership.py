@@ -173,7 +173,7 @@ def part_of(view: torch.Tensor, base: torch.Tensor) -> str:
     offset = int(view.storage_offset()) - int(base.storage_offset())
     extents = {step: size for size, step in zip(view.shape, view.stride(), strict=True) if size > 1 and step}
     kept = "x".join(map(str, extents.values()))  # without axes that repeat all the others
-    if math.prod(extents.values()) == base.numel():
+    if base.numel() in (view.numel(), math.prod(extents.values())):
         return ""
     axes = [axis for axis in range(base.dim()) if base.shape[axis] > 1 and base.stride(axis)]
     counts, outer = {}, 1

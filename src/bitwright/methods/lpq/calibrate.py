@@ -68,8 +68,8 @@ def rounded_product(plans: Mapping[str, SitePlan]) -> Product:
     """The product of both operands as their words have them, in float."""
 
     def product(site: Site, view: GemmView) -> torch.Tensor | None:
-        plan = plans[site.name]
-        if plan.x is None or plan.w is None:
+        plan = plans.get(site.name)  # a product without elements has none
+        if plan is None or plan.x is None or plan.w is None:
             return None
         return view.finished(view.product(rounded(view.x, plan.x), rounded(view.w, plan.w)))
 
