@@ -54,6 +54,6 @@ def _describe(tensor: Any) -> str:
     shape = f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
     if tensor.is_meta:
         return f"{shape} meta"
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().to_dense().cpu().contiguous().reshape(-1)
     flat = flat if flat.numel() > 1 else flat.clone()  # one element may have any stride
     return f"{shape} {hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()[:DIGITS]}"

@@ -110,7 +110,7 @@ class Network:
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
         with eager():
-            return self.run(self.module, {name: tensor.clone() for name, tensor in batch.items()})
+            return self.run(self.module, copies(batch))
 
     def to(self, device: torch.device | str) -> "Network":
         """The same network with its module moved to `device`."""
@@ -126,6 +126,16 @@ class Network:
         """
         gc.collect()
         return dataclasses.replace(self, module=copy.deepcopy(self.module, _computed(self.module)))
+
+
+def copies(batch: Batch) -> Batch:
+    """Of what a module is given, which it may write to; no mode takes this for something that the network does."""
+    with torch._C.DisableTorchFunction():
+        guard = torch._C._DisableTorchDispatch()
+        try:
+            return {name: tensor.clone() for name, tensor in batch.items()}
+        finally:
+            del guard
 
 
 def _computed(module: torch.nn.Module | None) -> dict[int, torch.Tensor]:

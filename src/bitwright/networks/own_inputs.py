@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from bitwright.errors import InputError
-from bitwright.networks.network import Batch, InputShape, Network
+from bitwright.networks.network import Batch, InputShape, Network, copies
 from bitwright.networks.variation import Lookups, Role, Variation, variations
 
 OWN = "inputs"  # the tool of a network that holds its `OwnInputs`
@@ -69,9 +69,9 @@ class OwnInputs:
 
     @property
     def example(self) -> dict[str, torch.Tensor]:
-        """The example inputs where the module is."""
+        """Copies of the example inputs where the module is: it may write to them."""
         device = next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
-        return {key: tensor.to(device) for key, tensor in self.given.items()}
+        return {key: tensor.to(device) for key, tensor in copies(self.given).items()}
 
     @functools.cached_property
     def variations(self) -> dict[str, Variation]:
@@ -178,7 +178,7 @@ class OwnInputs:
         """What the network gives, or None where it fails."""
         try:
             with self._undisturbed():
-                return self.run(self.module, batch)
+                return self.run(self.module, copies(batch))
         except Exception:
             return None
 
@@ -191,7 +191,7 @@ class OwnInputs:
                 yield
             finally:
                 for key, buffer in self.module.named_buffers():
-                    if key in kept and not torch.equal(buffer, kept[key]):
+                    if key in kept and buffer.layout is torch.strided and not torch.equal(buffer, kept[key]):
                         buffer.copy_(kept[key])
 
 

@@ -29,7 +29,9 @@ class Ownership:
     def __init__(self, module: torch.nn.Module) -> None:
         named = [*module.named_parameters(), *module.named_buffers()]
         self._names = {id(tensor): name for name, tensor in named}
-        self._by_memory = {memory(tensor): tensor for _, tensor in reversed(named)}
+        self._by_memory: dict[int, list[torch.Tensor]] = {}  # parameters may be parts of one buffer
+        for _, tensor in named:
+            self._by_memory.setdefault(memory(tensor), []).append(tensor)
         self._made: dict[int, _Made] = {}  # by identity, what was made of these alone
         self._written: dict[int, weakref.ref[torch.Tensor]] = {}  # memory that the network wrote what it computes to
         self._copies: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}  # memory -> times it repeats each element
@@ -50,7 +52,8 @@ class Ownership:
         elif tensor._base is not None and id(tensor._base) in self._names:
             found = tensor._base
         else:
-            found = self._by_memory.get(memory(tensor))
+            stored = self._by_memory.get(memory(tensor), ())
+            found = next((each for each in stored if len(stored) == 1 or _begins_in(tensor, each)), None)
         return None if found is None or self._is_written(found) else found
 
     def constant(self, tensor: torch.Tensor) -> bool:
@@ -125,6 +128,12 @@ class Ownership:
             if made is not None and made.alive() is each and not self._is_written(tensor):
                 return made
         return None
+
+
+def _begins_in(view: torch.Tensor, base: torch.Tensor) -> bool:
+    """Whether the first element of a view is one of a base that shares its memory."""
+    span = sum((size - 1) * step for size, step in zip(base.shape, base.stride(), strict=True))
+    return 0 <= view.storage_offset() - base.storage_offset() <= span
 
 
 class _Made(NamedTuple):
