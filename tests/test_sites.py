@@ -922,3 +922,23 @@ def test_adding_a_bias_in_place_needs_no_gradient():
     y = torch.zeros(2, 4)
     assert linear_view(A[:2], W.t(), bias).add_bias(y).requires_grad
     assert not y.any()
+
+
+def test_parameters_of_one_buffer_are_told_apart():
+    buffer = normal(60)
+    body = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6))
+    body[0].weight.data, body[1].weight.data = buffer[:24].view(6, 4), buffer[24:].view(6, 6)
+
+    def forward(module, x):
+        first, second = (each.weight.detach().t() for each in module.body)
+        return x @ first @ second
+
+    found = check_unchanged(Calling(forward, body=body), normal(3, 4))
+    assert [site.name for site, _ in found] == ["body.0", "body.1"]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 24])
+def test_a_weight_that_is_expanded_to_the_batch_has_one_name(batch):
+    module = Calling(lambda m, x: torch.bmm(x, m.w[None, :, :8].expand(len(x), -1, -1)), w=normal(32, 16))
+    ((site, _),) = check_unchanged(module, normal(batch, 5, 32))
+    assert site.name == "w[:,0:8]"
