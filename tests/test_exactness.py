@@ -154,3 +154,11 @@ def test_execution_of_any_form(form, method, weight, seed):
     if method in ("int8", "int8-token"):
         most = form.function(*form.before, x.abs(), w.abs(), **form.others).max()
         assert float((output - expected).abs().max()) <= 0.02 * float(most)
+
+
+def test_padding_of_one_row_whose_stride_is_that_of_channels():
+    """Torch takes such pixels for channels-last and pads them in another order of axes."""
+    codes = random_codes(Integer(bits=8), (96,), 1).to(torch.int8).as_strided((2, 8, 1, 6), (48, 1, 1, 8))
+    x = quantized(codes, bits=8, zero_point=3)
+    w = quantized(random_codes(Integer(bits=8), (8, 8, 1, 1), 2).to(torch.int8), bits=8)
+    check(*conv_product(x, w, padding=(1, 0)))

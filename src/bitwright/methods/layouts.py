@@ -72,7 +72,7 @@ def patches(view: GemmView, x: Quantized, block_bytes: int) -> Iterator[torch.Te
     Channels are those of all groups of `x`. A copy of a block takes about `block_bytes` bytes, or those of one image.
     Padding is the zero point's code.
     """
-    codes = windows.padded(view.pixels(x.codes).contiguous(), view, x.zero_point)
+    codes = windows.padded(view.pixels(x.codes), view, x.zero_point).contiguous()  # torch may pad in another order
     batch, channels, size, step = len(codes), codes.shape[-1], view.output_size, codes.stride()
     along = [step[axis + 1] * stride for axis, stride in enumerate(view.stride)]
     inside = [step[axis + 1] * dilation for axis, dilation in enumerate(view.dilation)]
