@@ -133,7 +133,7 @@ def copies(batch: Batch) -> Batch:
     with torch._C.DisableTorchFunction():
         guard = torch._C._DisableTorchDispatch()
         try:
-            return {name: tensor.clone() for name, tensor in batch.items()}
+            return {name: x.clone() if type(x) is torch.Tensor else x for name, x in batch.items()}
         finally:
             del guard
 
