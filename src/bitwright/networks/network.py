@@ -105,12 +105,11 @@ class Network:
     def forward(self, batch: Batch) -> torch.Tensor:
         """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in).
 
-        The module may write to what it is given: that is a copy.
         """
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
         with eager():
-            return self.run(self.module, copies(batch))
+            return self.run(self.module, batch)
 
     def to(self, device: torch.device | str) -> "Network":
         """The same network with its module moved to `device`."""
