@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pickle
 from pathlib import Path
 
@@ -220,6 +221,35 @@ class TestDamaged:
         message = refused(path, network)
         assert "damaged plan" in message
         assert named in message
+
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda r: r["sites"]["first"]["x"].update(zero_point=1),
+            lambda r: r["sites"]["first"]["x"].update(dropped_mean=5.0),
+            lambda r: r["sites"]["first"]["x"]["format"].update(bits=7),
+            lambda r: r["sites"]["first"].update(x=None),
+            lambda r: r.update(method="aqs"),
+            lambda r: r.update(options={}),
+            lambda r: r.update(fingerprint={}),
+            lambda r: r.update(schema_version=1),
+            lambda r: r["notes"].append("\x1b[31m"),
+        ],
+    )
+    def test_contents_that_could_be_a_plan(self, saved, change):
+        network, path = saved
+        rewrite(path, change)
+        assert "damaged plan" in refused(path, network)
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -0.5])
+    def test_other_scales(self, saved, value):
+        network, path = saved
+        with safe_open(str(path), framework="pt") as file:
+            metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors["sites/first/x"] = torch.full_like(tensors["sites/first/x"], value)
+        save_file(tensors, path, metadata=metadata)
+        assert "not those that were written" in refused(path, network)
 
 
 class TestWriting:

@@ -5,6 +5,7 @@ Reading refuses what does not fit (another network, a newer schema, a damaged fi
 
 import dataclasses
 import enum
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
 
 FORMATS, RULES = "bitwright.formats", "bitwright.rules"
-KEY = "bitwright_plan"
+KEY, CHECKSUM = "bitwright_plan", "sha256"
 
 
 class _Strict(pydantic.BaseModel):
@@ -76,8 +77,8 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     """
     target = Path(path)
     tensors: dict[str, torch.Tensor] = {}
-    record = plan_record(plan, tensors)
-    write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
+    record = json.dumps(plan_record(plan, tensors))
+    write_atomic(target, save(tensors, metadata={KEY: record, CHECKSUM: _checksum(record, tensors)}))
 
 
 def load_plan(path: str | Path, network: Network) -> Plan:
@@ -91,10 +92,12 @@ def load_plan(path: str | Path, network: Network) -> Plan:
     source = Path(path)
     if not source.is_file():
         raise InputError(f"there is no plan file {source}; make one with --save-plan")
-    record, tensors = _read(source, network)
+    record, tensors, intact = _read(source, network)
     try:
         made_for = record.fingerprint
         plan = _from_record(record, tensors)
+        if not intact:
+            raise ValueError("its contents are not those that were written (their SHA-256 differs)")
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{source} is a damaged plan: {_first(error)}; make it anew with --save-plan") from None
     if made_for:
@@ -104,7 +107,16 @@ def load_plan(path: str | Path, network: Network) -> Plan:
     return plan
 
 
-def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor]]:
+def _checksum(record: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    found = hashlib.sha256(record.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor], bool]:
+    """The record, the tensors, and whether they are those that were written; version 1 kept no checksum."""
     try:
         with safe_open(str(source), framework="pt") as file:
             metadata = file.metadata() or {}
@@ -121,9 +133,10 @@ def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor
                 f"{source} has plan schema version {version}, this bitwright reads up to {SCHEMA_VERSION}; "
                 "upgrade bitwright"
             )
+        intact = metadata.get(CHECKSUM) == (None if version == 1 else _checksum(metadata[KEY], tensors))
         if version == 1:
             raw, tensors = from_version_1(raw, tensors, network)
-        return _Plan.model_validate(raw), tensors
+        return _Plan.model_validate(raw), tensors, intact
     except InputError:
         raise
     except (KeyError, ValueError, TypeError, AttributeError) as error:
