@@ -53,10 +53,11 @@ def saved(path):
 def rewrite(path, change):
     """The same file with its JSON changed."""
     with safe_open(str(path), framework="pt") as file:
-        record = json.loads(file.metadata()[KEY])
+        metadata = file.metadata()
+        record = json.loads(metadata[KEY])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     record = change(record) or record
-    save_file(tensors, path, metadata={KEY: record if isinstance(record, str) else json.dumps(record)})
+    save_file(tensors, path, metadata={**metadata, KEY: record if isinstance(record, str) else json.dumps(record)})
 
 
 def refused(path, network):
