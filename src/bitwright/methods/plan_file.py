@@ -77,8 +77,10 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     """
     target = Path(path)
     tensors: dict[str, torch.Tensor] = {}
-    record = json.dumps(plan_record(plan, tensors))
-    write_atomic(target, save(tensors, metadata={KEY: record, CHECKSUM: _checksum(record, tensors)}))
+    record = plan_record(plan, tensors)
+    # In the record, since safetensors writes several entries of metadata in any order, and equal plans are equal bytes.
+    record[CHECKSUM] = _checksum(record, tensors)
+    write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 
 def load_plan(path: str | Path, network: Network) -> Plan:
@@ -107,8 +109,8 @@ def load_plan(path: str | Path, network: Network) -> Plan:
     return plan
 
 
-def _checksum(record: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    found = hashlib.sha256(record.encode())
+def _checksum(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    found = hashlib.sha256(json.dumps(record).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
@@ -133,9 +135,11 @@ def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor
                 f"{source} has plan schema version {version}, this bitwright reads up to {SCHEMA_VERSION}; "
                 "upgrade bitwright"
             )
-        intact = metadata.get(CHECKSUM) == (None if version == 1 else _checksum(metadata[KEY], tensors))
         if version == 1:
+            intact = True
             raw, tensors = from_version_1(raw, tensors, network)
+        else:
+            intact = raw.pop(CHECKSUM, None) == _checksum(raw, tensors)
         return _Plan.model_validate(raw), tensors, intact
     except InputError:
         raise
