@@ -110,6 +110,14 @@ class TestRoundTrip:
         save_plan(plan, path)
         assert same(plan, load_plan(path, network))
 
+    def test_the_same_plan_is_the_same_bytes(self, path):
+        _, plan, _ = made("conv")
+        contents = set()
+        for _ in range(16):
+            save_plan(plan, path)
+            contents.add(path.read_bytes())
+        assert len(contents) == 1
+
     def test_no_code_in_the_file(self, saved):
         """It is safetensors: a length, JSON of that length, and plain numbers."""
         content = saved[1].read_bytes()
