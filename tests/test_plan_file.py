@@ -231,7 +231,6 @@ class TestDamaged:
         assert "damaged plan" in message
         assert named in message
 
-
     @pytest.mark.parametrize(
         "change",
         [

@@ -55,24 +55,25 @@ def operands(view: GemmView, x: Quantized, w: Quantized, centres: torch.Tensor |
         return [_plain(iter([rows]), columns, repeated)]
     if view.depthwise:
         flat = w.codes.reshape(groups, taps).t()
-        blocks = (block.flatten(0, view.spatial).flatten(1, -2) for block in patches(view, x, BLOCK_BYTES))
+        pixels = patches(view, x.codes, x.zero_point, BLOCK_BYTES)
+        blocks = (block.flatten(0, view.spatial).flatten(1, -2) for block in pixels)
         return [Operands(x=blocks, w=flat, centres=repeated.t(), depthwise=True)]
     found = []
     for group in range(groups):
-        own = dataclasses.replace(x, codes=x.codes[group : group + 1] if view.lead else x.codes)
-        pixels = (block.flatten(0, view.spatial).flatten(1).unsqueeze(0) for block in patches(view, own, BLOCK_BYTES))
+        own = patches(view, x.codes[group : group + 1] if view.lead else x.codes, x.zero_point, BLOCK_BYTES)
+        pixels = (block.flatten(0, view.spatial).flatten(1).unsqueeze(0) for block in own)
         columns = (w.codes[group] if view.lead else w.codes).reshape(1, view.n, -1)
         found.append(_plain(pixels, columns, repeated[group : group + 1]))
     return found
 
 
-def patches(view: GemmView, x: Quantized, block_bytes: int) -> Iterator[torch.Tensor]:
+def patches(view: GemmView, codes: torch.Tensor, zero_point: int, block_bytes: int) -> Iterator[torch.Tensor]:
     """What each output pixel of a convolution reads, by blocks of images: views [images, *output, *kernel, channels].
 
-    Channels are those of all groups of `x`. A copy of a block takes about `block_bytes` bytes, or those of one image.
-    Padding is the zero point's code.
+    `codes` are x's, channels those of all their groups, and padding is the zero point. A copy of a block takes about
+    `block_bytes` bytes, or those of one image.
     """
-    codes = windows.padded(view.pixels(x.codes), view, x.zero_point).contiguous()  # torch may pad in another order
+    codes = windows.padded(view.pixels(codes), view, zero_point).contiguous()  # torch may pad in another order
     batch, channels, size, step = len(codes), codes.shape[-1], view.output_size, codes.stride()
     along = [step[axis + 1] * stride for axis, stride in enumerate(view.stride)]
     inside = [step[axis + 1] * dilation for axis, dilation in enumerate(view.dilation)]

@@ -9,7 +9,6 @@ Three engines, chosen by a bound that is checked, never assumed:
 """
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -179,7 +178,7 @@ def _conv_int8(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """Convolution by im2col in blocks of images."""
     codes, zero_point = _stored(x)
     weight = w.codes.to(torch.int8).reshape(view.n, -1)
-    blocks = patches(view, dataclasses.replace(x, codes=codes, zero_point=zero_point), IM2COL_BYTES)
+    blocks = patches(view, codes, zero_point, IM2COL_BYTES)
     parts = [_int_mm(block.reshape(-1, weight.shape[1]), weight) for block in blocks]
     acc = parts[0] if len(parts) == 1 else torch.cat(parts)
     if zero_point:

@@ -108,7 +108,7 @@ class SiteMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = self._call(func, args, kwargs)
-        self.owner.watch(func, [*_tensors(args), *_tensors(kwargs.values())], result)
+        self.owner.watch(func, _tensors(args) + _tensors(kwargs.values()) if kwargs else _tensors(args), result)
         if self.watcher is not None:
             self.watcher(func, args, kwargs, result)
         return result
@@ -134,7 +134,10 @@ class SiteMode(TorchFunctionMode):
             found = COMPOSITES[func](self, *args, **kwargs)
             if found is not None or func not in PARSERS:
                 return found
-        view = None if any(each.is_nested for each in _tensors(args)) else parse(func, args, kwargs, self.owner)
+        if any(each.is_nested for each in _tensors(args)):
+            return None
+        with torch._C._DisableTorchDispatch():
+            view = parse(func, args, kwargs, self.owner)
         if view is None:
             return None
         own = {key: value for key, value in kwargs.items() if key != "out"}
@@ -236,6 +239,8 @@ class _Below(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not (_may_multiply(func) or self.mode.casts or self.mode.counts is not None):
+            return func(*args, **kwargs)
         if torch._C._current_graph_task_id() != NO_BACKWARD:
             return func(*args, **kwargs)  # products of gradients are none of the network's
         if any(each.is_nested for each in _tensors(args)):
@@ -259,7 +264,7 @@ class _Below(TorchDispatchMode):
     def _counted(self, func: Any, args: Any, kwargs: Any) -> Any:
         result = func(*args, **kwargs)
         if self.mode.casts:
-            self.mode.owner.watch(func, [*_tensors(args)], result)
+            self.mode.owner.watch(func, _tensors(args), result)
         if self.mode.counts is not None:
             self.mode.counts.add(func, args, kwargs, result)
         return result
@@ -268,6 +273,12 @@ class _Below(TorchDispatchMode):
 PRODUCTS = {*COMPOSITES, *PARSERS, *IN_PLACE}
 LOOKED_INTO = {torch.ops.aten._euclidean_dist.default, torch.ops.aten.affine_grid_generator.default}
 """Operators whose kernels call products; composite ones and those of other libraries are looked into anyway."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_multiply(func: Any) -> bool:
+    """Whether an operator is a product, or is made of others."""
+    return func in PRODUCTS or _inside(func) is not None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -287,15 +298,12 @@ def _inside(func: Any) -> Callable[..., Any] | None:
 @contextlib.contextmanager
 def _undisturbed(device: str) -> Iterator[None]:
     """Neither mode sees what runs within, and nothing is cast."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch._C.DisableTorchFunction())
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
         if _autocast():
-            stack.enter_context(torch.autocast(device, enabled=False))
-        guard = torch._C._DisableTorchDispatch()
-        try:
+            with torch.autocast(device, enabled=False):
+                yield
+        else:
             yield
-        finally:
-            del guard
 
 
 @contextlib.contextmanager
@@ -313,7 +321,7 @@ def _disturbed() -> Iterator[None]:
 
 
 def _autocast() -> bool:
-    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    return bool(torch._C._is_any_autocast_enabled())
 
 
 def _instruction() -> tuple[int, ...]:
@@ -326,13 +334,15 @@ def _instruction() -> tuple[int, ...]:
     return tuple(found)
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
+def _tensors(values: Any) -> list[torch.Tensor]:
     """The tensors among arguments, inside lists too."""
+    found = []
     for value in values:
         if isinstance(value, torch.Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, tuple | list):
-            yield from _tensors(value)
+            found += _tensors(value)
+    return found
 
 
 def _into(out: torch.Tensor | None, result: torch.Tensor) -> torch.Tensor:

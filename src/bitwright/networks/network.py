@@ -103,9 +103,7 @@ class Network:
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in).
-
-        """
+        """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in)."""
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
         with eager():

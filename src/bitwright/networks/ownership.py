@@ -33,6 +33,7 @@ class Ownership:
         for _, tensor in named:
             self._by_memory.setdefault(memory(tensor), []).append(tensor)
         self._made: dict[int, _Made] = {}  # by identity, what was made of these alone
+        self._made_in: dict[int, _Made] = {}  # by memory: torch does not tell of all that it views
         self._written: dict[int, weakref.ref[torch.Tensor]] = {}  # memory that the network wrote what it computes to
         self._copies: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}  # memory -> times it repeats each element
 
@@ -91,7 +92,7 @@ class Ownership:
         part = "".join(dict.fromkeys(each.part for each in known if each.part))
         for made in result if isinstance(result, tuple | list) else (result,):
             if isinstance(made, torch.Tensor) and first is not None and self.stored(made) is None:
-                self._made[id(made)] = _Made(weakref.ref(made), first, part)
+                self._made[id(made)] = self._made_in[memory(made)] = _Made(weakref.ref(made), first, part)
 
     def _first(self, tensor: torch.Tensor) -> torch.Tensor | None:
         stored, made = self.stored(tensor), self._source(tensor)
@@ -123,11 +124,14 @@ class Ownership:
 
     def _source(self, tensor: torch.Tensor) -> "_Made | None":
         """How a recomputed weight, or a view of one, was made."""
+        if not self._made or self._is_written(tensor):
+            return None
         for each in (tensor, tensor._base):
             made = None if each is None else self._made.get(id(each))
-            if made is not None and made.alive() is each and not self._is_written(tensor):
+            if made is not None and made.alive() is each:
                 return made
-        return None
+        made = self._made_in.get(memory(tensor))
+        return None if made is None or made.alive() is None else made
 
 
 def _begins_in(view: torch.Tensor, base: torch.Tensor) -> bool:
@@ -179,6 +183,8 @@ def part_of(view: torch.Tensor, base: torch.Tensor) -> str:
     >>> part_of(w[2:].flatten(0, 1), w), part_of(w[0].expand(5, 4, 4), w), part_of(w[::2], w)
     ('[2:8]', '[0]', '[0 as 4x4x4]')
     """
+    if view is base:
+        return ""
     offset = int(view.storage_offset()) - int(base.storage_offset())
     extents = {step: size for size, step in zip(view.shape, view.stride(), strict=True) if size > 1 and step}
     kept = "x".join(map(str, extents.values()))  # without axes that repeat all the others

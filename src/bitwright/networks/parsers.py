@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from bitwright.networks.view import Arrangement, Extents, GemmView, taps_of, windows_of
+from bitwright.networks.view import Arrangement, Extents, GemmView, output_size, taps_of, windows_of
 
 aten = torch.ops.aten
 FIRST = {"input", "self", "mat1", "batch1", "mat"}
@@ -173,25 +173,28 @@ def _convolution(
         if any(each % 2 for each in total):  # the odd pixel goes to the end
             x = F.pad(x, [side for each in reversed(total) for side in (0, each % 2)])
         padding = tuple(each // 2 for each in total)
+    padding = axes_of(padding, spatial)
     known, lead = owner(weight), int(groups > 1)
-    view = GemmView(
+    windows = output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    images = (len(x),) if input.dim() == weight.dim() else ()
+    return GemmView(
         op=f"conv{spatial}d",
         x=windows_of(x, groups),
         w=taps_of(weight, groups),
         source=input,
         lead=lead,
         stride=stride,
-        padding=axes_of(padding, spatial),
+        padding=padding,
         dilation=dilation,
         bias=None if bias is None else bias.view(groups, *[1] * (spatial + 1), -1) if lead else bias,
         weight=known.tensor,
         part=known.part,
         bias_parameter=None if bias is None else owner(bias).tensor,
+        arrangement=Arrangement(
+            order=(1, 0, spatial + 2, *range(2, spatial + 2)) if lead else (0, spatial + 1, *range(1, spatial + 1)),
+            shape=(*images, len(weight), *windows),
+        ),
     )
-    order = (1, 0, spatial + 2, *range(2, spatial + 2)) if lead else (0, spatial + 1, *range(1, spatial + 1))
-    images = (len(input),) if input.dim() == weight.dim() else ()
-    shape = (*images, len(weight), *view.output_size)
-    return dataclasses.replace(view, arrangement=Arrangement(order=order, shape=shape))
 
 
 def _aten_convolution(

@@ -140,27 +140,27 @@ class GemmView:
         """Columns of w in each group."""
         return self.w.shape[self.lead]
 
-    @property
+    @functools.cached_property
     def kernel(self) -> Extents:
         """Taps of a window, per spatial axis."""
         return tuple(self.w.shape[self.lead + 1 : -1])
 
-    @property
+    @functools.cached_property
     def k(self) -> int:
         """How many products are added up per output."""
         return math.prod(self.kernel) * self.channels
 
-    @property
+    @functools.cached_property
     def groups(self) -> int:
         """Independent products."""
         return math.prod(self.x.shape[: self.lead])
 
-    @property
+    @functools.cached_property
     def rows(self) -> Extents:
         """Sizes of the axes of rows (images, where there are spatial axes)."""
         return tuple(self.x.shape[self.lead : self.x.dim() - 1 - self.spatial])
 
-    @property
+    @functools.cached_property
     def size(self) -> Extents:
         """Extents of x's spatial axes."""
         return tuple(self.x.shape[self.x.dim() - 1 - self.spatial : -1])
@@ -168,14 +168,9 @@ class GemmView:
     @functools.cached_property
     def output_size(self) -> Extents:
         """Extents of the output's spatial axes, in pixels."""
-        return tuple(
-            (size + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
-            for size, taps, stride, padding, dilation in zip(
-                self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True
-            )
-        )
+        return output_size(self.size, self.kernel, self.stride, self.padding, self.dilation)
 
-    @property
+    @functools.cached_property
     def output_shape(self) -> Extents:
         """Of y."""
         return (*self.x.shape[: self.lead], *self.rows, *self.output_size, self.n)
@@ -198,18 +193,20 @@ class GemmView:
         """What broadcasts to w with one element per column at most (its scale), broadcastable to y."""
         if per_column.dim() == 0:
             return per_column
-        missing = self.w.dim() - per_column.dim()
-        whole = per_column.reshape((1,) * missing + tuple(per_column.shape))
-        between = (1,) * (len(self.rows) + self.spatial) if self.lead else ()
-        return whole.reshape(*whole.shape[: self.lead], *between, whole.shape[self.lead])
+        shape = (*[1] * (self.w.dim() - per_column.dim()), *per_column.shape)
+        between = [1] * (len(self.rows) + self.spatial) if self.lead else []
+        return per_column.reshape(*shape[: self.lead], *between, shape[self.lead])
 
     def pixels(self, of_x: torch.Tensor) -> torch.Tensor:
         """What is laid out as x (or y) is, with the channels of all groups last: [images, *size, groups * channels]."""
-        return of_x.movedim(0, -2).flatten(-2) if self.lead else of_x
+        return of_x.permute(*range(1, of_x.dim() - 1), 0, -1).flatten(-2) if self.lead else of_x
 
     def from_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """The reverse of `pixels`."""
-        return pixels.unflatten(-1, (self.groups, -1)).movedim(-2, 0) if self.lead else pixels
+        if not self.lead:
+            return pixels
+        split = pixels.view(*pixels.shape[:-1], self.groups, pixels.shape[-1] // self.groups)
+        return split.permute(-2, *range(split.dim() - 2), -1)
 
     def images(self, x: torch.Tensor) -> torch.Tensor:
         """x as torch's convolutions take it: [images, channels of all groups, *size]."""
@@ -269,8 +266,8 @@ class GemmView:
             k=self.k,
             n=self.n,
             groups=self.groups,
-            x_elements=min(distinct(self.x).numel(), reads),
-            w_elements=distinct(self.w).numel() // self.shared,
+            x_elements=min(_distinct_elements(self.x), reads),
+            w_elements=_distinct_elements(self.w) // self.shared,
             static_weight=self.weight is not None,
             conv=self._geometry() if self.spatial else None,
         )
@@ -292,19 +289,39 @@ def _plainly_strided(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.flatten().view(tensor.shape) if tensor.is_contiguous() else tensor
 
 
+def output_size(size: Extents, kernel: Extents, stride: Extents, padding: Extents, dilation: Extents) -> Extents:
+    """How many windows fit, per spatial axis."""
+    axes = zip(size, kernel, stride, padding, dilation, strict=True)
+    return tuple((n + 2 * pad - apart * (taps - 1) - 1) // step + 1 for n, taps, step, pad, apart in axes)
+
+
 def windows_of(images: torch.Tensor, groups: int) -> torch.Tensor:
     """x of [images, channels of all groups, *size], a view."""
-    return images.unflatten(1, (groups, -1)).movedim(1, 0).movedim(2, -1) if groups > 1 else images.movedim(1, -1)
+    batch, channels, *size = images.shape
+    if groups == 1:
+        return images.permute(0, *range(2, images.dim()), 1)
+    split = images.view(batch, groups, channels // groups, *size)
+    return split.permute(1, 0, *range(3, split.dim()), 2)
 
 
 def taps_of(filters: torch.Tensor, groups: int) -> torch.Tensor:
     """w of [columns of all groups, channels, *kernel], a view."""
-    return filters.unflatten(0, (groups, -1)).movedim(2, -1) if groups > 1 else filters.movedim(1, -1)
+    columns, *rest = filters.shape
+    if groups == 1:
+        return filters.permute(0, *range(2, filters.dim()), 1)
+    split = filters.view(groups, columns // groups, *rest)
+    return split.permute(0, 1, *range(3, split.dim()), 2)
 
 
 def distinct(w: torch.Tensor) -> torch.Tensor:
     """`w` without the repetitions of its broadcast axes, which have one place each."""
     return w[tuple(slice(None if step else 1) for step in w.stride())]
+
+
+def _distinct_elements(tensor: torch.Tensor) -> int:
+    """The elements of `distinct`."""
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    return math.prod(size if step else min(size, 1) for size, step in sizes)
 
 
 def by_column(w: torch.Tensor, lead: int) -> tuple[torch.Tensor, torch.Size]:

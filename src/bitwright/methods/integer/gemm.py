@@ -159,33 +159,32 @@ def _encode_groups(tensor: torch.Tensor, operand: OperandPlan, size: int) -> Qua
 def _epilogue(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
     """One scale of x is multiplied into those of w beforehand; scales per token follow as a second factor."""
     tokens = isinstance(x.granularity, PerToken)  # however many there are: the same roundings in any batch
-    step = _column_scale(view, w) if tokens else output_step(view, x, w)
     if acc.dtype == torch.int32 and acc.device.type == "cpu" and (view.spatial or not view.lead):
-        return _epilogue_in_place(view, acc, step, x.scale if tokens else None)
-    y = acc.to(torch.float32).mul_(step)
+        return _epilogue_in_place(view, acc, x, w, tokens=tokens)
+    y = acc.to(torch.float32).mul_(_column_scale(view, w) if tokens else output_step(view, x, w))
     return view.add_bias(y.mul_(x.scale) if tokens else y)
 
 
-def _epilogue_in_place(
-    view: GemmView, acc: torch.Tensor, step: torch.Tensor, tokens: torch.Tensor | None
-) -> torch.Tensor:
+def _epilogue_in_place(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized, *, tokens: bool) -> torch.Tensor:
     """One pass over int32 sums whose columns (channels of all groups, stored last) have one scale and one bias each."""
-    fused = tokens is None and view.bias is not None and view.bias.numel() == view.groups * view.n
-    fused = fused and view.bias is not None and view.bias.shape[-1] == view.n
-    columns = _by_column(view, view.bias) if fused and view.bias is not None else None
-    y = kernels.scale_columns(view.pixels(acc).contiguous(), _by_column(view, step), columns)
-    y = view.from_pixels(y)
-    if tokens is not None:
-        y.mul_(tokens)
+    step, count = _by_column(view, view.columns(w.scale)), view.groups * view.n
+    step = step if view.alpha == 1 else step * view.alpha
+    step = step if tokens else x.scale.reshape(-1) * step
+    bias = view.bias
+    fused = not tokens and bias is not None and bias.numel() == count and bias.shape[-1] == view.n
+    columns = _by_column(view, bias) if fused and bias is not None else None
+    y = view.from_pixels(kernels.scale_columns(view.pixels(acc).contiguous(), step, columns))
+    if tokens:
+        y.mul_(x.scale)
     return y if fused else view.add_bias(y)
 
 
 def _by_column(view: GemmView, per_column: torch.Tensor) -> torch.Tensor:
     """What broadcasts to y with one element per column at most, flat: [groups * N] or [1]."""
-    if per_column.numel() == 1:
-        return per_column.reshape(1)
+    if per_column.numel() in (1, view.groups * view.n):
+        return per_column.reshape(-1)
     one = (*view.x.shape[: view.lead], *[1] * (len(view.rows) + view.spatial), view.n)
-    return per_column.expand(one).reshape(-1) if per_column.dim() <= len(one) else per_column.reshape(-1)
+    return per_column.expand(one).reshape(-1)
 
 
 def _grouped(view: GemmView, x: Quantized, w: Quantized, product: Sums) -> torch.Tensor:
