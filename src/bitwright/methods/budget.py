@@ -127,7 +127,7 @@ def expected_accuracy(
         return float(torch.cat(named).double().mean())
     if kind == "language":
         return float((-_surprise(samples, outputs)).exp())
-    left, right = torch.cat(list(outputs)), torch.cat(list(references))
+    left, right = (torch.cat([torch.atleast_1d(each) for each in some]) for some in (outputs, references))
     if kind == "sentence" and len(left) > 2:
         return _spread_correlation(_cosines(left), _cosines(right))
     return float(torch.nn.functional.cosine_similarity(left.flatten().double(), right.flatten().double(), dim=0))

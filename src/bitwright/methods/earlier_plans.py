@@ -29,11 +29,21 @@ def from_version_1(
     KeyError, ValueError, TypeError, AttributeError
         If a part is missing or not what it should be.
     """
+    _check(tensors)
     sites = {name: _site(dict(site)) for name, site in raw["sites"].items()}
     tensors = dict(tensors)
     if sites:
         _arrange(sites, tensors, network)
     return {**raw, "schema_version": 2, "sites": sites}, tensors
+
+
+def _check(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError for tensors that no calibration gives: version 1 kept no checksum."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} holds NaN or infinity")
+        if name.startswith("sites/") and name.endswith(("/x", "/w")) and not bool((tensor > 0).all()):
+            raise ValueError(f"{name} holds scales that are not above 0")
 
 
 def _arrange(sites: Mapping[str, Any], tensors: dict[str, torch.Tensor], network: Network) -> None:

@@ -194,6 +194,7 @@ class Executor:
             self._auditing = False
         return max(self.off_by.values(), default=0)
 
+    @torch.no_grad()  # a network may take gradients of itself, which are none of a rounded product
     def handle(self, site: Site, view: GemmView) -> torch.Tensor:
         """One site: encode, tell the listeners, multiply; its result in the network's own layout."""
         if not view.x.numel() or not view.w.numel():  # an expert that no token was sent to

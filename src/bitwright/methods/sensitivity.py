@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
@@ -53,7 +54,7 @@ def _by_gradients(network: Network, batch: Batch, logits: bool, generator: torch
                 signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
                 target, weight = (output * signs).sum(), _inverse(output)
             target.backward()
-    except RuntimeError:  # torch's word for what it cannot differentiate
+    except (RuntimeError, InputError):  # torch's word for what it cannot differentiate, afterwards or on the way
         return {}
     return {name: weight * float(square) for name, square in squares.items()}
 

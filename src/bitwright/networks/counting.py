@@ -18,7 +18,7 @@ from bitwright.networks.sites import OFFLINE, OtherOperation, Site
 
 aten = torch.ops.aten
 OUTER, VECTORS = "outer product, nothing to reduce", "recurrent layer, which is not split into sites"
-FOURIER, SOLVER = "Fourier transform", "matrix factorization or solver"
+FOURIER, SOLVER, GRADIENTS = "Fourier transform", "matrix factorization or solver", "product of gradients"
 NAMES = re.compile(
     r"(^|_)(mm|bmm|matmul|linear|conv|convolution|attention|gemm|dot|lstm|gru|rnn|einsum|bilinear)(\d*d)?(_|$)"
 )
@@ -94,8 +94,8 @@ class OperatorCounts:
         for i, value in enumerate((1, site.y_elements, site.macs)):
             entry[i] += value
 
-    def add(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        """One operator that ran."""
+    def add(self, func: Any, args: Any, kwargs: Any, result: Any, why: str = "") -> None:
+        """One operator that ran; `why` no product among them is a site, where that is known."""
         if not isinstance(func, torch._ops.OpOverload):
             self._count(str(func), f"operator {func}, which is not looked into", 0, result)
             return
@@ -103,7 +103,7 @@ class OperatorCounts:
             return
         name = func.overloadpacket.__name__.strip("_")
         macs, reason = _product(func, args, kwargs, result, name)
-        self._count(name, reason, macs, result)
+        self._count(name, reason and (why or reason), macs, result)
 
     def _count(self, name: str, reason: str, macs: int, result: Any) -> None:
         entry = self._counts.setdefault((name, reason), [0, 0, 0])
@@ -124,7 +124,7 @@ def _product(func: Any, args: Any, kwargs: Any, result: Any, name: str) -> tuple
     packet, nested = func.overloadpacket, [arg for arg in args if isinstance(arg, torch.Tensor) and arg.is_nested]
     if nested:
         elements = nested[0].values().numel() if nested[0].layout is torch.jagged else nested[0].numel()
-        return (elements * result.shape[-1], "product of nested tensors") if NAMES.search(name) else (0, "")
+        return (elements * result.size(-1), "product of nested tensors") if NAMES.search(name) else (0, "")
     if packet in flop_registry:
         return flop_registry[packet](*args, **kwargs, out_val=result) // 2, _why_no_site(args)
     if packet in UNREGISTERED:

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from bitwright.errors import InputError
+from bitwright.networks.network import copies
 from bitwright.networks.packages import first_line
+from bitwright.networks.unseen import unseen
 
 CONTEXT = "context"
 ARGUMENTS = ("cache", "past_key_values", "cache_params", "state")  # what transformers call it, the newest name first
@@ -63,6 +65,14 @@ class Step(dict[str, torch.Tensor]):
             tensor = self[slot.name][slot.index]
             filled[id(slot)] = tensor.clone() if slot.changes else tensor
         return {self.argument: _replaced(self.form, filled)}
+
+
+@copies.register
+def _(step: Step) -> Step:
+    """Its memory is copied where it is handed on (`Step.memory`)."""
+    with unseen():
+        own = {"input_ids": step["input_ids"].clone()}
+    return Step({**step, **own}, argument=step.argument, form=step.form)
 
 
 def decoding_step(module: torch.nn.Module, ids: torch.Tensor, context: torch.Tensor, name: str) -> Step:

@@ -6,6 +6,7 @@ one opaque function: both are switched off for the float reference and for quant
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -13,16 +14,37 @@ import torch
 FLEX, DEBUG = "torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 
 
+_lock = threading.Lock()
+_inside = 0  # how many passes run now, in all threads: what torch keeps for the process is put back after the last
+_before: contextlib.ExitStack
+
+
 @contextlib.contextmanager
 def eager() -> Iterator[None]:
     """Within this, modules run operator by operator; modules that are not in use are not imported for it."""
-    with contextlib.ExitStack() as stack:
-        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
-        torch.backends.mha.set_fastpath_enabled(False)
-        if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        flex = sys.modules.get(FLEX)
-        if flex is not None:  # it compiles itself unless it is being debugged
-            stack.callback(vars(flex).__setitem__, DEBUG, vars(flex)[DEBUG])
-            vars(flex)[DEBUG] = True
+    global _inside, _before  # noqa: PLW0603
+    with _lock:
+        if not _inside:
+            _before = _switched_off()
+        _inside += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _before.close()
+
+
+def _switched_off() -> contextlib.ExitStack:
+    """What puts back the settings of torch that this switches off."""
+    stack = contextlib.ExitStack()
+    stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+    torch.backends.mha.set_fastpath_enabled(False)
+    if "torch._dynamo" in sys.modules:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+    flex = sys.modules.get(FLEX)
+    if flex is not None:  # it compiles itself unless it is being debugged
+        stack.callback(vars(flex).__setitem__, DEBUG, vars(flex)[DEBUG])
+        vars(flex)[DEBUG] = True
+    return stack

@@ -6,13 +6,13 @@ composite functions of torch, recurrent layers) are caught where torch finally e
 Global forward hooks keep the path of the module that is running, which names the site.
 """
 
-import contextlib
 import dataclasses
 import functools
 import sys
+import threading
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,12 +20,15 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bitwright.errors import InputError
 from bitwright.networks import attention, composites
 from bitwright.networks.composites import COMPOSITES
-from bitwright.networks.counting import OperatorCounts
+from bitwright.networks.counting import GRADIENTS, OperatorCounts
+from bitwright.networks.gradients import with_gradients
 from bitwright.networks.ownership import Ownership
 from bitwright.networks.parsers import IN_PLACE, PARSERS, parse
 from bitwright.networks.sites import Site
+from bitwright.networks.unseen import autocast, disturbed, undisturbed
 from bitwright.networks.view import GemmView
 
 Handler = Callable[[Site, GemmView], torch.Tensor]
@@ -35,6 +38,15 @@ LAST_REPEAT = 64
 NO_BACKWARD = -1
 CALL = torch.nn.Module._call_impl.__code__
 OURS = {__file__, attention.__file__, composites.__file__}
+
+
+class _Here(threading.local):
+    """Of one thread."""
+
+    modes = 0  # how many of these are entered
+
+
+_here = _Here()
 
 
 class SiteMode(TorchFunctionMode):
@@ -67,11 +79,14 @@ class SiteMode(TorchFunctionMode):
         self._stack: list[tuple[str, dict[Any, str]]] = []  # running modules, and what each names its products
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
+        self._thread = threading.get_ident()
+        self._refusal: InputError | None = None
         self.casts = False  # whether a torch function runs whose operands are cast before they are multiplied
         self._below = _Below(self)
 
     def __enter__(self) -> "SiteMode":
-        self._stack, self._seen = [("", {})], Counter()
+        self._stack, self._seen, self._thread = [("", {})], Counter(), threading.get_ident()
+        _here.modes += 1
         torch.clear_autocast_cache()  # weights that were cast before this pass would be unknown in it
         hooks = torch.nn.modules.module
         self._hooks = [
@@ -79,7 +94,7 @@ class SiteMode(TorchFunctionMode):
             hooks.register_module_forward_hook(self._pop, always_call=True),
         ]
         self._below.__enter__()
-        self._again = _disturbed()  # inside another mode's handler
+        self._again = disturbed()  # inside another mode's handler
         self._again.__enter__()
         return super().__enter__()
 
@@ -89,14 +104,35 @@ class SiteMode(TorchFunctionMode):
         self._below.__exit__(*exception)
         for hook in self._hooks:
             hook.remove()
+        _here.modes -= 1
+        if self._refusal is not None and exception[0] is None:  # the thread failed and nobody asked it
+            raise self._refusal
 
     def _push(self, module: torch.nn.Module, inputs: Any) -> None:  # noqa: ARG002
-        if id(module) in self._paths:
+        if id(module) in self._paths and self._here():
             self._stack.append((self._paths[id(module)], {}))
 
     def _pop(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG002
-        if id(module) in self._paths:
+        if id(module) in self._paths and self._here():
             self._stack.pop()
+
+    def _here(self) -> bool:
+        """Whether this mode's own thread runs; another one may run the same module in a mode of its own.
+
+        Raises
+        ------
+        InputError
+            In a thread that the network started, where torch has no mode and products would be lost.
+        """
+        if threading.get_ident() == self._thread:
+            return True
+        if not _here.modes:
+            self._refusal = InputError(
+                "the network runs modules in threads of its own, where products cannot be followed; let it run them "
+                "in the thread that calls it"
+            )
+            raise self._refusal
+        return False
 
     @property
     def path(self) -> str:
@@ -114,7 +150,7 @@ class SiteMode(TorchFunctionMode):
         return result
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if _autocast():  # what is multiplied is known below, where operands have been cast
+        if autocast():  # what is multiplied is known below, where operands have been cast
             self.casts = True
             try:
                 return func(*args, **kwargs)
@@ -159,14 +195,15 @@ class SiteMode(TorchFunctionMode):
             view = dataclasses.replace(view, shared=repeats)
         name = self._named(part) if part else self._name(view)
         site = view.site(self._unique(name, view))
-        with _undisturbed(view.x.device.type):
-            return self.handler(site, view)
+        with undisturbed(view.x.device.type):
+            result = self.handler(site, view)
+            return result if self._below.runs else with_gradients(result, view)  # below, torch records none
 
     def _offline(self, view: GemmView) -> torch.Tensor:
         """The result of a product of what is known offline alone, which no inference computes: float, and no site."""
         if self.counts is not None:
             self.counts.add_offline(view.site(""))
-        with _undisturbed(view.x.device.type):
+        with undisturbed(view.x.device.type):
             return view.float_result()
 
     def _unique(self, name: str, view: GemmView) -> str:
@@ -241,8 +278,11 @@ class _Below(TorchDispatchMode):
         kwargs = kwargs or {}
         if not (_may_multiply(func) or self.mode.casts or self.mode.counts is not None):
             return func(*args, **kwargs)
-        if torch._C._current_graph_task_id() != NO_BACKWARD:
-            return func(*args, **kwargs)  # products of gradients are none of the network's
+        if torch._C._current_graph_task_id() != NO_BACKWARD:  # of gradients: no sites
+            result = func(*args, **kwargs)
+            if self.mode.counts is not None:
+                self.mode.counts.add(func, args, kwargs, result, GRADIENTS)
+            return result
         if any(each.is_nested for each in _tensors(args)):
             return self._counted(func, args, kwargs)  # they decide themselves what becomes of their parts
         with torch._C.DisableTorchFunction():
@@ -293,35 +333,6 @@ def _inside(func: Any) -> Callable[..., Any] | None:
     if (foreign or func in LOOKED_INTO) and compiled(func.name(), keys.CompositeExplicitAutograd):
         return functools.partial(func._op_dk, keys.CompositeExplicitAutograd)
     return None
-
-
-@contextlib.contextmanager
-def _undisturbed(device: str) -> Iterator[None]:
-    """Neither mode sees what runs within, and nothing is cast."""
-    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-        if _autocast():
-            with torch.autocast(device, enabled=False):
-                yield
-        else:
-            yield
-
-
-@contextlib.contextmanager
-def _disturbed() -> Iterator[None]:
-    """The opposite of `_undisturbed`, within it."""
-    excluded = torch._C._dispatch_tls_local_exclude_set()
-    for key in (torch._C.DispatchKey.Python, torch._C.DispatchKey.PythonTLSSnapshot):
-        excluded = excluded.remove(key)
-    function = torch._C._EnableTorchFunction()
-    try:
-        with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded):
-            yield
-    finally:
-        del function
-
-
-def _autocast() -> bool:
-    return bool(torch._C._is_any_autocast_enabled())
 
 
 def _instruction() -> tuple[int, ...]:

@@ -6,14 +6,21 @@ products, no module at all but the sites themselves.
 
 import copy
 import dataclasses
+import functools
 import gc
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from bitwright.errors import BitwrightError, InputError
 from bitwright.networks.eager import eager
+from bitwright.networks.packages import first_line
 from bitwright.networks.sites import Site
+from bitwright.networks.state import one_state
+from bitwright.networks.unseen import unseen
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -103,11 +110,30 @@ class Network:
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in)."""
+        """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in).
+
+        Every pass starts from the state that the module came in, and leaves it and the batch as they were.
+
+        Raises
+        ------
+        InputError
+            Where the module itself fails.
+        """
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
-        with eager():
-            return self.run(self.module, batch)
+        try:
+            with eager(), one_state(self.module):
+                return self.run(self.module, copies(batch))
+        except (BitwrightError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if _is_ours(error):
+                raise
+            sizes = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in batch.items())
+            raise InputError(
+                f"{self.name} fails on inputs of {sizes}: {type(error).__name__}: {first_line(error)}; give inputs "
+                "that it runs on"
+            ) from error
 
     def to(self, device: torch.device | str) -> "Network":
         """The same network with its module moved to `device`."""
@@ -125,14 +151,18 @@ class Network:
         return dataclasses.replace(self, module=copy.deepcopy(self.module, _computed(self.module)))
 
 
+def _is_ours(error: Exception) -> bool:
+    """Whether what failed is no module, but what computes its sites."""
+    here = Path(__file__).parent
+    files = (Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(here.parent in file.parents and here not in file.parents for file in files)
+
+
+@functools.singledispatch
 def copies(batch: Batch) -> Batch:
-    """Of what a module is given, which it may write to; no mode takes this for something that the network does."""
-    with torch._C.DisableTorchFunction():
-        guard = torch._C._DisableTorchDispatch()
-        try:
-            return {name: x.clone() if type(x) is torch.Tensor else x for name, x in batch.items()}
-        finally:
-            del guard
+    """Of what a module is given, which it may write to."""
+    with unseen():
+        return {name: tensor.clone() for name, tensor in batch.items()}
 
 
 def _computed(module: torch.nn.Module | None) -> dict[int, torch.Tensor]:

@@ -5,7 +5,6 @@ side give, side by side, what each gives alone: so a sequence whose elements see
 Networks with shapes only are repeated along axis 0.
 """
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,6 +14,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network, copies
+from bitwright.networks.state import one_state
 from bitwright.networks.variation import Lookups, Role, Variation, variations
 
 OWN = "inputs"  # the tool of a network that holds its `OwnInputs`
@@ -52,7 +52,7 @@ class OwnInputs:
     run : callable
         (module, batch) -> the network's output tensor.
     module : torch.nn.Module
-        What runs; its buffers are put back afterwards.
+        What runs; its state is put back afterwards.
     names : mapping
         Name of an input -> the parameter of `forward` that takes it.
     scaled : mapping or None
@@ -93,7 +93,7 @@ class OwnInputs:
 
     def _run_once(self, example: Batch, watch: Lookups) -> None:
         try:
-            with self._undisturbed(), watch:
+            with torch.no_grad(), one_state(self.module), watch:
                 self.run(self.module, example)
         except InputError:
             raise
@@ -177,22 +177,10 @@ class OwnInputs:
     def _attempt(self, batch: Batch) -> torch.Tensor | None:
         """What the network gives, or None where it fails."""
         try:
-            with self._undisturbed():
+            with torch.no_grad(), one_state(self.module):
                 return self.run(self.module, copies(batch))
         except Exception:
             return None
-
-    @contextlib.contextmanager
-    def _undisturbed(self) -> Iterator[None]:
-        """No gradients; afterwards buffers and the state of random numbers are as before."""
-        kept = {key: buffer.clone() for key, buffer in self.module.named_buffers()}
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            try:
-                yield
-            finally:
-                for key, buffer in self.module.named_buffers():
-                    if key in kept and buffer.layout is torch.strided and not torch.equal(buffer, kept[key]):
-                        buffer.copy_(kept[key])
 
 
 def own_inputs(network: Network) -> OwnInputs:

@@ -88,15 +88,21 @@ def _matmul(owner: Owner, input: Any, other: Any) -> GemmView | None:  # noqa: A
         return _one_axis_less(_matmul(owner, input, other.unsqueeze(1)), -1)
     if input.dim() == 1:
         return _one_axis_less(_matmul(owner, input.unsqueeze(0), other), -2)
-    if other.dim() == 2 and (input.dim() > 2 or owner(input).tensor is None or owner(other).tensor is not None):
+    if owner(input).tensor is not None and owner(other).tensor is None:
+        return _weight_first(owner, input, other)
+    if other.dim() == 2:
         return matrix_product(owner, input, other.t())
-    if input.dim() == 2 and owner(input).tensor is not None and owner(other).tensor is None:
-        return _turned(matrix_product(owner, other.transpose(-1, -2), input))
     return grouped_product(owner, input, other.transpose(-1, -2))
 
 
-def _turned(view: GemmView) -> GemmView:
-    """A product whose result the network expects with its last two axes exchanged: the weight came first."""
+def _weight_first(owner: Owner, weight: torch.Tensor, x: torch.Tensor) -> GemmView:
+    """weight [..., M, K] by x [..., K, N]: the product of its transpose, whose result is turned back."""
+    columns, flat = x.transpose(-1, -2), weight.flatten(0, -2)
+    if x.dim() == 2 and owner(flat).tensor is not None:  # all matrices of the weight are columns of one
+        split = (len(columns), *weight.shape[:-1])
+        view = matrix_product(owner, columns, flat)
+        return dataclasses.replace(view, arrangement=Arrangement(split=split, order=(*range(1, len(split)), 0)))
+    view = matrix_product(owner, columns, weight) if weight.dim() == 2 else grouped_product(owner, columns, weight)
     axes = len(view.output_shape)
     return dataclasses.replace(view, arrangement=Arrangement(order=(*range(axes - 2), axes - 1, axes - 2)))
 
@@ -105,9 +111,7 @@ def _one_axis_less(view: GemmView | None, axis: int) -> GemmView | None:
     """A product with a vector, whose result has no axis for it."""
     if view is None:
         return None
-    shape = list(view.arrangement.shape or view.output_shape)
-    if view.arrangement.shape is None and view.arrangement.order is not None:
-        shape = [shape[i] for i in view.arrangement.order]
+    shape = list(view.network_shape)
     del shape[axis]
     return dataclasses.replace(view, arrangement=dataclasses.replace(view.arrangement, shape=tuple(shape)))
 
@@ -133,9 +137,8 @@ def _added(
     known = owner(input).tensor if beta == 1 else None
     bias = bias.unsqueeze(-1) if second.dim() == 1 and bias.dim() else bias
     if view.arrangement.order is not None:
-        bias = view.arrangement.view(
-            bias.expand([view.output_shape[i] for i in view.arrangement.order]), view.output_shape
-        )
+        split = view.arrangement.split or view.output_shape
+        bias = view.output(bias.expand([split[axis] for axis in view.arrangement.order]))
     return dataclasses.replace(view, bias=None if beta == 0 else bias, bias_parameter=known, alpha=float(alpha))
 
 

@@ -176,6 +176,13 @@ class GemmView:
         return (*self.x.shape[: self.lead], *self.rows, *self.output_size, self.n)
 
     @property
+    def network_shape(self) -> Extents:
+        """Of the network's result."""
+        made = self.arrangement
+        split = made.split or self.output_shape
+        return made.shape or (split if made.order is None else tuple(split[axis] for axis in made.order))
+
+    @property
     def row_axes(self) -> Extents:
         """Axes of x whose elements share a scale taken from one token: its row, or the whole image."""
         if not self.spatial:

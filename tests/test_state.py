@@ -1,0 +1,248 @@
+"""Networks that remember, draw random numbers, write to their inputs, start threads or take gradients of themselves."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import bitwright
+from bitwright.errors import InputError
+from bitwright.methods.executor import Executor
+from bitwright.methods.protocol import compose
+from bitwright.networks.network import Network
+from bitwright.networks.state import one_state
+from bitwright.networks.trace import trace
+
+
+class Own(nn.Module):
+    """Two linear layers and a forward pass of the test's."""
+
+    def __init__(self, forward, **attributes):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 4)
+        for name, value in attributes.items():
+            if isinstance(value, torch.Tensor):
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+        self.chosen = forward
+
+    def forward(self, x):
+        return self.chosen(self, x)
+
+
+def drawn(*shape, seed=1):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+X = drawn(6, 8)
+
+
+def network_of(forward, **attributes):
+    module = Own(forward, **attributes).eval().requires_grad_(False)
+    return Network(name="own", kind="tensor", module=module, example=lambda _: {"x": X})
+
+
+def remembers_in_place(module, x):
+    module.kept.mul_(0.5).add_(module.a(x).mean(0))
+    return module.b(x + module.kept)
+
+
+def remembers_anew(module, x):
+    module.kept = module.kept * 0.5 + module.a(x).mean(0)
+    return module.b(x + module.kept)
+
+
+def remembers_as_an_attribute(module, x):
+    module.hidden = module.a(x if module.hidden is None else x + module.hidden)
+    return module.b(module.hidden)
+
+
+def remembers_in_a_list(module, x):
+    module.past.append(module.a(x))
+    return module.b(sum(module.past))
+
+
+def remembers_in_a_dictionary(module, x):
+    if "first" not in module.table:
+        module.table["first"] = module.a(x)
+    return module.b(module.table["first"])
+
+
+def remembers_under_a_new_name(module, x):
+    module.later = module.a(x) + getattr(module, "later", 0.0)
+    return module.b(module.later)
+
+
+def counts(module, x):
+    module.calls += 1
+    return module.b(module.a(x) * module.calls)
+
+
+REMEMBERING = {
+    "a buffer, in place": (remembers_in_place, {"kept": torch.zeros(8)}),
+    "a buffer, anew": (remembers_anew, {"kept": torch.zeros(8)}),
+    "an attribute": (remembers_as_an_attribute, {"hidden": None}),
+    "a list": (remembers_in_a_list, {"past": []}),
+    "a dictionary": (remembers_in_a_dictionary, {"table": {}}),
+    "a new name": (remembers_under_a_new_name, {}),
+    "a count": (counts, {"calls": 0}),
+}
+
+
+def noisy(module, x):
+    return module.b(functional.dropout(module.a(x), 0.5, training=True))
+
+
+class TestEveryPassIsTheSame:
+    @pytest.mark.parametrize("case", REMEMBERING)
+    def test_whatever_a_module_remembers(self, case):
+        forward, attributes = REMEMBERING[case]
+        network = network_of(forward, **attributes)
+        first = network.forward({"x": X})
+        other = network.forward({"x": drawn(6, 8, seed=2)})
+        assert torch.equal(network.forward({"x": X}), first)
+        assert not torch.equal(first, other)
+
+    @pytest.mark.parametrize("case", REMEMBERING)
+    def test_a_score_is_of_the_same_computation(self, case):
+        forward, attributes = REMEMBERING[case]
+        result = bitwright.evaluate(bitwright.load(Own(forward, **attributes).eval(), inputs=X), "int8", limit=8)
+        assert result.score.value > 25  # dB; where the state went on, 3 to 7
+
+    def test_what_the_module_came_with_is_there_again(self):
+        network = network_of(remembers_in_place, kept=torch.full((8,), 3.0))
+        network.forward({"x": X})
+        assert torch.equal(network.module.kept, torch.full((8,), 3.0))
+        assert torch.equal(network_of(remembers_anew, kept=torch.ones(8)).module.kept, torch.ones(8))
+
+    def test_after_a_failure_too(self):
+        def fails(module, x):
+            module.kept.add_(1)
+            raise ValueError("no")
+
+        network = network_of(fails, kept=torch.zeros(8))
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"own fails on inputs of x \[6, 8\]: ValueError: no"):
+                network.forward({"x": X})
+        assert not network.module.kept.any()
+
+    def test_random_numbers_recur_and_the_callers_go_on(self):
+        network = network_of(noisy)
+        torch.manual_seed(5)
+        expected = torch.rand(3)
+        torch.manual_seed(5)
+        first, second = network.forward({"x": X}), network.forward({"x": X})
+        assert torch.equal(first, second)
+        assert torch.equal(torch.rand(3), expected)
+        assert bitwright.evaluate(bitwright.load(Own(noisy).eval(), inputs=X), "int8", limit=8).score.value > 25
+
+    def test_training_is_left_alone(self):
+        module = nn.BatchNorm1d(8).train()
+        with one_state(module):
+            module(X)
+        assert module.num_batches_tracked == 1
+
+    def test_buffers_that_share_memory_share_it_still(self):
+        whole = torch.zeros(2, 8)
+
+        def writes(module, x):
+            module.kept.add_(1)
+            return module.b(module.a(x) + module.other)
+
+        network = network_of(writes, kept=whole, other=whole[1])
+        first = network.forward({"x": X})
+        assert torch.equal(network.forward({"x": X}), first)
+        network.module.kept[1] = 7
+        assert network.module.other[0] == 7
+
+
+class TestInputs:
+    def test_a_module_that_writes_to_its_input(self):
+        def doubles(module, x):
+            return module.b(module.a(x.mul_(2)))
+
+        samples = drawn(16, 8, seed=3)
+        before = samples.clone()
+        network = bitwright.load(Own(doubles).eval(), inputs=X.clone())
+        result = bitwright.evaluate(network, "int8", samples=[samples[:8], samples[8:]])
+        assert result.score.value > 25
+        assert torch.equal(samples, before)
+
+
+class TestThreads:
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_modules_in_threads_of_the_network_are_refused(self, waits):
+        def forward(module, x):
+            if waits:
+                with ThreadPoolExecutor(1) as pool:
+                    return module.b(pool.submit(module.a, x).result())
+            thread = threading.Thread(target=module.a, args=(x,))
+            thread.start()
+            thread.join()
+            return module.b(x)
+
+        kept, threading.excepthook = threading.excepthook, lambda _: None
+        try:
+            with pytest.raises(InputError, match="threads of its own"):
+                trace(network_of(forward))
+        finally:
+            threading.excepthook = kept
+
+    def test_two_threads_may_run_one_module(self):
+        network = network_of(lambda m, x: m.b(m.a(x)))
+        plan = compose("int8").calibrate(network, [{"x": X}])
+        expected = Executor(network, plan).run({"x": X})
+        executors = [Executor(network, plan, prepared=True) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda executor: executor.run({"x": X}), executors * 8))
+        assert all(torch.equal(each, expected) for each in found)
+        assert torch.backends.mha.get_fastpath_enabled()
+
+
+def force(module, x):
+    """Minus the gradient of an energy, as interatomic potentials compute forces."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(module.b(torch.tanh(module.a(x))).sum(), x)
+    return -found
+
+
+GRADIENTS = {
+    "autograd.grad": force,
+    "func.grad": lambda m, x: torch.func.grad(lambda v: m.b(torch.tanh(m.a(v))).sum())(x),
+    "jacrev": lambda m, x: torch.vmap(torch.func.jacrev(lambda v: m.b(torch.tanh(m.a(v)))))(x),
+}
+
+
+class TestGradients:
+    @pytest.mark.parametrize("case", GRADIENTS)
+    def test_a_network_may_differentiate_itself(self, case):
+        network = bitwright.load(Own(GRADIENTS[case]).eval(), inputs=X)
+        assert bitwright.evaluate(network, "int8", limit=8).score.value > 25
+        traced = trace(network)
+        assert {site.name for site in traced.sites} == {"a", "b"}
+        backwards = [each for each in traced.others if each.reason == "product of gradients"]
+        wanted = {"jacrev": 4 * 6 * (8 * 4 + 8 * 8)}  # by each of four outputs
+        assert sum(each.macs for each in backwards) == wanted.get(case, 6 * (8 * 4 + 8 * 8))
+
+    def test_the_value_is_the_quantized_one(self):
+        outputs = []
+
+        def forward(module, x):
+            with torch.enable_grad():
+                y = module.a(x.detach().requires_grad_())
+                outputs.append(y)
+            return y.detach()
+
+        network = network_of(forward)
+        executor = Executor(network, compose("int8").calibrate(network, [{"x": X}]))
+        found = executor.run({"x": X})
+        assert outputs[-1].requires_grad
+        assert not torch.equal(found, network.forward({"x": X}))
+        plain = network_of(lambda m, x: m.a(x))
+        assert torch.equal(found, Executor(plain, executor.plan).run({"x": X}))
