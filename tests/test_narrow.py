@@ -15,7 +15,8 @@ from bitwright.methods.narrow import METHOD
 from bitwright.methods.narrow.method import looked_up, running_sums
 from bitwright.methods.narrow.rule import NarrowSums
 from bitwright.methods.plan import OperandPlan, SitePlan
-from bitwright.methods.tabled.products import exact_sums, reference_log_product
+from bitwright.methods.tabled.log_products import reference_log_product
+from bitwright.methods.tabled.products import exact_sums
 from toys import conv_product, linear_view
 
 LP8, LP4 = LogPosit(n=8, es=1, rs=3), LogPosit(n=4, es=1, rs=2)

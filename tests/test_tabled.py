@@ -13,19 +13,17 @@ from hypothesis import strategies as st
 from bitwright.errors import InputError
 from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized, RegimeRule
 from bitwright.methods.lpq.fields import least_error
-from bitwright.methods.tabled.products import (
+from bitwright.methods.tabled.log_products import (
     INT64_BITS,
     _windows,
     converter_table,
-    dyadic_product,
-    exact_sums,
-    fast_sums,
     grouped,
     looked_up,
     pair_of,
     reference_log_product,
     rounded_sum,
 )
+from bitwright.methods.tabled.products import dyadic_product, exact_sums, fast_sums
 from bitwright.methods.tabled.tally import Tally, patterns
 from toys import batched_product, columns_of, conv_product, from_rows, im2col, linear_view
 

@@ -19,7 +19,7 @@ from bitwright.formats import Integer, LogPosit, Quantized
 from bitwright.methods.narrow.rule import NarrowSums
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.protocol import Provides
-from bitwright.methods.tabled.products import add_products, pair_of
+from bitwright.methods.tabled.log_products import add_products, pair_of
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
 
