@@ -1,8 +1,12 @@
 """Networks that remember, draw random numbers, write to their inputs, start threads or take gradients of themselves."""
 
+import collections
+import random
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,8 +16,6 @@ import bitwright
 from bitwright.errors import InputError
 from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
-from bitwright.networks.network import Network
-from bitwright.networks.state import one_state
 from bitwright.networks.trace import trace
 
 
@@ -43,8 +45,11 @@ X = drawn(6, 8)
 
 
 def network_of(forward, **attributes):
-    module = Own(forward, **attributes).eval().requires_grad_(False)
-    return Network(name="own", kind="tensor", module=module, example=lambda _: {"x": X})
+    return bitwright.load(Own(forward, **attributes).eval().requires_grad_(False), inputs=X.clone())
+
+
+def batch(x=X):
+    return {"input_0": x}
 
 
 def remembers_in_place(module, x):
@@ -83,6 +88,61 @@ def counts(module, x):
     return module.b(module.a(x) * module.calls)
 
 
+def remembers_in_an_object(module, x):
+    module.cache.past = module.a(x) + module.cache.past
+    return module.b(module.cache.past)
+
+
+def remembers_in_nested_containers(module, x):
+    module.caches["layer"].setdefault("past", []).append(module.a(x))
+    return module.b(sum(module.caches["layer"]["past"]))
+
+
+def remembers_in_a_set(module, x):
+    scale = 1.0 if "first" in module.seen else 2.0
+    module.seen.discard("first")
+    return module.b(module.a(x) * scale)
+
+
+def remembers_in_its_weights(module, x):
+    with torch.no_grad():
+        module.b.weight.mul_(-0.9)
+    return module.b(module.a(x))
+
+
+def exchanges_its_layers(module, x):
+    module.a, module.spare = module.spare, module.a
+    return module.b(module.a(x))
+
+
+def accumulates_gradients(module, x):
+    with torch.enable_grad():
+        scale = module.scale.detach().requires_grad_() if module.leaf is None else module.leaf
+        module.leaf = scale
+        module.b(module.a(x) * scale).sum().backward()
+    return module.b(module.a(x)) + scale.grad
+
+
+def returns_what_it_keeps(module, x):
+    module.kept.copy_(module.a(x).mean(0) + 0.5 * module.kept)
+    return module.kept
+
+
+def draws_from_its_own_generator(module, x):
+    return module.b(module.a(x) + torch.rand(8, generator=module.generator))
+
+
+def draws_from_numpy(module, x):
+    return module.b(module.a(x) * float(np.random.rand()) * random.random())  # noqa: NPY002, S311
+
+
+def goes_to_training_mode(module, x):
+    if not module.training:
+        module.train()
+        return module.b(module.a(x))
+    return module.b(module.a(x)) * 2
+
+
 REMEMBERING = {
     "a buffer, in place": (remembers_in_place, {"kept": torch.zeros(8)}),
     "a buffer, anew": (remembers_anew, {"kept": torch.zeros(8)}),
@@ -91,6 +151,15 @@ REMEMBERING = {
     "a dictionary": (remembers_in_a_dictionary, {"table": {}}),
     "a new name": (remembers_under_a_new_name, {}),
     "a count": (counts, {"calls": 0}),
+    "an object": (remembers_in_an_object, {"cache": types.SimpleNamespace(past=0.0)}),
+    "nested containers": (remembers_in_nested_containers, {"caches": collections.OrderedDict(layer={})}),
+    "a set": (remembers_in_a_set, {"seen": {"first"}}),
+    "weights": (remembers_in_its_weights, {}),
+    "layers": (exchanges_its_layers, {"spare": nn.Linear(8, 8)}),
+    "gradients": (accumulates_gradients, {"scale": torch.ones(()), "leaf": None}),
+    "what it returns": (returns_what_it_keeps, {"kept": torch.zeros(8)}),
+    "numpy's and Python's random numbers": (draws_from_numpy, {}),
+    "a mode": (goes_to_training_mode, {}),
 }
 
 
@@ -103,9 +172,10 @@ class TestEveryPassIsTheSame:
     def test_whatever_a_module_remembers(self, case):
         forward, attributes = REMEMBERING[case]
         network = network_of(forward, **attributes)
-        first = network.forward({"x": X})
-        other = network.forward({"x": drawn(6, 8, seed=2)})
-        assert torch.equal(network.forward({"x": X}), first)
+        first = network.forward(batch())
+        other = network.forward(batch(drawn(6, 8, seed=2)))
+        assert network.remembers
+        assert torch.equal(network.forward(batch()), first)
         assert not torch.equal(first, other)
 
     @pytest.mark.parametrize("case", REMEMBERING)
@@ -116,19 +186,40 @@ class TestEveryPassIsTheSame:
 
     def test_what_the_module_came_with_is_there_again(self):
         network = network_of(remembers_in_place, kept=torch.full((8,), 3.0))
-        network.forward({"x": X})
+        network.forward(batch())
         assert torch.equal(network.module.kept, torch.full((8,), 3.0))
         assert torch.equal(network_of(remembers_anew, kept=torch.ones(8)).module.kept, torch.ones(8))
+
+    def test_the_users_module_stays_as_it_is(self):
+        module = Own(remembers_in_its_weights).eval()
+        before = module.b.weight.clone()
+        bitwright.evaluate(bitwright.load(module, inputs=X), "int8", limit=8)
+        assert torch.equal(module.b.weight, before)
+
+    def test_most_networks_do_not_remember(self):
+        network = network_of(lambda m, x: m.b(m.a(x)))
+        assert not network.remembers
+
+    def test_a_state_that_cannot_be_put_back_is_refused(self):
+        past = []
+
+        def remembers_outside(module, x):
+            past.append(module.a(x))
+            return module.b(sum(past))
+
+        with pytest.raises(InputError, match="gives other outputs when it runs again"):
+            network_of(remembers_outside)
 
     def test_after_a_failure_too(self):
         def fails(module, x):
             module.kept.add_(1)
-            raise ValueError("no")
+            if len(x) == 3:
+                raise ValueError("no")
+            return module.b(x) + module.kept[0]
 
         network = network_of(fails, kept=torch.zeros(8))
-        for _ in range(2):
-            with pytest.raises(InputError, match=r"own fails on inputs of x \[6, 8\]: ValueError: no"):
-                network.forward({"x": X})
+        with pytest.raises(InputError, match=r"Own fails on inputs of input_0 \[3, 8\]: ValueError: no"):
+            network.forward(batch(X[:3]))
         assert not network.module.kept.any()
 
     def test_random_numbers_recur_and_the_callers_go_on(self):
@@ -136,16 +227,10 @@ class TestEveryPassIsTheSame:
         torch.manual_seed(5)
         expected = torch.rand(3)
         torch.manual_seed(5)
-        first, second = network.forward({"x": X}), network.forward({"x": X})
+        first, second = network.forward(batch()), network.forward(batch())
         assert torch.equal(first, second)
         assert torch.equal(torch.rand(3), expected)
         assert bitwright.evaluate(bitwright.load(Own(noisy).eval(), inputs=X), "int8", limit=8).score.value > 25
-
-    def test_training_is_left_alone(self):
-        module = nn.BatchNorm1d(8).train()
-        with one_state(module):
-            module(X)
-        assert module.num_batches_tracked == 1
 
     def test_buffers_that_share_memory_share_it_still(self):
         whole = torch.zeros(2, 8)
@@ -155,8 +240,8 @@ class TestEveryPassIsTheSame:
             return module.b(module.a(x) + module.other)
 
         network = network_of(writes, kept=whole, other=whole[1])
-        first = network.forward({"x": X})
-        assert torch.equal(network.forward({"x": X}), first)
+        first = network.forward(batch())
+        assert torch.equal(network.forward(batch()), first)
         network.module.kept[1] = 7
         assert network.module.other[0] == 7
 
@@ -195,11 +280,11 @@ class TestThreads:
 
     def test_two_threads_may_run_one_module(self):
         network = network_of(lambda m, x: m.b(m.a(x)))
-        plan = compose("int8").calibrate(network, [{"x": X}])
-        expected = Executor(network, plan).run({"x": X})
+        plan = compose("int8").calibrate(network, [batch()])
+        expected = Executor(network, plan).run(batch())
         executors = [Executor(network, plan, prepared=True) for _ in range(4)]
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda executor: executor.run({"x": X}), executors * 8))
+            found = list(pool.map(lambda executor: executor.run(batch()), executors * 8))
         assert all(torch.equal(each, expected) for each in found)
         assert torch.backends.mha.get_fastpath_enabled()
 
@@ -240,9 +325,9 @@ class TestGradients:
             return y.detach()
 
         network = network_of(forward)
-        executor = Executor(network, compose("int8").calibrate(network, [{"x": X}]))
-        found = executor.run({"x": X})
+        executor = Executor(network, compose("int8").calibrate(network, [batch()]))
+        found = executor.run(batch())
         assert outputs[-1].requires_grad
-        assert not torch.equal(found, network.forward({"x": X}))
+        assert not torch.equal(found, network.forward(batch()))
         plain = network_of(lambda m, x: m.a(x))
-        assert torch.equal(found, Executor(plain, executor.plan).run({"x": X}))
+        assert torch.equal(found, Executor(plain, executor.plan).run(batch()))

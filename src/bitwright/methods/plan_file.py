@@ -143,7 +143,7 @@ def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor
         return _Plan.model_validate(raw), tensors, intact
     except InputError:
         raise
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{source} is a damaged plan: {_first(error)}; make it anew with --save-plan") from None
 
 

@@ -14,6 +14,13 @@ import torch
 FLEX, DEBUG = "torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 
 
+class _Here(threading.local):
+    """Of one thread."""
+
+    passes = 0  # how many passes run
+
+
+_here = _Here()
 _lock = threading.Lock()
 _inside = 0  # how many passes run now, in all threads: what torch keeps for the process is put back after the last
 _before: contextlib.ExitStack
@@ -27,13 +34,20 @@ def eager() -> Iterator[None]:
         if not _inside:
             _before = _switched_off()
         _inside += 1
+    _here.passes += 1
     try:
         yield
     finally:
+        _here.passes -= 1
         with _lock:
             _inside -= 1
             if not _inside:
                 _before.close()
+
+
+def running_here() -> bool:
+    """Whether a pass of this thread's own runs."""
+    return _here.passes > 0
 
 
 def _switched_off() -> contextlib.ExitStack:

@@ -13,7 +13,8 @@ from bitwright.networks.view import GemmView
 
 def with_gradients(result: torch.Tensor, view: GemmView) -> torch.Tensor:
     """`result` itself, with the float product's gradients where some are wanted and it has none."""
-    wanted = torch.is_grad_enabled() and (view.x.requires_grad or view.w.requires_grad)
+    operands = (view.x, view.w, view.bias)
+    wanted = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in operands)
     if not wanted or result.requires_grad or not result.is_floating_point():
         return result
     found: torch.Tensor = _StraightThrough.apply(result, view.float_result())

@@ -16,7 +16,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.networks import catalogue
 from bitwright.networks.checks import check_device, check_finite, check_shape
 from bitwright.networks.network import InputShape, Network
-from bitwright.networks.own_inputs import OWN
+from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.synthetic import check_distribution, with_distribution
 
 DEFAULT_SHAPE = InputShape()
@@ -179,6 +179,7 @@ def _loaded(
         check_finite(network.module, network.name)
         if not network.shape_only and network.device != target:
             network = network.to(target)
+        network = _examined(network)
     return network if distribution is None else with_distribution(network, distribution, seed)
 
 
@@ -211,6 +212,14 @@ def _initialize(network: Network) -> None:
     if network.example is not None and any(map(torch.nn.parameter.is_lazy, network.module.parameters())):
         with torch.no_grad():
             network.forward(network.example(InputShape()))
+
+
+def _examined(network: Network) -> Network:
+    """The network, and whether it remembers; those that are known by name, or are Hugging Face's, do not."""
+    own = network.tools.get(OWN)
+    if not isinstance(own, OwnInputs) or network.shape_only:
+        return network
+    return dataclasses.replace(network, remembers=own.remembers)
 
 
 def models() -> tuple[catalogue.ModelEntry, ...]:

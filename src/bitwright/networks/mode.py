@@ -24,6 +24,7 @@ from bitwright.errors import InputError
 from bitwright.networks import attention, composites
 from bitwright.networks.composites import COMPOSITES
 from bitwright.networks.counting import GRADIENTS, OperatorCounts
+from bitwright.networks.eager import running_here
 from bitwright.networks.gradients import with_gradients
 from bitwright.networks.ownership import Ownership
 from bitwright.networks.parsers import IN_PLACE, PARSERS, parse
@@ -38,15 +39,6 @@ LAST_REPEAT = 64
 NO_BACKWARD = -1
 CALL = torch.nn.Module._call_impl.__code__
 OURS = {__file__, attention.__file__, composites.__file__}
-
-
-class _Here(threading.local):
-    """Of one thread."""
-
-    modes = 0  # how many of these are entered
-
-
-_here = _Here()
 
 
 class SiteMode(TorchFunctionMode):
@@ -86,7 +78,6 @@ class SiteMode(TorchFunctionMode):
 
     def __enter__(self) -> "SiteMode":
         self._stack, self._seen, self._thread = [("", {})], Counter(), threading.get_ident()
-        _here.modes += 1
         torch.clear_autocast_cache()  # weights that were cast before this pass would be unknown in it
         hooks = torch.nn.modules.module
         self._hooks = [
@@ -104,7 +95,6 @@ class SiteMode(TorchFunctionMode):
         self._below.__exit__(*exception)
         for hook in self._hooks:
             hook.remove()
-        _here.modes -= 1
         if self._refusal is not None and exception[0] is None:  # the thread failed and nobody asked it
             raise self._refusal
 
@@ -126,7 +116,7 @@ class SiteMode(TorchFunctionMode):
         """
         if threading.get_ident() == self._thread:
             return True
-        if not _here.modes:
+        if not running_here():
             self._refusal = InputError(
                 "the network runs modules in threads of its own, where products cannot be followed; let it run them "
                 "in the thread that calls it"
@@ -277,7 +267,8 @@ class _Below(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not (_may_multiply(func) or self.mode.casts or self.mode.counts is not None):
-            return func(*args, **kwargs)
+            with torch._C.DisableTorchFunction():
+                return func(*args, **kwargs)
         if torch._C._current_graph_task_id() != NO_BACKWARD:  # of gradients: no sites
             result = func(*args, **kwargs)
             if self.mode.counts is not None:

@@ -4,6 +4,7 @@ Shape-only networks hold their module on the meta device (shapes without numbers
 products, no module at all but the sites themselves.
 """
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -19,7 +20,7 @@ from bitwright.errors import BitwrightError, InputError
 from bitwright.networks.eager import eager
 from bitwright.networks.packages import first_line
 from bitwright.networks.sites import Site
-from bitwright.networks.state import one_state
+from bitwright.networks.state import put_back, same_random_numbers
 from bitwright.networks.unseen import unseen
 
 Batch = Mapping[str, torch.Tensor]
@@ -81,6 +82,8 @@ class Network:
         What synthetic operands of a shape-only network are drawn from; empty: it has none.
     distribution_seed : int
         Of that drawing.
+    remembers : bool
+        A pass depends on the passes before, unless the module is put back: it is, after every pass.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Network:
     weight_grid: int | None = None
     distribution: str = ""
     distribution_seed: int = 0
+    remembers: bool = False
 
     @property
     def shape_only(self) -> bool:
@@ -112,7 +116,7 @@ class Network:
     def forward(self, batch: Batch) -> torch.Tensor:
         """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in).
 
-        Every pass starts from the state that the module came in, and leaves it and the batch as they were.
+        Random numbers are the same in every pass, the batch stays as it is, and so does a module that remembers.
 
         Raises
         ------
@@ -122,8 +126,10 @@ class Network:
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
         try:
-            with eager(), one_state(self.module):
-                return self.run(self.module, copies(batch))
+            state = put_back(self.module) if self.remembers else contextlib.nullcontext()
+            with eager(), same_random_numbers(self.device), state:
+                output = self.run(self.module, copies(batch))
+                return output.clone() if self.remembers else output  # it may be what the module keeps
         except (BitwrightError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -148,7 +154,14 @@ class Network:
         first, lest large networks pile up.
         """
         gc.collect()
-        return dataclasses.replace(self, module=copy.deepcopy(self.module, _computed(self.module)))
+        try:
+            module = copy.deepcopy(self.module, _computed(self.module))
+        except Exception as error:
+            raise InputError(
+                f"{self.name} cannot be copied ({type(error).__name__}: {first_line(error)}), and plans change a copy; "
+                "let copy.deepcopy work on it, or leave out of it what cannot be copied"
+            ) from error
+        return dataclasses.replace(self, module=module)
 
 
 def _is_ours(error: Exception) -> bool:
@@ -162,7 +175,7 @@ def _is_ours(error: Exception) -> bool:
 def copies(batch: Batch) -> Batch:
     """Of what a module is given, which it may write to."""
     with unseen():
-        return {name: tensor.clone() for name, tensor in batch.items()}
+        return {name: tensor.detach().clone().requires_grad_(tensor.requires_grad) for name, tensor in batch.items()}
 
 
 def _computed(module: torch.nn.Module | None) -> dict[int, torch.Tensor]:

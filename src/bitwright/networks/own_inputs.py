@@ -5,6 +5,7 @@ side give, side by side, what each gives alone: so a sequence whose elements see
 Networks with shapes only are repeated along axis 0.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from bitwright.errors import InputError
+from bitwright.networks.eager import eager
 from bitwright.networks.network import Batch, InputShape, Network, copies
-from bitwright.networks.state import one_state
+from bitwright.networks.state import put_back, remembers, same_random_numbers
 from bitwright.networks.variation import Lookups, Role, Variation, variations
 
 OWN = "inputs"  # the tool of a network that holds its `OwnInputs`
@@ -70,8 +72,43 @@ class OwnInputs:
     @property
     def example(self) -> dict[str, torch.Tensor]:
         """Copies of the example inputs where the module is: it may write to them."""
-        device = next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
-        return {key: tensor.to(device) for key, tensor in copies(self.given).items()}
+        return {key: tensor.to(self.device) for key, tensor in copies(self.given).items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    @functools.cached_property
+    def remembers(self) -> bool:
+        """Whether the module's passes depend on those before; not known of one that does not run on its example.
+
+        Raises
+        ------
+        InputError
+            If they do so even where all that the module holds is put back.
+        """
+        if any(tensor.is_meta for tensor in (*self.module.parameters(), *self.given.values())):
+            return False
+
+        def run(other: bool) -> torch.Tensor | None:
+            batch = self.example
+            if other:
+                batch = {key: x * 0.5 if x.is_floating_point() else x for key, x in batch.items()}
+            with torch.no_grad(), eager(), same_random_numbers(self.device):
+                try:
+                    return self.run(self.module, batch).clone()  # it may be what the module keeps
+                except Exception:
+                    return None
+
+        return remembers(self.module, self.name, run)
+
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """As a network runs its module (`Network.forward`)."""
+        state = put_back(self.module) if self.remembers else contextlib.nullcontext()
+        with torch.no_grad(), eager(), same_random_numbers(self.device), state:
+            yield
 
     @functools.cached_property
     def variations(self) -> dict[str, Variation]:
@@ -93,7 +130,7 @@ class OwnInputs:
 
     def _run_once(self, example: Batch, watch: Lookups) -> None:
         try:
-            with torch.no_grad(), one_state(self.module), watch:
+            with self._undisturbed(), watch:
                 self.run(self.module, example)
         except InputError:
             raise
@@ -177,8 +214,8 @@ class OwnInputs:
     def _attempt(self, batch: Batch) -> torch.Tensor | None:
         """What the network gives, or None where it fails."""
         try:
-            with torch.no_grad(), one_state(self.module):
-                return self.run(self.module, copies(batch))
+            with self._undisturbed():
+                return self.run(self.module, copies(batch)).clone()
         except Exception:
             return None
 

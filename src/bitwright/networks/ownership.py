@@ -101,8 +101,9 @@ class Ownership:
     def _forget(self, tensor: torch.Tensor) -> None:
         """What was written to by the network is no constant any more, nor is what shares its memory."""
         if self.constant(tensor):
-            stored = self.stored(tensor)
-            self._written[memory(tensor)] = weakref.ref(tensor if stored is None else stored)
+            stored, made = self.stored(tensor), self._source(tensor)
+            whole = stored if stored is not None else None if made is None else made.alive()
+            self._written[memory(tensor)] = weakref.ref(tensor if whole is None else whole)
 
     def _is_written(self, tensor: torch.Tensor) -> bool:
         alive = self._written.get(memory(tensor)) if self._written else None

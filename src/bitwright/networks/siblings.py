@@ -92,8 +92,8 @@ def placed(found: Mapping[str, Kept], missing: Mapping[str, tuple[Sibling, Kept]
 
 def _slices(name: str, base: torch.Tensor, w: torch.Tensor) -> dict[str, torch.Tensor]:
     """All slices of a parameter along its first axis, by name."""
-    here = SLICE.search(part_of(w, base))
-    if here is None:
+    here = SLICE.fullmatch(part_of(w, base))
+    if here is None:  # or a part of some other form
         return {}
     return {
         SLICE.sub(rf"[{index}\2]", name, count=1): _moved(w, base, (index - int(here[1])) * base.stride(0))

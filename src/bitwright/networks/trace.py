@@ -36,7 +36,7 @@ def observe(network: Network, batch: Batch, handler: Handler) -> torch.Tensor:
             handler(site, view)
         return torch.empty(0)
     assert network.module is not None
-    with torch.no_grad(), SiteMode(network.module, handler):
+    with torch.no_grad(), SiteMode(network.module, torch.no_grad()(handler)):
         return network.forward(batch)
 
 
@@ -57,7 +57,7 @@ def trace(network: Network, batch: Batch | None = None, handler: Handler | None 
         return compute(site, view)
 
     counts = OperatorCounts()
-    with torch.no_grad(), SiteMode(network.module, record, counts=counts):
+    with torch.no_grad(), SiteMode(network.module, torch.no_grad()(record), counts=counts):
         network.forward(batch)
     return Trace(sites=found.sites(), others=counts.others())
 
