@@ -37,6 +37,14 @@ class Function(nn.Module):
         return self.chosen(self, *inputs)
 
 
+class Failing:
+    """A loader whose second batch cannot be read."""
+
+    def __iter__(self):
+        yield torch.randn(4, 8)
+        raise OSError("disk gone")
+
+
 class Named(nn.Module):
     """BERT's four inputs by name."""
 
@@ -501,16 +509,28 @@ def test_a_batch_without_an_axis_is_one_row():
         ([], "samples has no batch"),
         ([randn(1, 8)], "samples has one sample only"),
         (["a", "b"], "input in batch 0 of samples is a str; a tensor"),
-        ([randn(4, 9)] * 2, r"does not run on batch 0 of samples \(input_0 \[4, 9\]"),
+        ([randn(4, 9)] * 2, r"batch 0 of samples: .* fails on inputs of input_0 \[4, 9\]: RuntimeError: "),
         ([randn(4, 9, 2)] * 2, r"input in batch 0 of samples is \[4, 9, 2\], but Sequential runs on \[2, 8\]"),
         ([{"other": randn(4, 8)}], "batch 0 of samples has other, but Sequential takes input; input is missing"),
         ([()], "has 0 tensors, but Sequential takes 1: input"),
         (itertools.repeat(randn(1, 8)), "more than 4,096 batches and may never end"),
+        (Failing(), "samples fails to give batch 1: OSError: disk gone; mend the loader"),
     ],
 )
 def test_unusable_samples_are_one_sentence(module, samples, said):
     with pytest.raises(InputError, match=said):
         bitwright.evaluate(bitwright.load(module, inputs=randn(2, 8)), "int8", samples=samples)
+
+
+def test_a_generator_that_fails_is_one_sentence(module):
+    with pytest.raises(InputError, match="samples fails to give batch 1: OSError: disk gone"):
+        bitwright.evaluate(bitwright.load(module, inputs=randn(2, 8)), "int8", samples=iter(Failing()))
+
+
+def test_outputs_that_are_not_finite_are_refused():
+    network = bitwright.load(Function(lambda self, x: self.linear(x) / 0), inputs=randn(2, 8))
+    with pytest.raises(InputError, match="outputs hold NaN or infinity"):
+        bitwright.evaluate(network, "int8", limit=4)
 
 
 def test_a_module_needs_an_example_or_samples(module):

@@ -15,7 +15,7 @@ from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
 from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized
 from bitwright.tasks.evaluate import require_numbers
-from bitwright.tasks.given import MOST, first_inputs, given_batch, given_samples, taken_by
+from bitwright.tasks.given import MOST, first_inputs, given_batch, given_samples, iterated, taken_by
 
 
 def load(
@@ -123,7 +123,9 @@ def calibrate(
 
 def kept(samples: Iterable[Any] | None) -> Iterable[Any] | None:
     """Samples that can be gone through more than once: a generator's batches in a list."""
-    return list(itertools.islice(samples, MOST + 1)) if isinstance(samples, Iterator) else samples
+    if not isinstance(samples, Iterator):
+        return samples
+    return list(itertools.islice(iterated(samples, "samples"), MOST + 1))
 
 
 def refuse_samples(network: Network, **beside: object) -> None:

@@ -115,7 +115,10 @@ def samples(path: str | None) -> Any:
     from bitwright.networks.user import called, current_folder_first, resolved
 
     with current_folder_first():
-        return called(resolved(path), path)
+        found = called(resolved(path), path)
+    if found is None:
+        raise InputError(f"{path} returned None; a data loader or another iterable of batches is expected")
+    return found
 
 
 def networks(

@@ -181,7 +181,7 @@ def output_tensor(output: Any) -> torch.Tensor:
     found = _first_tensor(output)
     if found is None:
         raise InputError(
-            f"the network returned {type(output).__name__}, a tensor or a collection with one is expected."
+            f"the network returned {type(output).__name__}; let it return a tensor, or a collection with one"
         )
     return found
 

@@ -18,7 +18,7 @@ import torch
 
 from bitwright.errors import BitwrightError, InputError
 from bitwright.networks.eager import eager
-from bitwright.networks.packages import first_line
+from bitwright.networks.packages import told
 from bitwright.networks.sites import Site
 from bitwright.networks.state import put_back, same_random_numbers
 from bitwright.networks.unseen import unseen
@@ -137,8 +137,7 @@ class Network:
                 raise
             sizes = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in batch.items())
             raise InputError(
-                f"{self.name} fails on inputs of {sizes}: {type(error).__name__}: {first_line(error)}; give inputs "
-                "that it runs on"
+                f"{self.name} fails on inputs of {sizes}: {told(error)}; give inputs that it runs on"
             ) from error
 
     def to(self, device: torch.device | str) -> "Network":
@@ -158,7 +157,7 @@ class Network:
             module = copy.deepcopy(self.module, _computed(self.module))
         except Exception as error:
             raise InputError(
-                f"{self.name} cannot be copied ({type(error).__name__}: {first_line(error)}), and plans change a copy; "
+                f"{self.name} cannot be copied ({told(error)}), and plans change a copy; "
                 "let copy.deepcopy work on it, or leave out of it what cannot be copied"
             ) from error
         return dataclasses.replace(self, module=module)

@@ -56,7 +56,13 @@ def quiet() -> Iterator[None]:
         hub.setLevel(hub_before)
 
 
-def first_line(error: Exception) -> str:
+def told(error: BaseException) -> str:
+    """The type of an exception and what it says first."""
+    said = first_line(error)
+    return said if said.startswith(type(error).__name__) else f"{type(error).__name__}: {said}"
+
+
+def first_line(error: BaseException) -> str:
     """What an exception says first, with its type where that alone says little."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, LookupError) or not lines:

@@ -200,8 +200,9 @@ def _positions(config: Any) -> int | None:
 
 
 def _tokens(module: Any, shape: InputShape, default: int) -> int:
-    positions = _positions(module.config)
-    return shape.sequence_length or (min(default, positions) if positions else default)
+    trained = stated(module.config.get_text_config(), "max_position_embeddings", "max_seq_len")
+    most = _positions(module.config) or trained  # a rotation goes further, but not by default
+    return shape.sequence_length or (min(default, most) if most else default)
 
 
 def _is_cached(name: str, options: dict[str, Any]) -> bool:

@@ -71,7 +71,7 @@ def require_quantized(network: Network, plan: Plan) -> None:
     if plan.quantizes or plan.method == FLOAT:
         return
     raise InputError(
-        f"{plan.method} quantizes nothing of {network.name}: none of its products is a site (explain lists them, and "
+        f"{plan.method} quantizes nothing of {network.name}: none of its products is a site (simulate lists them, and "
         "why), or the options leave every site float; a score would be float's own, so use method float for that"
     )
 

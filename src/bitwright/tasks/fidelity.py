@@ -92,6 +92,11 @@ def _compare(y_q: torch.Tensor, y: torch.Tensor, logits: bool) -> torch.Tensor:
 
 
 def _sqnr_db(statistics: Array, counts: Array) -> Array:
+    if not np.isfinite(statistics[:, _SIGNAL]).all():
+        raise InputError(
+            "the float network's outputs hold NaN or infinity on these samples, so that a ratio of signal to noise is "
+            "undefined; give samples on which they are finite, or judge another output"
+        )
     if not statistics[:, _SIGNAL].any():
         raise InputError(
             "the float network's outputs are all 0 on these samples, so that a ratio of signal to noise is undefined; "

@@ -15,6 +15,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import BatchAxes, own_inputs
+from bitwright.networks.packages import told
 from bitwright.networks.user import forward_parameters
 from bitwright.tasks.inputs import image_inputs, sentence_inputs
 from bitwright.tasks.samples import Samples, counted
@@ -98,7 +99,7 @@ def given_samples(network: Network, samples: Iterable[Any], what: str = "samples
         What is no iterable of batches, has none, does not end, or does not fit the network.
     """
     taken = taken_by(network)
-    items = enumerate(itertools.islice(_iterated(samples, what), MOST + 1))
+    items = enumerate(itertools.islice(iterated(samples, what), MOST + 1))
     batches = [given_batch(taken, item, f"batch {at} of {what}") for at, item in items]
     if not batches:
         raise InputError(f"{what} has no batch; give an iterable of at least one (a generator gives its batches once)")
@@ -107,12 +108,8 @@ def given_samples(network: Network, samples: Iterable[Any], what: str = "samples
     try:
         with torch.no_grad():
             network.forward(batches[0])
-    except Exception as error:
-        sizes = ", ".join(f"{key} {list(tensor.shape)} {tensor.dtype}" for key, tensor in batches[0].items())
-        raise InputError(
-            f"{network.name} does not run on batch 0 of {what} ({sizes}): {type(error).__name__}: {error}; give "
-            "batches as the network takes them"
-        ) from error
+    except InputError as error:
+        raise InputError(f"batch 0 of {what}: {error}") from error
     return GivenSamples(batches=tuple(batches), axes=axes_of(network))
 
 
@@ -153,7 +150,7 @@ def axes_of(network: Network) -> BatchAxes | None:
 
 def first_inputs(module: torch.nn.Module, samples: Iterable[Any]) -> Any:
     """The first batch of `samples` as the example of `module`: a tuple by position, or a dict by name."""
-    item = next(_iterated(samples, "samples"), None)
+    item = next(iterated(samples, "samples"), None)
     if item is None:
         raise InputError("samples has no batch; give an iterable of at least one")
     parts = _unwrapped(item)
@@ -167,13 +164,32 @@ def first_inputs(module: torch.nn.Module, samples: Iterable[Any]) -> Any:
     return tuple(_tensor(value, f"input {at}") for at, value in enumerate(parts))
 
 
-def _iterated(samples: Iterable[Any], what: str) -> Iterator[Any]:
+def iterated(samples: Iterable[Any], what: str) -> Iterator[Any]:
+    """The batches of `samples`, one after the other.
+
+    Raises
+    ------
+    InputError
+        What is no iterable of batches, or fails to give one.
+    """
     if isinstance(samples, str | bytes | Mapping | torch.Tensor | np.ndarray) or not hasattr(samples, "__iter__"):
         raise InputError(
             f"{what} is a {type(samples).__name__}; a data loader or another iterable of batches is expected "
             "(one batch: [batch])"
         )
-    return iter(samples)
+    return _guarded(samples, what)
+
+
+def _guarded(samples: Iterable[Any], what: str) -> Iterator[Any]:
+    given = 0
+    try:
+        for batch in samples:
+            yield batch
+            given += 1
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} fails to give batch {given}: {told(error)}; mend the loader, or cut it") from error
 
 
 def _unwrapped(item: Any) -> Mapping[str, Any] | Sequence[Any]:
