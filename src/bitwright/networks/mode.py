@@ -315,7 +315,7 @@ def _may_multiply(func: Any) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _inside(func: Any) -> Callable[..., Any] | None:
     """What an operator that is made of others does, to be run while the mode watches; None for one that is not."""
-    if not isinstance(func, torch._ops.OpOverload):
+    if not isinstance(func, torch._ops.OpOverload) or not torch._C._dispatch_has_kernel(func.name()):
         return None
     keys, compiled = torch._C.DispatchKey, torch._C._dispatch_has_kernel_for_dispatch_key
     if compiled(func.name(), keys.CompositeImplicitAutograd):
