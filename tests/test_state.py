@@ -32,6 +32,8 @@ class Own(nn.Module):
             else:
                 setattr(self, name, value)
         self.chosen = forward
+        if "kept" in attributes and attributes["kept"].dim() > 1:
+            self.view = self.kept[0]
 
     def forward(self, x):
         return self.chosen(self, x)
@@ -136,6 +138,23 @@ def draws_from_numpy(module, x):
     return module.b(module.a(x) * float(np.random.rand()) * random.random())  # noqa: NPY002, S311
 
 
+def remembers_in_a_view(module, x):
+    module.view.add_(module.a(x).mean(0))
+    return module.b(module.a(x) + module.kept.sum(0))
+
+
+def learns(module, x):
+    torch._foreach_add_([module.b.weight], [module.a(x)[:4] * 0.01])
+    return module.b(module.a(x))
+
+
+def uses_accumulated_gradients(module, x):
+    with torch.enable_grad():
+        module.leaf.requires_grad_()
+        (module.a(x.detach()) * module.leaf).sum().backward()
+    return module.b(module.a(x) * module.leaf.grad)
+
+
 def goes_to_training_mode(module, x):
     if not module.training:
         module.train()
@@ -159,6 +178,9 @@ REMEMBERING = {
     "gradients": (accumulates_gradients, {"scale": torch.ones(()), "leaf": None}),
     "what it returns": (returns_what_it_keeps, {"kept": torch.zeros(8)}),
     "numpy's and Python's random numbers": (draws_from_numpy, {}),
+    "a view of a buffer": (remembers_in_a_view, {"kept": torch.zeros(2, 8)}),
+    "weights that all at once are moved": (learns, {}),
+    "a gradient": (uses_accumulated_gradients, {"leaf": torch.ones(8)}),
     "a mode": (goes_to_training_mode, {}),
 }
 
@@ -195,6 +217,33 @@ class TestEveryPassIsTheSame:
         before = module.b.weight.clone()
         bitwright.evaluate(bitwright.load(module, inputs=X), "int8", limit=8)
         assert torch.equal(module.b.weight, before)
+
+    def test_what_refers_to_what_stays_so(self):
+        sentinel = object()
+        module = Own(lambda m, x: m.b(m.a(x)) if m.mode is sentinel else m.b(x), mode=sentinel, shared=[1.0])
+        module.again, module.kept = module.shared, torch.zeros(2, 8)
+        module.view = module.kept[0]
+        network = bitwright.load(module.eval(), inputs=X)
+        own = network.module
+        assert not network.remembers
+        assert own.again is own.shared
+        own.view.fill_(3)
+        assert own.kept[0, 0] == 3
+        module.view.fill_(5)
+        assert module.kept[0, 0] == 5
+
+    def test_the_users_gradients_stay_as_they_are(self):
+        def backwards(module, x):
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                module.b(module.a(x)).square().sum().backward()
+            return x.grad
+
+        module = Own(backwards).eval()
+        module.a.weight.grad = torch.ones(8, 8)
+        bitwright.evaluate(bitwright.load(module, inputs=X), "int8", limit=4)
+        assert torch.equal(module.a.weight.grad, torch.ones(8, 8))
+        assert module.b.weight.grad is None
 
     def test_most_networks_do_not_remember(self):
         network = network_of(lambda m, x: m.b(m.a(x)))

@@ -231,7 +231,7 @@ class Executor:
     def _weight(self, site: Site, view: GemmView, plan: SitePlan) -> Quantized:
         if view.weight is None:
             return self._methods.encode_w(view, plan)
-        if not isinstance(view.weight, torch.nn.Parameter):
+        if self.network.remembers or not isinstance(view.weight, torch.nn.Parameter):
             return self._recomputed(site, view, plan)
         # a site may read another part of its parameter the next time (rows of a table of relative positions)
         key = (site.name, view.w.storage_offset(), view.w.shape, view.w.stride())

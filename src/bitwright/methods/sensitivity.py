@@ -42,6 +42,8 @@ def noise_sensitivity(network: Network, batches: Sequence[Batch], *, logits: boo
 def _by_gradients(network: Network, batch: Batch, logits: bool, generator: torch.Generator) -> dict[str, float]:
     """Sensitivities of the sites that gradients reach; nothing of a network that has none."""
     assert network.module is not None
+    if network.remembers:  # what backward would read is put back before
+        return {}
     squares: dict[str, torch.Tensor] = {}
     try:
         with _frozen(network.module), torch.enable_grad(), SiteMode(network.module, _Watch(squares)):

@@ -94,7 +94,7 @@ class OwnInputs:
         def run(other: bool) -> torch.Tensor | None:
             batch = self.example
             if other:
-                batch = {key: x * 0.5 if x.is_floating_point() else x for key, x in batch.items()}
+                batch = {key: _halved(x) for key, x in batch.items()}
             with torch.no_grad(), eager(), same_random_numbers(self.device):
                 try:
                     return self.run(self.module, batch).clone()  # it may be what the module keeps
@@ -273,6 +273,13 @@ def _equal(both: torch.Tensor, expected: torch.Tensor) -> bool:
     largest = float(expected.abs().max()) if expected.numel() else 0.0
     tolerance = TOLERANCE if both.dtype in {torch.float16, torch.bfloat16} else TOLERANCE / 100
     return bool(((both - expected).abs() <= tolerance * largest).all())
+
+
+def _halved(x: torch.Tensor) -> torch.Tensor:
+    """Other values of an input that are as possible."""
+    if x.is_floating_point() or x.is_complex():
+        return x * 0.5
+    return x if x.dtype is torch.bool else x // 2
 
 
 def _drawn(example: Batch, found: Mapping[str, Variation], seed: int) -> dict[str, torch.Tensor]:

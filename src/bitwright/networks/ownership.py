@@ -21,6 +21,8 @@ RECOMPUTED = (r"parametrizations\.(\w+)\.original\d*$", r"(\w+)_(?:g|v|orig)$")
 _T = torch.Tensor
 COPIES = {_T.reshape, torch.reshape, _T.flatten, torch.flatten, _T.repeat_interleave, torch.repeat_interleave}
 """Functions that write an expanded tensor's elements, or those of groups of heads, several times."""
+GRADIENT = _T.grad.__get__  # type: ignore[union-attr]
+"""What asks for a parameter's gradient, which depends on more than the parameter."""
 
 
 class Ownership:
@@ -79,6 +81,8 @@ class Ownership:
 
     def watch(self, func: Any, sources: Sequence[torch.Tensor], result: Any) -> None:
         """Learn what a torch function made of which tensors."""
+        if func == GRADIENT:
+            return
         if func in COPIES and sources and isinstance(result, torch.Tensor):
             self._learn_copy(sources[0], result)
         if not sources or not (func is _T.__setitem__ or isinstance(result, torch.Tensor | tuple | list)):

@@ -93,7 +93,8 @@ def placed(found: Mapping[str, Kept], missing: Mapping[str, tuple[Sibling, Kept]
 def _slices(name: str, base: torch.Tensor, w: torch.Tensor) -> dict[str, torch.Tensor]:
     """All slices of a parameter along its first axis, by name."""
     here = SLICE.fullmatch(part_of(w, base))
-    if here is None:  # or a part of some other form
+    span = sum((size - 1) * step for size, step in zip(w.shape, w.stride(), strict=True))
+    if here is None or span >= base.stride(0):  # of several rows
         return {}
     return {
         SLICE.sub(rf"[{index}\2]", name, count=1): _moved(w, base, (index - int(here[1])) * base.stride(0))
