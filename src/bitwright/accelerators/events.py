@@ -138,6 +138,11 @@ def leakage_events(cycles: int, leaking: Sequence[Leaking], clock_mhz: float) ->
     ]
 
 
+def leakage_pj_per_cycle(leaking: Sequence[Leaking], clock_mhz: float) -> float:
+    """What every cycle costs."""
+    return sum(leakage_uw for _, leakage_uw, _ in leaking) / clock_mhz
+
+
 def requantize_event(outputs: int, technology: Technology) -> Event:
     """Requantization of so many finished outputs: a 32-bit multiplication, an addition and a shift each."""
     prices = [technology.price(part) for part in (*WITHOUT_LEAKAGE, WITH_LEAKAGE)]

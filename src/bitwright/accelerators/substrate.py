@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from bitwright import technology
-from bitwright.memory import Buffers
+from bitwright.memory import Buffers, Objective
 
 BYTES_PER_KIB = 1024
 MULTIPLIERS_4B = 3072
@@ -41,12 +41,9 @@ class Substrate(BaseModel):
     dram_pj_per_bit: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="Energy of a DRAM bit; None: the technology's price"
     )
-    cycle_slack_percent: float = Field(
-        default=1,
-        ge=0,
-        allow_inf_nan=False,
-        description="Mappings within this share of the fewest cycles compete by energy; our choice, because otherwise "
-        "a fraction of a percent of cycles buys tiny tiles with several times the DRAM traffic",
+    objective: Objective = Field(
+        default="edp",
+        description="What the best mapping has least of: latency, energy, or edp, the product of both; our choice",
     )
 
     @property

@@ -1,8 +1,8 @@
 """What machines share: tiles between DRAM and SRAM, their order, DRAM traffic and double-buffered timing."""
 
 from bitwright.memory.gemm import FloatArray, Gemm, IntArray
-from bitwright.memory.search import Mapping, best_mapping
-from bitwright.memory.tiling import Buffers, TiledMachine, Tilings
+from bitwright.memory.search import Mapping, best_mapping, score
+from bitwright.memory.tiling import Buffers, Objective, TiledMachine, Tilings
 from bitwright.memory.timeline import TileCosts, Timeline, timeline
 from bitwright.memory.traffic import Traffic, edges, traffic
 
@@ -12,6 +12,7 @@ __all__ = [
     "Gemm",
     "IntArray",
     "Mapping",
+    "Objective",
     "TileCosts",
     "TiledMachine",
     "Tilings",
@@ -19,6 +20,7 @@ __all__ = [
     "Traffic",
     "best_mapping",
     "edges",
+    "score",
     "timeline",
     "traffic",
 ]

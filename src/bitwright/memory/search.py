@@ -1,8 +1,8 @@
-"""The best mapping of a product onto a machine: fewest cycles, then least energy, then larger tiles.
+"""The best mapping of a product onto a machine: fewest cycles, least energy or the least product of both.
 
-With a slack, mappings count as equally fast that are slower than the fastest one by at most so many percent. Exhaustive
-over the candidates of `bitwright.memory.tiling` (our choice), and exact: candidates are timed in the order of a lower
-bound on their cycles, until the bound says that none of the others can be fast enough.
+Equally good mappings are ranked by energy (of the fastest) or cycles (of the others), then by larger tiles. Exhaustive
+over the candidates of `bitwright.memory.tiling`, and exact: candidates are timed in the order of a lower bound on what
+the objective minimizes, until the bound says that none of the others can be better.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from bitwright.memory.gemm import Gemm, IntArray
+from bitwright.memory.gemm import FloatArray, Gemm, IntArray
 from bitwright.memory.pipeline import first_read_cycles, last_write_cycles, pipelined_cycles
 from bitwright.memory.tiling import ORDERS, TiledMachine, Tilings, candidates
 from bitwright.memory.traffic import Traffic, edges, traffic
@@ -92,7 +92,7 @@ class Mapping:
 
 @functools.lru_cache(maxsize=CACHED_MAPPINGS)
 def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
-    """The mapping of `gemm` with the fewest cycles, or within the machine's slack of them the least energy.
+    """The mapping of `gemm` that the machine's objective likes best.
 
     Raises
     ------
@@ -102,12 +102,13 @@ def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
     tilings = candidates(gemm=gemm, machine=machine)
     moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
     compute = total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine)
-    bound = _lower_bound(gemm, tilings, machine, moved, compute)
-    fast, cycles = _fast_enough(gemm, tilings, machine, bound)
-    energy = machine.movement_pj(gemm=gemm, tilings=tilings.select(fast))
-    size = tilings.m[fast] * tilings.k[fast] * tilings.n[fast]
-    first = int(np.lexsort((fast, -size, cycles, energy))[0])
-    best = int(fast[first])
+    energy = machine.energy_pj(gemm=gemm, tilings=tilings)
+    bound = score(machine, _lower_bound(gemm, tilings, machine, moved, compute), energy)
+    timed, cycles = _promising(gemm, tilings, machine, bound, energy)
+    reached, size = energy[timed] + machine.leakage_pj_per_cycle * cycles, tilings.m * tilings.k * tilings.n
+    second = reached if machine.objective == "latency" else cycles
+    first = int(np.lexsort((timed, -size[timed], second, score(machine, cycles, energy[timed])))[0])
+    best = int(timed[first])
     return _mapping(
         gemm=gemm,
         tilings=tilings,
@@ -116,6 +117,14 @@ def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
         compute_cycles=int(compute[best]),
         moved=moved,
     )
+
+
+def score(machine: TiledMachine, cycles: IntArray, energy_pj: FloatArray) -> FloatArray:
+    """What the machine's objective minimizes, element-wise, of so many cycles and so much energy without leakage."""
+    if machine.objective == "latency":
+        return cycles.astype(np.float64)
+    total: FloatArray = energy_pj + machine.leakage_pj_per_cycle * cycles
+    return total if machine.objective == "energy" else total * cycles
 
 
 def total_compute_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> IntArray:
@@ -137,25 +146,22 @@ def _lower_bound(gemm: Gemm, tilings: Tilings, machine: TiledMachine, moved: Tra
     return bound
 
 
-def _fast_enough(gemm: Gemm, tilings: Tilings, machine: TiledMachine, bound: IntArray) -> tuple[IntArray, IntArray]:
-    """All candidates with the fewest cycles, or within the slack of them, and their cycles."""
+def _promising(
+    gemm: Gemm, tilings: Tilings, machine: TiledMachine, bound: FloatArray, energy: FloatArray
+) -> tuple[IntArray, IntArray]:
+    """Candidates that may be the best, which is among them, and their cycles."""
     by_bound = np.argsort(bound, kind="stable")
     timed: list[IntArray] = []
-    limit = np.iinfo(np.int64).max
+    best = np.inf
     start, batch = 0, FIRST_BATCH
-    while start < len(by_bound) and bound[by_bound[start]] <= limit:
+    while start < len(by_bound) and bound[by_bound[start]] <= best:
         ahead = by_bound[start : start + batch]
-        ahead = ahead[bound[ahead] <= limit]
+        ahead = ahead[bound[ahead] <= best]
         timed.append(pipelined_cycles(gemm=gemm, tilings=tilings.select(ahead), machine=machine))
-        limit = min(limit, _with_slack(int(timed[-1].min()), machine.cycle_slack_percent))
+        best = min(best, float(score(machine, timed[-1], energy[ahead]).min()))
         start, batch = start + len(ahead), 2 * batch
     cycles = np.concatenate(timed)
-    fast = cycles <= limit
-    return by_bound[: len(cycles)][fast], cycles[fast]
-
-
-def _with_slack(cycles: int, slack_percent: float) -> int:
-    return cycles + int(cycles * slack_percent / 100)
+    return by_bound[: len(cycles)], cycles
 
 
 def _mapping(*, gemm: Gemm, tilings: Tilings, best: int, cycles: int, compute_cycles: int, moved: Traffic) -> Mapping:

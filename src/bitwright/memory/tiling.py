@@ -1,20 +1,24 @@
 """Tiles between DRAM and SRAM: their sizes, the order in which they are visited, and whether they fit.
 
-A product is cut into tiles of m x k x n, visited by three nested loops, groups outside of them. Our choice: tile sizes
-are powers of two times the array's, or the whole extent; inputs and weights are double-buffered, so that half of their
-SRAM holds a tile; outputs are double-buffered where a tile of partial sums fits half of the output SRAM, and otherwise
-single-buffered, with transfers that the array waits for.
+A product is cut into tiles of m x k x n, visited by three nested loops, groups outside of them. Tile sizes are
+multiples of what fills the array; where an axis can be cut into as many tiles of several sizes, the smallest is tried,
+which is the most even cut and takes the least room. Our choice: inputs and weights are double-buffered, so that half of
+their SRAM holds a tile; outputs are double-buffered where a tile of partial sums fits half of the output SRAM, and
+otherwise single-buffered, with transfers that the array waits for.
 """
 
 import dataclasses
 import itertools
-from typing import Protocol
+import math
+from typing import Literal, Protocol
 
 import numpy as np
 
 from bitwright.errors import InputError
 from bitwright.memory.gemm import BoolArray, FloatArray, Gemm, IntArray, packed_bytes
 
+Objective = Literal["latency", "energy", "edp"]
+"""Fewest cycles, least energy, or the least product of both."""
 AXES = "mkn"
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in itertools.permutations(AXES))
 """Loop orders, outermost loop first."""
@@ -82,24 +86,32 @@ class TiledMachine(Protocol):
         """DRAM bandwidth, in bytes per cycle."""
 
     @property
-    def cycle_slack_percent(self) -> float:
-        """By how much a mapping may be slower than the fastest one if it takes less energy."""
+    def objective(self) -> Objective:
+        """What the best mapping has least of."""
+
+    @property
+    def leakage_pj_per_cycle(self) -> float:
+        """Energy that is spent in every cycle, whatever happens."""
 
     def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles that the array takes for one tile of m x k x n, element-wise."""
 
-    def movement_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy that depends on the mapping, in pJ, for each candidate: breaks ties between equally fast ones."""
+    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
+        """Energy of all groups but for leakage, in pJ [candidates]."""
 
 
 def tile_sizes(*, extent: int, unit: int) -> list[int]:
-    """Powers of two times `unit` below `extent`, then `extent` itself, ascending."""
-    sizes = []
-    size = unit
-    while size < extent:
-        sizes.append(size)
-        size *= 2
-    return [*sizes, extent]
+    """The smallest multiple of `unit` of every number of tiles that an axis can be cut into, ascending; then `extent`.
+
+    Examples
+    --------
+    >>> tile_sizes(extent=841, unit=32)  # 27 units: in 27, 14, 9, 7, 6, 5, 4, 3, 2 and 1
+    [32, 64, 96, 128, 160, 192, 224, 288, 448, 841]
+    """
+    units = -(-extent // unit)
+    few = range(1, math.isqrt(units) + 2)
+    sizes = {-(-units // tiles) for tiles in few} | {size for size in few if -(-units // -(-units // size)) == size}
+    return [min(extent, unit * size) for size in sorted(sizes)]
 
 
 def candidates(*, gemm: Gemm, machine: TiledMachine) -> Tilings:

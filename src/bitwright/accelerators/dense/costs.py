@@ -14,6 +14,7 @@ from bitwright.accelerators.cost import Area, Cost, Event
 from bitwright.accelerators.dense.dataflow import SramElements
 from bitwright.accelerators.events import (
     BITS_PER_BYTE,
+    Leaking,
     MemoryPrices,
     leakage_events,
     memory_events,
@@ -48,6 +49,15 @@ class Prices:
     requantizers: int
     memory: MemoryPrices
     technology: Technology
+
+    @property
+    def leaking(self) -> list[Leaking]:
+        """All parts that leak."""
+        return [
+            ("mac_array", self.macs * self.mac.leakage(), self.mac.source),
+            requantizer_leakage(self.requantizers, self.technology),
+            *self.memory.leaking,
+        ]
 
 
 def sram_bytes(*, gemm: Gemm, elements: SramElements, moved: Traffic) -> dict[str, FloatArray]:
@@ -87,11 +97,6 @@ def priced_cost(*, gemm: Gemm, mapping: Mapping, sram: Dictionary[str, FloatArra
         price_pj=prices.mac.energy(),
         source=prices.mac.source,
     )
-    leaking = [
-        ("mac_array", prices.macs * prices.mac.leakage(), prices.mac.source),
-        requantizer_leakage(prices.requantizers, prices.technology),
-        *prices.memory.leaking,
-    ]
     return Cost(
         cycles=mapping.cycles,
         compute_cycles=mapping.compute_cycles,
@@ -104,7 +109,7 @@ def priced_cost(*, gemm: Gemm, mapping: Mapping, sram: Dictionary[str, FloatArra
             executed,
             requantize_event(gemm.groups * gemm.m * gemm.n, prices.technology),
             *memory_events(traffic_bytes, prices.memory),
-            *leakage_events(mapping.cycles, leaking, prices.memory.clock_mhz),
+            *leakage_events(mapping.cycles, prices.leaking, prices.memory.clock_mhz),
         ),
     )
 

@@ -16,7 +16,7 @@ from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.dense.costs import Prices, array_area, movement_pj, priced_cost, sram_bytes
 from bitwright.accelerators.dense.dataflow import SramElements
 from bitwright.accelerators.dense.operands import INTEGER_MAC_BITS, MAC_BITS, Mac, refusal
-from bitwright.accelerators.events import CACHED_MACHINES, memory_prices
+from bitwright.accelerators.events import CACHED_MACHINES, leakage_pj_per_cycle, memory_prices, requantize_event
 from bitwright.accelerators.mapped import gemm_of, mapping_figures
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
@@ -66,11 +66,19 @@ class DenseArray(Substrate):
     def sram_elements(self, *, gemm: Gemm, tilings: Tilings) -> SramElements:
         """Elements that move between array and SRAMs, over all groups [candidates]."""
 
-    def movement_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy of moving data, in pJ [candidates]; what else costs energy is the same for equally fast mappings."""
+    @property
+    def leakage_pj_per_cycle(self) -> float:
+        """Energy that is spent in every cycle."""
+        return leakage_pj_per_cycle(_prices(self).leaking, self.clock_mhz)
+
+    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
+        """Energy but for leakage, in pJ [candidates]."""
+        prices = _prices(self)
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
         sram = sram_bytes(gemm=gemm, elements=self.sram_elements(gemm=gemm, tilings=tilings), moved=moved)
-        return movement_pj(sram=sram, moved=moved, prices=_prices(self).memory)
+        requantized = requantize_event(gemm.groups * gemm.m * gemm.n, prices.technology).energy_pj
+        worked = gemm.macs * prices.mac.energy() + requantized
+        return worked + movement_pj(sram=sram, moved=moved, prices=prices.memory)
 
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""

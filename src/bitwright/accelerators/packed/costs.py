@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bitwright.accelerators.cost import Area, Cost, Event
 from bitwright.accelerators.dense.costs import movement_pj, sram_bytes
 from bitwright.accelerators.events import (
+    Leaking,
     MemoryPrices,
     leakage_events,
     memory_events,
@@ -53,12 +54,17 @@ class Prices:
     technology: Technology
 
 
-def moving_pj(machine: "PackedArray", mode: Mode, gemm: Gemm, tilings: Tilings) -> FloatArray:
-    """Energy that depends on the mapping [candidates], in pJ: memories, and what is decoded as often as it is read."""
+def energy_pj(machine: "PackedArray", mode: Mode, gemm: Gemm, tilings: Tilings) -> FloatArray:
+    """Energy but for leakage, in pJ [candidates]."""
     prices = machine.prices
     moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
     sram = sram_bytes(gemm=gemm, elements=mode.sram_elements(gemm=gemm, tilings=tilings), moved=moved)
+    outputs = gemm.groups * gemm.m * gemm.n
     energy = movement_pj(sram=sram, moved=moved, prices=prices.memory)
+    energy = energy + mode.pe_cycles(gemm) * prices.pe.energy_pj
+    energy = energy + requantize_event(outputs, prices.technology).energy_pj
+    if prices.encoder is not None:
+        energy = energy + outputs * prices.encoder.energy_pj
     if prices.decoder is not None:
         x, w = mode.words(gemm=gemm, tilings=tilings, word_bits=machine.word_bits)
         energy = energy + (x + w) * prices.decoder.energy_pj
@@ -88,7 +94,7 @@ def cost_of(machine: "PackedArray", mode: Mode, gemm: Gemm, mapping: Mapping) ->
             *_code_events(machine, mode, gemm, tilings),
             requantize_event(gemm.groups * gemm.m * gemm.n, prices.technology),
             *memory_events(traffic_bytes, prices.memory),
-            *leakage_events(mapping.cycles, _leaking(machine), prices.memory.clock_mhz),
+            *leakage_events(mapping.cycles, leaking(machine), prices.memory.clock_mhz),
         ),
     )
 
@@ -151,7 +157,8 @@ def compute_area_um2(machine: "PackedArray") -> float:
     return components[ARRAY] + components.get(DECODERS, 0.0)
 
 
-def _leaking(machine: "PackedArray") -> list[tuple[str, float, str]]:
+def leaking(machine: "PackedArray") -> list[Leaking]:
+    """All parts that leak."""
     leakage = machine.technology.price("logic_leakage")
     return [
         *(

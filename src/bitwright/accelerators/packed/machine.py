@@ -21,15 +21,15 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from bitwright.accelerators.cost import Area, Cost
-from bitwright.accelerators.events import CACHED_MACHINES, memory_prices
+from bitwright.accelerators.events import CACHED_MACHINES, leakage_pj_per_cycle, memory_prices
 from bitwright.accelerators.mapped import gemm_of, mapping_figures
 from bitwright.accelerators.packed.circuits import By, Circuit, priced
-from bitwright.accelerators.packed.costs import Prices, area_of, cost_of, moving_pj
+from bitwright.accelerators.packed.costs import Prices, area_of, cost_of, energy_pj, leaking
 from bitwright.accelerators.packed.modes import Mode, packed_width
 from bitwright.accelerators.packed.operands import Types, refusal
 from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
 from bitwright.errors import InputError
-from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping
+from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Objective, Tilings, best_mapping
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 
@@ -207,17 +207,22 @@ class ModeTiling:
         return self.machine.dram_bytes_per_cycle
 
     @property
-    def cycle_slack_percent(self) -> float:
+    def objective(self) -> Objective:
         """As the machine's."""
-        return self.machine.cycle_slack_percent
+        return self.machine.objective
+
+    @property
+    def leakage_pj_per_cycle(self) -> float:
+        """Energy that is spent in every cycle."""
+        return leakage_pj_per_cycle(leaking(self.machine), self.machine.clock_mhz)
 
     def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles of the array for one tile of m x k x n, element-wise."""
         return self.mode.compute_cycles(m=m, k=k, n=n)
 
-    def movement_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy that depends on the mapping, in pJ [candidates]."""
-        return moving_pj(self.machine, self.mode, gemm, tilings)
+    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
+        """Energy but for leakage, in pJ [candidates]."""
+        return energy_pj(self.machine, self.mode, gemm, tilings)
 
 
 @functools.lru_cache(maxsize=CACHED_COSTS)

@@ -35,14 +35,17 @@ BITS_PER_BYTE = 8
 MULTIPLIER = "mac_int4"
 
 
-def movement_of(machine: "SliceArray", gemm: Gemm, tilings: Tilings) -> FloatArray:
-    """Energy of moving raw operands under each mapping, in pJ [candidates]."""
+def dense_energy_pj(machine: "SliceArray", products: int, gemm: Gemm, tilings: Tilings) -> FloatArray:
+    """Energy but for leakage of raw operands of so many slice products per multiplication, in pJ [candidates]."""
     moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
     elements = output_stationary_elements(
         gemm=gemm, tilings=tilings, rows=machine.block_rows, cols=machine.block_columns
     )
     sram = sram_bytes(gemm=gemm, elements=elements, moved=moved)
-    return movement_pj(sram=sram, moved=moved, prices=memory_prices(machine, machine.ports))
+    multiplied = gemm.macs * products * machine.technology.price(MULTIPLIER).energy()
+    requantized = requantize_event(gemm.groups * gemm.m * gemm.n, machine.technology).energy_pj
+    moving = movement_pj(sram=sram, moved=moved, prices=memory_prices(machine, machine.ports))
+    return multiplied + requantized + moving
 
 
 def cost_of(machine: "SliceArray", found: "Measured") -> Cost:
@@ -65,7 +68,7 @@ def cost_of(machine: "SliceArray", found: "Measured") -> Cost:
             *_run_length_events(machine, found, prices),
             requantize_event(gemm.groups * gemm.m * gemm.n, prices),
             *memory_events(moved, memory_prices(machine, machine.ports)),
-            *leakage_events(found.timeline.cycles, _leaking(machine), machine.clock_mhz),
+            *leakage_events(found.timeline.cycles, leaking(machine), machine.clock_mhz),
         ),
     )
 
@@ -197,7 +200,8 @@ def _logic_area(machine: "SliceArray", prices: Technology) -> dict[str, tuple[fl
     return parts
 
 
-def _leaking(machine: "SliceArray") -> list[Leaking]:
+def leaking(machine: "SliceArray") -> list[Leaking]:
+    """All parts that leak."""
     prices = machine.technology
     multiplier, logic, register = prices.price(MULTIPLIER), prices.price("logic_leakage"), prices.price("register_bit")
     own = _logic_area(machine, prices)

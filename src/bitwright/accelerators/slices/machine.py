@@ -17,9 +17,10 @@ import numpy as np
 from pydantic import Field
 
 from bitwright.accelerators.cost import Area, Cost
+from bitwright.accelerators.events import leakage_pj_per_cycle
 from bitwright.accelerators.mapped import gemm_of
 from bitwright.accelerators.slices.blocks import Blocks, Stored, count_blocks, store
-from bitwright.accelerators.slices.costs import area_of, cost_of, movement_of
+from bitwright.accelerators.slices.costs import area_of, cost_of, dense_energy_pj, leaking
 from bitwright.accelerators.slices.products import Products, dense_products
 from bitwright.accelerators.slices.schedule import Stages, tile_cycles
 from bitwright.accelerators.slices.slicing import SLICE_BITS, Slicing, refusal
@@ -31,6 +32,7 @@ from bitwright.memory import (
     Gemm,
     IntArray,
     Mapping,
+    Objective,
     TileCosts,
     Tilings,
     Timeline,
@@ -290,9 +292,14 @@ class DenseTiling:
         return self.machine.dram_bytes_per_cycle
 
     @property
-    def cycle_slack_percent(self) -> float:
+    def objective(self) -> Objective:
         """As the machine's."""
-        return self.machine.cycle_slack_percent
+        return self.machine.objective
+
+    @property
+    def leakage_pj_per_cycle(self) -> float:
+        """Energy that is spent in every cycle."""
+        return leakage_pj_per_cycle(leaking(self.machine), self.machine.clock_mhz)
 
     def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles of a tile without skipping, the exposed first decode and last output included, element-wise."""
@@ -307,9 +314,9 @@ class DenseTiling:
         total: IntArray = columns * sum(count * cycles for count, cycles in blocks) + k + outputs
         return total
 
-    def movement_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy of moving raw operands, in pJ [candidates]."""
-        return movement_of(self.machine, gemm, tilings)
+    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
+        """Energy but for leakage of raw operands, in pJ [candidates]."""
+        return dense_energy_pj(self.machine, self.slicing.products, gemm, tilings)
 
     def _block(self, *, vectors: IntArray, k: IntArray) -> IntArray:
         return np.maximum(k, self.machine.dense_pe_cycles(slicing=self.slicing, pairs=vectors * k))

@@ -125,7 +125,7 @@ def cost_of(machine: "SplitArray", found: "Measured") -> Cost:
             *(_dynamic_events(machine, found) if found.dynamic else ()),
             requantize_event(gemm.groups * gemm.m * gemm.n, prices.technology),
             *memory_events(traffic_bytes, prices.memory),
-            *leakage_events(line.cycles, _leaking(machine), prices.memory.clock_mhz),
+            *leakage_events(line.cycles, leaking(machine), prices.memory.clock_mhz),
         ),
     )
 
@@ -210,7 +210,8 @@ def area_of(machine: "SplitArray") -> Area:
     )
 
 
-def _leaking(machine: "SplitArray") -> list[Leaking]:
+def leaking(machine: "SplitArray") -> list[Leaking]:
+    """All parts that leak."""
     prices = machine.prices
     logic = f"area x logic_leakage: {prices.technology.price('logic_leakage').source}"
     return [

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from bitwright.accelerators.cost import Area, Cost
-from bitwright.accelerators.events import BITS_PER_BYTE, CACHED_MACHINES, memory_prices
+from bitwright.accelerators.events import BITS_PER_BYTE, CACHED_MACHINES, leakage_pj_per_cycle, memory_prices
 from bitwright.accelerators.mapped import gemm_of, mapping_figures
 from bitwright.accelerators.packed.circuits import priced
 from bitwright.accelerators.packed.modes import packed_width
@@ -41,6 +41,7 @@ from bitwright.accelerators.split.costs import (
     bit_group_price,
     cost_of,
     entry_bits,
+    leaking,
     list_bytes,
 )
 from bitwright.accelerators.split.latency import ONE, Dataflow
@@ -180,9 +181,17 @@ class SplitArray(Substrate):
         least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
         tiled = WholeArray(machine=self, gemm=gemm, least_bits=least, least_rows=self.rows)
         ways = [self._mapped(work, gemm, mapping) for mapping in mappings(tiled, LEAST_ROWS if dynamic else (1,))]
-        limit = min(way.timeline.cycles for way in ways) * (1 + self.cycle_slack_percent / 100)
-        fast = [way for way in ways if way.timeline.cycles <= limit]
-        return fast[0] if len(fast) == 1 else min(fast, key=lambda way: cost_of(self, way).total_energy_pj)
+        return ways[0] if len(ways) == 1 else min(ways, key=self._score)
+
+    @property
+    def leakage_pj_per_cycle(self) -> float:
+        """Energy that is spent in every cycle."""
+        return leakage_pj_per_cycle(leaking(self), self.clock_mhz)
+
+    def _score(self, way: Measured) -> tuple[float, float]:
+        """What the objective minimizes, then energy."""
+        cycles, energy = way.timeline.cycles, cost_of(self, way).total_energy_pj
+        return {"latency": float(cycles), "energy": energy, "edp": cycles * energy}[self.objective], energy
 
     def _mapped(self, work: Execution, gemm: Gemm, mapping: Mapping) -> Measured:
         """Everything that the cost under a mapping comes from."""

@@ -21,10 +21,11 @@ import numpy as np
 
 from bitwright.accelerators.dense.costs import movement_pj, sram_bytes
 from bitwright.accelerators.dense.dataflow import output_stationary_elements, weight_stationary_elements
+from bitwright.accelerators.events import requantize_event
 from bitwright.accelerators.split.bit_group import per_port
 from bitwright.accelerators.split.latency import part_cycles
 from bitwright.errors import InputError
-from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Tilings, best_mapping, traffic
+from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Objective, Tilings, best_mapping, traffic
 from bitwright.memory.gemm import BITS_PER_BYTE, FINEST_SHARE, packed_bytes
 from bitwright.methods.classes import NARROW_BITS
 
@@ -74,9 +75,14 @@ class WholeArray:
         return self.machine.dram_bytes_per_cycle
 
     @property
-    def cycle_slack_percent(self) -> float:
+    def objective(self) -> Objective:
         """As the machine's."""
-        return self.machine.cycle_slack_percent
+        return self.machine.objective
+
+    @property
+    def leakage_pj_per_cycle(self) -> float:
+        """Energy that is spent in every cycle."""
+        return self.machine.leakage_pj_per_cycle
 
     def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles of tiles of one class, element-wise; `ws-double` is filled and drained once, which no tile is told."""
@@ -85,15 +91,18 @@ class WholeArray:
         cycles = part_cycles(self.machine.dataflow, m=m, k=k, n=n, **whole, fx=fx, fw=fw)
         return cycles - (2 * rows + cols - 2) if self.machine.dataflow == "ws-double" else cycles
 
-    def movement_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy of moving operands of one width each, in pJ [candidates]."""
+    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
+        """Energy but for leakage of operands of one width each, in pJ [candidates]."""
         bits = (gemm.x_bits, gemm.w_bits)
         rows, cols = (side * per_port(each) for side, each in zip(self._size, bits, strict=True))
         stationary = output_stationary_elements if self.machine.dataflow == "os" else weight_stationary_elements
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
         elements = stationary(gemm=gemm, tilings=tilings, rows=rows, cols=cols)
         sram = sram_bytes(gemm=gemm, elements=elements, moved=moved)
-        return movement_pj(sram=sram, moved=moved, prices=self.machine.prices.memory)
+        prices = self.machine.prices
+        worked = gemm.macs / (per_port(bits[0]) * per_port(bits[1])) * prices.bit_group.energy_pj
+        requantized = requantize_event(gemm.groups * gemm.m * gemm.n, prices.technology).energy_pj
+        return worked + requantized + movement_pj(sram=sram, moved=moved, prices=prices.memory)
 
     @property
     def _size(self) -> tuple[int, int]:

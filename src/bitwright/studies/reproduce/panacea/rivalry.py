@@ -5,12 +5,13 @@ Ratios are Sibia's figure by Panacea's: above 1, Panacea needs less.
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from bitwright.accelerators.cost import Cost
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.slices import Panacea, Sibia
 from bitwright.errors import BitwrightError
+from bitwright.memory import Objective
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.reproduce.panacea.rates import Rates, SiteRates, ideal_ratio
@@ -171,7 +172,7 @@ def alternatives(panacea: Panacea) -> Iterator[dict[str, Any]]:
             yield {"dynamic_work": work, "dynamic_operators": dynamic, "static_operators": count - dynamic}
     yield from ({"double_tile": double} for double in (True, False))
     yield from ({"run_bits": bits} for bits in sorted({3, 4, 5, panacea.run_bits}))
-    yield from ({"cycle_slack_percent": slack} for slack in sorted({0.0, 1.0, 10.0, panacea.cycle_slack_percent}))
+    yield from ({"objective": objective} for objective in get_args(Objective))
 
 
 def changed(machine: Accelerator, changes: Mapping[str, Any]) -> Accelerator:
