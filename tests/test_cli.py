@@ -151,7 +151,18 @@ class TestLists:
 
 class TestSimulate:
     def test_cycles_of_the_closed_form(self):
-        found = json_of("simulate", "gemm:841x576x128", "-m", "int8", "-a", "systolic-ws", "--set", "rows=32")
+        found = json_of(
+            "simulate",
+            "gemm:841x576x128",
+            "-m",
+            "int8",
+            "-a",
+            "systolic-ws",
+            "--set",
+            "rows=32",
+            "--set",
+            "objective=latency",
+        )
         assert found["compute_cycles"] == 67320  # 18 x 4 folds of 2 x 32 + 32 + 841 - 2 cycles
         assert found["macs"] == 841 * 576 * 128
         assert found["latency_us"] == found["cycles"] / found["parameters"]["clock_mhz"]

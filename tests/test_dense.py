@@ -29,7 +29,7 @@ from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.networks.sites import Site
 
 ARRAYS = (WeightStationary, OutputStationary, Simd)
-SQUARE = {"rows": 32, "cols": 32}
+SQUARE = {"rows": 32, "cols": 32, "objective": "latency"}
 
 
 def operand(bits, *, signed=True):
@@ -115,8 +115,8 @@ class TestCycles:
 
     def test_the_default_arrays_have_24_rows(self):
         # 576 / 24 = 24 by 4 folds of 2 * 24 + 32 + 841 - 2 cycles; ceil(841 / 24) = 36 by 4 folds of as many with 576.
-        assert WeightStationary().run(work(841, 576, 128)).compute_cycles == 24 * 4 * 919
-        assert OutputStationary().run(work(841, 576, 128)).compute_cycles == 36 * 4 * 654
+        assert WeightStationary(objective="latency").run(work(841, 576, 128)).compute_cycles == 24 * 4 * 919
+        assert OutputStationary(objective="latency").run(work(841, 576, 128)).compute_cycles == 36 * 4 * 654
 
     def test_lanes_have_no_skew(self):
         # 36 by 4 folds, each 576 cycles of products and 24 of draining.
@@ -210,7 +210,7 @@ class TestConservation:
     @settings(max_examples=40, deadline=None)
     @given(machine=machines, shape=shapes)
     def test_doubling_the_bandwidth_is_never_slower(self, machine, shape):
-        machine = machine.model_copy(update={"cycle_slack_percent": 0})  # else cycles may be traded for energy
+        machine = machine.model_copy(update={"objective": "latency"})  # else cycles may be traded for energy
         faster = machine.model_copy(update={"dram_bytes_per_cycle": 2 * machine.dram_bytes_per_cycle})
         m, k, n, groups = shape
         given_work = work(m, k, n, groups=groups)
@@ -219,7 +219,7 @@ class TestConservation:
     @settings(max_examples=40, deadline=None)
     @given(machine=machines, shape=shapes)
     def test_larger_srams_are_never_slower(self, machine, shape):
-        machine = machine.model_copy(update={"cycle_slack_percent": 0})
+        machine = machine.model_copy(update={"objective": "latency"})
         larger = machine.model_copy(
             update={
                 name: 2 * getattr(machine, name) for name in ("input_sram_kib", "weight_sram_kib", "output_sram_kib")

@@ -200,7 +200,7 @@ class TestModes:
 
     def cycles(self, array, x_bits, w_bits):
         """Of 200 x 576 x 128, whose sums fit the output SRAM so that m is not cut."""
-        machine = array(cycle_slack_percent=0)
+        machine = array(objective="latency")
         return machine.run(work(200, 576, 128, plan=plan_of(array, x_bits, w_bits))).compute_cycles
 
     def test_adaptivfloat_has_one_speed(self):
@@ -220,7 +220,7 @@ class TestModes:
 
     @pytest.mark.parametrize(("array", "x_bits", "w_bits"), MODES)
     def test_narrower_is_never_slower_on_whole_folds(self, array, x_bits, w_bits):
-        machine = array(cycle_slack_percent=0)
+        machine = array(objective="latency")
         wide = machine.run(work(96, 192, 256, plan=plan_of(array, 8, 8)))
         narrow = machine.run(work(96, 192, 256, plan=plan_of(array, x_bits, w_bits)))
         assert narrow.compute_cycles <= wide.compute_cycles

@@ -474,7 +474,7 @@ class TestMachines:
     @pytest.mark.parametrize("machine", MACHINES)
     def test_bytes_by_hand(self, machine):
         """40 of 48 rows and all of 96 columns narrow: x 4 or 8 bits, w 4, and 19 of a list entry per row and column."""
-        cost = machine(cycle_slack_percent=1000).run(mixed((40,), (96,), m=48, k=192, n=96))  # each byte once
+        cost = machine(objective="energy").run(mixed((40,), (96,), m=48, k=192, n=96))  # each byte once
         x, w = 192 * (40 * 4 + 8 * 8) / 8, 192 * 96 * 4 / 8
         lists = 19 * 48 / 8, 19 * 96 / 8
         exact = x + w + sum(lists) + 48 * 96
@@ -495,7 +495,7 @@ class TestMachines:
     def test_sums_that_rest_leave_once_per_block(self):
         for blocks in (1, 2, 4):
             one = mixed((40,) * blocks, (16,) * blocks, m=48, k=200, n=96)
-            cost = Drift(dataflow="os", cycle_slack_percent=1000).run(one)
+            cost = Drift(dataflow="os", objective="energy").run(one)
             assert cost.traffic_bytes["sram_output_write"] == blocks * 48 * 96 * 4
             # 48 rows by 96 columns, once for wide and once for narrow columns, unless these take several folds.
             assert cost.traffic_bytes["sram_input_read"] >= 2 * 200 * (40 * 4 + 8 * 8) / 8

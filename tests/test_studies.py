@@ -273,7 +273,13 @@ class TestInputs:
 class TestExplain:
     def test_cycles_by_cause_add_up(self):
         network = load("gemm:841x576x128")
-        found = explain(network, plan_of(network), "systolic-ws", "gemm", parameters={"rows": 32, "cols": 32})
+        found = explain(
+            network,
+            plan_of(network),
+            "systolic-ws",
+            "gemm",
+            parameters={"rows": 32, "cols": 32, "objective": "latency"},
+        )
         assert found.cycles["busy"] == 841 * 576 * 128 / 1024
         assert found.cycles["busy"] + found.cycles["array"] == 67320  # 72 folds of 935 cycles
         assert sum(found.cycles.values()) == found.entry.cost.cycles == found.mapping["cycles"]

@@ -9,7 +9,7 @@ Ours: the common array is 12 x 8 x 8; one step of Po x Pco partial sums per cycl
 needs; a pipeline of multiplier, adder tree and RAE, filled once per site; DRAM overlaps with the array but for the
 first step's operands and the last step's outputs; a finished output is requantized at the array, in as many lanes as
 there are processing elements, and leaves at x's width. The dataflow fixes the loops, so no mapping is searched and
-`cycle_slack_percent` has nothing to choose from. Output-stationary sums rest in the array at full width: nothing is
+`objective` has nothing to choose from. Output-stationary sums rest in the array at full width: nothing is
 stored, so nothing is quantized, whatever the plan's rule.
 
 Where partial sums that live do not fit the output SRAM, all of them go to DRAM: a cliff, which large published savings
