@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from bitwright.accelerators.srams import sram_macros
 from bitwright.accelerators.substrate import Substrate
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
-from bitwright.memory import Gemm, Tilings
+from bitwright.memory import Gemm, Tilings, best_mapping, score, tiling
 from bitwright.memory.tiling import ORDERS
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.drift.rule import Drift
@@ -228,6 +229,33 @@ class TestConservation:
         m, k, n, groups = shape
         given_work = work(m, k, n, groups=groups)
         assert larger.run(given_work).cycles <= machine.run(given_work).cycles
+
+
+class TestMapping:
+    @pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
+    def test_no_multiple_of_the_array_beats_the_smallest_of_its_number_of_tiles(self, objective, monkeypatch):
+        draw = random.Random(objective)  # noqa: S311
+        for _ in range(12):
+            machine = draw.choice([WeightStationary, OutputStationary, Simd])(objective=objective)
+            gemm = int8_gemm(draw.randint(1, 900), draw.randint(1, 1800), draw.randint(1, 1500), draw.choice([1, 3]))
+
+            def reached(gemm=gemm, machine=machine):
+                found = best_mapping.__wrapped__(gemm=gemm, machine=machine)
+                energy = machine.energy_pj(gemm=gemm, tilings=found.tilings())
+                return float(score(machine, np.array([found.cycles]), energy)[0])
+
+            best = reached()
+            with monkeypatch.context() as patch:
+                patch.setattr(tiling, "tile_sizes", lambda extent, unit: [*range(unit, extent, unit), extent])
+                assert best <= reached() * (1 + 1e-12)
+
+    def test_what_a_mapping_takes_is_what_is_charged(self):
+        for machine in (WeightStationary(), OutputStationary(), Simd()):
+            done = work(197, 768, 768)
+            cost, found = machine.run(done), machine.mapping(done)
+            leaked = machine.leakage_pj_per_cycle * found.cycles
+            moved = machine.energy_pj(gemm=int8_gemm(197, 768, 768), tilings=found.tilings())[0]
+            assert cost.total_energy_pj == pytest.approx(moved + leaked)
 
 
 class TestEnergyAndArea:
