@@ -329,7 +329,7 @@ class TestExplain:
     def test_the_substrate(self):
         command = ("explain", "gemm:841x576x128", "--site", "gemm", "--substrate", "native")
         found = json_of(*command)
-        assert found["compute_cycles"] == 67320  # on 32 rows
+        assert found["cycles_by_cause"]["busy"] == 841 * 576 * 128 / 1024  # on 32 rows
         assert found["substrate"]["differences"] == {"systolic-ws": {"rows": {"value": 32, "common": 24}}}
         assert "systolic-ws: rows=32 (common: 24)" in run(*command).stdout
 

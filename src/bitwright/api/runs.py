@@ -193,7 +193,8 @@ def simulate(
 
     Examples
     --------
-    >>> simulate("gemm:841x576x128", "int8", "systolic-ws", parameters={"rows": 32, "cols": 32}).cost.compute_cycles
+    >>> array = {"rows": 32, "cols": 32, "objective": "latency"}
+    >>> simulate("gemm:841x576x128", "int8", "systolic-ws", parameters=array).cost.compute_cycles
     67320
     """
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)

@@ -112,7 +112,7 @@ def compare(
 
     Examples
     --------
-    >>> array = {"rows": 32, "cols": 32}
+    >>> array = {"rows": 32, "cols": 32, "objective": "latency"}
     >>> found = compare("gemm:841x576x128", ["int8"], ["systolic-ws"], parameters=array)
     >>> found.frame()["compute_cycles"].tolist()
     [67320]

@@ -81,7 +81,7 @@ def explain(
     --------
     >>> from bitwright.api import calibrate, load
     >>> network = load("gemm:841x576x128")
-    >>> array = {"rows": 32, "cols": 32}
+    >>> array = {"rows": 32, "cols": 32, "objective": "latency"}
     >>> explain(network, calibrate(network, "int8"), "systolic-ws", "gemm", parameters=array).cycles["memory"]
     1063
     """
