@@ -39,5 +39,6 @@ bench: venv
 	$(BIN)/python benchmarks/formats.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/mappings.py
 	$(BIN)/python benchmarks/run_time_precision.py
 	$(BIN)/python benchmarks/scheduler.py
