@@ -66,7 +66,10 @@ def substrate_lines(substrate: Footing) -> list[str]:
 
 
 def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
-    """Cycles, latency, energy with its parts in the same unit, area, efficiency; a dash where there is no cost."""
+    """Cycles, latency, energy with its parts in the same unit, area, efficiency; a dash where there is no cost.
+
+    Where a machine does not run everything, the share of multiply-accumulates that columns are of comes first.
+    """
 
     def of(get: Callable[[Simulation], float | None]) -> list[float | None]:
         return [None if simulation is None else get(simulation) for simulation in simulations]
@@ -78,7 +81,9 @@ def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
     parts = dict.fromkeys(part for simulation in simulations if simulation for part in simulation.cost.energy_pj)
     skips = any(simulation is not None and simulation.cost.macs_skipped for simulation in simulations)
     executed = of(lambda simulation: simulation.executed_share)
+    costed = of(lambda simulation: simulation.supported_share)
     return [
+        *([percents("costed", costed)] if any(share is not None and share < 1 for share in costed) else []),
         quantity("cycles", of(lambda simulation: simulation.cost.cycles), ""),
         quantity("latency", of(lambda simulation: simulation.latency_us), "s", -6),
         percents("busy", of(lambda simulation: simulation.utilization)),
