@@ -276,10 +276,8 @@ def _equal(both: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def _halved(x: torch.Tensor) -> torch.Tensor:
-    """Other values of an input that are as possible."""
-    if x.is_floating_point() or x.is_complex():
-        return x * 0.5
-    return x if x.dtype is torch.bool else x // 2
+    """Other values of an input that are as possible; integers may be offsets, which must stay what they are."""
+    return x * 0.5 if x.is_floating_point() or x.is_complex() else x
 
 
 def _drawn(example: Batch, found: Mapping[str, Variation], seed: int) -> dict[str, torch.Tensor]:
