@@ -17,6 +17,8 @@ BLOCK = 16384  # elements a thread takes at once
 
 Array = npt.NDArray[np.generic]
 Pair = tuple[int, int]
+Limits = tuple[np.float32, np.float32, np.int32]
+"""The smallest and the largest code, and a mask of the bits that are kept."""
 
 
 def can_encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor) -> bool:
@@ -40,11 +42,11 @@ def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) 
     limits = np.float32(fmt.low), np.float32(fmt.high), np.int32(-1 << fmt.dropped_bits)
     use_torch_threads()
     if scale.numel() == 1:
-        _encode(flat.numpy(), np.float32(scale.item()), np.float32(zero_point), *limits, out.numpy())
+        _encode(flat.numpy(), np.float32(scale.item()), np.float32(zero_point), limits, out.numpy())
     else:
         k = x.shape[-1]
         scales = scale.detach().reshape(-1).contiguous().numpy()
-        _encode_rows(flat.view(-1, k).numpy(), scales, np.float32(zero_point), *limits, out.view(-1, k).numpy())
+        _encode_rows(flat.view(-1, k).numpy(), scales, np.float32(zero_point), limits, out.view(-1, k).numpy())
     return codes
 
 
@@ -100,16 +102,9 @@ def scale_columns(acc: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | N
 
 
 @numba.njit(cache=True)
-def _encode_some(
-    x: Array,
-    scale: np.float32,
-    zero_point: np.float32,
-    low: np.float32,
-    high: np.float32,
-    kept: np.int32,
-    out: Array,
-) -> None:
+def _encode_some(x: Array, scale: np.float32, zero_point: np.float32, limits: Limits, out: Array) -> None:
     """Of the elements of a slice: the compiler knows how they lie, and takes several at once."""
+    low, high, kept = limits
     for i in range(x.size):
         code = np.rint(x[i] / scale) + zero_point
         code = low if code < low else code
@@ -118,33 +113,17 @@ def _encode_some(
 
 
 @numba.njit(parallel=True, cache=True)
-def _encode(
-    x: Array,
-    scale: np.float32,
-    zero_point: np.float32,
-    low: np.float32,
-    high: np.float32,
-    kept: np.int32,
-    out: Array,
-) -> None:
+def _encode(x: Array, scale: np.float32, zero_point: np.float32, limits: Limits, out: Array) -> None:
     n = x.size
     for block in numba.prange((n + BLOCK - 1) // BLOCK):
         start, stop = block * BLOCK, min(n, (block + 1) * BLOCK)
-        _encode_some(x[start:stop], scale, zero_point, low, high, kept, out[start:stop])
+        _encode_some(x[start:stop], scale, zero_point, limits, out[start:stop])
 
 
 @numba.njit(parallel=True, cache=True)
-def _encode_rows(
-    x: Array,
-    scale: Array,
-    zero_point: np.float32,
-    low: np.float32,
-    high: np.float32,
-    kept: np.int32,
-    out: Array,
-) -> None:
+def _encode_rows(x: Array, scale: Array, zero_point: np.float32, limits: Limits, out: Array) -> None:
     for i in numba.prange(len(x)):
-        _encode_some(x[i], scale[i], zero_point, low, high, kept, out[i])
+        _encode_some(x[i], scale[i], zero_point, limits, out[i])
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"reassoc"})  # of the sum only: nothing else has another order

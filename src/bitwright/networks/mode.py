@@ -146,7 +146,7 @@ class SiteMode(TorchFunctionMode):
                 return func(*args, **kwargs)
             finally:
                 self.casts = False
-        if func is F.multi_head_attention_forward:
+        if func in WITHIN:
             with self.again():
                 return _without_dispatch(func)(*args, **kwargs)
         found = self.product_of(func, args, kwargs)
@@ -154,6 +154,8 @@ class SiteMode(TorchFunctionMode):
 
     def product_of(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The result of a function that is a product, or several, computed by the handler; None if it is none."""
+        if torch._C._current_graph_task_id() != NO_BACKWARD and not torch.is_grad_enabled():
+            return None  # a product of gradients; one that is computed anew for them (checkpoints) is the network's
         if func not in PRODUCTS or any(map(torch._C._functorch.is_functorch_wrapped_tensor, _tensors(args))):
             return None  # a product inside vmap is caught below, with its whole batch
         if func in COMPOSITES:
@@ -302,6 +304,9 @@ class _Below(TorchDispatchMode):
 
 
 PRODUCTS = {*COMPOSITES, *PARSERS, *IN_PLACE}
+WITHIN = {F.multi_head_attention_forward, torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward}
+"""Functions written in Python that torch hands over whole, in which there are products."""
+OVERRIDES = ("has_torch_function", "has_torch_function_unary")
 LOOKED_INTO = {torch.ops.aten._euclidean_dist.default, torch.ops.aten.affine_grid_generator.default}
 """Operators whose kernels call products; composite ones and those of other libraries are looked into anyway."""
 
@@ -361,7 +366,7 @@ def _without_dispatch(func: Any) -> Any:
 
     The check would hand it back to the mode for ever; without it, the products inside meet the mode.
     """
-    scope = {**func.__globals__, "has_torch_function": lambda tensors: False}  # noqa: ARG005
+    scope = func.__globals__ | dict.fromkeys(OVERRIDES, lambda tensors: False)  # noqa: ARG005
     copy = types.FunctionType(func.__code__, scope, func.__name__, func.__defaults__, func.__closure__)
     copy.__kwdefaults__ = func.__kwdefaults__
     return copy

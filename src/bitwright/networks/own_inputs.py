@@ -16,6 +16,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.networks.eager import eager
 from bitwright.networks.network import Batch, InputShape, Network, copies
+from bitwright.networks.packages import told
 from bitwright.networks.state import put_back, remembers, same_random_numbers
 from bitwright.networks.variation import Lookups, Role, Variation, variations
 
@@ -137,8 +138,8 @@ class OwnInputs:
         except Exception as error:
             sizes = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in example.items())
             raise InputError(
-                f"{self.name} does not run on its example inputs ({sizes}): {type(error).__name__}: "
-                f"{str(error).strip() or 'no message'}; give an example that it runs on"
+                f"{self.name} does not run on its example inputs ({sizes}): {told(error)}; give an example that it "
+                "runs on"
             ) from error
 
     @property

@@ -79,9 +79,11 @@ def remembers(module: torch.nn.Module, name: str, run: Callable[[bool], torch.Te
     written = kept.written
     kept.restore()
     first, after, again = run(False), run(True), run(False)
-    if first is None or (_alike(first, again) and _alike(alone, after) and not (written or kept.written)):
+    if _alike(first, again) and _alike(alone, after) and not (written or kept.written):
         return False
     kept.restore()
+    if first is None:
+        return False
     outputs: dict[bool, list[torch.Tensor | None]] = {True: [], False: []}
     for other in ORDER:
         with put_back(module):

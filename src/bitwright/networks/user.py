@@ -21,6 +21,7 @@ from bitwright.networks.checks import check_shape
 from bitwright.networks.inputs import output_tensor, refuse_decode
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
+from bitwright.networks.packages import told
 
 INPUTS_HINT = "return (module, example_inputs) or set module.example_inputs: a tensor, a tuple or a dict of tensors"
 GIVEN_HINT = "give inputs=: a tensor, a tuple or a dict of tensors; or set module.example_inputs"
@@ -63,7 +64,7 @@ def build_given(module: torch.nn.Module, inputs: Any = None, *, shared: bool = T
     except Exception as error:
         if module.training:
             raise InputError(
-                f"{name} cannot be copied ({_said(error)}) and is in training mode; call its eval() first"
+                f"{name} cannot be copied ({told(error)}) and is in training mode; call its eval() first"
             ) from error
         mine = module
     return _network(mine, inputs, name, f"a {name} given in Python", GIVEN_HINT)
@@ -175,9 +176,9 @@ def resolved(name: str) -> Any:
             raise InputError(
                 f"no Python module {path!r} (for {name!r}); it must be installed, or lie in the current folder."
             ) from error
-        raise InputError(f"importing {path!r} failed: {_said(error)}") from error
+        raise InputError(f"importing {path!r} failed: {told(error)}") from error
     except Exception as error:
-        raise InputError(f"importing {path!r} failed: {_said(error)}") from error
+        raise InputError(f"importing {path!r} failed: {told(error)}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             own = (key for key, value in vars(found).items() if getattr(value, "__module__", None) == path)
@@ -195,11 +196,7 @@ def called(function: Any, name: str) -> Any:
     try:
         return function()
     except Exception as error:
-        raise InputError(f"{name}, called without arguments, raised {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        raise InputError(f"{name}, called without arguments, raised {told(error)}") from error
 
 
 @contextlib.contextmanager
