@@ -15,9 +15,9 @@ import time
 import numpy as np
 
 import bitwright
-from bitwright.accelerators.dense import OutputStationary, Simd, WeightStationary
-from bitwright.accelerators.dense import machine as dense
-from bitwright.accelerators.dense.machine import DenseArray
+from bitwright.accelerators.systolic import OutputStationary, Simd, WeightStationary
+from bitwright.accelerators.systolic import machine as dense
+from bitwright.accelerators.systolic.machine import DenseArray
 from bitwright.memory import Gemm, best_mapping, score, tiling
 
 ARRAYS = (WeightStationary, OutputStationary, Simd)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from bitwright.accelerators.split import Drift
-from bitwright.accelerators.split.scheduler import schedule
+from bitwright.accelerators.dynamic_precision import Drift
+from bitwright.accelerators.dynamic_precision.scheduler import schedule
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.classes import block_lengths
 from bitwright.methods.drift.rule import Drift as DriftRule

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from bitwright.accelerators.dense import OutputStationary, WeightStationary
+from bitwright.accelerators.systolic import OutputStationary, WeightStationary
 from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
 from bitwright.networks.load import load

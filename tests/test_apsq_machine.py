@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bitwright import technology
-from bitwright.accelerators.apsq import Apsq, partial_sum_pj
-from bitwright.accelerators.apsq.accumulation import Stored, stored_by
-from bitwright.accelerators.apsq.dataflow import Capacity, Grid, candidates
-from bitwright.accelerators.apsq.rae import simulate
-from bitwright.accelerators.apsq.reference import walk
+from bitwright.accelerators.partial_sums import Apsq, partial_sum_pj
+from bitwright.accelerators.partial_sums.accumulation import Stored, stored_by
+from bitwright.accelerators.partial_sums.dataflow import Capacity, Grid, candidates
+from bitwright.accelerators.partial_sums.rae import simulate
+from bitwright.accelerators.partial_sums.reference import walk
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor

@@ -15,7 +15,7 @@ from torch import nn
 
 from bitwright import registry
 from bitwright.accelerators.cost import Area, Cost, Event
-from bitwright.accelerators.dense import OutputStationary, Simd, WeightStationary
+from bitwright.accelerators.systolic import OutputStationary, Simd, WeightStationary
 from bitwright.errors import InputError
 from bitwright.methods.executor import Executor
 from bitwright.methods.floating import METHOD as FLOAT

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bitwright import technology
-from bitwright.accelerators.dense import OutputStationary, Simd, WeightStationary
-from bitwright.accelerators.dense.dataflow import broadcast_cycles, fold_cycles
-from bitwright.accelerators.dense.register_level import output_stationary, simd, weight_stationary
+from bitwright.accelerators.systolic import OutputStationary, Simd, WeightStationary
+from bitwright.accelerators.systolic.dataflow import broadcast_cycles, fold_cycles
+from bitwright.accelerators.systolic.register_level import output_stationary, simd, weight_stationary
 from bitwright.accelerators.events import memory_prices, requantize_event, requantizer_area, requantizer_leakage
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.srams import sram_macros

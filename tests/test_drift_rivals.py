@@ -7,8 +7,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from bitwright.accelerators.packed import BitFusion, Eyeriss
-from bitwright.accelerators.split import Drift, Drq, Seq
+from bitwright.accelerators.precision_scalable import BitFusion, Eyeriss
+from bitwright.accelerators.dynamic_precision import Drift, Drq, Seq
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.classes import Classes

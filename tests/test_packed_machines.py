@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bitwright import registry, technology
-from bitwright.accelerators.dense import WeightStationary
-from bitwright.accelerators.packed import AdaptivFloatArray, Ant, BitFusion, Lpa, compute_area_um2
-from bitwright.accelerators.packed.circuits import Circuit, Part, priced
-from bitwright.accelerators.packed.modes import packed_width
-from bitwright.accelerators.packed.reference import digits, product_of_digits, simulate
+from bitwright.accelerators.systolic import WeightStationary
+from bitwright.accelerators.precision_scalable import AdaptivFloatArray, Ant, BitFusion, Lpa, compute_area_um2
+from bitwright.accelerators.precision_scalable.circuits import Circuit, Part, priced
+from bitwright.accelerators.precision_scalable.modes import packed_width
+from bitwright.accelerators.precision_scalable.reference import digits, product_of_digits, simulate
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError, MissingPriceError
 from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PerTensor, Posit, PowerOfTwo

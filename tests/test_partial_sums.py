@@ -409,7 +409,7 @@ class TestEngine:
         st.integers(1, 60), st.integers(1, 4), st.sampled_from(list(Phase)), st.sampled_from([4, 8]), st.integers(0, 99)
     )
     def test_the_engine_computes_what_networks_run(self, k, gs, phase, bits, seed):
-        from bitwright.accelerators.apsq.rae import simulate
+        from bitwright.accelerators.partial_sums.rae import simulate
 
         rule = rule_of(tile=4, tiles=-(-k // 4), seed=seed, bits=bits, group_size=gs, phase=phase)
         x, w = operands(3, k, 5, seed=seed, signed=False, zero_point=90)

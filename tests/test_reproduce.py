@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bitwright.accelerators.slices import Panacea
-from bitwright.accelerators.slices.slicing import Slicing
+from bitwright.accelerators.bit_slice import Panacea
+from bitwright.accelerators.bit_slice.slicing import Slicing
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.methods.vectors import reference_masks

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bitwright.accelerators.apsq import Apsq, partial_sum_pj
+from bitwright.accelerators.partial_sums import Apsq, partial_sum_pj
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.networks.load import load

@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from bitwright import technology
-from bitwright.accelerators.packed import Lpa, compute_area_um2
+from bitwright.accelerators.precision_scalable import Lpa, compute_area_um2
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.networks.load import load

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitwright.accelerators.slices import Panacea, Sibia
-from bitwright.accelerators.slices.machine import DenseTiling
-from bitwright.accelerators.slices.operator_level import Array, simulate_tile
-from bitwright.accelerators.slices.products import dense_products
+from bitwright.accelerators.bit_slice import Panacea, Sibia
+from bitwright.accelerators.bit_slice.machine import DenseTiling
+from bitwright.accelerators.bit_slice.operator_level import Array, simulate_tile
+from bitwright.accelerators.bit_slice.products import dense_products
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized, SlicedUnsigned, run_length_entries
 from bitwright.memory import best_mapping

@@ -14,18 +14,18 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from bitwright import registry
-from bitwright.accelerators.apsq import Apsq
-from bitwright.accelerators.dense import WeightStationary
-from bitwright.accelerators.packed import Ant, BitFusion
-from bitwright.accelerators.slices import Panacea
-from bitwright.accelerators.split import Drift, Drq, Seq, bit_group, reference
-from bitwright.accelerators.split.costs import entry_bits
-from bitwright.accelerators.split.latency import NEVER, part_cycles
-from bitwright.accelerators.split.placement import count
-from bitwright.accelerators.split.reference import Product
-from bitwright.accelerators.split.register_level import simulate
-from bitwright.accelerators.split.scheduler import schedule, start
-from bitwright.accelerators.split.tiles import spread
+from bitwright.accelerators.partial_sums import Apsq
+from bitwright.accelerators.systolic import WeightStationary
+from bitwright.accelerators.precision_scalable import Ant, BitFusion
+from bitwright.accelerators.bit_slice import Panacea
+from bitwright.accelerators.dynamic_precision import Drift, Drq, Seq, bit_group, reference
+from bitwright.accelerators.dynamic_precision.costs import entry_bits
+from bitwright.accelerators.dynamic_precision.latency import NEVER, part_cycles
+from bitwright.accelerators.dynamic_precision.placement import count
+from bitwright.accelerators.dynamic_precision.reference import Product
+from bitwright.accelerators.dynamic_precision.register_level import simulate
+from bitwright.accelerators.dynamic_precision.scheduler import schedule, start
+from bitwright.accelerators.dynamic_precision.tiles import spread
 from bitwright.errors import InputError
 from bitwright.formats import Integer, LogPosit, PerTensor, Quantized
 from bitwright.methods.apsq.rule import Kind, PartialSums

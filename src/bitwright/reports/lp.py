@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bitwright.accelerators.packed import compute_area_um2
+from bitwright.accelerators.precision_scalable import compute_area_um2
 from bitwright.reports.claims import claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_spread, quantity, say, table, text
 from bitwright.reports.units import number

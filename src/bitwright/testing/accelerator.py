@@ -55,7 +55,7 @@ def check_accelerator(accelerator: type[Accelerator] | Accelerator) -> None:
 
     Examples
     --------
-    >>> from bitwright.accelerators.dense import WeightStationary
+    >>> from bitwright.accelerators.systolic import WeightStationary
     >>> check_accelerator(WeightStationary(rows=8, cols=8))
     """
     machine = accelerator() if isinstance(accelerator, type) else accelerator

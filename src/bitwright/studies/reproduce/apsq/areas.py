@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from bitwright.accelerators.apsq import Apsq
-from bitwright.accelerators.apsq.costs import ADDER
+from bitwright.accelerators.partial_sums import Apsq
+from bitwright.accelerators.partial_sums.costs import ADDER
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

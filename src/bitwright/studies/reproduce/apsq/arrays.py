@@ -8,7 +8,7 @@ whose array has a single line, because decoding makes one vector at a time, is o
 from collections.abc import Mapping
 from typing import Any
 
-from bitwright.accelerators.apsq import Apsq
+from bitwright.accelerators.partial_sums import Apsq
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.studies.machines import COMMON, NATIVE, build_accelerators

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitwright.accelerators.apsq import Apsq
+from bitwright.accelerators.partial_sums import Apsq
 from bitwright.accelerators.events import BITS_PER_BYTE, memory_prices
 from bitwright.studies.reproduce.apsq.areas import Engine
 from bitwright.studies.reproduce.apsq.arrays import described

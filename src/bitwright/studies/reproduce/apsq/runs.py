@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bitwright.accelerators.apsq import Apsq, partial_sum_pj
-from bitwright.accelerators.apsq.costs import Moved
+from bitwright.accelerators.partial_sums import Apsq, partial_sum_pj
+from bitwright.accelerators.partial_sums.costs import Moved
 from bitwright.errors import BitwrightError
 from bitwright.methods.execution import Execution
 from bitwright.methods.integer.options import IntegerOptions

@@ -9,9 +9,9 @@ substrate's.
 from collections.abc import Mapping
 from typing import Any
 
-from bitwright.accelerators.packed.machine import PackedArray
-from bitwright.accelerators.split.bit_group import MULTIPLIERS, per_port
-from bitwright.accelerators.split.machine import SplitArray
+from bitwright.accelerators.precision_scalable.machine import PackedArray
+from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, per_port
+from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.errors import InputError
 from bitwright.studies.machines import COMMON, NATIVE, build_accelerators
 

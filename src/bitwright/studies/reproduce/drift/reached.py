@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from bitwright.accelerators.split.bit_group import per_port
+from bitwright.accelerators.dynamic_precision.bit_group import per_port
 from bitwright.methods.classes import NARROW_BITS, WIDE_BITS
 from bitwright.studies.reproduce.claims import Claim
 from bitwright.studies.reproduce.drift import claims as published

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bitwright.accelerators.split.machine import SplitArray
+from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, footing

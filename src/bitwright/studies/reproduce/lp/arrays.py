@@ -9,7 +9,7 @@ LPA gets as many PEs as that area holds. That the charts are of such arrays is o
 from collections.abc import Mapping
 from typing import Any
 
-from bitwright.accelerators.packed.machine import PackedArray
+from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.errors import InputError
 from bitwright.studies.machines import COMMON, NATIVE, build_accelerators
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from bitwright.accelerators.packed import compute_area_um2
-from bitwright.accelerators.packed.circuits import priced
-from bitwright.accelerators.packed.machine import PackedArray
+from bitwright.accelerators.precision_scalable import compute_area_um2
+from bitwright.accelerators.precision_scalable.circuits import priced
+from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.studies.reproduce.claims import Claim
 from bitwright.studies.reproduce.lp import claims as published
 from bitwright.studies.reproduce.lp.arrays import SMALL, Arrays

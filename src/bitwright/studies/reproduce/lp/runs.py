@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from bitwright.accelerators.packed import compute_area_um2
-from bitwright.accelerators.packed.machine import PackedArray
+from bitwright.accelerators.precision_scalable import compute_area_um2
+from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.errors import BitwrightError, MissingPriceError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network

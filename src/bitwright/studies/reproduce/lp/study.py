@@ -6,7 +6,7 @@ from typing import Any
 
 import pydantic
 
-from bitwright.accelerators.packed.machine import PackedArray
+from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
 from bitwright.studies.machines import COMMON, Footing, footing

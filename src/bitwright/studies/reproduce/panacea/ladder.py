@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitwright.accelerators.slices.machine import SliceArray
+from bitwright.accelerators.bit_slice.machine import SliceArray
 from bitwright.errors import InputError
 from bitwright.methods.aqs.calibrate import Stages
 from bitwright.methods.executor import same_plan

@@ -8,8 +8,8 @@ With rho_w and rho_x the shares of skipped vectors and two slices on each side, 
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from bitwright.accelerators.slices.machine import SliceArray
-from bitwright.accelerators.slices.slicing import Slicing
+from bitwright.accelerators.bit_slice.machine import SliceArray
+from bitwright.accelerators.bit_slice.slicing import Slicing
 from bitwright.formats import slice_window
 from bitwright.methods.execution import Execution
 from bitwright.methods.vectors import share, split_of, x_mask

@@ -1,0 +1,51 @@
+"""Blocks in time: decode, multiply, write out, three stages that overlap from block to block.
+
+While the operators work on a block, decoders expand the next block's vectors and the post-processing unit takes the one
+before: within a tile, cycles = first decode + sum of max(compute, next decode, output before) + last output. The order
+of blocks is our choice: columns outside, rows inside, so that weights are decoded for rows that follow one another.
+Twin: `bitwright.accelerators.bit_slice.operator_level`.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from bitwright.memory import IntArray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stages:
+    """Cycles of each stage of each block [groups, k tiles, row blocks, column blocks]."""
+
+    decode: IntArray
+    compute: IntArray
+    output: IntArray
+
+
+def tile_cycles(stages: Stages, *, row_blocks: int, column_blocks: int) -> IntArray:
+    """Cycles of each tile [groups, row tiles, k tiles, column tiles], tiles being so many blocks (fewer at the end)."""
+    groups, k_tiles, rows, columns = stages.compute.shape
+    row_tiles, column_tiles = -(-rows // row_blocks), -(-columns // column_blocks)
+    order, starts = _order(rows, columns, row_blocks, column_blocks)
+    ends = np.append(starts[1:], len(order)) - 1
+    decode, compute, output = (
+        stage.reshape(groups, k_tiles, -1)[..., order] for stage in (stages.decode, stages.compute, stages.output)
+    )
+    slots = compute.copy()
+    following = decode[..., 1:].copy()
+    following[..., ends[:-1]] = 0
+    np.maximum(slots[..., :-1], following, out=slots[..., :-1])
+    before = output[..., :-1].copy()
+    before[..., ends[:-1]] = 0
+    np.maximum(slots[..., 1:], before, out=slots[..., 1:])
+    cycles = np.add.reduceat(slots, starts, axis=-1) + decode[..., starts] + output[..., ends]
+    return cycles.reshape(groups, k_tiles, row_tiles, column_tiles).transpose(0, 2, 1, 3)
+
+
+def _order(rows: int, columns: int, row_blocks: int, column_blocks: int) -> tuple[IntArray, IntArray]:
+    """Blocks (row * columns + column) as they run, tile by tile, and where each tile starts."""
+    row, column = (axis.ravel() for axis in np.indices((rows, columns)))
+    tile = row // row_blocks * -(-columns // column_blocks) + column // column_blocks
+    order = np.lexsort((row, column, tile))
+    starts = np.flatnonzero(np.diff(tile[order], prepend=-1))
+    return order, starts

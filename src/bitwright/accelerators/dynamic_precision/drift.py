@@ -1,0 +1,113 @@
+"""`drift`: an array of bit groups cut by one row line and one column line, so that four classes run at once.
+
+Our reconstruction of Drift (Liu et al., DAC 2024: "online scheduling" of run-time precision; all else here is
+ours). Top left wide by wide, top right wide by narrow, below narrow rows
+alike; a block takes as long as its longest part. The scheduler (`bitwright.accelerators.dynamic_precision.scheduler`) cuts the
+array anew for each group and block of the reduction, unless it counts what the block before counted, and works on the
+next block while the array works on this one. Cut once per site, it takes the mean counts of all blocks.
+"""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
+from bitwright.accelerators.dynamic_precision.machine import SplitArray
+from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes, exposed_cycles
+from bitwright.accelerators.dynamic_precision.scheduler import Cuts, schedule
+from bitwright.memory import IntArray
+from bitwright.methods.classes import Classes
+
+
+class Drift(SplitArray):
+    """Drift as reconstructed here.
+
+    Examples
+    --------
+    >>> Drift().multipliers_4b, Drift(rows=32).peak_macs_per_cycle
+    (3072, 1024)
+    """
+
+    summary: ClassVar[str] = "bit groups cut four ways at run time between 8- and 4-bit rows and columns (our Drift)"
+    edges: ClassVar[int] = 2
+    schedules: ClassVar[bool] = True
+
+    recut: Literal["block", "site"] = Field(
+        default="block", description="The array is cut anew for each block of the reduction, or once per site; ours"
+    )
+    scheduler_cycles_per_evaluation: int = Field(
+        default=16, ge=0, description="To try one cut: four closed forms of four cycles each; our choice"
+    )
+    overhead_percent: float = Field(
+        default=5,
+        ge=0,
+        allow_inf_nan=False,
+        description="Area of multiplexers at the cuts and of links in both directions, by that of the bit groups; ours",
+    )
+
+    @property
+    def overhead_percent_of_cuts(self) -> float:
+        """As the parameter says."""
+        return self.overhead_percent
+
+    @property
+    def scheduler_steps(self) -> int:
+        """As the parameter says."""
+        return self.scheduler_cycles_per_evaluation
+
+    def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
+        """Parts side by side."""
+        m, n = class_sizes(classes)
+        row, col, evaluations = self._lines(classes, runs)
+        rows = np.stack([row, row, self.rows - row, self.rows - row])
+        cols = np.stack([col, self.cols - col, col, self.cols - col])
+        sides = [{"m": m[i], "k": classes.k, "n": n[i], "rows": rows[i], "cols": cols[i]} for i in range(len(PORTS))]
+        cycles = np.stack(
+            [
+                part_cycles(self.dataflow, **side, fx=int(fx), fw=int(fw), runs=runs)
+                for side, (fx, fw) in zip(sides, PORTS, strict=True)
+            ]
+        )
+        spent = cycles.max(axis=0)
+        return Placement(
+            rows=rows,
+            cols=cols,
+            cycles=cycles,
+            spent=spent,
+            evaluations=evaluations,
+            exposed=exposed_cycles(spent, evaluations * self.scheduler_cycles_per_evaluation),
+            side_by_side=True,
+        )
+
+    def _lines(self, classes: Classes, runs: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """The row line, the column line and the cuts tried for each block [groups, blocks]."""
+        shape = classes.m_narrow.shape
+        counts = [classes.m - classes.m_narrow, classes.m_narrow, classes.n - classes.n_narrow, classes.n_narrow]
+        if self.recut == "site":
+            means = [np.array([-(-each.sum() // each.size)]) for each in counts]
+            cuts = self._cut(*means, k=np.array([classes.k.max()]), runs=np.array([runs.max()]))
+            tried = np.zeros(shape, dtype=np.int64)
+            tried[0, 0] = cuts.evaluations[0]
+            return np.full(shape, cuts.rows[0]), np.full(shape, cuts.cols[0]), tried
+        k, runs = (np.broadcast_to(each, shape).reshape(-1) for each in (classes.k, runs))
+        cuts = self._cut(*(each.reshape(-1) for each in counts), k=k, runs=runs)
+        products = np.stack([*(each.reshape(-1) for each in counts), k, runs])
+        again = np.concatenate([[False], (products[:, 1:] == products[:, :-1]).all(axis=0)])
+        tried = np.where(again, 0, cuts.evaluations)
+        return cuts.rows.reshape(shape), cuts.cols.reshape(shape), tried.reshape(shape)
+
+    def _cut(self, *counts: IntArray, k: IntArray, runs: IntArray) -> Cuts:
+        """The cuts of products with so many wide and narrow rows, wide and narrow columns [products]."""
+        m_wide, m_narrow, n_wide, n_narrow = counts
+        return schedule(
+            self.dataflow,
+            rows=self.rows,
+            cols=self.cols,
+            m_wide=m_wide,
+            m_narrow=m_narrow,
+            n_wide=n_wide,
+            n_narrow=n_narrow,
+            k=k,
+            runs=runs,
+        )

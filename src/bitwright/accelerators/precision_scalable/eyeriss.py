@@ -1,0 +1,90 @@
+"""`eyeriss`: 16-bit processing elements with register files of their own (Chen et al., ISSCC 2016, JSSC 2017).
+
+Sources: 168 PEs of 16 by 16 bits, row-stationary, 12 x 14 in SCALE-Sim's configuration; their area at 28 nm is SPARK's
+(HPCA 2024), 0.309 mm2 for 168. Ours, as the row-stationary mapping itself is not modelled: a product takes its
+multiply-accumulates by the PEs that are busy, at the utilization stated; words move between SRAMs and array as on a
+weight-stationary array of the same size, because rows of weights and pixels are kept inside; integers of any width are
+stored as 16 bits. On the common substrate it has 12 x 11 PEs, the area of 3,072 4-bit multipliers (0.244 mm2, SPARK's
+too).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from bitwright.accelerators.precision_scalable.circuits import Circuit, Part
+from bitwright.accelerators.precision_scalable.machine import PackedArray
+from bitwright.accelerators.precision_scalable.modes import Mode
+from bitwright.accelerators.precision_scalable.operands import Types
+from bitwright.memory import IntArray
+
+BITS = 16
+ROWS, COLS = 12, 11
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowStationary(Mode):
+    """An array whose PEs are busy for a stated share of the cycles, whatever the shape.
+
+    Attributes
+    ----------
+    utilization : float
+        The share, 0 .. 1.
+    """
+
+    utilization: float
+
+    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+        """Cycles of tiles of m x k x n, element-wise."""
+        cycles: IntArray = np.ceil(m * k * n / (self.rows * self.cols * self.utilization)).astype(np.int64)
+        return cycles
+
+
+class Eyeriss(PackedArray):
+    """Eyeriss as a baseline of machines of 4 and 8 bits.
+
+    Examples
+    --------
+    >>> Eyeriss().peak_macs_per_cycle
+    132
+    """
+
+    summary: ClassVar[str] = "16-bit processing elements, row-stationary, at a stated utilization (Eyeriss)"
+    native: ClassVar[Mapping[str, Any]] = {"rows": 12, "cols": 14}
+    types: ClassVar[Types] = Types(
+        kinds={"int": BITS, "uint": BITS},
+        said="integers of 2 to 16 bits",
+        lever="use a method of integers, or choose an accelerator made for that format",
+    )
+    widths: ClassVar[tuple[int, ...]] = (BITS,)
+    pe: ClassVar[Circuit] = Circuit(
+        name="processing element of Eyeriss",
+        published="pe_eyeriss16",
+        parts=(
+            Part(event="multiply_int16", count=1, what="product"),
+            Part(event="add_int32", count=1, what="accumulation"),
+            Part(event="register_bit", count=16 + 16 + 32, what="x, w, partial sum"),
+        ),
+    )
+
+    rows: int = Field(default=ROWS, gt=0, description="Rows of processing elements; by area, as said in the module")
+    cols: int = Field(default=COLS, gt=0, description="Columns of processing elements; by area, as said in the module")
+    utilization: float = Field(
+        default=0.85, gt=0, le=1, description="Share of cycles in which a processing element is busy; assumed"
+    )
+
+    def mode(self, x_bits: int, w_bits: int) -> Mode:  # noqa: ARG002
+        """The only one: everything takes 16 bits."""
+        return RowStationary(x_bits=BITS, w_bits=BITS, rows=self.rows, cols=self.cols, utilization=self.utilization)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Sixteen bits per row and per column, and a partial sum of every column."""
+        return {
+            "sram_input": self.rows * BITS,
+            "sram_weight": self.cols * BITS,
+            "sram_output": self.cols * self.psum_bits,
+        }
