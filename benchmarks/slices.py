@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from bitwright.accelerators.systolic import OutputStationary, Simd
 from bitwright.accelerators.bit_slice import Panacea, Sibia
+from bitwright.accelerators.systolic import OutputStationary, Simd
 from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
 from bitwright.networks.load import load

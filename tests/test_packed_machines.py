@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bitwright import registry, technology
 from bitwright.accelerators.systolic import WeightStationary
 from bitwright.accelerators.precision_scalable import AdaptivFloatArray, Ant, BitFusion, Lpa, compute_area_um2
-from bitwright.accelerators.precision_scalable.circuits import Circuit, Part, priced
+from bitwright.accelerators.circuits import Circuit, Part, priced
 from bitwright.accelerators.precision_scalable.modes import packed_width
 from bitwright.accelerators.precision_scalable.reference import digits, product_of_digits, simulate
 from bitwright.accelerators.protocol import Accelerator

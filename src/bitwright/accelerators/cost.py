@@ -4,7 +4,10 @@ Costs add up. Energy is never stored beside the events it comes from, so it cann
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,13 +17,13 @@ class Event:
     Attributes
     ----------
     component : str
-        Where the energy goes: `mac`, `sram_input`, `sram_weight`, `sram_output`, `dram`, `ppu`, `leakage`.
+        Where the energy goes: `mac`, `sram_input`, `sram_weight`, `sram_output`, `dram`, `requantizers`, `leakage`.
     name : str
         What happens: `mac_int8`, `read`, `write`.
     count : float
         How often, in `unit`s.
     unit : str
-        operation, access, bit, cycle.
+        operation, word, bit, cycle.
     price_pj : float
         Energy of one, in pJ.
     source : str
@@ -50,6 +53,8 @@ class Cost:
         From the first DRAM read to the last DRAM write.
     compute_cycles : int
         Cycles in which the array works, its own fill and drain included.
+    busy_cycles : mapping
+        Cycles in which each resource is busy: `array`, `banks` (of the SRAM that is busiest), `dram`, `vector`.
     macs_dense, macs_executed, macs_skipped : int
         Multiply-accumulates of the dense product; executed + skipped = dense.
     traffic_bytes : mapping
@@ -62,12 +67,18 @@ class Cost:
 
     cycles: int = 0
     compute_cycles: int = 0
+    busy_cycles: Mapping[str, int] = dataclasses.field(default_factory=dict)
     macs_dense: int = 0
     macs_executed: int = 0
     macs_skipped: int = 0
     traffic_bytes: Mapping[str, float] = dataclasses.field(default_factory=dict)
     unique_bytes: int = 0
     events: tuple[Event, ...] = ()
+
+    @property
+    def bound(self) -> str:
+        """The resource that is busiest: `array`, `banks`, `dram` or `vector`; empty where none is stated."""
+        return max(self.busy_cycles, key=lambda name: self.busy_cycles[name], default="")
 
     @property
     def energy_pj(self) -> dict[str, float]:
@@ -92,6 +103,7 @@ class Cost:
         return Cost(
             cycles=self.cycles * runs,
             compute_cycles=self.compute_cycles * runs,
+            busy_cycles={name: cycles * runs for name, cycles in self.busy_cycles.items()},
             macs_dense=self.macs_dense * runs,
             macs_executed=self.macs_executed * runs,
             macs_skipped=self.macs_skipped * runs,
@@ -103,27 +115,34 @@ class Cost:
 
 def total_cost(costs: Sequence[Cost]) -> Cost:
     """The sum of all costs, added up in their order; equal events become one."""
-    traffic: dict[str, float] = {}
     counts: dict[tuple[str, str, str, float, str], float] = {}
     for cost in costs:
-        for key, value in cost.traffic_bytes.items():
-            traffic[key] = traffic.get(key, 0) + value
         for event in cost.events:
             kind = (event.component, event.name, event.unit, event.price_pj, event.source)
             counts[kind] = counts.get(kind, 0) + event.count
     return Cost(
         cycles=sum(cost.cycles for cost in costs),
         compute_cycles=sum(cost.compute_cycles for cost in costs),
+        busy_cycles=_added(cost.busy_cycles for cost in costs),
         macs_dense=sum(cost.macs_dense for cost in costs),
         macs_executed=sum(cost.macs_executed for cost in costs),
         macs_skipped=sum(cost.macs_skipped for cost in costs),
-        traffic_bytes=traffic,
+        traffic_bytes=_added(cost.traffic_bytes for cost in costs),
         unique_bytes=sum(cost.unique_bytes for cost in costs),
         events=tuple(
             Event(component=component, name=name, count=count, unit=unit, price_pj=price, source=source)
             for (component, name, unit, price, source), count in counts.items()
         ),
     )
+
+
+def _added(each: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
+    """Sums by name."""
+    total: dict[str, Number] = {}
+    for mapping in each:
+        for name, value in mapping.items():
+            total[name] = total[name] + value if name in total else value
+    return total
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 An accelerator is a class registered under the entry point group `bitwright.accelerators`, constructed with keyword
 parameters only (a frozen pydantic model, so that a misspelt or impossible parameter is an error that names it). Its
 defaults are the common substrate's. What only some machines have is a protocol of its own: a published configuration
-that differs (`Published`), and an explanation (`Explaining`). `bitwright.accelerators.substrate.Substrate` has what
-machines share.
+that differs (`Published`), and an explanation (`Explaining`). `bitwright.accelerators.machine.Machine` is what all
+machines here are: it asks for a bill and a dataflow and has everything else.
 """
 
 from collections.abc import Mapping

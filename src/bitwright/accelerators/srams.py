@@ -1,71 +1,110 @@
-"""The SRAMs of a machine as sets of macros: energy per access, leakage and area.
+"""The SRAMs of a machine as banks of one geometry: energy of a word, width, leakage, area, and whether they keep pace.
 
-Our choice: machines ask for ports as wide as what flows there in a cycle. Macros of the technology's table are 8 to
-1024 bits wide, at least 32 rows deep and at most 16 MiB: wider ports are macros side by side, all of them accessed;
-larger capacities are macros of which one is accessed; ports too wide for a small capacity are narrowed, which takes
-more accesses.
+Ours: all SRAMs are banks of the substrate's capacity and word, side by side, single-ported; smaller SRAMs are one bank
+of their own capacity. A tile's words are spread evenly over all banks, so that an SRAM moves a word per bank and cycle,
+of which as many as DRAM moves at most, but no more than half, are kept for it. An access costs a word of a bank and the
+wires to it: banks lie in a square with the port at the middle of a side, from which they are 3/4 of a side away on
+average. Wires' area and the crossbar are not modelled. So equal bytes cost equal energy, however wide the port.
 """
 
 import dataclasses
+import functools
+import math
 
-from bitwright.technology import Technology
+from bitwright.accelerators.substrate import BYTES_PER_KIB, Substrate
+from bitwright.errors import InputError
 
-NARROWEST_MACRO_BITS = 8
-WIDEST_MACRO_BITS = 1024
-LARGEST_MACRO_BYTES = 16 * 2**20
-FEWEST_ROWS = 32
+LARGEST_WORD_BITS = 1024
+FEWEST_WORDS = 32
 BITS_PER_BYTE = 8
+CACHED_MACHINES = 64
+MEAN_DISTANCE = 0.75
+"""Mean distance from the middle of a side, along both axes, of places in a square, by its side."""
+UM_PER_MM = 1000
+SRAMS = ("sram_input", "sram_weight", "sram_output")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SramMacros:
-    """One SRAM: its port, and what an access and the whole of it cost.
+class Sram:
+    """One SRAM.
 
     Attributes
     ----------
-    port_bits : int
-        Bits of one access.
-    macros : int
-        Macros it is made of.
+    banks : int
+        How many.
+    word_bits : int
+        Bits of one access of a bank.
     read_pj, write_pj : float
-        Energy of one access of `port_bits`.
+        Energy of a word, wires included.
     leakage_uw, area_um2 : float
-        Of all macros.
+        Of all banks.
+    array_bits_per_cycle : float
+        What the array can read and write in a cycle.
     source : str
         Where the numbers come from.
     """
 
-    port_bits: int
-    macros: int
+    banks: int
+    word_bits: int
     read_pj: float
     write_pj: float
     leakage_uw: float
     area_um2: float
+    array_bits_per_cycle: float
     source: str
 
+    @property
+    def pj_per_byte(self) -> tuple[float, float]:
+        """Energy of a byte that is read, and of one that is written."""
+        share = BITS_PER_BYTE / self.word_bits
+        return self.read_pj * share, self.write_pj * share
 
-def sram_macros(*, technology: Technology, capacity_bytes: int, port_bits: int) -> SramMacros:
-    """An SRAM of `capacity_bytes` with a port of at most `port_bits`, made of the technology's macros.
+
+@functools.lru_cache(maxsize=CACHED_MACHINES)
+def srams_of(machine: Substrate) -> dict[str, Sram]:
+    """The SRAMs of a machine by component: sram_input, sram_weight, sram_output.
 
     Raises
     ------
     InputError
-        If the technology has no macro of that size.
+        If there is no such bank, or it does not keep pace with the clock.
+
+    Examples
+    --------
+    >>> {name: sram.banks for name, sram in srams_of(Substrate()).items()}
+    {'sram_input': 128, 'sram_weight': 64, 'sram_output': 64}
     """
-    deep_enough = capacity_bytes * BITS_PER_BYTE // FEWEST_ROWS
-    port_bits = max(NARROWEST_MACRO_BITS, min(port_bits, deep_enough))
-    beside = -(-port_bits // WIDEST_MACRO_BITS)
-    stacked = -(-capacity_bytes // (beside * LARGEST_MACRO_BYTES))
-    macro = technology.sram(
-        capacity_bytes=-(-capacity_bytes // (beside * stacked)),
-        width_bits=max(NARROWEST_MACRO_BITS, -(-port_bits // beside)),
-    )
-    return SramMacros(
-        port_bits=port_bits,
-        macros=beside * stacked,
-        read_pj=beside * macro.read_pj,
-        write_pj=beside * macro.write_pj,
-        leakage_uw=beside * stacked * macro.leakage_uw,
-        area_um2=beside * stacked * macro.area_um2,
-        source=macro.source,
+    buffers = machine.buffers
+    capacities = (buffers.input_bytes, buffers.weight_bytes, buffers.output_bytes)
+    return {name: sram_of(machine, capacity) for name, capacity in zip(SRAMS, capacities, strict=True)}
+
+
+def sram_of(machine: Substrate, capacity_bytes: int) -> Sram:
+    """An SRAM of that capacity in banks of the machine's geometry. Raises as `srams_of` does."""
+    bank_bytes = min(capacity_bytes, round(machine.sram_bank_kib * BYTES_PER_KIB))
+    word_bits = max(BITS_PER_BYTE, min(machine.sram_bank_bits, bank_bytes * BITS_PER_BYTE // FEWEST_WORDS))
+    if word_bits > LARGEST_WORD_BITS:
+        raise InputError(f"sram_bank_bits is {word_bits}, and banks have words of up to {LARGEST_WORD_BITS} bits")
+    macro = machine.technology.sram(capacity_bytes=bank_bytes, width_bits=word_bits)
+    period_ns = 1000 / machine.clock_mhz
+    slowest = max(macro.cycle_ns, macro.access_ns)
+    if slowest > period_ns:
+        raise InputError(
+            f"a bank of {bank_bytes} bytes and {word_bits} bits takes {slowest:.2f} ns and a cycle at "
+            f"{machine.clock_mhz:g} MHz is {period_ns:.2f} ns; lower sram_bank_kib or clock_mhz"
+        )
+    banks = -(-capacity_bytes // bank_bytes)
+    area_um2 = banks * macro.area_um2
+    wire = machine.technology.price("wire_bit_mm")
+    wires_pj = word_bits * wire.energy() * MEAN_DISTANCE * math.sqrt(area_um2) / UM_PER_MM
+    left = banks * word_bits - BITS_PER_BYTE * machine.dram_bandwidth
+    return Sram(
+        banks=banks,
+        word_bits=word_bits,
+        read_pj=macro.read_pj + wires_pj,
+        write_pj=macro.write_pj + wires_pj,
+        leakage_uw=banks * macro.leakage_uw,
+        area_um2=area_um2,
+        array_bits_per_cycle=max(left, banks * word_bits / 2),
+        source=f"{macro.source}; wires of {MEAN_DISTANCE:g} x {math.sqrt(area_um2):.0f} um: {wire.source}",
     )

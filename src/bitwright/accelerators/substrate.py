@@ -1,15 +1,19 @@
 """The common substrate: what every machine stands on, so that comparisons compare the machines.
 
-Clock, SRAMs and bandwidth are those that the ANT artifact gives ANT and BitFusion (Guo et al., MICRO 2022,
+Clock and SRAMs are those that the ANT artifact gives ANT and BitFusion (Guo et al., MICRO 2022,
 github.com/clevercool/ANT-Quantization, ant_simulator); the rest is our choice. By default machines also get equally
 many multipliers, counted as 4-bit by 4-bit ones: `MULTIPLIERS_4B`, our choice too.
+
+What the timing takes for granted is stated, and the same for all. Common: what rests in an array is exchanged behind
+the stream (`weight_loading=hidden`: a second register in every place), folds and tiles follow one another without
+draining (`fold_pipelining`). SCALE-Sim's closed forms are `weight_loading=exposed, fold_pipelining=false`.
 """
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bitwright import technology
 from bitwright.memory import Buffers, Objective
@@ -18,10 +22,14 @@ BYTES_PER_KIB = 1024
 MULTIPLIERS_4B = 3072
 CACHED_TECHNOLOGIES = 16
 ARTIFACT = "ANT artifact's configuration of ANT and BitFusion"
+ARTIFACT_DRAM_BYTES = 128
+"""Bytes per cycle that the ANT artifact gives its machines."""
+
+WeightLoading = Literal["hidden", "exposed"]
 
 
 class Substrate(BaseModel):
-    """Partial sums, clock, node, SRAMs and DRAM of a machine; a machine adds its own parameters.
+    """Partial sums, clock, node, SRAMs, DRAM and timing ideals of a machine; a machine adds its own parameters.
 
     `native` holds the parameters in which the published configuration differs from the common substrate.
     """
@@ -35,16 +43,41 @@ class Substrate(BaseModel):
     input_sram_kib: int = Field(default=256, gt=0, description=f"Input SRAM, both halves; {ARTIFACT}")
     weight_sram_kib: int = Field(default=128, gt=0, description=f"Weight SRAM, both halves; {ARTIFACT}")
     output_sram_kib: int = Field(default=128, gt=0, description=f"Output SRAM, both halves; {ARTIFACT}")
-    dram_bytes_per_cycle: float = Field(
-        default=128, gt=0, allow_inf_nan=False, description=f"DRAM bandwidth, 1024 bits per cycle; {ARTIFACT}"
+    sram_bank_kib: float = Field(
+        default=2,
+        gt=0,
+        allow_inf_nan=False,
+        description="Capacity of an SRAM bank, the same in all SRAMs, so small that no machine here waits for its sums; "
+        "our choice",
+    )
+    sram_bank_bits: int = Field(default=128, ge=8, description="Bits of a word of a bank, one access; our choice")
+    dram: str = Field(default="lpddr4", description="DRAM technology: bandwidth of one channel, and energy; our choice")
+    dram_bytes_per_cycle: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="DRAM bandwidth; None: the technology's at the clock"
     )
     dram_pj_per_bit: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Energy of a DRAM bit; None: the technology's price"
+        default=None, gt=0, allow_inf_nan=False, description="Energy of a DRAM bit; None: the technology's"
+    )
+    weight_loading: WeightLoading = Field(
+        default="hidden", description="Whether what rests is exchanged behind the stream, or in the open; our choice"
+    )
+    fold_pipelining: bool = Field(
+        default=True, description="Whether folds and tiles follow one another without draining the array; our choice"
+    )
+    vector_lanes: int = Field(
+        default=32, gt=0, description="Lanes of the unit for all that is no product, float16; our choice"
     )
     objective: Objective = Field(
         default="edp",
         description="What the best mapping has least of: latency, energy, or edp, the product of both; our choice",
     )
+
+    @field_validator("dram")
+    @classmethod
+    def _known_dram(cls, name: str) -> str:
+        if name not in technology.drams():
+            raise ValueError(f"is none of {', '.join(technology.drams())}")
+        return name
 
     @property
     def buffers(self) -> Buffers:
@@ -56,9 +89,24 @@ class Substrate(BaseModel):
         )
 
     @property
+    def dram_bandwidth(self) -> float:
+        """DRAM bandwidth in bytes per cycle."""
+        if self.dram_bytes_per_cycle is not None:
+            return self.dram_bytes_per_cycle
+        return technology.dram(self.dram).gb_per_s * 1000 / self.clock_mhz
+
+    @property
+    def dram_price(self) -> tuple[float, str]:
+        """Energy of a DRAM bit in pJ, and its source."""
+        if self.dram_pj_per_bit is not None:
+            return self.dram_pj_per_bit, "given by the user"
+        named = technology.dram(self.dram)
+        return named.pj_per_bit, named.source
+
+    @property
     def technology(self) -> technology.Technology:
-        """The prices of the node, with the price of DRAM that was given."""
-        return _technology(self.node_nm, self.dram_pj_per_bit)
+        """The prices of the node."""
+        return _technology(self.node_nm)
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter with its value."""
@@ -66,8 +114,5 @@ class Substrate(BaseModel):
 
 
 @functools.lru_cache(maxsize=CACHED_TECHNOLOGIES)
-def _technology(node_nm: int | str, dram_pj_per_bit: float | None) -> technology.Technology:
-    prices = technology.load(node_nm)
-    if dram_pj_per_bit is None:
-        return prices
-    return prices.with_price("dram", energy_pj=dram_pj_per_bit, unit="bit")
+def _technology(node_nm: int | str) -> technology.Technology:
+    return technology.load(node_nm)

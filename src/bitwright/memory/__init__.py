@@ -1,16 +1,19 @@
 """What machines share: tiles between DRAM and SRAM, their order, DRAM traffic and double-buffered timing."""
 
-from bitwright.memory.gemm import FloatArray, Gemm, IntArray
+from bitwright.memory.gemm import Bits, FloatArray, Gemm, IntArray, packed_bytes
+from bitwright.memory.machine import Objective, TiledMachine
 from bitwright.memory.search import Mapping, best_mapping, score
-from bitwright.memory.tiling import Buffers, Objective, TiledMachine, Tilings
+from bitwright.memory.tiling import Buffers, Kinds, Tilings
 from bitwright.memory.timeline import TileCosts, Timeline, timeline
-from bitwright.memory.traffic import Traffic, edges, traffic
+from bitwright.memory.traffic import Traffic, traffic
 
 __all__ = [
+    "Bits",
     "Buffers",
     "FloatArray",
     "Gemm",
     "IntArray",
+    "Kinds",
     "Mapping",
     "Objective",
     "TileCosts",
@@ -19,7 +22,7 @@ __all__ = [
     "Timeline",
     "Traffic",
     "best_mapping",
-    "edges",
+    "packed_bytes",
     "score",
     "timeline",
     "traffic",

@@ -17,9 +17,10 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
+Bits = int | Fraction
 BITS_PER_BYTE = 8
 FINEST_SHARE = 2**20
-"""Shares with a larger denominator are rounded up to one with this, so that byte counts stay within 64 bits."""
+"""Fractions with a larger denominator are rounded up to one with this."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,10 @@ class Gemm:
     ----------
     m, k, n, groups : int
         Extents of each group, and number of groups.
-    x_bits, w_bits, y_bits : int
-        Bits of one element of the operands and of the finished output.
-    psum_bits : int
-        Bits of one partial sum.
+    x_bits, w_bits, y_bits : int or Fraction
+        Bits of one element of the operands, its share of scales and constants included, and of the finished output.
+    psum_bits : int or Fraction
+        Bits that an unfinished output keeps.
     x_distinct, w_distinct : int or None
         Distinct elements over all groups, at most m * k * groups and k * n * groups (larger values count as these);
         None: all are distinct.
@@ -43,10 +44,10 @@ class Gemm:
     k: int
     n: int
     groups: int = 1
-    x_bits: int
-    w_bits: int
-    y_bits: int
-    psum_bits: int
+    x_bits: Bits
+    w_bits: Bits
+    y_bits: Bits
+    psum_bits: Bits
     x_distinct: int | None = None
     w_distinct: int | None = None
 
@@ -78,15 +79,20 @@ class Gemm:
         )
 
 
-def packed_bytes(elements: IntArray, bits: int, share: Fraction = Fraction(1)) -> IntArray:
+def packed_bytes(elements: IntArray, bits: Bits, share: Fraction = Fraction(1)) -> IntArray:
     """Whole bytes that a `share` of so many elements of so many bits take, element-wise."""
-    return -(-elements * (bits * share.numerator) // (BITS_PER_BYTE * share.denominator))
+    each = finest(Fraction(bits) * share) / BITS_PER_BYTE
+    return -(-elements * each.numerator // each.denominator)
+
+
+def finest(value: Fraction) -> Fraction:
+    """A fraction rounded up where its denominator is large, so that byte counts stay within 64 bits."""
+    if value.denominator <= FINEST_SHARE:
+        return value
+    return Fraction(math.ceil(value * FINEST_SHARE), FINEST_SHARE)
 
 
 def _share(distinct: int | None, elements: int) -> Fraction:
     if distinct is None or distinct >= elements:
         return Fraction(1)
-    share = Fraction(distinct, elements)
-    if share.denominator > FINEST_SHARE:
-        return Fraction(math.ceil(share * FINEST_SHARE), FINEST_SHARE)
-    return share
+    return finest(Fraction(distinct, elements))

@@ -1,7 +1,8 @@
 """Cycles of a double-buffered tile sequence, exactly, without walking it.
 
 While the array works on tile i, DRAM writes back what tile i - 1 left and reads what tile i + 1 needs: cycles =
-first read + sum over i of max(compute i, write i - 1 + read i + 1) + last write. With a single output buffer the array
+fill + first read + sum over i of max(compute i, write i - 1 + read i + 1) + last write, where fill is what filling and
+draining the array takes once. With a single output buffer the array
 waits instead for every transfer of partial sums and outputs. A tile's place along an axis matters only as first, last
 but one, last, or any other, so each candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups.
 Twin: `bitwright.memory.reference`.
@@ -12,7 +13,8 @@ import dataclasses
 import numpy as np
 
 from bitwright.memory.gemm import BoolArray, Gemm, IntArray, packed_bytes
-from bitwright.memory.tiling import ORDER_AXES, ORDER_POSITIONS, TiledMachine, Tilings
+from bitwright.memory.machine import TiledMachine
+from bitwright.memory.tiling import ORDER_AXES, ORDER_POSITIONS, Tilings
 from bitwright.memory.traffic import transfer_cycles
 
 
@@ -82,7 +84,8 @@ def pipelined_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> 
     slot = np.where(chosen.output_buffers == 2, overlapped, waiting)
     starts = np.flatnonzero(np.diff(candidate, prepend=-1))
     cycles: IntArray = np.add.reduceat(weight * slot, starts)
-    return cycles + first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    first_read = first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    return machine.fill_cycles + first_read + cycles
 
 
 def first_read_cycles(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> IntArray:

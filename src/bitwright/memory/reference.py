@@ -11,8 +11,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from bitwright.memory.gemm import BITS_PER_BYTE, Gemm
-from bitwright.memory.tiling import AXES, TiledMachine
+from bitwright.memory.gemm import BITS_PER_BYTE, Bits, Gemm
+from bitwright.memory.machine import TiledMachine
+from bitwright.memory.tiling import AXES
 from bitwright.memory.timeline import TileCosts
 
 Place = tuple[int, int, int]
@@ -55,6 +56,7 @@ def walk(*, gemm: Gemm, tile: tuple[int, int, int], order: str, output_buffers: 
         output_buffers=output_buffers,
         costs=uniform_costs(gemm=gemm, tile=tile, machine=machine),
         dram_bytes_per_cycle=machine.dram_bytes_per_cycle,
+        fill_cycles=machine.fill_cycles,
     )
 
 
@@ -82,6 +84,7 @@ def walk_costs(
     output_buffers: int,
     costs: TileCosts,
     dram_bytes_per_cycle: float,
+    fill_cycles: int = 0,
 ) -> Walk:
     """Cycles and traffic of a mapping with tiles of (m, k, n) that take `costs`, loops in `order` (outermost first)."""
     total = Walk()
@@ -105,8 +108,8 @@ def walk_costs(
         read_backs.append(_cycles(back, dram_bytes_per_cycle))
         writes.append(_cycles(out, dram_bytes_per_cycle))
         compute.append(int(costs.compute[now.place]))
-    total.compute_cycles, total.dram_cycles = sum(compute), sum(reads) + sum(read_backs) + sum(writes)
-    total.cycles = _time(compute, reads, read_backs, writes, output_buffers)
+    total.compute_cycles, total.dram_cycles = fill_cycles + sum(compute), sum(reads) + sum(read_backs) + sum(writes)
+    total.cycles = fill_cycles + _time(compute, reads, read_backs, writes, output_buffers)
     return total
 
 
@@ -143,7 +146,7 @@ def _tiles(gemm: Gemm, tile: tuple[int, int, int], order: str) -> Iterator[_Tile
                     )
 
 
-def _bytes(elements: int, bits: int, share: Fraction = Fraction(1)) -> int:
+def _bytes(elements: int, bits: Bits, share: Fraction = Fraction(1)) -> int:
     return math.ceil(elements * bits * share / BITS_PER_BYTE)
 
 

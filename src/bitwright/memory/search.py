@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 
 from bitwright.memory.gemm import FloatArray, Gemm, IntArray
+from bitwright.memory.machine import TiledMachine
 from bitwright.memory.pipeline import first_read_cycles, last_write_cycles, pipelined_cycles
-from bitwright.memory.tiling import ORDERS, TiledMachine, Tilings, candidates
-from bitwright.memory.traffic import Traffic, edges, traffic
+from bitwright.memory.tiling import ORDERS, Tilings, candidates
+from bitwright.memory.traffic import Traffic, traffic
 
 FIRST_BATCH = 32
 CACHED_MAPPINGS = 4096
@@ -99,10 +100,10 @@ def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
     InputError
         If no tile fits the machine's SRAMs.
     """
-    tilings = candidates(gemm=gemm, machine=machine)
+    tilings = candidates(gemm=gemm, buffers=machine.buffers, unit=machine.tile_unit)
     moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
     compute = total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine)
-    energy = machine.energy_pj(gemm=gemm, tilings=tilings)
+    energy = machine.energy_pj(gemm=gemm, tilings=tilings, moved=moved)
     bound = score(machine, _lower_bound(gemm, tilings, machine, moved, compute), energy)
     timed, cycles = _promising(gemm, tilings, machine, bound, energy)
     reached, size = energy[timed] + machine.leakage_pj_per_cycle * cycles, tilings.m * tilings.k * tilings.n
@@ -128,13 +129,10 @@ def score(machine: TiledMachine, cycles: IntArray, energy_pj: FloatArray) -> Flo
 
 
 def total_compute_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> IntArray:
-    """Cycles in which the array works, of every candidate, over all groups."""
-    total = np.zeros_like(tilings.m)
-    for m_count, m in edges(gemm.m, tilings.m):
-        for k_count, k in edges(gemm.k, tilings.k):
-            for n_count, n in edges(gemm.n, tilings.n):
-                total += m_count * k_count * n_count * machine.compute_cycles(m=m, k=k, n=n)
-    return gemm.groups * total
+    """Cycles in which the array works, of every candidate, over all groups, with filling and draining."""
+    kinds = tilings.kinds(gemm)
+    cycles = machine.compute_cycles(m=kinds.m, k=kinds.k, n=kinds.n)
+    return machine.fill_cycles + gemm.groups * kinds.total(cycles)
 
 
 def _lower_bound(gemm: Gemm, tilings: Tilings, machine: TiledMachine, moved: Traffic, compute: IntArray) -> IntArray:

@@ -3,22 +3,20 @@
 A product is cut into tiles of m x k x n, visited by three nested loops, groups outside of them. Tile sizes are
 multiples of what fills the array; where an axis can be cut into as many tiles of several sizes, the smallest is tried,
 which is the most even cut and takes the least room. Our choice: inputs and weights are double-buffered, so that half of
-their SRAM holds a tile; outputs are double-buffered where a tile of partial sums fits half of the output SRAM, and
-otherwise single-buffered, with transfers that the array waits for.
+their SRAM holds a tile, unless the tile is all there is of the operand, which nothing follows; outputs are
+double-buffered where a tile of partial sums fits half of the output SRAM, and otherwise single-buffered, with transfers
+that the array waits for.
 """
 
 import dataclasses
 import itertools
 import math
-from typing import Literal, Protocol
 
 import numpy as np
 
 from bitwright.errors import InputError
-from bitwright.memory.gemm import BoolArray, FloatArray, Gemm, IntArray, packed_bytes
+from bitwright.memory.gemm import BoolArray, Gemm, IntArray, packed_bytes
 
-Objective = Literal["latency", "energy", "edp"]
-"""Fewest cycles, least energy, or the least product of both."""
 AXES = "mkn"
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in itertools.permutations(AXES))
 """Loop orders, outermost loop first."""
@@ -69,35 +67,36 @@ class Tilings:
         """Numbers of tiles along m, k and n."""
         return -(-gemm.m // self.m), -(-gemm.k // self.k), -(-gemm.n // self.n)
 
+    def kinds(self, gemm: Gemm) -> "Kinds":
+        """The tiles of one group by size: along each axis, those before the last one are alike."""
+        sizes, counts = [], []
+        for extent, tile in ((gemm.m, self.m), (gemm.k, self.k), (gemm.n, self.n)):
+            before = -(-extent // tile) - 1
+            sizes.append(np.stack([tile, extent - before * tile]))
+            counts.append(np.stack([before, np.ones_like(before)]))
+        m, k, n = (each.reshape(8, -1) for each in np.broadcast_arrays(*_outer(sizes)))
+        count = np.prod(np.stack(np.broadcast_arrays(*_outer(counts))), axis=0).reshape(8, -1)
+        return Kinds(count=count, m=m, k=k, n=n)
 
-class TiledMachine(Protocol):
-    """What tiling must know of a machine. Machines are hashable; equal machines behave equally."""
 
-    @property
-    def buffers(self) -> Buffers:
-        """SRAM capacities."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kinds:
+    """Tiles by size [8, candidates]: how many there are of each in a group, and their extents."""
 
-    @property
-    def tile_unit(self) -> tuple[int, int, int]:
-        """The smallest worthwhile tile (m, k, n): what fills the array."""
+    count: IntArray
+    m: IntArray
+    k: IntArray
+    n: IntArray
 
-    @property
-    def dram_bytes_per_cycle(self) -> float:
-        """DRAM bandwidth, in bytes per cycle."""
+    def total(self, each: IntArray) -> IntArray:
+        """The sum over all tiles of a group of what each kind has [candidates]."""
+        total: IntArray = (self.count * each).sum(axis=0)
+        return total
 
-    @property
-    def objective(self) -> Objective:
-        """What the best mapping has least of."""
 
-    @property
-    def leakage_pj_per_cycle(self) -> float:
-        """Energy that is spent in every cycle, whatever happens."""
-
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles that the array takes for one tile of m x k x n, element-wise."""
-
-    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy of all groups but for leakage, in pJ [candidates]."""
+def _outer(pairs: list[IntArray]) -> list[IntArray]:
+    """Three arrays [2, candidates] along axes of their own [2, 2, 2, candidates]."""
+    return [pairs[0][:, None, None], pairs[1][None, :, None], pairs[2][None, None, :]]
 
 
 def tile_sizes(*, extent: int, unit: int) -> list[int]:
@@ -114,8 +113,11 @@ def tile_sizes(*, extent: int, unit: int) -> list[int]:
     return [min(extent, unit * size) for size in sorted(sizes)]
 
 
-def candidates(*, gemm: Gemm, machine: TiledMachine) -> Tilings:
-    """Every tiling that fits, with every loop order that makes a difference.
+def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> Tilings:
+    """Every tiling in multiples of `unit` (m, k, n) that fits, with every loop order that makes a difference.
+
+    If a tile of `unit` does not fit, it is halved until one does: an array that no tile fills
+    is better than none.
 
     Raises
     ------
@@ -123,14 +125,20 @@ def candidates(*, gemm: Gemm, machine: TiledMachine) -> Tilings:
         If not even the smallest tile fits; names the memory, the demand, the capacity and what to raise.
     """
     extents = (gemm.m, gemm.k, gemm.n)
-    sizes = [tile_sizes(extent=e, unit=u) for e, u in zip(extents, machine.tile_unit, strict=True)]
-    _require_smallest_fits(gemm=gemm, buffers=machine.buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))
+    unit = _fitting(gemm, buffers, unit)
+    sizes = [tile_sizes(extent=e, unit=u) for e, u in zip(extents, unit, strict=True)]
+    _require_smallest_fits(gemm=gemm, buffers=buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))
     grid = np.meshgrid(*(np.array(axis, dtype=np.int64) for axis in sizes), indexing="ij")
     m, k, n = (axis.ravel() for axis in grid)
     x, w, psum = _tile_bytes(gemm, m, k, n)
-    buffers = machine.buffers
-    fits = (2 * x <= buffers.input_bytes) & (2 * w <= buffers.weight_bytes) & (psum <= buffers.output_bytes)
-    m, k, n, psum = m[fits], k[fits], n[fits], psum[fits]
+    alone = gemm.groups == 1
+    x_copies = np.where(alone & (m == gemm.m) & (k == gemm.k), 1, 2)
+    w_copies = np.where(alone & (k == gemm.k) & (n == gemm.n), 1, 2)
+    fits = (
+        (x_copies * x <= buffers.input_bytes) & (w_copies * w <= buffers.weight_bytes) & (psum <= buffers.output_bytes)
+    )
+    m, k, n = m[fits], k[fits], n[fits]
+    psum = packed_bytes(m * n, gemm.psum_bits)
     split = (m < gemm.m) * 1 + (k < gemm.k) * 2 + (n < gemm.n) * 4
     tile, order = np.nonzero(_DISTINCT_ORDERS[split])
     return Tilings(
@@ -140,6 +148,37 @@ def candidates(*, gemm: Gemm, machine: TiledMachine) -> Tilings:
         order=order.astype(np.int64),
         output_buffers=np.where(2 * psum[tile] <= buffers.output_bytes, 2, 1).astype(np.int64),
     )
+
+
+def _fitting(gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The unit, its rows halved until a tile of it fits, then its columns, then its depth."""
+    m, k, n = (min(extent, size) for extent, size in zip((gemm.m, gemm.k, gemm.n), unit, strict=True))
+    if _fits(gemm, buffers, m, k, n):
+        return unit
+    while not _fits(gemm, buffers, m, k, n):
+        if m > 1:
+            m = -(-m // 2)
+        elif n > 1:
+            n = -(-n // 2)
+        elif k > 1:
+            k = -(-k // 2)
+        else:
+            break
+    return m, k, n
+
+
+def _fits(gemm: Gemm, buffers: Buffers, m: int, k: int, n: int) -> bool:
+    return bool(_fit(gemm, buffers, *(np.array([size]) for size in (m, k, n)))[0])
+
+
+def _fit(gemm: Gemm, buffers: Buffers, m: IntArray, k: IntArray, n: IntArray) -> BoolArray:
+    """Whether tiles fit [candidates]: two of an operand, but one if that is all there is."""
+    x, w, psum = _tile_bytes(gemm, m, k, n)
+    alone = gemm.groups == 1
+    x_copies = np.where(alone & (m == gemm.m) & (k == gemm.k), 1, 2)
+    w_copies = np.where(alone & (k == gemm.k) & (n == gemm.n), 1, 2)
+    fits: BoolArray = (x_copies * x <= buffers.input_bytes) & (w_copies * w <= buffers.weight_bytes)
+    return fits & (psum <= buffers.output_bytes)
 
 
 def _tile_bytes(gemm: Gemm, m: IntArray, k: IntArray, n: IntArray) -> tuple[IntArray, IntArray, IntArray]:

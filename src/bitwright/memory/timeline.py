@@ -111,9 +111,15 @@ class _TileCycles:
 
 
 def timeline(
-    *, gemm: Gemm, mapping: Mapping, costs: TileCosts, dram_bytes_per_cycle: float, block_tiles: int = BLOCK_TILES
+    *,
+    gemm: Gemm,
+    mapping: Mapping,
+    costs: TileCosts,
+    dram_bytes_per_cycle: float,
+    fill_cycles: int = 0,
+    block_tiles: int = BLOCK_TILES,
 ) -> Timeline:
-    """What `gemm` takes under `mapping` if its tiles take `costs`.
+    """What `gemm` takes under `mapping` if its tiles take `costs`, and filling and draining the array `fill_cycles`.
 
     Of `mapping`, only tiles, order and buffers count, not its figures. Memory is that of `block_tiles` tiles, or of one
     innermost loop if that is longer.
@@ -141,8 +147,8 @@ def timeline(
         y=y[None, :, None] * overlapped,
     )
     return Timeline(
-        cycles=_pipelined(_blocks(cycles, loops, block_tiles)) + (0 if overlapped else output_cycles),
-        compute_cycles=int(costs.compute.sum()),
+        cycles=fill_cycles + _pipelined(_blocks(cycles, loops, block_tiles)) + (0 if overlapped else output_cycles),
+        compute_cycles=fill_cycles + int(costs.compute.sum()),
         dram_cycles=x_visits * int(x.sum()) + w_visits * int(w.sum()) + output_cycles,
         x_read_bytes=x_visits * x_bytes,
         w_read_bytes=w_visits * w_bytes,

@@ -6,12 +6,11 @@ finished are written to DRAM at their own width and read back. Twin: `bitwright.
 """
 
 import dataclasses
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 
-from bitwright.memory.gemm import FloatArray, Gemm, IntArray, packed_bytes
+from bitwright.memory.gemm import Bits, FloatArray, Gemm, IntArray, packed_bytes
 from bitwright.memory.tiling import ORDER_POSITIONS, Tilings
 
 
@@ -61,21 +60,20 @@ def transfer_cycles(transferred_bytes: IntArray, dram_bytes_per_cycle: float) ->
 
 def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> Traffic:
     """DRAM traffic of every candidate, over all groups."""
-    m, k, n = (gemm.m, tilings.m), (gemm.k, tilings.k), (gemm.n, tilings.n)
+    kinds = tilings.kinds(gemm)
     x_visits, w_visits, y_visits = (gemm.groups * visits for visits in _visits(gemm, tilings))
 
-    def transfers(bits: int, share: Fraction = Fraction(1)) -> Callable[[IntArray], tuple[IntArray, IntArray]]:
-        def of_tile(elements: IntArray) -> tuple[IntArray, IntArray]:
-            size = packed_bytes(elements, bits, share)
-            return size, transfer_cycles(size, dram_bytes_per_cycle)
+    def totals(elements: IntArray, bits: Bits, share: Fraction = Fraction(1)) -> tuple[IntArray, IntArray]:
+        """Bytes, and cycles of their transfers."""
+        size = packed_bytes(elements, bits, share)
+        return kinds.total(size), kinds.total(transfer_cycles(size, dram_bytes_per_cycle))
 
-        return of_tile
-
-    x, x_cycles = _over_tiles(m, k, transfers(gemm.x_bits, gemm.x_share))
-    w, w_cycles = _over_tiles(k, n, transfers(gemm.w_bits, gemm.w_share))
-    psum, psum_cycles = _over_tiles(m, n, transfers(gemm.psum_bits))
-    y, y_cycles = _over_tiles(m, n, transfers(gemm.y_bits))
-    x_full, w_full = _over_tiles(m, k, transfers(gemm.x_bits))[0], _over_tiles(k, n, transfers(gemm.w_bits))[0]
+    m_k, k_n, m_n = kinds.m * kinds.k, kinds.k * kinds.n, kinds.m * kinds.n
+    m_count, k_count, n_count = tilings.counts(gemm)
+    (x, x_cycles), (w, w_cycles) = totals(m_k, gemm.x_bits, gemm.x_share), totals(k_n, gemm.w_bits, gemm.w_share)
+    (psum, psum_cycles), (y, y_cycles) = totals(m_n, gemm.psum_bits), totals(m_n, gemm.y_bits)
+    x, x_cycles, w, w_cycles = x // n_count, x_cycles // n_count, w // m_count, w_cycles // m_count
+    psum, psum_cycles, y, y_cycles = (each // k_count for each in (psum, psum_cycles, y, y_cycles))
     spills = y_visits - gemm.groups
     output_cycles = 2 * spills * psum_cycles + gemm.groups * y_cycles
     return Traffic(
@@ -84,8 +82,8 @@ def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> Tra
         psum_read=spills * psum,
         psum_write=spills * psum,
         y_write=gemm.groups * y,
-        x_fill=x_visits * x_full,
-        w_fill=w_visits * w_full,
+        x_fill=x_visits * (kinds.total(packed_bytes(m_k, gemm.x_bits)) // n_count),
+        w_fill=w_visits * (kinds.total(packed_bytes(k_n, gemm.w_bits)) // m_count),
         dram_cycles=x_visits * x_cycles + w_visits * w_cycles + output_cycles,
         output_cycles=output_cycles,
     )
@@ -103,25 +101,3 @@ def _visits(gemm: Gemm, tilings: Tilings) -> tuple[IntArray, IntArray, IntArray]
         return np.where(changed_inside, counts[absent], 1)
 
     return repeats(2), repeats(0), repeats(1)
-
-
-def _over_tiles(
-    first: tuple[int, IntArray],
-    second: tuple[int, IntArray],
-    of_tile: Callable[[IntArray], tuple[IntArray, IntArray]],
-) -> tuple[IntArray, IntArray]:
-    """Sums of two quantities over the tiles of two axes, each given as (extent, tile)."""
-    total = np.zeros_like(first[1]), np.zeros_like(first[1])
-    for first_count, first_size in edges(*first):
-        for second_count, second_size in edges(*second):
-            count = first_count * second_count
-            for index, quantity in enumerate(of_tile(first_size * second_size)):
-                total[index][:] += count * quantity
-    return total
-
-
-def edges(extent: int, tile: IntArray) -> tuple[tuple[IntArray, IntArray], tuple[IntArray, IntArray]]:
-    """Number and size of the full tiles before the last one of an axis, then of the last one, which may be smaller."""
-    count = -(-extent // tile)
-    last = extent - (count - 1) * tile
-    return (count - 1, tile), (np.ones_like(count), last)

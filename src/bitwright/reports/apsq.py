@@ -105,7 +105,7 @@ def _line_columns(lines: Sequence[Line]) -> list[Column]:
 
 
 def _spill(run: Run) -> str:
-    return f"{run.spilling} of {len(run.moved)} sites" if run.spilling else "no"
+    return f"{run.spilling} of {len(run.ran)} sites" if run.spilling else "no"
 
 
 def _site_names(line: Line) -> list[Column]:
@@ -182,8 +182,7 @@ def _run_record(run: Run) -> dict[str, Any]:
         "energy_pj": run.energy_pj,
         "psum_energy_share": run.psum_share,
         "spilling_sites": run.spilling,
-        "cut_sites": run.cut,
-        "sites": len(run.moved),
+        "sites": len(run.ran),
         "live_psum_bytes": run.live_bytes,
         "dram_passes": run.passes,
         "dram_bytes": cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"],

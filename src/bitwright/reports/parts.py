@@ -10,7 +10,7 @@ WORKS, WAITS, ABSENT = "█", "░", " "
 
 
 def parts_picture(timeline: Mapping[str, Any], width: int = WIDTH) -> list[str]:
-    r"""Lines that draw `bitwright.accelerators.dynamic_precision.parts.timeline_of`, `width` characters for the longest block.
+    r"""Lines that draw `accelerators.dynamic_precision.parts.timeline_of`, `width` characters for the longest block.
 
     Examples
     --------

@@ -1,8 +1,20 @@
-"""What hardware costs: prices as data, SRAM macros, and scaling between nodes."""
+"""What hardware costs: prices as data, SRAM macros, DRAM by name, and scaling between nodes."""
 
+from bitwright.technology.dram import Dram, dram, drams
 from bitwright.technology.price import Price
 from bitwright.technology.scaling import area_factor, energy_factor, leakage_factor
 from bitwright.technology.sram import Sram
 from bitwright.technology.technology import Technology, load
 
-__all__ = ["Price", "Sram", "Technology", "area_factor", "energy_factor", "leakage_factor", "load"]
+__all__ = [
+    "Dram",
+    "Price",
+    "Sram",
+    "Technology",
+    "area_factor",
+    "dram",
+    "drams",
+    "energy_factor",
+    "leakage_factor",
+    "load",
+]

@@ -9,36 +9,26 @@ because the codes of the next site are not known here.
 """
 
 import dataclasses
-import functools
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from bitwright.accelerators.cost import Area, Cost
-from bitwright.accelerators.events import leakage_pj_per_cycle
-from bitwright.accelerators.mapped import gemm_of
+from bitwright.accelerators.bill import Component, Use, listed_use
+from bitwright.accelerators.bit_slice import work as bill
 from bitwright.accelerators.bit_slice.blocks import Blocks, Stored, count_blocks, store
-from bitwright.accelerators.bit_slice.costs import area_of, cost_of, dense_energy_pj, leaking
 from bitwright.accelerators.bit_slice.products import Products, dense_products
 from bitwright.accelerators.bit_slice.schedule import Stages, tile_cycles
 from bitwright.accelerators.bit_slice.slicing import SLICE_BITS, Slicing, refusal
-from bitwright.accelerators.substrate import Substrate
-from bitwright.errors import InputError
-from bitwright.memory import (
-    Buffers,
-    FloatArray,
-    Gemm,
-    IntArray,
-    Mapping,
-    Objective,
-    TileCosts,
-    Tilings,
-    Timeline,
-    best_mapping,
-    timeline,
-)
+from bitwright.accelerators.dataflow import Accesses
+from bitwright.accelerators.engine import Job, Measured, Ran
+from bitwright.accelerators.machine import Machine
+from bitwright.accelerators.systolic.machine import timing_of
+from bitwright.memory import Gemm, IntArray, Mapping, TileCosts
+from bitwright.memory.gemm import finest
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.vectors import VECTOR, VectorMasks
@@ -47,8 +37,8 @@ BITS_PER_BYTE = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One execution of a site on a bit-slice machine.
+class Counted:
+    """One execution of a site on a bit-slice machine, counted with its masks under a mapping.
 
     Attributes
     ----------
@@ -60,8 +50,8 @@ class Measured:
         Operands as stored.
     tile_cycles : IntArray
         Of the array [groups, m tiles, k tiles, n tiles].
-    timeline : Timeline
-        Cycles and DRAM traffic.
+    fill_cycles : int
+        Once, where tiles follow one another: the first decoding and the last output.
     masks : VectorMasks
         What was skipped.
     compensates : bool
@@ -76,12 +66,12 @@ class Measured:
     x: Stored
     w: Stored
     tile_cycles: IntArray
-    timeline: Timeline
+    fill_cycles: int
     masks: VectorMasks
     compensates: bool
 
 
-class SliceArray(Substrate):
+class SliceArray(Machine):
     """Processing elements of slice operators between three double-buffered SRAMs, and DRAM."""
 
     needs_codes: ClassVar[bool] = True
@@ -137,52 +127,55 @@ class SliceArray(Substrate):
         return self.multipliers_4b / 4
 
     @property
-    def ports(self) -> dict[str, int]:
-        """Bits of one access of each SRAM: a slice vector per stream, as many sums as leave per cycle. Our choice."""
-        return {
-            "sram_input": SLICE_BITS * self.block_rows,
-            "sram_weight": SLICE_BITS * self.block_columns,
-            "sram_output": self.psum_bits * self.ppu_lanes,
-        }
+    def requantizer_lanes(self) -> int:
+        """As the parameter says."""
+        return self.ppu_lanes
 
-    def supports(self, plan: SitePlan) -> str | None:
+    def components(self) -> Sequence[Component]:
+        """Multipliers, accumulators of a block, run-length logic, compensators."""
+        compensators = self.compensators_per_pe
+        return bill.components(
+            prices=self.technology,
+            multipliers=self.multipliers_4b,
+            accumulator_bits=self.block_rows * self.block_columns * self.psum_bits,
+            second=self.weight_loading == "hidden",
+            run_bits=self.run_bits,
+            decoders=self.block_rows // VECTOR + self.peas,
+            encoders=-(-self.ppu_lanes // VECTOR),
+            compensators=self.peas * compensators,
+            multipliers_by_r=self.peas * bool(compensators),
+        )
+
+    def refusal(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
         return refusal(plan, unsigned_x=self.unsigned_x, method=self.made_for)
 
-    def run(self, work: Execution) -> Cost:
-        """Cost of one execution of a site, from its real codes.
+    def job(self, work: Execution) -> Job:
+        """A product mapped for dense operands, then counted with the masks."""
+        slicing, gemm = self.slicing(work.plan), self.product(work)
+        return Job(
+            gemm=gemm,
+            dataflows=(DenseSlices(machine=self, slicing=slicing),),
+            uses=self.operand_uses(work),
+            measured=lambda mapping: self._measured(self.counted(work, mapping)),
+        )
 
-        Raises
-        ------
-        InputError
-            If the plan is not supported, there are no codes, or not even the smallest tile fits the SRAMs.
-        """
-        return cost_of(self, self.measure(work))
+    def product(self, work: Execution) -> Gemm:
+        """A site with its operands as wide as all of their slices."""
+        slicing = self.slicing(work.plan)
+        return self.gemm_of(work, x_bits=SLICE_BITS * slicing.x_slices, w_bits=SLICE_BITS * slicing.w_slices)
 
-    def measure(self, work: Execution) -> Measured:
-        """Everything that the cost comes from. Raises as `run` does."""
-        gemm, slicing = self._gemm(work), self.slicing(work.plan)
-        return self.measure_mapped(work, best_mapping(gemm=gemm, machine=DenseTiling(machine=self, slicing=slicing)))
-
-    def measure_mapped(self, work: Execution, mapping: Mapping) -> Measured:
-        """The same under a given mapping, of which tiles, order and buffers count."""
-        gemm, slicing, masks = self._gemm(work), self.slicing(work.plan), work.masks
+    def counted(self, work: Execution, mapping: Mapping) -> Counted:
+        """What an execution takes under a mapping, of which tiles, order and buffers count."""
+        gemm, slicing, masks = self.product(work), self.slicing(work.plan), work.masks
         blocks = count_blocks(masks, tile_k=mapping.tile_k, block_vectors=self.block_rows // VECTOR)
         products = self.products(blocks, slicing)
         x = self._store(masks.x, gemm.m, slicing.x_low, slicing.x_high, mapping.tile_k, mapping.tile_m)
         w = self._store(masks.w, gemm.n, slicing.w_low, slicing.w_high, mapping.tile_k, mapping.tile_n)
-        cycles = tile_cycles(
-            self._stages(gemm, products.pea_cycles, x, w),
-            row_blocks=-(-mapping.tile_m // self.block_rows),
-            column_blocks=-(-mapping.tile_n // self.block_columns),
-        )
-        costs = TileCosts(
-            compute=cycles,
-            x_bytes=_dram_bytes(x.bits, gemm.x_share.numerator, gemm.x_share.denominator),
-            w_bytes=_dram_bytes(w.bits.transpose(0, 2, 1), gemm.w_share.numerator, gemm.w_share.denominator),
-        )
+        stages, timing = self._stages(gemm, products.pea_cycles, x, w), timing_of(self)
+        fill = int(stages.decode[0, 0, 0, 0]) + int(stages.output[-1, -1, -1, -1]) * timing.hidden
         assert work.x is not None
-        return Measured(
+        return Counted(
             gemm=gemm,
             mapping=mapping,
             slicing=slicing,
@@ -190,28 +183,78 @@ class SliceArray(Substrate):
             products=products,
             x=x,
             w=w,
-            tile_cycles=cycles,
-            timeline=timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=self.dram_bytes_per_cycle),
+            tile_cycles=tile_cycles(
+                stages,
+                row_blocks=-(-mapping.tile_m // self.block_rows),
+                column_blocks=-(-mapping.tile_n // self.block_columns),
+                timing=timing,
+            ),
+            fill_cycles=fill * timing.pipelined,
             masks=masks,
             compensates=not work.x.integer.signed and _skipped_slice(work) != 0,
         )
 
-    def explain(self, work: Execution) -> dict[str, Any]:
-        """Where a site's cycles come from: mapping, skip rates, products by kind, sizes. Raises as `run` does."""
-        found = self.measure(work)
+    def _measured(self, found: Counted) -> Measured:
+        """The same for the engine: operands at their stored sizes, scales in proportion, sums and outputs raw."""
+        gemm = found.gemm
+        x_scales, w_scales = (self._scaled(found, side) for side in ("x", "w"))
+        column_blocks, row_blocks = -(-gemm.n // self.block_columns), -(-gemm.m // self.block_rows)
+        x_bits, w_bits = found.x.bits + x_scales, found.w.bits.transpose(0, 2, 1) + w_scales
+        outputs = gemm.groups * gemm.m * gemm.n
+        return Measured(
+            tiles=TileCosts(
+                compute=found.tile_cycles,
+                x_bytes=_dram_bytes(x_bits, gemm.x_share.numerator, gemm.x_share.denominator),
+                w_bytes=_dram_bytes(w_bits, gemm.w_share.numerator, gemm.w_share.denominator),
+            ),
+            fill_cycles=found.fill_cycles,
+            x_fill=-(-x_bits // BITS_PER_BYTE),
+            w_fill=-(-w_bits // BITS_PER_BYTE),
+            x_read_bytes=column_blocks * int(x_bits.sum()) / BITS_PER_BYTE,
+            w_read_bytes=row_blocks * int(w_bits.sum()) / BITS_PER_BYTE,
+            sums=outputs * len(found.blocks.k_sizes),
+            uses=list(self._uses(found, column_blocks, row_blocks)),
+            macs_executed=round(gemm.macs * found.products.executed / dense_products(found.blocks, found.slicing)),
+            unique_bytes=int(int(x_bits.sum()) * gemm.x_share / BITS_PER_BYTE)
+            + int(int(w_bits.sum()) * gemm.w_share / BITS_PER_BYTE)
+            + -(-outputs * gemm.y_bits // BITS_PER_BYTE),
+        )
+
+    def _scaled(self, found: Counted, side: str) -> IntArray:
+        """Bits of scales of each tile of an operand, as many as its elements' share [1 or groups, tiles, tiles]."""
+        gemm, mapping = found.gemm, found.mapping
+        k = _sizes(gemm.k, mapping.tile_k)
+        if side == "x":
+            elements = _sizes(gemm.m, mapping.tile_m)[:, None] * k
+            each = gemm.x_bits - SLICE_BITS * found.slicing.x_slices
+        else:
+            elements = k[:, None] * _sizes(gemm.n, mapping.tile_n)
+            each = gemm.w_bits - SLICE_BITS * found.slicing.w_slices
+        share = finest(Fraction(each))
+        return -(-elements * share.numerator // share.denominator)[None]
+
+    def _uses(self, found: Counted, column_blocks: int, row_blocks: int) -> Iterator[tuple[Use, float]]:
+        return bill.uses_of(
+            gemm=found.gemm,
+            slicing=found.slicing,
+            blocks=found.blocks,
+            products=found.products,
+            x=found.x,
+            w=found.w,
+            compensates=found.compensates,
+            column_blocks=column_blocks,
+            row_blocks=row_blocks,
+            run_bits=self.run_bits,
+            prices=self.technology,
+        )
+
+    def details(self, work: Execution, ran: Ran) -> dict[str, Any]:
+        """Skip rates, products by kind, sizes."""
+        found = self.counted(work, ran.mapping)
         dense = dense_products(found.blocks, found.slicing)
-        products, cycles = found.products, found.timeline.cycles
+        products, compute = found.products, ran.cost.compute_cycles
         raw = found.gemm.groups * SLICE_BITS
         return {
-            "tile_m": found.mapping.tile_m,
-            "tile_k": found.mapping.tile_k,
-            "tile_n": found.mapping.tile_n,
-            "order": found.mapping.order,
-            "tiles": found.mapping.tiles,
-            "cycles": cycles,
-            "compute_cycles": found.timeline.compute_cycles,
-            "stall_cycles": found.timeline.stall_cycles,
-            "bound": found.timeline.bound,
             "skipping": products.skipping,
             "x_vectors_skipped": found.masks.x_rate,
             "w_vectors_skipped": found.masks.w_rate,
@@ -224,25 +267,9 @@ class SliceArray(Substrate):
             "executed_share": products.executed / dense,
             "x_stored_share": int(found.x.bits.sum()) / (raw * found.slicing.x_slices * found.gemm.m * found.gemm.k),
             "w_stored_share": int(found.w.bits.sum()) / (raw * found.slicing.w_slices * found.gemm.n * found.gemm.k),
-            "operators_busy": products.executed / (found.timeline.compute_cycles * self.peas * self.operators_per_pe),
+            "operators_busy": products.executed / (compute * self.peas * self.operators_per_pe),
             "multipliers_used_of_padded_vectors": work.site.macs * found.slicing.products / (dense * VECTOR * VECTOR),
         }
-
-    def area(self) -> Area:
-        """Silicon area; control and wiring are not modelled."""
-        return area_of(self)
-
-    def _gemm(self, work: Execution) -> Gemm:
-        site, plan = work.site, work.plan
-        reason = self.supports(plan)
-        if reason is None and (work.x is None or work.w is None):
-            reason = "its costs depend on the operands' values and there are shapes only"
-        if reason:
-            raise InputError(f"{site.name} cannot run on this array: {reason}")
-        slicing = self.slicing(plan)
-        return gemm_of(
-            site, x_bits=SLICE_BITS * slicing.x_slices, w_bits=SLICE_BITS * slicing.w_slices, psum_bits=self.psum_bits
-        )
 
     def _store(self, mask: Any, rows: int, low: int, high: int, tile_k: int, tile_rows: int) -> Stored:
         return store(
@@ -270,16 +297,11 @@ class SliceArray(Substrate):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DenseTiling:
-    """The machine as the search for a mapping sees it: operands without anything to skip, slices raw."""
+class DenseSlices:
+    """The array on operands without anything to skip, slices raw: what tiles are chosen for."""
 
     machine: SliceArray
     slicing: Slicing
-
-    @property
-    def buffers(self) -> Buffers:
-        """SRAM capacities."""
-        return self.machine.buffers
 
     @property
     def tile_unit(self) -> tuple[int, int, int]:
@@ -287,42 +309,41 @@ class DenseTiling:
         return self.machine.block_rows, self.machine.block_rows, self.machine.block_columns
 
     @property
-    def dram_bytes_per_cycle(self) -> float:
-        """DRAM bandwidth."""
-        return self.machine.dram_bytes_per_cycle
+    def fill_cycles(self) -> int:
+        """Not known before the tiles are; the product's own is counted with its values."""
+        return 0
 
     @property
-    def objective(self) -> Objective:
-        """As the machine's."""
-        return self.machine.objective
+    def sum_bits(self) -> int:
+        """Of a sum that one tile of k leaves."""
+        return self.machine.psum_bits
 
-    @property
-    def leakage_pj_per_cycle(self) -> float:
-        """Energy that is spent in every cycle."""
-        return leakage_pj_per_cycle(leaking(self.machine), self.machine.clock_mhz)
-
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles of a tile without skipping, the exposed first decode and last output included, element-wise."""
-        rows = self.machine.block_rows
+    def cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+        """Cycles of a tile, element-wise: decoding, multiplying and output of blocks overlap."""
+        machine, timing = self.machine, timing_of(self.machine)
+        rows, columns = machine.block_rows, -(-n // machine.block_columns)
         full, last = (m - 1) // rows, m - (m - 1) // rows * rows
-        columns = -(-n // self.machine.block_columns)
-        blocks = [
-            (count, self._block(vectors=-(-size // VECTOR), k=k))
-            for count, size in ((full, np.full_like(m, rows)), (np.ones_like(m), last))
-        ]
-        outputs = -(-np.minimum(m, rows) * np.minimum(n, self.machine.block_columns) // self.machine.ppu_lanes)
-        total: IntArray = columns * sum(count * cycles for count, cycles in blocks) + k + outputs
-        return total
+        width = np.minimum(n, machine.block_columns)
+        total = np.zeros_like(m)
+        for count, size in ((full, np.full_like(m, rows)), (np.ones_like(m), last)):
+            pairs = -(-size // VECTOR) * k
+            slot = np.maximum(k, machine.dense_pe_cycles(slicing=self.slicing, pairs=pairs))
+            outputs = -(-size * width // machine.ppu_lanes)
+            total += count * (np.maximum(slot, outputs) if timing.hidden else slot + outputs)
+        alone = 0 if timing.pipelined else k + -(-np.minimum(m, rows) * width // machine.ppu_lanes) * timing.hidden
+        cycles: IntArray = columns * total + alone
+        return cycles
 
-    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy but for leakage of raw operands, in pJ [candidates]."""
-        return dense_energy_pj(self.machine, self.slicing.products, gemm, tilings)
+    def accesses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Accesses:
+        """Operands once per block of the other side, a sum per tile of k."""
+        machine = self.machine
+        return Accesses(x=m * k * -(-n // machine.block_columns), w=k * n * -(-m // machine.block_rows), sums=m * n)
 
-    def _block(self, *, vectors: IntArray, k: IntArray) -> IntArray:
-        return np.maximum(k, self.machine.dense_pe_cycles(slicing=self.slicing, pairs=vectors * k))
+    def uses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Sequence[tuple[Use, IntArray]]:
+        """All slice products."""
+        return [(listed_use("mac", bill.MULTIPLIER, self.machine.technology), m * k * n * self.slicing.products)]
 
 
-@functools.cache
 def _sizes(extent: int, block: int) -> IntArray:
     return np.minimum(block, extent - np.arange(0, extent, block))
 

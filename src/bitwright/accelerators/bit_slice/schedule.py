@@ -1,8 +1,11 @@
 """Blocks in time: decode, multiply, write out, three stages that overlap from block to block.
 
 While the operators work on a block, decoders expand the next block's vectors and the post-processing unit takes the one
-before: within a tile, cycles = first decode + sum of max(compute, next decode, output before) + last output. The order
-of blocks is our choice: columns outside, rows inside, so that weights are decoded for rows that follow one another.
+before, from second accumulators: within a tile that is filled and drained by itself, cycles = first decode + sum of
+max(compute, next decode, output before) + last output. Without second accumulators operators wait for every output. If
+tiles follow one another, a tile's last block hides the decoding of a first block, and its first block the output of a
+last one; those of its own stand for its neighbours'. The order of blocks is our choice: columns outside, rows inside,
+so that weights are decoded for rows that follow one another.
 Twin: `bitwright.accelerators.bit_slice.operator_level`.
 """
 
@@ -10,7 +13,11 @@ import dataclasses
 
 import numpy as np
 
+from bitwright.accelerators.systolic.dataflow import Timing
 from bitwright.memory import IntArray
+
+ALONE = Timing(pipelined=False)
+"""Tiles that are filled and drained by themselves."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +29,7 @@ class Stages:
     output: IntArray
 
 
-def tile_cycles(stages: Stages, *, row_blocks: int, column_blocks: int) -> IntArray:
+def tile_cycles(stages: Stages, *, row_blocks: int, column_blocks: int, timing: Timing = ALONE) -> IntArray:
     """Cycles of each tile [groups, row tiles, k tiles, column tiles], tiles being so many blocks (fewer at the end)."""
     groups, k_tiles, rows, columns = stages.compute.shape
     row_tiles, column_tiles = -(-rows // row_blocks), -(-columns // column_blocks)
@@ -31,14 +38,15 @@ def tile_cycles(stages: Stages, *, row_blocks: int, column_blocks: int) -> IntAr
     decode, compute, output = (
         stage.reshape(groups, k_tiles, -1)[..., order] for stage in (stages.decode, stages.compute, stages.output)
     )
-    slots = compute.copy()
-    following = decode[..., 1:].copy()
-    following[..., ends[:-1]] = 0
-    np.maximum(slots[..., :-1], following, out=slots[..., :-1])
-    before = output[..., :-1].copy()
-    before[..., ends[:-1]] = 0
-    np.maximum(slots[..., 1:], before, out=slots[..., 1:])
-    cycles = np.add.reduceat(slots, starts, axis=-1) + decode[..., starts] + output[..., ends]
+    following, before = np.empty_like(decode), np.empty_like(output)
+    following[..., :-1], before[..., 1:] = decode[..., 1:], output[..., :-1]
+    following[..., ends] = decode[..., starts] if timing.pipelined else 0
+    before[..., starts] = output[..., ends] if timing.pipelined else 0
+    slots = np.maximum(compute, following)
+    slots = np.maximum(slots, before) if timing.hidden else slots + output
+    cycles = np.add.reduceat(slots, starts, axis=-1)
+    if not timing.pipelined:
+        cycles += decode[..., starts] + output[..., ends] * timing.hidden
     return cycles.reshape(groups, k_tiles, row_tiles, column_tiles).transpose(0, 2, 1, 3)
 
 

@@ -1,18 +1,20 @@
 """`drift`: an array of bit groups cut by one row line and one column line, so that four classes run at once.
 
-Our reconstruction of Drift (Liu et al., DAC 2024: "online scheduling" of run-time precision; all else here is
-ours). Top left wide by wide, top right wide by narrow, below narrow rows
-alike; a block takes as long as its longest part. The scheduler (`bitwright.accelerators.dynamic_precision.scheduler`) cuts the
-array anew for each group and block of the reduction, unless it counts what the block before counted, and works on the
-next block while the array works on this one. Cut once per site, it takes the mean counts of all blocks.
+Our reconstruction of Drift (Liu et al., DAC 2024: "online scheduling" of run-time precision; all else here is ours).
+Top left wide by wide, top right wide by narrow, below narrow rows alike; a block takes as long as its longest part. The
+scheduler (`bitwright.accelerators.dynamic_precision.scheduler`) cuts the array anew for each group and block of the
+reduction, unless it counts what the block before counted, and works on the next block while the array works on this
+one; where a cut moves, the array is drained and filled. Cut once per site, it takes the mean counts of all blocks.
+Where the whole array is faster with all of a block wide, it does that.
 """
 
+import dataclasses
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
+from bitwright.accelerators.dynamic_precision.latency import ONE, fill_cycles, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes, exposed_cycles
 from bitwright.accelerators.dynamic_precision.scheduler import Cuts, schedule
@@ -57,7 +59,31 @@ class Drift(SplitArray):
         return self.scheduler_cycles_per_evaluation
 
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
-        """Parts side by side."""
+        """Parts side by side; a block that the whole array does sooner with all of it wide is done so."""
+        cut = self._cut_ways(classes, runs)
+        whole = part_cycles(
+            self.form,
+            m=np.full_like(classes.m_narrow, classes.m),
+            k=classes.k,
+            n=np.full_like(classes.m_narrow, classes.n),
+            rows=np.array(self.rows),
+            cols=np.array(self.cols),
+            fx=1,
+            fw=1,
+            runs=runs,
+        )
+        slower = whole < cut.spent
+        if not slower.any():
+            return cut
+        wide = dataclasses.replace(
+            classes,
+            m_narrow=np.where(slower, 0, classes.m_narrow),
+            n_narrow=np.where(slower, 0, classes.n_narrow),
+        )
+        again = self._cut_ways(wide, runs)
+        return dataclasses.replace(again, evaluations=np.maximum(again.evaluations, cut.evaluations))
+
+    def _cut_ways(self, classes: Classes, runs: IntArray) -> Placement:
         m, n = class_sizes(classes)
         row, col, evaluations = self._lines(classes, runs)
         rows = np.stack([row, row, self.rows - row, self.rows - row])
@@ -65,12 +91,13 @@ class Drift(SplitArray):
         sides = [{"m": m[i], "k": classes.k, "n": n[i], "rows": rows[i], "cols": cols[i]} for i in range(len(PORTS))]
         cycles = np.stack(
             [
-                part_cycles(self.dataflow, **side, fx=int(fx), fw=int(fw), runs=runs)
+                part_cycles(self.form, **side, fx=int(fx), fw=int(fw), runs=runs)
                 for side, (fx, fw) in zip(sides, PORTS, strict=True)
             ]
         )
-        spent = cycles.max(axis=0)
+        spent = cycles.max(axis=0) + self._drained(row, col)
         return Placement(
+            classes=classes,
             rows=rows,
             cols=cols,
             cycles=cycles,
@@ -79,6 +106,12 @@ class Drift(SplitArray):
             exposed=exposed_cycles(spent, evaluations * self.scheduler_cycles_per_evaluation),
             side_by_side=True,
         )
+
+    def _drained(self, row: IntArray, col: IntArray) -> IntArray:
+        """Cycles to drain and fill the array before each block whose cuts are not those of the block before."""
+        lines = np.stack([row.reshape(-1), col.reshape(-1)])
+        moved = np.concatenate([[False], (lines[:, 1:] != lines[:, :-1]).any(axis=0)])
+        return (moved * fill_cycles(self.form, self.rows, self.cols)).reshape(row.shape)
 
     def _lines(self, classes: Classes, runs: IntArray) -> tuple[IntArray, IntArray, IntArray]:
         """The row line, the column line and the cuts tried for each block [groups, blocks]."""
@@ -101,7 +134,7 @@ class Drift(SplitArray):
         """The cuts of products with so many wide and narrow rows, wide and narrow columns [products]."""
         m_wide, m_narrow, n_wide, n_narrow = counts
         return schedule(
-            self.dataflow,
+            self.form,
             rows=self.rows,
             cols=self.cols,
             m_wide=m_wide,

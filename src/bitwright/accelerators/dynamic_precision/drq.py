@@ -25,6 +25,7 @@ from bitwright.memory import FloatArray, IntArray
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.drq.rule import Drq as DrqRule
 from bitwright.methods.execution import Execution
+from bitwright.methods.plan import SitePlan
 from bitwright.methods.rules import Static, SubTensors
 
 SLOW = (WIDE_BITS // NARROW_BITS) ** 2
@@ -67,6 +68,16 @@ class Drq(SplitArray):
             paired=True,
         )
 
+    def one_class(self, plan: SitePlan) -> bool:  # noqa: ARG002
+        """Never what the whole array says: speed goes by waves."""
+        return False
+
+    @property
+    def fill_size(self) -> tuple[int, int]:
+        """Multipliers, not groups of four."""
+        by = per_port(NARROW_BITS)
+        return by * self.rows, by * self.cols
+
     def fast_waves(self, classes: Classes) -> FloatArray:
         """Share of waves with nothing sensitive [groups]: the product of the shares of G blocks in a row, averaged.
 
@@ -86,7 +97,7 @@ class Drq(SplitArray):
         stalls = np.array([(x_bits // NARROW_BITS) * (w_bits // NARROW_BITS) for x_bits, w_bits in PAIRS])
         total = m * stalls[:, None, None]
         every = part_cycles(
-            self.dataflow,
+            self.form,
             m=total.sum(axis=0),
             k=classes.k,
             n=np.full_like(classes.m_narrow, classes.n),
@@ -100,6 +111,7 @@ class Drq(SplitArray):
         cycles = np.diff(np.rint(shares * every).astype(np.int64), axis=0, prepend=0)
         nothing = np.zeros_like(classes.m_narrow)
         return Placement(
+            classes=classes,
             rows=rows,
             cols=cols,
             cycles=cycles,

@@ -1,11 +1,12 @@
 """Cycles of one part of the array, in closed form.
 
 A part of r rows and c columns of bit groups multiplies m x k x n; the port of a row takes fx neighbours of x, that of a
-column fw of w (2 at 4 bits, 1 at 8). One fold is SCALE-Sim's (Samajdar et al., ISPASS 2020, and its code): 2r + c + m -
-2 weight-stationary, k + r + c - 2 output-stationary; a stream that tiles cut into `runs` is filled and drained as
-often. `ws-double` is ours: weights of the next fold come in behind the stream of this one, which takes at least r
-cycles per run, so that a fold takes max(m, r runs), and only the first and the last are filled and drained. An empty
-class takes no time. Twin: `bitwright.accelerators.dynamic_precision.register_level`.
+column fw of w (2 at 4 bits, 1 at 8). Folds are those of `bitwright.accelerators.systolic.dataflow`, of a stream that
+tiles cut into `runs`, each of which is filled and drained where folds are not pipelined, and takes at least the r
+cycles of the next weights (or of the last sums) where these move behind it. What filling and draining takes once is
+`fill_cycles`. Forms: `ws` and `os` alone, as SCALE-Sim (Samajdar et al., ISPASS 2020, and its code) has them;
+`ws-double` and `os-double` pipelined, with what rests exchanged behind the stream; `ws-hidden` and `ws-pipelined` with
+one of both. An empty class takes no time. Twin: `bitwright.accelerators.dynamic_precision.reference`.
 """
 
 from typing import Literal
@@ -13,10 +14,13 @@ from typing import Literal
 import numba
 import numpy as np
 
+from bitwright.accelerators.systolic.dataflow import Timing
 from bitwright.memory import IntArray
 
-Dataflow = Literal["ws", "ws-double", "os"]
-FORMS: dict[Dataflow, int] = {"ws": 0, "ws-double": 1, "os": 2}
+Dataflow = Literal["ws", "os"]
+"""What rests: weights or sums."""
+Form = Literal["ws", "ws-double", "os", "os-double", "ws-hidden", "ws-pipelined"]
+FORMS: dict[Form, int] = {"ws": 0, "ws-double": 1, "os": 2, "os-double": 3, "ws-hidden": 4, "ws-pipelined": 5}
 NEVER = 2**62
 """Cycles of work that has no rows or no columns of the array."""
 ONE: IntArray = np.ones(1, dtype=np.int64)
@@ -30,16 +34,47 @@ def cycles_of(form: int, m: int, k: int, n: int, rows: int, cols: int, fx: int, 
     if rows <= 0 or cols <= 0:
         return NEVER
     fold_cols = -(-n // (cols * fw))
-    if form == 2:
-        return -(-m // (rows * fx)) * fold_cols * (k + runs * (rows + cols - 2))
+    skew = runs * (rows + cols - 2)
+    if form in (2, 3):
+        return -(-m // (rows * fx)) * fold_cols * (k + skew if form == 2 else max(k, runs * rows))
     folds = -(-k // (rows * fx)) * fold_cols
     if form == 1:
-        return folds * max(m, runs * rows) + 2 * rows + cols - 2
-    return folds * (m + runs * (2 * rows + cols - 2))
+        return folds * max(m, runs * rows)
+    if form == 4:
+        return folds * max(m + skew, runs * rows)
+    return folds * (m + runs * rows + (skew if form == 0 else 0))
+
+
+def form_of(dataflow: Dataflow, timing: Timing) -> Form:
+    """The form of a dataflow under ideals; sums that rest leave behind the stream in any case.
+
+    Examples
+    --------
+    >>> form_of("ws", Timing(hidden=True, pipelined=True)), form_of("os", Timing(hidden=True, pipelined=False))
+    ('ws-double', 'os')
+    """
+    if dataflow == "os":
+        return "os-double" if timing.pipelined else "os"
+    if timing.hidden:
+        return "ws-double" if timing.pipelined else "ws-hidden"
+    return "ws-pipelined" if timing.pipelined else "ws"
+
+
+def fill_cycles(form: Form, rows: int, cols: int) -> int:
+    """What filling and draining takes once, beside the folds.
+
+    Examples
+    --------
+    >>> [fill_cycles(form, 24, 32) for form in ("ws", "ws-double", "os-double", "ws-hidden", "ws-pipelined")]
+    [0, 78, 78, 24, 54]
+    """
+    skew = rows + cols - 2
+    once = {"ws-double": rows + skew, "os-double": rows + skew, "ws-hidden": rows, "ws-pipelined": skew}
+    return once.get(form, 0)
 
 
 def part_cycles(
-    dataflow: Dataflow,
+    form: Form,
     *,
     m: IntArray,
     k: IntArray,
@@ -58,15 +93,15 @@ def part_cycles(
     >>> one = {name: np.array([value]) for name, value in one.items()}
     >>> int(part_cycles("ws", **one, fx=1, fw=1)[0])  # 24 x 4 folds of 2 * 24 + 32 + 200 - 2 cycles
     26688
-    >>> int(part_cycles("ws-double", **one, fx=1, fw=1)[0])  # 96 folds of 200, and 78 to fill and drain
-    19278
+    >>> int(part_cycles("ws-double", **one, fx=1, fw=1)[0])  # 96 folds of 200
+    19200
     >>> int(part_cycles("ws-double", **one, fx=2, fw=2)[0])  # 12 x 2 folds
-    4878
+    4800
     """
     arrays = np.broadcast_arrays(*(np.asarray(each, dtype=np.int64) for each in (m, k, n, rows, cols, runs)))
     flat = [np.ascontiguousarray(each).reshape(-1) for each in arrays]
     found = np.empty(flat[0].shape, dtype=np.int64)
-    _part_cycles(FORMS[dataflow], np.stack(flat), fx, fw, found)
+    _part_cycles(FORMS[form], np.stack(flat), fx, fw, found)
     return found.reshape(arrays[0].shape)
 
 

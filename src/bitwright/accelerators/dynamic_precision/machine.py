@@ -13,8 +13,9 @@ rule's shares state. Control and wiring are not modelled beyond what a machine s
 in the background.
 """
 
-import functools
+import math
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dictionary
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -22,45 +23,44 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from bitwright.accelerators.cost import Area, Cost
-from bitwright.accelerators.events import BITS_PER_BYTE, CACHED_MACHINES, leakage_pj_per_cycle, memory_prices
-from bitwright.accelerators.mapped import gemm_of, mapping_figures
-from bitwright.accelerators.precision_scalable.circuits import priced
-from bitwright.accelerators.precision_scalable.modes import packed_width
-from bitwright.accelerators.precision_scalable.operands import Types, refusal
+from bitwright.accelerators.bill import Component, Use, use
+from bitwright.accelerators.circuits import Circuit, Priced, priced, times
 from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, PORT_BITS, macs_per_cycle, per_port
-from bitwright.accelerators.dynamic_precision.costs import (
+from bitwright.accelerators.dynamic_precision.circuits import (
     ALIGNER,
+    ALIGNERS,
+    ARRAY,
     BASE,
+    BASES,
     DECIDER,
+    DECIDERS,
     ENTRY_BITS,
+    INDEX,
     MULTIPLIER,
+    SCHEDULER,
     STEP,
-    Prices,
-    area_of,
-    bit_group_price,
-    cost_of,
+    bit_group_of,
     entry_bits,
-    leaking,
     list_bytes,
 )
-from bitwright.accelerators.dynamic_precision.latency import ONE, Dataflow
-from bitwright.accelerators.dynamic_precision.measured import Measured, sram_bytes
+from bitwright.accelerators.dynamic_precision.latency import ONE, Dataflow, Form, fill_cycles, form_of
 from bitwright.accelerators.dynamic_precision.parts import timeline_of
-from bitwright.accelerators.dynamic_precision.placement import Placement, count
+from bitwright.accelerators.dynamic_precision.placement import Counts, Placement, count
 from bitwright.accelerators.dynamic_precision.tiles import (
     LEAST_ROWS,
     Stored,
     WholeArray,
     average_bits,
-    mappings,
     spread,
     tile_elements,
 )
-from bitwright.accelerators.srams import sram_macros
-from bitwright.accelerators.substrate import MULTIPLIERS_4B, Substrate
-from bitwright.errors import InputError
-from bitwright.memory import Gemm, IntArray, Mapping, TileCosts, timeline
+from bitwright.accelerators.engine import Job, Measured, Ran
+from bitwright.accelerators.machine import Machine
+from bitwright.accelerators.precision_scalable.modes import packed_width
+from bitwright.accelerators.precision_scalable.operands import Types, refusal
+from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
+from bitwright.accelerators.systolic.machine import REGISTER, SHADOW, timing_of
+from bitwright.memory import Gemm, IntArray, Mapping, TileCosts
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.drift.conversion import Conversion
 from bitwright.methods.drift.rule import Drift as DriftRule
@@ -68,6 +68,7 @@ from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.rules import Static, SubTensors
 
+BITS_PER_BYTE = 8
 COLS = 32
 ROWS = MULTIPLIERS_4B // MULTIPLIERS // COLS
 WORTH = f"our choice: {ROWS} x {COLS} bit groups of {MULTIPLIERS} multipliers are the common substrate's"
@@ -78,12 +79,10 @@ TYPES = Types(
 )
 
 
-class SplitArray(Substrate):
+class SplitArray(Machine):
     """A rows x cols array of bit groups that runs the four classes of a product."""
 
-    summary: ClassVar[str]
-    needs_codes: ClassVar[bool] = False
-    native: ClassVar[Dictionary[str, Any]] = {"rows": 32, "cols": 32, "dataflow": "ws-double"}
+    native: ClassVar[Dictionary[str, Any]] = {"rows": 32, "cols": 32, "dram_bytes_per_cycle": ARTIFACT_DRAM_BYTES}
     """The ANT artifact's array of 4- and 8-bit integers; Drift's own, and how it loads weights, is not public."""
     edges: ClassVar[int]
     """Edges that words enter at, and sums leave from, at the same time."""
@@ -97,9 +96,7 @@ class SplitArray(Substrate):
     rows: int = Field(default=ROWS, ge=2, description=f"Rows of bit groups; {WORTH}")
     cols: int = Field(default=COLS, ge=2, description=f"Columns of bit groups; {WORTH}")
     dataflow: Dataflow = Field(
-        default="ws",
-        description="ws: weights rest, as on the other arrays here; ws-double: the next ones come in meanwhile; "
-        "os: sums rest. Our choice",
+        default="ws", description="ws: weights rest, as on the other arrays here; os: sums rest. Our choice"
     )
 
     def classes(self, work: Execution) -> Classes:
@@ -136,98 +133,202 @@ class SplitArray(Substrate):
         return self.edges * self.cols * per_port(NARROW_BITS)
 
     @property
-    def ports(self) -> dict[str, int]:
-        """Bits of one access of each SRAM: what flows per cycle at all edges that are in use at once."""
-        return {
-            "sram_input": self.edges * self.rows * PORT_BITS,
-            "sram_weight": self.edges * self.cols * PORT_BITS,
-            "sram_output": self.sum_ports * self.psum_bits,
-        }
+    def requantizer_lanes(self) -> int:
+        """One per column."""
+        return self.cols
 
     @property
-    def prices(self) -> Prices:
-        """What it pays for.
+    def sum_lanes(self) -> int:
+        """In the mode with most."""
+        return self.sum_ports
 
-        Raises
-        ------
-        InputError, MissingPriceError
-            If the node, a price or an SRAM macro is unknown.
-        """
-        return _prices(self)
+    @property
+    def form(self) -> Form:
+        """How folds take time."""
+        return form_of(self.dataflow, timing_of(self))
 
-    def supports(self, plan: SitePlan) -> str | None:
+    @property
+    def fill_size(self) -> tuple[int, int]:
+        """Rows and columns that are filled and drained."""
+        return self.rows, self.cols
+
+    @property
+    def resting_bits(self) -> int:
+        """Bits that rest in a bit group: its port of weights, or sums of its four products."""
+        return PORT_BITS if self.dataflow == "ws" else MULTIPLIERS * self.psum_bits
+
+    def components(self) -> Sequence[Component]:
+        """Bit groups, second registers, deciders, and what gathering, scattering and scheduling take."""
+        groups = self.rows * self.cols
+        found = [
+            Component(name=ARRAY, count=groups, circuit=self._bit_group()),
+            Component(name=DECIDERS, count=self.cols, circuit=self._priced(DECIDER)),
+        ]
+        if self.weight_loading == "hidden":
+            register = priced(REGISTER, self.technology, "parts")
+            found.append(Component(name=SHADOW, count=groups * self.resting_bits, circuit=register))
+        if self.gathers:
+            found += [
+                Component(name=ALIGNERS, count=self.sum_ports, circuit=self._priced(ALIGNER)),
+                Component(name=BASES, count=self.sum_ports, circuit=self._priced(BASE)),
+                Component(name=INDEX, count=1, circuit=self._index()),
+            ]
+        if self.schedules:
+            found.append(Component(name=SCHEDULER, count=1, circuit=self._priced(STEP)))
+        return found
+
+    def refusal(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
         return refusal(plan, TYPES, precision=(Static, self.rule))
 
-    def run(self, work: Execution) -> Cost:
-        """Cost of one execution of a site, from its shape, formats, and how much of it is narrow.
-
-        Raises
-        ------
-        InputError
-            If the plan is not supported, or not even the smallest tile fits the SRAMs.
-        """
-        return cost_of(self, self.measure(work))
-
-    def measure(self, work: Execution) -> Measured:
-        """Everything that the cost comes from. Raises as `run` does."""
-        site, plan = work.site, work.plan
-        reason = self.supports(plan)
-        if reason:
-            raise InputError(f"{site.name} cannot run on this array: {reason}")
-        x_bits, w_bits = (packed_width(bits, (NARROW_BITS, WIDE_BITS)) for bits in (plan.x_bits, plan.w_bits))
-        gemm = gemm_of(site, x_bits=x_bits, w_bits=w_bits, psum_bits=self.psum_bits)
-        dynamic = isinstance(plan.precision, self.rule)
+    def job(self, work: Execution) -> Job:
+        """A product whose classes run as `place` says, in tiles for the whole array."""
+        plan, gemm = work.plan, self.product(work)
+        x_bits, w_bits = self._widths(plan)
+        dynamic = self.is_dynamic(plan)
         least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
-        tiled = WholeArray(machine=self, gemm=gemm, least_bits=least, least_rows=self.rows)
-        ways = [self._mapped(work, gemm, mapping) for mapping in mappings(tiled, LEAST_ROWS if dynamic else (1,))]
-        return ways[0] if len(ways) == 1 else min(ways, key=self._score)
+        ways = tuple(
+            WholeArray(
+                form=self.form,
+                rows=self.rows,
+                cols=self.cols,
+                fx=per_port(x_bits),
+                fw=per_port(w_bits),
+                least=(per_port(least[0]), per_port(least[1])),
+                least_rows=times_rows * self.rows,
+                sum_bits=self.psum_bits,
+                product=use("mac", f"bit_group_a{x_bits}w{w_bits}", "cycle", self._bit_group()),
+                exchange=self._exchange(),
+            )
+            for times_rows in (LEAST_ROWS if dynamic else (1,))
+        )
+        return Job(
+            gemm=gemm,
+            dataflows=ways,
+            uses=self.operand_uses(work),
+            measured=None if self.one_class(plan) else lambda mapping: self.measured(work, mapping),
+        )
 
-    @property
-    def leakage_pj_per_cycle(self) -> float:
-        """Energy that is spent in every cycle."""
-        return leakage_pj_per_cycle(leaking(self), self.clock_mhz)
+    def one_class(self, plan: SitePlan) -> bool:
+        """Whether all rows and columns are of one class, so that the whole array in one mode says all."""
+        return not self.is_dynamic(plan)
 
-    def _score(self, way: Measured) -> tuple[float, float]:
-        """What the objective minimizes, then energy."""
-        cycles, energy = way.timeline.cycles, cost_of(self, way).total_energy_pj
-        return {"latency": float(cycles), "energy": energy, "edp": cycles * energy}[self.objective], energy
+    def product(self, work: Execution) -> Gemm:
+        """A site with its operands as wide as its plan says."""
+        x_bits, w_bits = self._widths(work.plan)
+        return self.gemm_of(work, x_bits=x_bits, w_bits=w_bits)
 
-    def _mapped(self, work: Execution, gemm: Gemm, mapping: Mapping) -> Measured:
-        """Everything that the cost under a mapping comes from."""
-        site, classes, dynamic = work.site, self.classes(work), isinstance(work.plan.precision, self.rule)
+    def is_dynamic(self, plan: SitePlan) -> bool:
+        """Whether precision goes by rows and columns."""
+        return isinstance(plan.precision, self.rule)
+
+    def placed(self, work: Execution, mapping: Mapping) -> tuple[Placement, Counts]:
+        """Where the classes run under a mapping, and what that moves."""
+        classes = self.classes(work)
         runs = self._runs(classes, mapping)
         placed = self.place(classes, runs)
-        x_lists, w_lists = self._lists(work) if dynamic else (Fraction(0), Fraction(0))
-        x = Stored(bits=average_bits(gemm.x_bits, classes.x_narrow), list_bits=x_lists, share=gemm.x_share)
-        w = Stored(bits=average_bits(gemm.w_bits, classes.w_narrow), list_bits=w_lists, share=gemm.w_share)
+        return placed, count(placed, self.dataflow, runs)
+
+    def stored(self, work: Execution) -> tuple[Stored, Stored]:
+        """Both operands in memory."""
+        gemm, classes, bits = self.product(work), self.classes(work), self._widths(work.plan)
+        lists = self._lists(work) if self.is_dynamic(work.plan) else (Fraction(0), Fraction(0))
+        sides = zip(
+            (gemm.x_bits, gemm.w_bits),
+            bits,
+            (classes.x_narrow, classes.w_narrow),
+            lists,
+            (gemm.x_share, gemm.w_share),
+            strict=True,
+        )
+        x, w = (
+            Stored(bits=average_bits(code, narrow) + (wide - code), list_bits=listed, share=share)
+            for wide, code, narrow, listed, share in sides
+        )
+        return x, w
+
+    def measured(self, work: Execution, mapping: Mapping) -> Measured:
+        """What an execution takes under a mapping, of which tiles, order and buffers count."""
+        gemm, (placed, counts), (x, w) = self.product(work), self.placed(work, mapping), self.stored(work)
         x_tiles, w_tiles = tile_elements(gemm, mapping)
-        costs = TileCosts(
-            compute=spread(placed.spent + placed.exposed, classes.k, gemm, mapping),
-            x_bytes=x.dram_bytes(x_tiles),
-            w_bytes=w.dram_bytes(w_tiles),
-        )
-        found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
-        visited = (found.x_visits * x.sram_bytes(x_tiles), found.w_visits * w.sram_bytes(w_tiles))
-        fills = (float(visited[0].sum()), float(visited[1].sum()))
-        counts = count(classes, placed, self.dataflow, runs)
-        outputs = -(-gemm.groups * gemm.m * gemm.n * gemm.y_bits // BITS_PER_BYTE)
+        outputs = gemm.groups * gemm.m * gemm.n
         return Measured(
-            gemm=gemm,
-            mapping=mapping,
-            classes=classes,
-            placed=placed,
-            counts=counts,
-            x=x,
-            w=w,
-            timeline=found,
-            sram_bytes=sram_bytes(
-                gemm=gemm, mapping=mapping, counts=counts, line=found, fills=fills, weights_rest=self.dataflow != "os"
+            tiles=TileCosts(
+                compute=spread(placed.spent + placed.exposed, placed.classes.k, gemm, mapping),
+                x_bytes=x.dram_bytes(x_tiles),
+                w_bytes=w.dram_bytes(w_tiles),
             ),
-            unique_bytes=x.distinct_bytes(site.x_elements) + w.distinct_bytes(site.w_elements) + outputs,
-            dynamic=dynamic,
-            affine=dynamic and _affine(work),
+            fill_cycles=fill_cycles(self.form, *self.fill_size),
+            x_fill=x.sram_bytes(x_tiles),
+            w_fill=w.sram_bytes(w_tiles),
+            x_read_bytes=_read_bytes(counts.x_read, 0),
+            w_read_bytes=_read_bytes(counts.w_read, 1) * (-(-gemm.m // mapping.tile_m) if self.dataflow == "ws" else 1),
+            sums=max(int(counts.psum_write.sum()), outputs * -(-gemm.k // mapping.tile_k)),
+            uses=list(self._uses(work, placed, counts, mapping)),
+            macs_executed=gemm.macs,
+            unique_bytes=x.distinct_bytes(work.site.x_elements)
+            + w.distinct_bytes(work.site.w_elements)
+            + -(-outputs * gemm.y_bits // BITS_PER_BYTE),
         )
+
+    def _uses(
+        self, work: Execution, placed: Placement, counts: Counts, mapping: Mapping
+    ) -> Iterator[tuple[Use, float]]:
+        """Bit groups by mode, exchanges of what rests, and what run-time precision takes."""
+        group = self._bit_group()
+        for (x, w), cycles in zip(PAIRS, counts.bit_group_cycles, strict=True):
+            yield use("mac", f"bit_group_a{x}w{w}", "cycle", group), int(cycles)
+        tiles = -(-work.site.m // mapping.tile_m) if self.dataflow == "ws" else -(-work.site.k // mapping.tile_k)
+        yield self._exchange(), counts.folds / math.prod(self.fill_size) * tiles
+        if not self.is_dynamic(work.plan):
+            return
+        yield use(DECIDERS, "decide", "operation", self._priced(DECIDER)), work.site.y_elements
+        if self.gathers:
+            yield from self._gathering(work, placed, counts)
+
+    def _gathering(self, work: Execution, placed: Placement, counts: Counts) -> Iterator[tuple[Use, float]]:
+        """Lists of rows and columns, shifts of their sums, smallest codes, schedules."""
+        classes, blocks, affine = placed.classes, placed.spent.size, _affine(work)
+        words = -(-entry_bits(int(classes.k.max()), affine=affine) // ENTRY_BITS)
+        rows, columns = work.site.m * blocks * words, work.site.n * blocks * words
+        index, source = self.technology.sram(list_bytes(), ENTRY_BITS), self._index().area_source
+        accesses = (("read", 2 * rows + columns, index.read_pj), ("write", rows + columns, index.write_pj))
+        for name, count_, price_pj in accesses:
+            yield Use(component=INDEX, name=name, unit="word", price_pj=price_pj, source=source), count_
+        yield use(ALIGNERS, "shift", "operation", self._priced(ALIGNER)), int(counts.psum_write.sum())
+        if affine:
+            met = int((classes.m_narrow * classes.n + classes.m * classes.n_narrow).sum())
+            yield use(BASES, "base", "operation", self._priced(BASE)), met
+        if self.schedules:
+            steps = int(placed.evaluations.sum()) * self.scheduler_steps
+            yield use(SCHEDULER, "step", "cycle", self._priced(STEP)), steps
+
+    def _exchange(self) -> Use:
+        """What rests in all bit groups, shifted by all rows."""
+        bits = self.rows * self.rows * self.cols * self.resting_bits
+        shifts = times(priced(REGISTER, self.technology, "parts"), bits, f"{bits:,} x {{}}")
+        return use("registers", "exchange what rests", "fold", shifts)
+
+    def _bit_group(self) -> Priced:
+        return bit_group_of(self._priced(MULTIPLIER), self.overhead_percent_of_cuts)
+
+    def _index(self) -> Priced:
+        """The SRAM of row lists."""
+        macro = self.technology.sram(list_bytes(), ENTRY_BITS)
+        return Priced(
+            area_um2=macro.area_um2,
+            energy_pj=macro.read_pj,
+            leakage_uw=macro.leakage_uw,
+            area_source=macro.source,
+            energy_source=macro.source,
+        )
+
+    def _priced(self, circuit: Circuit) -> Priced:
+        return priced(circuit, self.technology, "area")
+
+    def _widths(self, plan: SitePlan) -> tuple[int, int]:
+        x_bits, w_bits = (packed_width(bits, (NARROW_BITS, WIDE_BITS)) for bits in (plan.x_bits, plan.w_bits))
+        return x_bits, w_bits
 
     def _lists(self, work: Execution) -> tuple[Fraction, Fraction]:
         """Bits that say of x's and of w's sub-tensors what they are, by element."""
@@ -240,37 +341,36 @@ class SplitArray(Substrate):
         bits = entry_bits(int(lengths.max()), affine=_affine(work))
         return bits * sub_tensors / pixels, bits * sub_tensors
 
-    def explain(self, work: Execution) -> dict[str, Any]:
-        """Where a site's cycles come from. Raises as `run` does.
+    def peak_of(self, work: Execution) -> float:
+        """Of the four classes together."""
+        macs = self.classes(work).macs
+        least = sum(done / (self.rows * self.cols * macs_per_cycle(*pair)) for pair, done in macs.items())
+        return sum(macs.values()) / least
+
+    def details(self, work: Execution, ran: Ran) -> dict[str, Any]:
+        """Classes, cuts and parts.
 
         Returns
         -------
         dict
-            `mapping_figures`, as run, with shares of the peak of the four classes together; narrow shares of distinct
-            elements and bits that an element is stored in; shares of multiply-accumulates by class; blocks, cuts tried,
-            cycles of waiting for schedules; and `timeline`: the four parts in the longest block, and in all of them
-            (`bitwright.accelerators.dynamic_precision.parts.timeline_of`).
+            Narrow shares of distinct elements and bits that an element is stored in; shares of multiply-accumulates by
+            class; blocks, cuts tried, cycles of waiting for schedules; and `timeline`: the four parts in the longest
+            block, and in all of them (`bitwright.accelerators.dynamic_precision.parts.timeline_of`).
         """
-        found = self.measure(work)
-        macs = found.classes.macs
-        least = sum(done / (self.rows * self.cols * macs_per_cycle(*pair)) for pair, done in macs.items())
+        classes, (x, w), (placed, _) = self.classes(work), self.stored(work), self.placed(work, ran.mapping)
+        macs = classes.macs
         return {
-            **mapping_figures(found.ran, macs=work.site.macs, peak=work.site.macs / least),
             "dataflow": self.dataflow,
-            "x_narrow": found.classes.x_narrow,
-            "w_narrow": found.classes.w_narrow,
-            "x_stored_bits": float(found.x.bits),
-            "w_stored_bits": float(found.w.bits),
-            **{f"macs_a{x}w{w}_share": macs[x, w] / work.site.macs for x, w in PAIRS},
-            "blocks": found.placed.spent.size,
-            "cuts_tried": int(found.placed.evaluations.sum()),
-            "schedule_wait_cycles": int(found.placed.exposed.sum()),
-            "timeline": timeline_of(found.classes, found.placed),
+            "x_narrow": classes.x_narrow,
+            "w_narrow": classes.w_narrow,
+            "x_stored_bits": float(x.bits),
+            "w_stored_bits": float(w.bits),
+            **{f"macs_a{x_bits}w{w_bits}_share": macs[x_bits, w_bits] / work.site.macs for x_bits, w_bits in PAIRS},
+            "blocks": placed.spent.size,
+            "cuts_tried": int(placed.evaluations.sum()),
+            "schedule_wait_cycles": int(placed.exposed.sum()),
+            "timeline": timeline_of(placed),
         }
-
-    def area(self) -> Area:
-        """Silicon area; control and wiring are modelled as far as the parameters state them."""
-        return area_of(self)
 
     def _runs(self, classes: Classes, mapping: Mapping) -> IntArray:
         """Into how many runs tiles cut the stream of each block [blocks]: rows, or where sums rest the reduction."""
@@ -285,16 +385,6 @@ def _affine(work: Execution) -> bool:
     return isinstance(rule, DriftRule) and rule.conversion is Conversion.AFFINE
 
 
-@functools.lru_cache(maxsize=CACHED_MACHINES)
-def _prices(machine: SplitArray) -> Prices:
-    technology = machine.technology
-    return Prices(
-        bit_group=bit_group_price(priced(MULTIPLIER, technology, "area"), machine.overhead_percent_of_cuts),
-        step=priced(STEP, technology, "area"),
-        decider=priced(DECIDER, technology, "area"),
-        aligner=priced(ALIGNER, technology, "area"),
-        base=priced(BASE, technology, "area"),
-        index=sram_macros(technology=technology, capacity_bytes=list_bytes(), port_bits=ENTRY_BITS),
-        memory=memory_prices(machine, machine.ports),
-        technology=technology,
-    )
+def _read_bytes(elements: IntArray, side: int) -> float:
+    """Bytes of elements that the array reads of an operand, by class."""
+    return sum(int(each) * pair[side] for pair, each in zip(PAIRS, elements, strict=True)) / BITS_PER_BYTE

@@ -6,18 +6,16 @@ import numpy as np
 
 from bitwright.accelerators.dynamic_precision.bit_group import macs_per_cycle
 from bitwright.accelerators.dynamic_precision.placement import Placement, class_sizes
-from bitwright.methods.classes import PAIRS, Classes
+from bitwright.methods.classes import PAIRS
 
 
-def timeline_of(classes: Classes, placed: Placement) -> dict[str, Any]:
+def timeline_of(placed: Placement) -> dict[str, Any]:
     """The parts in the block that takes longest, and in all blocks.
 
     Parameters
     ----------
-    classes : Classes
-        Of the product.
     placed : Placement
-        Where they run.
+        Where the classes run.
 
     Returns
     -------
@@ -28,6 +26,7 @@ def timeline_of(classes: Classes, placed: Placement) -> dict[str, Any]:
         start .. end. Of all: `total_cycles`, and by class in `totals`: `cycles` at work, `waits` for the longest part,
         `busy` over the cycles at work.
     """
+    classes = placed.classes
     m, n = class_sizes(classes)
     rates = np.array([macs_per_cycle(*pair) for pair in PAIRS])[:, None, None]
     macs, capacity = m * n * classes.k, rates * placed.rows * placed.cols * placed.cycles

@@ -24,12 +24,14 @@ class Placement:
 
     Attributes
     ----------
+    classes : Classes
+        What runs: narrow rows and columns may have been taken as wide.
     rows, cols : IntArray
         Bit groups that each class gets [4, groups, blocks].
     cycles : IntArray
         Of each class [4, groups, blocks].
     spent : IntArray
-        Cycles of the array for each block [groups, blocks].
+        Cycles of the array for each block [groups, blocks], draining where the cuts move included.
     evaluations : IntArray
         Cuts that the scheduler tried for each block [groups, blocks].
     exposed : IntArray
@@ -40,6 +42,7 @@ class Placement:
         Elements of x and of w that a row and a column of `rows` and `cols` take at once [4, 2].
     """
 
+    classes: Classes
     rows: IntArray
     cols: IntArray
     cycles: IntArray
@@ -67,12 +70,15 @@ class Counts:
         Elements that the array reads from SRAM, weights once for all rows.
     psum_write : IntArray
         Partial sums that leave the array.
+    folds : float
+        Folds times the places that they lie on, once for all tiles.
     """
 
     bit_group_cycles: IntArray
     x_read: IntArray
     w_read: IntArray
     psum_write: IntArray
+    folds: float
 
 
 def class_sizes(classes: Classes) -> tuple[IntArray, IntArray]:
@@ -96,15 +102,15 @@ def exposed_cycles(spent: IntArray, scheduling: IntArray) -> IntArray:
     return waits.reshape(spent.shape)
 
 
-def count(classes: Classes, placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts:
+def count(placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts:
     """Work and words of a placed product.
 
     Weight-stationary: a word of x enters once per fold of columns, sums leave once per fold of the reduction; a class
     without columns streams nothing. Output-stationary: words of w enter once per fold of rows too, sums leave once per
     run of each block.
     """
-    m, n = class_sizes(classes)
-    k = classes.k
+    m, n = class_sizes(placed.classes)
+    k = placed.classes.k
     fx, fw = (each[:, None, None] for each in PORTS.T)
     x_port, w_port = (each[:, None, None] for each in placed.ports.T)
     rows = np.maximum(placed.rows, 1) * x_port  # an empty class may have none
@@ -116,5 +122,9 @@ def count(classes: Classes, placed: Placement, dataflow: Dataflow, runs: IntArra
     else:
         busy, w_read = m * -(-k // fx) * -(-n // fw), k * n * (m > 0)
         psums = m * n * -(-k // rows)
+    resting = m if dataflow == "os" else k * (m > 0)
+    folds = -(-resting // rows) * n_folds * (placed.rows * placed.cols)
     each = [values.sum(axis=(1, 2)) for values in (busy, m * k * n_folds, w_read, psums)]
-    return Counts(bit_group_cycles=each[0], x_read=each[1], w_read=each[2], psum_write=each[3])
+    return Counts(
+        bit_group_cycles=each[0], x_read=each[1], w_read=each[2], psum_write=each[3], folds=float(folds.sum())
+    )

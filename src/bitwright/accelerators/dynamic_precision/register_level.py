@@ -1,12 +1,12 @@
 """The array register by register, cycle by cycle: four parts side by side, one clock, one set of registers.
 
-Slow twin of `bitwright.accelerators.dynamic_precision.latency`. The top left part takes the wide rows of x by the wide columns of
-w, the top right one wide by narrow, the bottom ones narrow rows alike. Our reading of how four products share an array:
-left parts are fed from the left edge and right parts from the right one; weights and partial sums of top parts go by
-the top edge and those of bottom parts by the bottom edge. So each part, seen from its own corner, is the same array,
-and a register at the cut takes nothing from across it.
-Seen from a part's corner, k goes along the rows, n along the columns (weight-stationary), or m and n (output-
-stationary), where sums stay and leave for free, as in SCALE-Sim's code.
+Slow twin of `bitwright.accelerators.dynamic_precision.latency`. The top left part takes the wide rows of x by the wide
+columns of w, the top right one wide by narrow, the bottom ones narrow rows alike. Our reading of how four products
+share an array: left parts are fed from the left edge and right parts from the right one; weights and partial sums of
+top parts go by the top edge and those of bottom parts by the bottom edge. So each part, seen from its own corner, is
+the same array, and a register at the cut takes nothing from across it. Seen from a part's corner, k goes along the
+rows, n along the columns (weight-stationary), or m and n (output- stationary), where sums stay and leave for free, as
+in SCALE-Sim's code.
 """
 
 import dataclasses

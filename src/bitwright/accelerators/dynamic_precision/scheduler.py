@@ -15,7 +15,7 @@ import dataclasses
 import numba
 import numpy as np
 
-from bitwright.accelerators.dynamic_precision.latency import FORMS, ONE, Dataflow, cycles_of
+from bitwright.accelerators.dynamic_precision.latency import FORMS, ONE, Form, cycles_of
 from bitwright.memory import IntArray
 
 STEPS = (
@@ -47,7 +47,7 @@ class Cuts:
 
 
 def schedule(
-    dataflow: Dataflow,
+    form: Form,
     *,
     rows: int,
     cols: int,
@@ -65,7 +65,7 @@ def schedule(
     products = np.stack(np.broadcast_arrays(m_wide, m_narrow, n_wide, n_narrow, k, runs), axis=1).astype(np.int64)
     distinct, which = np.unique(products, axis=0, return_inverse=True)
     found = np.empty((len(distinct), 7), dtype=np.int64)
-    _schedule(FORMS[dataflow], rows, cols, distinct, found)
+    _schedule(FORMS[form], rows, cols, distinct, found)
     found = found[which.reshape(-1)]
     return Cuts(rows=found[:, 0], cols=found[:, 1], cycles=found[:, 2:6], evaluations=found[:, 6])
 

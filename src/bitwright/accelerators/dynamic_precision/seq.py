@@ -35,12 +35,13 @@ class Seq(SplitArray):
         sides = [{"m": m[i], "k": classes.k, "n": n[i], "rows": rows[i], "cols": cols[i]} for i in range(len(PORTS))]
         cycles = np.stack(
             [
-                part_cycles(self.dataflow, **side, fx=int(fx), fw=int(fw), runs=runs)
+                part_cycles(self.form, **side, fx=int(fx), fw=int(fw), runs=runs)
                 for side, (fx, fw) in zip(sides, PORTS, strict=True)
             ]
         )
         nothing = np.zeros_like(classes.m_narrow)
         return Placement(
+            classes=classes,
             rows=rows,
             cols=cols,
             cycles=cycles,

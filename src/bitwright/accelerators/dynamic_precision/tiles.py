@@ -2,36 +2,27 @@
 
 Ours: rows and columns are permuted so that every tile holds each class in proportion, and folds run over the borders of
 tiles, so that a tile takes its share of the cycles of its blocks, rounded such that tiles add up to the schedule's
-cycles exactly. What tiles do cost: they cut streams into runs (`bitwright.accelerators.dynamic_precision.latency`). Tiles are
-chosen for operands as wide as the plan's, which they must fit if nothing is narrow; then DRAM and SRAMs move them as
-they are stored: narrow elements take 4 bits, others 8. Where precision goes by rows, each class needs rows enough in a
-tile to hide weights that come in meanwhile: tiles are chosen with at least 2, 4 and 8 times the array's rows, and the
-best way is kept, as a compiler would that knows shares from calibration. (Two are enough for parts side by side: the
-R m / (m + m' / 2) rows of bit groups for m wide rows are at most m, if m and m' narrow ones are 2 R.)
+cycles exactly. What tiles do cost: they cut streams into runs (`bitwright.accelerators.dynamic_precision.latency`).
+Tiles are chosen for operands as wide as the plan's, which they must fit if nothing is narrow; then DRAM and SRAMs move
+them as they are stored: narrow elements take 4 bits, others 8. Where precision goes by rows, each class needs rows
+enough in a tile to hide weights that come in meanwhile: tiles are chosen with at least 2, 4 and 8 times the array's
+rows, and the best way is kept, as a compiler would that knows shares from calibration. (Two are enough for parts side
+by side: the R m / (m + m' / 2) rows of bit groups for m wide rows are at most m, if m and m' narrow ones are 2 R.)
 """
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitwright.accelerators.systolic.costs import movement_pj, sram_bytes
-from bitwright.accelerators.systolic.dataflow import output_stationary_elements, weight_stationary_elements
-from bitwright.accelerators.events import requantize_event
-from bitwright.accelerators.dynamic_precision.bit_group import per_port
-from bitwright.accelerators.dynamic_precision.latency import part_cycles
-from bitwright.errors import InputError
-from bitwright.memory import Buffers, FloatArray, Gemm, IntArray, Mapping, Objective, Tilings, best_mapping, traffic
-from bitwright.memory.gemm import BITS_PER_BYTE, FINEST_SHARE, packed_bytes
+from bitwright.accelerators.bill import Use
+from bitwright.accelerators.dataflow import Accesses
+from bitwright.accelerators.dynamic_precision.latency import Form, fill_cycles, part_cycles
+from bitwright.memory import Gemm, IntArray, Mapping, packed_bytes
+from bitwright.memory.gemm import BITS_PER_BYTE, FINEST_SHARE
 from bitwright.methods.classes import NARROW_BITS
-
-if TYPE_CHECKING:
-    from bitwright.accelerators.dynamic_precision.machine import SplitArray
-
 
 LEAST_ROWS = (2, 4, 8)
 """Rows of the smallest tile by those of the array, where precision goes by rows."""
@@ -39,93 +30,72 @@ LEAST_ROWS = (2, 4, 8)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WholeArray:
-    """A machine as the search for a mapping sees it: all of the array in the mode of one pair of widths.
+    """All of an array in the mode of one pair of widths: what tiles are chosen for.
 
     Attributes
     ----------
-    machine : SplitArray
-        Its parameters.
-    gemm : Gemm
-        The product, all of it as wide as its plan says.
-    least_bits : (int, int)
-        The narrowest that elements of x and of w may become.
+    form : str
+        How folds take time.
+    rows, cols : int
+        Bit groups.
+    fx, fw : int
+        Elements of x and of w at a port.
+    least : (int, int)
+        Elements at a port of the narrowest that x and w may become.
     least_rows : int
         The fewest rows that a tile should have, where sums do not rest.
+    sum_bits : int
+        Of a partial sum.
+    product, exchange : Use
+        A bit group at work; what rests exchanged once.
     """
 
-    machine: "SplitArray"
-    gemm: Gemm
-    least_bits: tuple[int, int]
+    form: Form
+    rows: int
+    cols: int
+    fx: int
+    fw: int
+    least: tuple[int, int]
     least_rows: int
+    sum_bits: int
+    product: Use
+    exchange: Use
 
     @property
-    def buffers(self) -> Buffers:
-        """SRAM capacities."""
-        return self.machine.buffers
+    def sums_rest(self) -> bool:
+        """Whether the array is output-stationary."""
+        return self.form in ("os", "os-double")
 
     @property
     def tile_unit(self) -> tuple[int, int, int]:
-        """The smallest worthwhile tile (m, k, n): a fold of narrow weights that streams enough rows, or sums."""
-        rows, cols = (side * per_port(bits) for side, bits in zip(self._size, self.least_bits, strict=True))
-        return rows if self.machine.dataflow == "os" else max(rows, self.least_rows), rows, cols
+        """A fold of narrow weights that streams enough rows, or of narrow outputs."""
+        rows, cols = self.rows * self.least[0], self.cols * self.least[1]
+        return rows if self.sums_rest else max(rows, self.least_rows), rows, cols
 
     @property
-    def dram_bytes_per_cycle(self) -> float:
-        """DRAM bandwidth."""
-        return self.machine.dram_bytes_per_cycle
+    def fill_cycles(self) -> int:
+        """Of the form."""
+        return fill_cycles(self.form, self.rows, self.cols)
 
-    @property
-    def objective(self) -> Objective:
-        """As the machine's."""
-        return self.machine.objective
+    def cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+        """Cycles of tiles of one class, element-wise."""
+        whole = {"rows": np.array(self.rows), "cols": np.array(self.cols)}
+        return part_cycles(self.form, m=m, k=k, n=n, **whole, fx=self.fx, fw=self.fw)
 
-    @property
-    def leakage_pj_per_cycle(self) -> float:
-        """Energy that is spent in every cycle."""
-        return self.machine.leakage_pj_per_cycle
+    def accesses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Accesses:
+        """As of a plain array of as many rows and columns as ports take elements."""
+        rows, cols = self.rows * self.fx, self.cols * self.fw
+        x = m * k * -(-n // cols)
+        if self.sums_rest:
+            return Accesses(x=x, w=k * n * -(-m // rows), sums=m * n)
+        return Accesses(x=x, w=k * n, sums=m * n * -(-k // rows))
 
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles of tiles of one class, element-wise; `ws-double` is filled and drained once, which no tile is told."""
-        (rows, cols), fx, fw = self._size, per_port(self.gemm.x_bits), per_port(self.gemm.w_bits)
-        whole = {"rows": np.array(rows), "cols": np.array(cols)}
-        cycles = part_cycles(self.machine.dataflow, m=m, k=k, n=n, **whole, fx=fx, fw=fw)
-        return cycles - (2 * rows + cols - 2) if self.machine.dataflow == "ws-double" else cycles
-
-    def energy_pj(self, *, gemm: Gemm, tilings: Tilings) -> FloatArray:
-        """Energy but for leakage of operands of one width each, in pJ [candidates]."""
-        bits = (gemm.x_bits, gemm.w_bits)
-        rows, cols = (side * per_port(each) for side, each in zip(self._size, bits, strict=True))
-        stationary = output_stationary_elements if self.machine.dataflow == "os" else weight_stationary_elements
-        moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=self.dram_bytes_per_cycle)
-        elements = stationary(gemm=gemm, tilings=tilings, rows=rows, cols=cols)
-        sram = sram_bytes(gemm=gemm, elements=elements, moved=moved)
-        prices = self.machine.prices
-        worked = gemm.macs / (per_port(bits[0]) * per_port(bits[1])) * prices.bit_group.energy_pj
-        requantized = requantize_event(gemm.groups * gemm.m * gemm.n, prices.technology).energy_pj
-        return worked + requantized + movement_pj(sram=sram, moved=moved, prices=prices.memory)
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.machine.rows, self.machine.cols
-
-
-def mappings(whole: WholeArray, times: Sequence[int]) -> list[Mapping]:
-    """The distinct best mappings with tiles of at least so many `times` the rows of `whole`, as far as SRAMs hold them.
-
-    Raises
-    ------
-    InputError
-        If not even the smallest fits.
-    """
-    found = [best_mapping(gemm=whole.gemm, machine=_with_rows(whole, times[0]))]
-    for each in times[1:]:
-        with contextlib.suppress(InputError):
-            found.append(best_mapping(gemm=whole.gemm, machine=_with_rows(whole, each)))
-    return list(dict.fromkeys(found))
-
-
-def _with_rows(whole: WholeArray, times: int) -> WholeArray:
-    return dataclasses.replace(whole, least_rows=times * whole.least_rows)
+    def uses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Sequence[tuple[Use, IntArray]]:
+        """Bit groups at work, and what rests exchanged."""
+        inner, outer = (m, k) if self.sums_rest else (k, m)
+        busy = outer * -(-inner // self.fx) * -(-n // self.fw)
+        folds = -(-inner // (self.rows * self.fx)) * -(-n // (self.cols * self.fw))
+        return [(self.product, busy), (self.exchange, folds)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

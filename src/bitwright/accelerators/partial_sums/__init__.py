@@ -1,6 +1,5 @@
 """The APSQ accelerator: an array whose partial sums leave it quantized, in three dataflows."""
 
-from bitwright.accelerators.partial_sums.costs import partial_sum_pj
 from bitwright.accelerators.partial_sums.machine import Apsq, ApsqInputStationary, ApsqOutputStationary
 
-__all__ = ["Apsq", "ApsqInputStationary", "ApsqOutputStationary", "partial_sum_pj"]
+__all__ = ["Apsq", "ApsqInputStationary", "ApsqOutputStationary"]

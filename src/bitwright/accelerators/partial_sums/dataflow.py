@@ -1,193 +1,103 @@
-"""How often the three dataflows touch inputs, weights and partial sums, in closed form, for one group of a product.
+"""Inner products on Po lines of Pco processing elements of Pci products each, in three dataflows, for one tile.
 
-x [m, k] by w [k, n] on Po lines of Pco processing elements of Pci products each: nm = ceil(m / Po), np = ceil(k / Pci),
-no = ceil(n / Pco). One step makes Po x Pco partial sums. Input-stationary (`is`): Po x Pci inputs rest while all
-columns stream, then the next tile of k. Weight-stationary (`ws`): Pci x Pco weights rest while all rows stream, then
-the next tile of k. Output-stationary (`os`): the sums rest while k streams. A reconstruction: the paper's equations are
-not public. Of an output np - 1 partial sums are written and read back, because the last step finishes it.
-
-DRAM: an operand that is streamed again is read again, all of it, if it does not fit its SRAM (our choice: what a buffer
-that forgets the least recently used does with a cyclic stream). Output-stationary loops have two orders, rows outside
-or columns outside.
-
-Cut (ours, what a compiler would do): what streams is walked in pieces of 2^j tiles, one piece through all other loops
-before the next. Fewer partial sums live, and what rests is loaded again for every piece: weights under `ws`, whose rows
-are cut, and inputs under `is`, whose columns are. Twin: `bitwright.accelerators.partial_sums.reference`.
+A step makes Po x Pco partial sums. Inputs at rest (`is`): Po x Pci inputs while all columns of the tile stream, then
+the next Pci of the reduction. Weights at rest (`ws`): Pci x Pco weights while all rows stream. Sums at rest (`os`):
+Po x Pco sums while the reduction streams. What rests is loaded in a cycle, by a port as wide. Every sum that leaves is
+added to what is stored of its output, quantized as the plan says, and stored until it is read back.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
-Dataflow = Literal["is", "ws", "os"]
+from bitwright.accelerators.bill import Use
+from bitwright.accelerators.dataflow import Accesses
+from bitwright.accelerators.systolic.dataflow import Timing
+from bitwright.memory import Bits, IntArray
+
+Rests = Literal["is", "ws", "os"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Grid:
-    """A product of m x k by k x n on the array, in tiles."""
-
-    m: int
-    k: int
-    n: int
-    po: int
-    pci: int
-    pco: int
-
-    @property
-    def row_tiles(self) -> int:
-        """Nm: tiles of Po rows."""
-        return -(-self.m // self.po)
-
-    @property
-    def psum_tiles(self) -> int:
-        """Np: tiles of Pci products, hence partial sums of each output."""
-        return -(-self.k // self.pci)
-
-    @property
-    def column_tiles(self) -> int:
-        """No: tiles of Pco columns."""
-        return -(-self.n // self.pco)
-
-    @property
-    def steps(self) -> int:
-        """Steps of Po x Pco partial sums, one per cycle."""
-        return self.row_tiles * self.psum_tiles * self.column_tiles
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """Elements that the SRAMs of the operands hold; None: as many as come, so that nothing is read twice."""
-
-    x: int | None
-    w: int | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Accesses:
-    """Elements that one group moves.
+class InnerProducts:
+    """One dataflow on one array.
 
     Attributes
     ----------
-    order : str
-        Loops over tiles, outermost first: "nkm".
-    piece : int
-        Tiles of the innermost loop that are walked through all loops before the next so many; all of them if uncut.
-    x_read, w_read : int
-        From SRAM into the array.
-    x_dram, w_dram : int
-        From DRAM into SRAM, repetitions included.
-    psum_read, psum_write : int
-        Partial sums between array and SRAM.
-    live_outputs : int
-        Outputs whose partial sums live at the same time.
-    """
-
-    order: str
-    piece: int
-    x_read: int
-    w_read: int
-    x_dram: int
-    w_dram: int
-    psum_read: int
-    psum_write: int
-    live_outputs: int
-
-
-def candidates(grid: Grid, dataflow: Dataflow, capacity: Capacity, *, cut: bool = False) -> tuple[Accesses, ...]:
-    """What one group moves under each loop order that a dataflow allows, and if `cut`, in each size of pieces.
+    rests : str
+        What rests.
+    po, pci, pco : int
+        Lines, products of a processing element, processing elements of a line.
+    depth : int
+        Stages of the pipeline of multiplier, adder tree and engine.
+    timing : Timing
+        Ideals.
+    sum_bits : int or Fraction
+        Of a stored partial sum.
+    product, exchange : Use
+        A multiply-accumulate; what rests exchanged once.
+    stored : tuple of (Use, int)
+        What the engine does for a sum that leaves, and how often.
 
     Examples
     --------
-    >>> grid = Grid(m=128, k=768, n=768, po=16, pci=8, pco=8)
-    >>> (found,) = candidates(grid, "ws", Capacity(x=None, w=None))
-    >>> found.x_read == 128 * 768 * 96, found.psum_write == 95 * 128 * 768, found.live_outputs
-    (True, True, 1024)
-    >>> pieces = candidates(grid, "ws", Capacity(x=None, w=None), cut=True)
-    >>> [(each.piece, each.live_outputs) for each in pieces]
-    [(8, 1024), (4, 512), (2, 256), (1, 128)]
+    >>> use = Use(component="mac", name="mac_int8", unit="operation", price_pj=1.0, source="ours")
+    >>> array = InnerProducts(rests="ws", po=16, pci=8, pco=8, depth=5, sum_bits=32, product=use, exchange=use)
+    >>> import numpy as np
+    >>> m, k, n = np.array([128]), np.array([768]), np.array([768])
+    >>> int(array.cycles(m=m, k=k, n=n)[0]), int(array.accesses(m=m, k=k, n=n).sums[0]) == 96 * 128 * 768
+    (73728, True)
     """
-    if dataflow == "is":
-        return tuple(_input_stationary(grid, capacity, piece) for piece in _pieces(grid.column_tiles, cut=cut))
-    if dataflow == "ws":
-        return tuple(_weight_stationary(grid, capacity, piece) for piece in _pieces(grid.row_tiles, cut=cut))
-    return _output_stationary(grid, capacity)
 
+    rests: Rests
+    po: int
+    pci: int
+    pco: int
+    depth: int
+    timing: Timing = Timing()
+    sum_bits: Bits
+    product: Use
+    exchange: Use
+    stored: tuple[tuple[Use, int], ...] = ()
 
-def _pieces(tiles: int, *, cut: bool) -> list[int]:
-    """All of the tiles, and if `cut`, every smaller power of two, the largest first."""
-    return [tiles, *(1 << j for j in reversed(range((tiles - 1).bit_length())) if cut)]
+    @property
+    def tile_unit(self) -> tuple[int, int, int]:
+        """A step."""
+        return self.po, self.pci, self.pco
 
+    @property
+    def fill_cycles(self) -> int:
+        """Stages of the pipeline, and where it is hidden the first load of what rests."""
+        loaded = self.timing.hidden and self.rests != "os"
+        return self.depth * self.timing.pipelined + loaded
 
-def _loads(streamed: int, piece: int, resting: int) -> int:
-    """How often each of the `resting` tiles is loaded into the array: once per piece, but a single one stays."""
-    return -(-streamed // piece) if resting > 1 else 1
+    def cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+        """Cycles of a tile, element-wise: a step each."""
+        rows, depth, columns = self._grid(m, k, n)
+        folds = self._folds(rows, depth, columns)
+        alone = 0 if self.timing.pipelined else self.depth
+        loads = 0 if self.timing.hidden or self.rests == "os" else 1
+        return rows * depth * columns + folds * (alone + loads)
 
+    def accesses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Accesses:
+        """What rests once, what streams once per tile of what it meets, a sum per step that does not rest."""
+        rows, depth, columns = self._grid(m, k, n)
+        return Accesses(
+            x=m * k if self.rests == "is" else m * k * columns,
+            w=k * n if self.rests == "ws" else k * n * rows,
+            sums=m * n if self.rests == "os" else m * n * depth,
+        )
 
-def _input_stationary(grid: Grid, capacity: Capacity, piece: int) -> Accesses:
-    x, w, stored = grid.m * grid.k, grid.k * grid.n, _stored(grid)
-    columns, loads = piece * grid.pco, _loads(grid.column_tiles, piece, grid.row_tiles * grid.psum_tiles)
-    return Accesses(
-        order="mkn",
-        piece=piece,
-        x_read=x * loads,
-        w_read=w * grid.row_tiles,
-        x_dram=x * _passes(x, capacity.x, loads),
-        w_dram=_by_blocks(grid.n, columns, grid.k, capacity.w, grid.row_tiles),
-        psum_read=stored,
-        psum_write=stored,
-        live_outputs=min(grid.po, grid.m) * min(columns, grid.n),
-    )
+    def uses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Sequence[tuple[Use, IntArray]]:
+        """Multiply-accumulates, exchanges of what rests, and the engine's work on sums."""
+        sums = self.accesses(m=m, k=k, n=n).sums
+        folds = self._folds(*self._grid(m, k, n))
+        work = [(use, count * sums) for use, count in self.stored] if self.rests != "os" else []
+        return [(self.product, m * k * n), (self.exchange, folds), *work]
 
+    def _grid(self, m: IntArray, k: IntArray, n: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        return -(-m // self.po), -(-k // self.pci), -(-n // self.pco)
 
-def _weight_stationary(grid: Grid, capacity: Capacity, piece: int) -> Accesses:
-    x, w, stored = grid.m * grid.k, grid.k * grid.n, _stored(grid)
-    rows, loads = piece * grid.po, _loads(grid.row_tiles, piece, grid.column_tiles * grid.psum_tiles)
-    return Accesses(
-        order="nkm",
-        piece=piece,
-        x_read=x * grid.column_tiles,
-        w_read=w * loads,
-        x_dram=_by_blocks(grid.m, rows, grid.k, capacity.x, grid.column_tiles),
-        w_dram=w * _passes(w, capacity.w, loads),
-        psum_read=stored,
-        psum_write=stored,
-        live_outputs=min(rows, grid.m) * min(grid.pco, grid.n),
-    )
-
-
-def _output_stationary(grid: Grid, capacity: Capacity) -> tuple[Accesses, Accesses]:
-    x, w, (nm, no) = grid.m * grid.k, grid.k * grid.n, (grid.row_tiles, grid.column_tiles)
-    rows_outside = Accesses(
-        order="mnk",
-        piece=grid.psum_tiles,
-        x_read=x * no,
-        w_read=w * nm,
-        x_dram=_by_blocks(grid.m, grid.po, grid.k, capacity.x, no),
-        w_dram=w * _passes(w, capacity.w, nm),
-        psum_read=0,
-        psum_write=0,
-        live_outputs=0,
-    )
-    columns_outside = dataclasses.replace(
-        rows_outside,
-        order="nmk",
-        x_dram=x * _passes(x, capacity.x, no),
-        w_dram=_by_blocks(grid.n, grid.pco, grid.k, capacity.w, nm),
-    )
-    return rows_outside, columns_outside
-
-
-def _stored(grid: Grid) -> int:
-    return grid.m * grid.n * (grid.psum_tiles - 1)
-
-
-def _passes(elements: int, capacity: int | None, passes: int) -> int:
-    """How often an operand is read that is streamed `passes` times."""
-    return 1 if capacity is None or elements <= capacity else passes
-
-
-def _by_blocks(extent: int, block: int, depth: int, capacity: int | None, passes: int) -> int:
-    """Elements read of an operand whose blocks of `block` x `depth` are streamed `passes` times each, one by one."""
-    before = (extent - 1) // block
-    last = (extent - before * block) * depth
-    full = block * depth
-    return before * full * _passes(full, capacity, passes) + last * _passes(last, capacity, passes)
+    def _folds(self, rows: IntArray, depth: IntArray, columns: IntArray) -> IntArray:
+        """How often what rests is exchanged."""
+        return {"is": rows * depth, "ws": depth * columns, "os": rows * columns}[self.rests]

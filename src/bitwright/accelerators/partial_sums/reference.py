@@ -1,6 +1,6 @@
-"""The dataflows of the APSQ array step by step: the slow twin of the closed forms in `dataflow` and `accumulation`.
+"""The dataflows of the APSQ array step by step: the slow twin of `dataflow`, `published` and `accumulation`.
 
-Walks every step of Po x Pco partial sums in the loops' order, with operand SRAMs that forget the least recently used
+Walks every step of Po x Pco partial sums in the loops' order, with a weight SRAM that forgets the least recently used
 tile, and keeps book of every partial sum that is stored. Plain Python integers, no closed form.
 """
 
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from bitwright.accelerators.partial_sums.accumulation import Stored
-from bitwright.accelerators.partial_sums.dataflow import Capacity, Grid
+from bitwright.accelerators.partial_sums.published import Grid
 
 Place = tuple[int, int]
 """Indices of a tile of x (m, k), w (k, n) or the output (m, n)."""
@@ -26,7 +26,6 @@ class Walk:
     steps: int = 0
     x_read: int = 0
     w_read: int = 0
-    x_dram: int = 0
     w_dram: int = 0
     psum_read: int = 0
     psum_write: int = 0
@@ -52,7 +51,7 @@ class Sram:
         return elements
 
 
-def walk(grid: Grid, order: str, capacity: Capacity, stored: Stored, piece: int | None = None) -> Walk:
+def walk(grid: Grid, order: str, capacity: int | None, stored: Stored) -> Walk:
     """One group of a product, step by step.
 
     Parameters
@@ -60,24 +59,21 @@ def walk(grid: Grid, order: str, capacity: Capacity, stored: Stored, piece: int 
     grid : Grid
         The product on the array.
     order : str
-        Loops over tiles, outermost first: `mkn` (inputs rest), `nkm` (weights rest), `mnk` or `nmk` (sums rest).
-    capacity : Capacity
-        Of the operands' SRAMs.
+        Loops over tiles, outermost first: `mkn` (inputs rest), `nkm` (weights rest), `mnk` (sums rest).
+    capacity : int or None
+        Elements that the weight SRAM holds; None: any number.
     stored : Stored
         How partial sums are stored.
-    piece : int or None
-        Tiles of the innermost loop that go through all loops before the next so many; None: all of them.
     """
-    counts, x_sram, w_sram = Walk(), Sram(capacity.x), Sram(capacity.w)
+    counts, w_sram = Walk(), Sram(capacity)
     resting = {"mkn": "x", "nkm": "w"}.get(order)
     held: Place | None = None
     live: dict[Place, int] = {}
-    for m, k, n in _steps(grid, order, piece):
+    for m, k, n in _steps(grid, order):
         rows, depth, columns = _size(grid.m, grid.po, m), _size(grid.k, grid.pci, k), _size(grid.n, grid.pco, n)
         counts.steps += 1
         if resting != "x" or held != (m, k):
             counts.x_read += rows * depth
-            counts.x_dram += x_sram.read((m, k), rows * depth)
         if resting != "w" or held != (k, n):
             counts.w_read += depth * columns
             counts.w_dram += w_sram.read((k, n), depth * columns)
@@ -108,15 +104,11 @@ def _adds(k: int, stored: Stored) -> bool:
     return k % stored.group_size == (0 if stored.phase == "head" else stored.group_size - 1)
 
 
-def _steps(grid: Grid, order: str, piece: int | None) -> Iterator[tuple[int, int, int]]:
+def _steps(grid: Grid, order: str) -> Iterator[tuple[int, int, int]]:
     extents = {"m": grid.row_tiles, "k": grid.psum_tiles, "n": grid.column_tiles}
-    streamed = extents[order[-1]]
-    size = piece or streamed
-    for start in range(0, streamed, size):
-        inner = range(start, min(start + size, streamed))
-        for indices in itertools.product(*(range(extents[axis]) for axis in order[:-1]), inner):
-            place = dict(zip(order, indices, strict=True))
-            yield place["m"], place["k"], place["n"]
+    for indices in itertools.product(*(range(extents[axis]) for axis in order)):
+        place = dict(zip(order, indices, strict=True))
+        yield place["m"], place["k"], place["n"]
 
 
 def _size(extent: int, tile: int, index: int) -> int:

@@ -10,7 +10,7 @@ bits there, 32 here). The encoder finds the leading one of a finished sum and sh
 
 from typing import ClassVar
 
-from bitwright.accelerators.precision_scalable.circuits import Circuit, Part
+from bitwright.accelerators.circuits import Circuit, Part
 from bitwright.accelerators.precision_scalable.machine import WIDEST, PackedArray
 from bitwright.accelerators.precision_scalable.modes import Mode
 from bitwright.accelerators.precision_scalable.operands import Types
@@ -56,12 +56,3 @@ class AdaptivFloatArray(PackedArray):
     def mode(self, x_bits: int, w_bits: int) -> Mode:
         """The only one."""
         return Mode(x_bits=x_bits, w_bits=w_bits, rows=self.rows, cols=self.cols)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """A word per row and per column, a partial sum per column."""
-        return {
-            "sram_input": self.rows * WIDEST,
-            "sram_weight": self.cols * WIDEST,
-            "sram_output": self.cols * self.psum_bits,
-        }

@@ -12,8 +12,8 @@ to one is not modelled. Encoders are assumed.
 
 from typing import ClassVar
 
-from bitwright.accelerators.precision_scalable.circuits import Circuit, Part
-from bitwright.accelerators.precision_scalable.fusing import PE_BITS, FusingArray
+from bitwright.accelerators.circuits import Circuit, Part
+from bitwright.accelerators.precision_scalable.fusing import FusingArray
 from bitwright.accelerators.precision_scalable.operands import Types
 
 
@@ -35,7 +35,6 @@ class Ant(FusingArray):
         lever="use the method ant with 4 or 8 bits, or choose an accelerator made for that format",
     )
     widths: ClassVar[tuple[int, ...]] = (4, 8)
-    word_bits: ClassVar[int] = PE_BITS
     pe: ClassVar[Circuit] = Circuit(
         name="processing element of ANT",
         published="pe_int4",

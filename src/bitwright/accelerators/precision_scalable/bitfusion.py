@@ -13,12 +13,10 @@ twice the area above, which all machines of this room are compared by.
 
 from typing import ClassVar
 
-from bitwright.accelerators.precision_scalable.circuits import Circuit, Part
-from bitwright.accelerators.precision_scalable.fusing import PE_BITS, FusingArray
+from bitwright.accelerators.circuits import Circuit, Part
+from bitwright.accelerators.precision_scalable.fusing import FusingArray
 from bitwright.accelerators.precision_scalable.machine import WIDEST
 from bitwright.accelerators.precision_scalable.operands import Types
-
-BRICK_BITS = 2
 
 
 class BitFusion(FusingArray):
@@ -39,7 +37,6 @@ class BitFusion(FusingArray):
         lever="use a method of integers of 8 bits or less, or choose an accelerator made for that format",
     )
     widths: ClassVar[tuple[int, ...]] = (2, 4, 8)
-    sums: ClassVar[int] = PE_BITS // BRICK_BITS  # at 2-bit weights
     pe: ClassVar[Circuit] = Circuit(
         name="processing element of BitFusion",
         published="pe_int4",

@@ -15,10 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from bitwright.accelerators.precision_scalable.circuits import Circuit, Part
+from bitwright.accelerators.circuits import Circuit, Part
+from bitwright.accelerators.dataflow import Dataflow
 from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.accelerators.precision_scalable.modes import Mode
 from bitwright.accelerators.precision_scalable.operands import Types
+from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES
+from bitwright.accelerators.systolic.dataflow import WeightStationary
 from bitwright.memory import IntArray
 
 BITS = 16
@@ -26,7 +29,7 @@ ROWS, COLS = 12, 11
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RowStationary(Mode):
+class RowStationary(WeightStationary):
     """An array whose PEs are busy for a stated share of the cycles, whatever the shape.
 
     Attributes
@@ -37,7 +40,12 @@ class RowStationary(Mode):
 
     utilization: float
 
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+    @property
+    def fill_cycles(self) -> int:
+        """Part of the utilization."""
+        return 0
+
+    def cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles of tiles of m x k x n, element-wise."""
         cycles: IntArray = np.ceil(m * k * n / (self.rows * self.cols * self.utilization)).astype(np.int64)
         return cycles
@@ -53,13 +61,15 @@ class Eyeriss(PackedArray):
     """
 
     summary: ClassVar[str] = "16-bit processing elements, row-stationary, at a stated utilization (Eyeriss)"
-    native: ClassVar[Mapping[str, Any]] = {"rows": 12, "cols": 14}
+    native: ClassVar[Mapping[str, Any]] = {"rows": 12, "cols": 14, "dram_bytes_per_cycle": ARTIFACT_DRAM_BYTES}
     types: ClassVar[Types] = Types(
         kinds={"int": BITS, "uint": BITS},
         said="integers of 2 to 16 bits",
         lever="use a method of integers, or choose an accelerator made for that format",
     )
     widths: ClassVar[tuple[int, ...]] = (BITS,)
+    word_bits: ClassVar[int] = BITS
+    exchanges: ClassVar[bool] = False
     pe: ClassVar[Circuit] = Circuit(
         name="processing element of Eyeriss",
         published="pe_eyeriss16",
@@ -78,13 +88,11 @@ class Eyeriss(PackedArray):
 
     def mode(self, x_bits: int, w_bits: int) -> Mode:  # noqa: ARG002
         """The only one: everything takes 16 bits."""
-        return RowStationary(x_bits=BITS, w_bits=BITS, rows=self.rows, cols=self.cols, utilization=self.utilization)
+        return Mode(x_bits=BITS, w_bits=BITS, rows=self.rows, cols=self.cols)
 
-    @property
-    def ports(self) -> dict[str, int]:
-        """Sixteen bits per row and per column, and a partial sum of every column."""
-        return {
-            "sram_input": self.rows * BITS,
-            "sram_weight": self.cols * BITS,
-            "sram_output": self.cols * self.psum_bits,
-        }
+    def dataflow(self, mode: Mode, block: int = 0) -> Dataflow:
+        """Words as weight-stationary, cycles by utilization; weights lie in register files, so nothing is exchanged."""
+        folds = super().dataflow(mode, block)
+        assert isinstance(folds, WeightStationary)
+        same = {field.name: getattr(folds, field.name) for field in dataclasses.fields(folds)}
+        return RowStationary(**{**same, "exchange": None}, utilization=self.utilization)

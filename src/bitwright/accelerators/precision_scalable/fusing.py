@@ -19,8 +19,7 @@ FUSED = f"an even number, as {SIDE} x {SIDE} make a product of 8 by 8 bits; {WOR
 class FusingArray(PackedArray):
     """Parameters are those of `PackedArray`, but that PEs multiply 4 by 4 bits."""
 
-    sums: ClassVar[int] = 1
-    """Partial sums that leave a column of PEs at once, in the mode with most."""
+    word_bits: ClassVar[int] = PE_BITS
 
     rows: int = Field(
         default=SIDE * ROWS_8B, gt=0, multiple_of=SIDE, description=f"Rows of processing elements, {FUSED}"
@@ -32,12 +31,3 @@ class FusingArray(PackedArray):
     def mode(self, x_bits: int, w_bits: int) -> Mode:
         """Wide operands take two rows or columns of PEs; narrow ones share a PE where it takes them."""
         return fusing_mode(rows=self.rows, cols=self.cols, x_bits=x_bits, w_bits=w_bits, pe_bits=PE_BITS)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Four bits per row and per column, and the partial sums of every column."""
-        return {
-            "sram_input": self.rows * PE_BITS,
-            "sram_weight": self.cols * PE_BITS,
-            "sram_output": self.cols * self.sums * self.psum_bits,
-        }

@@ -16,16 +16,13 @@ partial sum is narrower than the 32 bits of each that leave the array here (`psu
 import dataclasses
 from typing import ClassVar
 
-from bitwright.accelerators.precision_scalable.circuits import Circuit, Part
+from bitwright.accelerators.circuits import Circuit, Part
 from bitwright.accelerators.precision_scalable.machine import WIDEST, PackedArray
 from bitwright.accelerators.precision_scalable.modes import Mode
 from bitwright.accelerators.precision_scalable.operands import Types
 from bitwright.methods.narrow.rule import NarrowSums
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.rules import EXACT
-
-NARROWEST = 2
-LANES = WIDEST // NARROWEST
 
 
 class Lpa(PackedArray):
@@ -83,20 +80,11 @@ class Lpa(PackedArray):
         ),
     )
 
-    def supports(self, plan: SitePlan) -> str | None:
+    def refusal(self, plan: SitePlan) -> str | None:
         """As the other arrays; sums rounded at every addition (`narrow`) are what its adders are drawn to make."""
         narrow = isinstance(plan.accumulation, NarrowSums)
-        return super().supports(dataclasses.replace(plan, accumulation=EXACT) if narrow else plan)
+        return super().refusal(dataclasses.replace(plan, accumulation=EXACT) if narrow else plan)
 
     def mode(self, x_bits: int, w_bits: int) -> Mode:
         """Weights side by side along n; the activation takes all lanes."""
         return Mode(x_bits=x_bits, w_bits=w_bits, rows=self.rows, cols=self.cols, wide=WIDEST // w_bits)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """An activation per row, a word of weights per column, four partial sums per column."""
-        return {
-            "sram_input": self.rows * WIDEST,
-            "sram_weight": self.cols * WIDEST,
-            "sram_output": self.cols * LANES * self.psum_bits,
-        }

@@ -2,9 +2,9 @@
 
 A mode turns the PEs into units: one PE, or a rectangle of PEs that work as one. k lies on the rows and n on the columns
 of units. Each cycle a unit multiplies `deep` elements of x, neighbours along k, by `wide` columns of w, neighbours
-along n, and hands on `wide` partial sums. Elements move from unit to unit once per cycle, so a fold takes as long as on
-a plain array of as many units; a unit at the edge works for what it has and takes a cycle all the same. Twin:
-`bitwright.accelerators.precision_scalable.reference`.
+along n, and hands on `wide` partial sums. Elements move from unit to unit once per cycle, so folds are those of a plain
+array of as many units (`bitwright.accelerators.systolic.dataflow`); a unit at the edge works for what it has and takes
+a cycle all the same. Twin: `bitwright.accelerators.precision_scalable.reference`.
 
 Our choice, the same for all machines: an element takes the next of the machine's packed widths, in DRAM, in SRAMs and
 at the ports alike (3 bits take 4), because nothing between memory and array repacks it.
@@ -13,9 +13,6 @@ at the ports alike (3 bits take 4), because nothing between memory and array rep
 import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
-
-from bitwright.accelerators.systolic.dataflow import SramElements, fold_cycles, weight_stationary_elements
-from bitwright.memory import Gemm, IntArray, Tilings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,39 +56,6 @@ class Mode:
     def macs_per_cycle(self) -> int:
         """Products of the array per cycle."""
         return self.rows * self.cols * self.deep * self.wide
-
-    @property
-    def tile_unit(self) -> tuple[int, int, int]:
-        """The smallest worthwhile tile (m, k, n): one fold, streaming as many rows as it holds of k (our choice)."""
-        return self.rows * self.deep, self.rows * self.deep, self.cols * self.wide
-
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles of the array for one tile of m x k x n, element-wise: folds of a plain array of units."""
-        return fold_cycles(
-            on_rows=-(-k // self.deep), on_cols=-(-n // self.wide), stream=m, rows=self.rows, cols=self.cols
-        )
-
-    def sram_elements(self, *, gemm: Gemm, tilings: Tilings) -> SramElements:
-        """Elements that move between array and SRAMs, over all groups [candidates]."""
-        rows, cols = self.rows * self.deep, self.cols * self.wide
-        return weight_stationary_elements(gemm=gemm, tilings=tilings, rows=rows, cols=cols)
-
-    def pe_cycles(self, gemm: Gemm) -> int:
-        """Cycles of all PEs that have anything to multiply, over all groups, under any mapping.
-
-        Tiles are cut between units, so each row of x meets every unit's worth of w once.
-        """
-        return gemm.groups * gemm.m * -(-gemm.k // self.deep) * -(-gemm.n // self.wide) * self.fused
-
-    def words(self, *, gemm: Gemm, tilings: Tilings, word_bits: int) -> tuple[IntArray, IntArray]:
-        """Words of x and of w that enter at the edges, over all groups [candidates], `word_bits` or less each.
-
-        An element is at least a word, unless a unit takes several at once: those are one.
-        """
-        moved = self.sram_elements(gemm=gemm, tilings=tilings)
-        x = moved.x_read // gemm.k * -(-gemm.k // self.deep) * max(1, self.x_bits // word_bits)
-        w = moved.w_read // gemm.n * -(-gemm.n // self.wide) * max(1, self.w_bits // word_bits)
-        return x, w
 
 
 def packed_width(bits: int, widths: Sequence[int]) -> int:

@@ -1,14 +1,10 @@
-"""`systolic-os`: partial sums rest in the array, inputs stream through the rows, weights through the columns.
-
-m lies on the rows and n on the columns; each fold of them streams all k of a tile, then shifts its sums out.
-"""
+"""`systolic-os`: partial sums rest in the array, inputs stream through the rows, weights through the columns."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from bitwright.accelerators.systolic.dataflow import SramElements, fold_cycles, output_stationary_elements
-from bitwright.accelerators.systolic.machine import DenseArray
-from bitwright.memory import Gemm, IntArray, Tilings
+from bitwright.accelerators.systolic import dataflow
+from bitwright.accelerators.systolic.machine import NATIVE, DenseArray
 
 
 class OutputStationary(DenseArray):
@@ -21,18 +17,10 @@ class OutputStationary(DenseArray):
     """
 
     summary: ClassVar[str] = "output-stationary systolic array: dense, one multiplier width, sums rest in the array"
-    native: ClassVar[Mapping[str, Any]] = {"rows": 32}
-    """The ANT artifact's array is 32 x 32."""
+    native: ClassVar[Mapping[str, Any]] = NATIVE
+    folds: ClassVar[type[dataflow.Folds]] = dataflow.OutputStationary
 
     @property
-    def tile_unit(self) -> tuple[int, int, int]:
-        """The smallest worthwhile tile (m, k, n): one fold, streaming as many elements as the array has rows."""
-        return self.rows, self.rows, self.cols
-
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles of the array for one tile of m x k x n, element-wise."""
-        return fold_cycles(on_rows=m, on_cols=n, stream=k, rows=self.rows, cols=self.cols)
-
-    def sram_elements(self, *, gemm: Gemm, tilings: Tilings) -> SramElements:
-        """Elements that move between array and SRAMs, over all groups [candidates]."""
-        return output_stationary_elements(gemm=gemm, tilings=tilings, rows=self.rows, cols=self.cols)
+    def resting_bits(self) -> int:
+        """A partial sum."""
+        return self.psum_bits

@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from bitwright.accelerators.engine import SUM_ADDERS
 from bitwright.accelerators.partial_sums import Apsq
-from bitwright.accelerators.partial_sums.costs import ADDER
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class Engine:
 def engine_of(array: str, machine: Apsq) -> Engine:
     """The RAE of a machine; control, wiring and multiplexers are not modelled."""
     area = machine.area()
-    engine = area.components_um2["rae"]
-    added = engine - machine.lanes * machine.technology.price(ADDER).area()
+    added = area.components_um2["rae"]
+    engine = added + area.components_um2[SUM_ADDERS]
     return Engine(
         array=array,
         lanes=machine.lanes,

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bitwright.accelerators.engine import BITS_PER_BYTE
 from bitwright.accelerators.partial_sums import Apsq
-from bitwright.accelerators.events import BITS_PER_BYTE, memory_prices
+from bitwright.accelerators.srams import srams_of
 from bitwright.studies.reproduce.apsq.areas import Engine
 from bitwright.studies.reproduce.apsq.arrays import described
 from bitwright.studies.reproduce.apsq.claims import AREA, ENGINE_UM2, QUESTIONS, Question
@@ -15,7 +16,7 @@ from bitwright.studies.reproduce.claims import Claim
 
 KIB = 1024
 PJ_PER_J = 1e12
-REFERENCE = "fair"
+REFERENCE = "mapped"
 """The machine's default variant."""
 Answer = tuple[float, Measured, Line]
 """A figure, and the network and line that it is of."""
@@ -119,22 +120,21 @@ def _of_sums(line: Line, machine: Apsq) -> str:
         f"moving {WIDE} partial sums is {100 * wide.psum_share:.1f} % of all energy, {NARROW} ones "
         f"{100 * narrow.psum_share:.1f} %; those that live take up to {wide.live_bytes / KIB:,.0f} and "
         f"{narrow.live_bytes / KIB:,.0f} of {machine.output_sram_kib} KiB of SRAM and spill at {wide.spilling} and "
-        f"{narrow.spilling} of {len(wide.moved)} sites: "
+        f"{narrow.spilling} of {len(wide.ran)} sites: "
         + (f"{ended} stop spilling." if ended else f"none stops spilling, and 3/4 of that share are {quarters:.1f} %.")
     )
 
 
 def _of_mapping(network: Measured, line: Line) -> str:
     """What crosses DRAM more than once, and what the variant does to the energy that savings are relative to."""
-    fair = next(
+    mapped = next(
         other.wide.energy_pj
         for other in network.own_lines
         if (other.dataflow, other.variant) == (line.dataflow, REFERENCE)
     )
-    cut = f", streams being cut at {line.wide.cut} sites" if line.wide.cut else ""
-    beside = f", {line.wide.energy_pj / fair:.3f} of {REFERENCE}'s" if line.variant != REFERENCE else ""
+    beside = f", {line.wide.energy_pj / mapped:.3f} of {REFERENCE}'s" if line.variant != REFERENCE else ""
     return (
-        f"Operands and outputs cross DRAM {line.wide.passes:.2f} times each{cut}; {WIDE} takes "
+        f"Operands and outputs cross DRAM {line.wide.passes:.2f} times each; {WIDE} takes "
         f"{line.wide.energy_pj / PJ_PER_J:.4g} J{beside}."
     )
 
@@ -161,12 +161,7 @@ def _of_prices(question: Question, variant: str, networks: Sequence[Measured], m
 
 def byte_prices(machine: Apsq) -> tuple[float, float]:
     """Energy in pJ of a byte of DRAM, and of a byte of partial sums in SRAM, the mean of reading and writing."""
-    prices = memory_prices(machine, machine.ports)
-    output = prices.srams["sram_output"]
-    return (
-        BITS_PER_BYTE * prices.dram_pj_per_bit,
-        BITS_PER_BYTE * (output.read_pj + output.write_pj) / 2 / output.port_bits,
-    )
+    return BITS_PER_BYTE * machine.dram_price[0], sum(srams_of(machine)["sram_output"].pj_per_byte) / 2
 
 
 def _elsewhere(question: Question, variant: str, networks: Sequence[Measured]) -> str:

@@ -10,6 +10,8 @@ import dataclasses
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from bitwright.accelerators.engine import BITS_PER_BYTE, PARTIAL_SUMS
+from bitwright.accelerators.srams import srams_of
 from bitwright.networks.sites import Site
 from bitwright.studies.reproduce.apsq.figures import Figures
 from bitwright.studies.reproduce.apsq.runs import Line, Run
@@ -77,13 +79,18 @@ def layers_of(network: str, sites: Sequence[Site]) -> str:
 def _energy(run: Run, wanted: Callable[[Site], bool]) -> tuple[float, float]:
     """All, and partial sums' part."""
     total = psums = 0.0
-    for entry, moved in zip(run.simulation.sites, run.moved, strict=True):
-        if wanted(entry.site):
-            own = _bytes(moved.psum_bytes)
-            total += _bytes(moved.operand_bytes) + own + MAC * entry.cost.macs_executed
-            psums += own
+    srams = srams_of(run.machine)
+    for entry in run.simulation.sites:
+        if not wanted(entry.site):
+            continue
+        total += MAC * entry.cost.macs_executed
+        for event in entry.cost.events:
+            if event.component == "dram":
+                weighed_bytes = DRAM_BYTE * event.count / BITS_PER_BYTE
+            elif event.component in srams:
+                weighed_bytes = event.count * srams[event.component].word_bits / BITS_PER_BYTE
+            else:
+                continue
+            total += weighed_bytes
+            psums += weighed_bytes * event.name.endswith(PARTIAL_SUMS)
     return total, psums
-
-
-def _bytes(traffic: Mapping[str, float]) -> float:
-    return sum(count * (DRAM_BYTE if memory.startswith("dram") else 1) for memory, count in traffic.items())

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bitwright.accelerators.partial_sums import Apsq, partial_sum_pj
-from bitwright.accelerators.partial_sums.costs import Moved
+from bitwright.accelerators.engine import Ran, partial_sum_pj
+from bitwright.accelerators.partial_sums import Apsq
 from bitwright.errors import BitwrightError
+from bitwright.memory import Gemm
 from bitwright.methods.execution import Execution
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.plan import Plan
@@ -17,6 +18,7 @@ from bitwright.studies.reproduce.options import known_options
 from bitwright.studies.simulate import Simulation, simulate
 from bitwright.tasks.calibrate import calibrate_method
 
+BITS_PER_BYTE = 8
 WIDE, NARROW = "INT32", "INT8 gs1"
 SUMS: Mapping[str, str] = {
     WIDE: "int8",
@@ -27,8 +29,7 @@ SUMS: Mapping[str, str] = {
 DATAFLOWS = ("is", "ws", "os")
 VARIANTS: Mapping[str, str] = {
     "published": "inputs cross DRAM once, SRAM accesses are those of the array alone, as a reconstruction counts",
-    "fair": "all that is read again is counted, and the SRAMs' side of every DRAM transfer",
-    "tiled": "as fair, with streams cut into the pieces that move the fewest bytes",
+    "mapped": "tiles and loops are searched and everything is counted, as on every other machine",
 }
 
 
@@ -40,12 +41,18 @@ class Run:
     ----------
     simulation : Simulation
         Costs by site.
-    moved : tuple of Moved
-        What each of its sites moves, in the same order.
+    machine : Apsq
+        The array.
+    ran : tuple of Ran
+        How each of its sites runs, in the same order.
+    live_bytes : float
+        The most bytes of partial sums that the output SRAM is asked to keep at once, at any site.
     """
 
     simulation: Simulation
-    moved: tuple[Moved, ...]
+    machine: Apsq
+    ran: tuple[Ran, ...]
+    live_bytes: float
 
     @property
     def energy_pj(self) -> float:
@@ -60,22 +67,14 @@ class Run:
     @property
     def spilling(self) -> int:
         """Sites whose partial sums go to DRAM."""
-        return sum(each.spills for each in self.moved)
-
-    @property
-    def cut(self) -> int:
-        """Sites whose stream is cut into pieces."""
-        return sum(each.pieces > 1 for each in self.moved)
-
-    @property
-    def live_bytes(self) -> float:
-        """The most that live at once at any site."""
-        return max(each.live_bytes for each in self.moved)
+        return sum(each.spilled for each in self.ran)
 
     @property
     def passes(self) -> float:
         """Bytes of operands and outputs that cross DRAM by those of them that are distinct."""
-        moved = sum(each.operand_bytes["dram_read"] + each.operand_bytes["dram_write"] for each in self.moved)
+        mappings = [each.mapping for each in self.ran]
+        psums = sum(each.dram_psum_read_bytes + each.dram_psum_write_bytes for each in mappings)
+        moved = sum(each.dram_read_bytes + each.dram_write_bytes for each in mappings) - psums
         return moved / self.simulation.cost.unique_bytes
 
 
@@ -123,14 +122,14 @@ class Line:
     def sites(self) -> Iterator[SiteLine]:
         """Site by site."""
         wide, narrow = self.wide, self.narrow
-        pairs = zip(wide.simulation.sites, wide.moved, narrow.simulation.sites, narrow.moved, strict=True)
-        for wide_cost, wide_moved, narrow_cost, narrow_moved in pairs:
+        pairs = zip(wide.simulation.sites, wide.ran, narrow.simulation.sites, narrow.ran, strict=True)
+        for wide_cost, wide_ran, narrow_cost, narrow_ran in pairs:
             yield SiteLine(
                 site=wide_cost.site,
                 wide_pj=wide_cost.cost.total_energy_pj,
                 narrow_pj=narrow_cost.cost.total_energy_pj,
-                wide_spills=wide_moved.spills,
-                narrow_spills=narrow_moved.spills,
+                wide_spills=wide_ran.spilled,
+                narrow_spills=narrow_ran.spilled,
             )
 
 
@@ -174,12 +173,21 @@ def _runs(network: Network, plan: Plan, machines: Mapping[str, Apsq]) -> dict[st
     for name, simulation in found.items():
         if simulation.refusal is not None:
             raise BitwrightError(f"the array ({name}) runs nothing of {network.name}: {simulation.refusal}")
-    return {
-        name: Run(
-            simulation=simulation,
-            moved=tuple(
-                machines[name].moved(Execution(site=entry.site, plan=entry.plan)) for entry in simulation.sites
-            ),
+    return {name: _run(simulation, machines[name]) for name, simulation in found.items()}
+
+
+def _run(simulation: Simulation, machine: Apsq) -> Run:
+    works = [Execution(site=entry.site, plan=entry.plan) for entry in simulation.sites]
+    ran = tuple(machine.ran(work) for work in works)
+    if machine.variant == "published":
+        live = max(machine.moved(work).live_bytes for work in works)
+    else:
+        live = max(
+            _kept_bytes(each.mapping.tile_m * each.mapping.tile_n, machine.product(work))
+            for each, work in zip(ran, works, strict=True)
         )
-        for name, simulation in found.items()
-    }
+    return Run(simulation=simulation, machine=machine, ran=ran, live_bytes=live)
+
+
+def _kept_bytes(outputs: int, gemm: Gemm) -> float:
+    return float(outputs * gemm.psum_bits / BITS_PER_BYTE)

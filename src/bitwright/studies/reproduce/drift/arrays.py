@@ -9,21 +9,26 @@ substrate's.
 from collections.abc import Mapping
 from typing import Any
 
-from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, per_port
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
+from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.errors import InputError
 from bitwright.studies.machines import COMMON, NATIVE, build_accelerators
 
 DRIFT, SEQ, DRQ, BITFUSION, EYERISS = "drift", "seq", "drq", "bitfusion", "eyeriss"
 NAMES = (DRIFT, SEQ, DRQ, BITFUSION, EYERISS)
 GROUPS = {"rows": 32, "cols": 32}
-DATAFLOWS = ("ws-double", "ws")
+TIMINGS: Mapping[str, Mapping[str, Any]] = {
+    "ws-double": {"weight_loading": "hidden", "fold_pipelining": True},
+    "ws": {"weight_loading": "exposed", "fold_pipelining": False},
+}
+"""Weights rest, and the next ones come in behind the stream, or in the open and every fold is drained."""
+DATAFLOWS = tuple(TIMINGS)
 """The first is the one that claims are told of."""
 ROW_GROUPS = (1, 2, 4, 8)
 """G of DRQ: sub-tensors that a row of x meets at once."""
 SIDE = per_port(4)  # 4-bit multipliers along a side of a bit group
-FIXED = ("dataflow", "row_groups")
+FIXED = ("dataflow", "weight_loading", "fold_pipelining", "row_groups")
 
 Machine = SplitArray | PackedArray
 
@@ -75,7 +80,7 @@ def machines(settings: Mapping[str, Any], substrate: str = COMMON) -> dict[str, 
         for name in (SEQ, DRIFT, DRQ):
             machine = built[name]
             assert isinstance(machine, SplitArray)
-            streamed = machine.model_copy(update={"dataflow": dataflow})
+            streamed = machine.model_copy(update=dict(TIMINGS[dataflow]))
             if name != DRQ:
                 found[key(name, dataflow)] = streamed
                 continue
@@ -94,5 +99,5 @@ def described(machines: Mapping[str, Machine]) -> str:
     return (
         f"{drift.rows} x {drift.cols} bit groups, {multipliers:,} 4-bit multipliers, of all but eyeriss, whose "
         f"{eyeriss.rows} x {eyeriss.cols} PEs are of 16 bits; SRAMs of {srams} for inputs, weights and outputs, "
-        f"{drift.clock_mhz:g} MHz, {drift.dram_bytes_per_cycle:g} bytes per cycle of DRAM"
+        f"{drift.clock_mhz:g} MHz, {drift.dram_bandwidth:g} bytes per cycle of DRAM"
     )

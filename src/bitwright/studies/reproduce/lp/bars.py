@@ -124,8 +124,8 @@ def _why_lpa_by_ant(_: Measured, line: Line) -> str:
         f"against {rest[1]:.3g}: LPA's activations are wider, and its lanes' 32-bit sums fill the output SRAM, so that "
         "operands are read again (--set lpa.psum_bits=9 shows how much that is). Logic is priced by published "
         "areas; --set priced_by=parts, sums of components, gives other ratios. A PE of LPA burns "
-        f"{lpa.machine.prices.pe.energy_pj:.3g} pJ per cycle for {lpa.rate:.2f} products, one of ANT "
-        f"{ant.machine.prices.pe.energy_pj:.3g} pJ for {ant.rate:.2f}. The charts have LPA above ANT in both networks, "
+        f"{lpa.machine.pe_price.energy_pj:.3g} pJ per cycle for {lpa.rate:.2f} products, one of ANT "
+        f"{ant.machine.pe_price.energy_pj:.3g} pJ for {ant.rate:.2f}. The charts have LPA above ANT in both networks, "
         f"at {CHARTED[LPA].area_mm2 / CHARTED[ANT].area_mm2:.1f} times its area for as many PEs."
     )
 

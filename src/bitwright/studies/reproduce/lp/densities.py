@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from bitwright.accelerators.circuits import priced
 from bitwright.accelerators.precision_scalable import compute_area_um2
-from bitwright.accelerators.precision_scalable.circuits import priced
 from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.studies.reproduce.claims import Claim
 from bitwright.studies.reproduce.lp import claims as published
@@ -33,7 +33,7 @@ def area_claims(arrays: Arrays) -> list[Claim]:
 
 
 def _of_area(name: str, machine: PackedArray) -> str:
-    pes, pe = machine.rows * machine.cols, machine.prices.pe
+    pes, pe = machine.rows * machine.cols, machine.pe_price
     summed = priced(machine.pe, machine.technology, "parts")
     origin = ORIGINS[name] if machine.priced_by == "area" else "all are sums of parts, as was asked for"
     return (
@@ -139,7 +139,7 @@ def _against_ant(runs: Mapping[str, Mapping[str, Run]], told: Mapping[str, str])
 
 
 def _pe_ratio(lpa: Run, ant: Run) -> float:
-    return lpa.machine.prices.pe.area_um2 / ant.machine.prices.pe.area_um2
+    return lpa.machine.pe_price.area_um2 / ant.machine.pe_price.area_um2
 
 
 def type_claims(arrays: Arrays) -> list[Claim]:

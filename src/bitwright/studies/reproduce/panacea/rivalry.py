@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+from bitwright.accelerators.bit_slice import Panacea, Sibia
 from bitwright.accelerators.cost import Cost
 from bitwright.accelerators.protocol import Accelerator
-from bitwright.accelerators.bit_slice import Panacea, Sibia
 from bitwright.errors import BitwrightError
 from bitwright.memory import Objective
 from bitwright.methods.plan import Plan

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.bit_slice.machine import SliceArray
+from bitwright.accelerators.protocol import Accelerator
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose

@@ -1,12 +1,12 @@
-"""Circuits as lists of parts that have prices, and what they cost: by area, or part by part.
+"""Circuits as lists of parts that have prices, and what they cost: as listed, by area, or part by part.
 
-Areas of whole processing elements are published for the machines of this room, energies are not. `area`, the default,
-takes the published area of a circuit where there is one, and the sum of its parts' otherwise, and lets every um2
-that works burn what a um2 of a synthesized multiply-accumulate unit does. `parts` sums up areas and energies of parts
-(our reading of the drawn datapaths). The parts' energies are for data that change in every bit: an 8-bit
-multiply-accumulate unit of this list's parts would burn 2.7 times what its own synthesis says, so machines of this room
-priced by parts do not stand beside others. Leakage goes by area either way. Control, wires, multiplexers and gates that
-only invert are not modelled.
+A circuit of a price list of its own (`listed`) costs what the list says. Areas of whole processing elements are
+published for machines with several precisions, energies are not. `area`, their default, takes the published area of a
+circuit where there is one, and the sum of its parts' otherwise, and lets every um2 that works burn what a um2 of a
+synthesized multiply-accumulate unit does. `parts` sums up areas and energies of parts (our reading of the drawn
+datapaths). The parts' energies are for data that change in every bit: an 8-bit multiply-accumulate unit of this list's
+parts would burn 2.7 times what its own synthesis says, so machines priced by parts do not stand beside others. Leakage
+goes by area either way. Control, wires, multiplexers and gates that only invert are not modelled.
 """
 
 import dataclasses
@@ -106,6 +106,35 @@ def priced(circuit: Circuit, technology: Technology, by: By) -> Priced:
         leakage_uw=area_um2 * leakage.leakage(),
         area_source=area_source,
         energy_source=f"area x logic_energy: {logic.source}; area: {area_source}",
+    )
+
+
+def listed(event: str, technology: Technology) -> Priced:
+    """A circuit that a price list knows as a whole.
+
+    Raises
+    ------
+    MissingPriceError
+        If the technology lacks the price, or a part of it.
+    """
+    price = technology.price(event)
+    return Priced(
+        area_um2=price.area(),
+        energy_pj=price.energy(),
+        leakage_uw=price.leakage(),
+        area_source=price.source,
+        energy_source=price.source,
+    )
+
+
+def times(circuit: Priced, factor: float, said: str) -> Priced:
+    """So many times a circuit; `said` words the sources, with {} for the circuit's."""
+    return Priced(
+        area_um2=factor * circuit.area_um2,
+        energy_pj=factor * circuit.energy_pj,
+        leakage_uw=factor * circuit.leakage_uw,
+        area_source=said.format(circuit.area_source),
+        energy_source=said.format(circuit.energy_source),
     )
 
 

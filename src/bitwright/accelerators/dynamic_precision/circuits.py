@@ -1,0 +1,84 @@
+"""Circuits of arrays with run-time precision, and what they do for a product.
+
+Ours: a bit group is four processing elements of `pe_int4`, like those of BitFusion and ANT here, and burns by its area
+(`bitwright.accelerators.circuits`), the same in every mode; what cutting takes, multiplexers at the cuts and links in
+both directions, is a percentage of it. Row lists live in a double-buffered SRAM of 2 x 2048 entries of 19 bits: 16 of a
+row, 3 of how many low bits it dropped; rows that are gathered and scattered take an access each per block, columns are
+scattered only. Sums of narrow classes are shifted into place as they leave the array. Precision is decided in the
+requantizers' lanes, where each finished output is added to two sums, of codes and of magnitudes, and compared with a
+maximum, and made narrow by a rounding addition and a shift, whether it stays so or not. Narrow codes that count from a
+smallest one (affine) add that times the sum of the other operand's block to each output of it, once for rows and once
+for columns, in the lanes that shift; they need no cycles of their own, but entries hold the smallest code and the
+block's sum besides, and take as many accesses as they have words of 19 bits. The scheduler does a step of a closed form
+per cycle.
+"""
+
+from bitwright.accelerators.circuits import Circuit, Part, Priced, times
+from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS
+from bitwright.methods.classes import WIDE_BITS
+
+BITS_PER_BYTE = 8
+LISTS, LIST_ENTRIES, ENTRY_BITS = 2, 2048, 19
+INDEX, SCHEDULER, DECIDERS, ALIGNERS, BASES = "index", "scheduler", "deciders", "aligners", "bases"
+ARRAY = "bit_groups"
+MULTIPLIER = Circuit(name="multiplier of a bit group", published="pe_int4", parts=())
+STEP = Circuit(
+    name="scheduler",
+    parts=(
+        Part(event="multiply_int32", count=1, what="products, and steps of a division"),
+        Part(event="add_int32", count=2, what="sums and comparisons"),
+        Part(event="register_bit", count=16 * 32, what="counts, cuts, latencies"),
+    ),
+)
+DECIDER = Circuit(
+    name="decision on precision",
+    parts=(
+        Part(event="add_int32", count=2, what="sums of codes and of magnitudes"),
+        Part(event="add_int8", count=2, what="comparison with the maximum, rounding"),
+        Part(event="shift_int8", count=1, what="low bits dropped"),
+        Part(event="register_bit", count=32 + 32 + 8, what="sums, maximum"),
+    ),
+)
+ALIGNER = Circuit(
+    name="shift of a partial sum",
+    parts=(Part(event="shift_int32", count=1, what="low bits that its row and its column dropped"),),
+)
+BASE = Circuit(
+    name="smallest code times a sum",
+    parts=(
+        Part(event="multiply_int16", count=1, what="smallest code of a block by the sum of what it meets"),
+        Part(event="add_int32", count=1, what="to the partial sum"),
+    ),
+)
+
+
+def bit_group_of(multiplier: Priced, overhead_percent: float) -> Priced:
+    """Four multipliers, and what cutting takes."""
+    said = (
+        f"{MULTIPLIERS} x {{}} + {overhead_percent:g} % (ours) for cuts"
+        if overhead_percent
+        else f"{MULTIPLIERS} x {{}}"
+    )
+    return times(multiplier, MULTIPLIERS * (1 + overhead_percent / 100), said)
+
+
+def entry_bits(length: int, *, affine: bool) -> int:
+    """Bits of an entry of the lists, of a sub-tensor of so many elements; affine: its smallest code and sum too.
+
+    Examples
+    --------
+    >>> entry_bits(32, affine=False), entry_bits(32, affine=True)  # 8 bits, and 32 times 8 bits in the sum
+    (19, 40)
+    """
+    return ENTRY_BITS + (WIDE_BITS + WIDE_BITS + (length - 1).bit_length() if affine else 0)
+
+
+def list_bytes() -> int:
+    """Capacity of the SRAM of row lists.
+
+    Examples
+    --------
+    >>> list_bytes()
+    9728
+    """
+    return LISTS * LIST_ENTRIES * ENTRY_BITS // BITS_PER_BYTE

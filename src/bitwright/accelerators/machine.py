@@ -1,0 +1,228 @@
+"""What every machine model shares: a site becomes a job for the engine, and the engine's answer is told.
+
+Subclasses state a bill (`components`), what they run (`refusal`), and how a site's product runs on them (`job`).
+"""
+
+import math
+from abc import abstractmethod
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from bitwright.accelerators import engine
+from bitwright.accelerators.bill import Use, use
+from bitwright.accelerators.circuits import Circuit, Part, priced
+from bitwright.accelerators.cost import Area, Cost
+from bitwright.accelerators.engine import Billed, Job, Ran
+from bitwright.errors import InputError
+from bitwright.formats import PerGroup, PerTensor, PerToken
+from bitwright.memory import Bits, Gemm
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.networks.sites import Site
+
+RUN_TIME_SCALE = Circuit(
+    name="quantizer of an element at run time",
+    parts=(
+        Part(event="add_int32", count=1, what="comparison with the largest so far"),
+        Part(event="multiply_int32", count=1, what="by the inverse of the scale"),
+        Part(event="shift_int32", count=1, what="to the code"),
+    ),
+)
+ZERO_POINT_SUM = Circuit(
+    name="sum of the operand that meets a zero point",
+    parts=(Part(event="add_int32", count=1, what="one more element"),),
+)
+
+
+class Machine(Billed):
+    """A machine model; frozen parameters turn work into cost."""
+
+    summary: ClassVar[str]
+    """One line for `bitwright accelerators`."""
+    needs_codes: ClassVar[bool] = False
+    """Whether costs depend on the operands' values (a machine that skips), not only on shapes and formats."""
+
+    rescaling: bool = Field(
+        default=False,
+        description="Whether sums of blocks of the reduction are rescaled as they leave the array, by circuits in the "
+        "bill; without them scales cannot change along the reduction. Our choice",
+    )
+
+    @property
+    @abstractmethod
+    def peak_macs_per_cycle(self) -> float:
+        """Multiply-accumulates per cycle with every multiplier busy, at 8 bits."""
+
+    @property
+    @abstractmethod
+    def multipliers_4b(self) -> int | None:
+        """Multipliers in 4-bit by 4-bit ones; None for float multipliers."""
+
+    @property
+    def rescaler_lanes(self) -> int:
+        """As many as requantizers, where there are any."""
+        return self.requantizer_lanes if self.rescaling else 0
+
+    @abstractmethod
+    def refusal(self, plan: SitePlan) -> str | None:
+        """None if the array can run a plan, otherwise one clause that says why not and what would help."""
+
+    @abstractmethod
+    def job(self, work: Execution) -> Job:
+        """A supported execution as the engine takes it."""
+
+    def peak_of(self, work: Execution) -> float:  # noqa: ARG002
+        """Multiply-accumulates per cycle with every multiplier busy, at the widths of a supported execution."""
+        return self.peak_macs_per_cycle
+
+    def details(self, work: Execution, ran: Ran) -> dict[str, Any]:  # noqa: ARG002
+        """What `explain` says beside the engine's figures."""
+        return {}
+
+    def supports(self, plan: SitePlan) -> str | None:
+        """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
+        reason = self.refusal(plan)
+        if reason is not None or self.rescaling:
+            return reason
+        blocks = [
+            f"{name} has a scale for every {operand.granularity.size} elements of the reduction"
+            for name, operand in (("x", plan.x), ("w", plan.w))
+            if operand is not None and isinstance(operand.granularity, PerGroup)
+        ]
+        if not blocks:
+            return None
+        return (
+            f"{' and '.join(blocks)} and the array has nothing that rescales its sums; --set rescaling=true adds that, "
+            "or choose scales per channel"
+        )
+
+    def ran(self, work: Execution) -> Ran:
+        """How an execution runs: its mapping and cost.
+
+        Raises
+        ------
+        InputError
+            If the plan is not supported, or not even the smallest tile fits the SRAMs.
+        """
+        reason = self.supports(work.plan)
+        if reason is None and self.needs_codes and (work.x is None or work.w is None):
+            reason = "its costs depend on the operands' values and there are shapes only"
+        if reason:
+            raise InputError(f"{work.site.name} cannot run on this array: {reason}")
+        return engine.run(self, self.job(work))
+
+    def run(self, work: Execution) -> Cost:
+        """Cost of one execution of a site. Raises as `ran` does."""
+        return self.ran(work).cost
+
+    def area(self) -> Area:
+        """Silicon area by component; control and wiring are not modelled."""
+        return engine.area_of(self)
+
+    def explain(self, work: Execution) -> dict[str, Any]:
+        """Where a site's cycles come from. Raises as `ran` does.
+
+        Returns
+        -------
+        dict
+            Extents of a tile, loop `order` (outermost first), `output_buffers`, `tiles`; `cycles`, of which
+            `compute_cycles` and `stall_cycles`; `array_cycles`, `bank_cycles` and `dram_cycles`, in which each is busy,
+            and `bound`, the busiest; DRAM bytes; `utilization` (0 .. 1): multiply-accumulates by the peak of all
+            cycles; `array_utilization`: by the peak of compute cycles only; `macs_per_dram_byte`, and
+            `ridge_macs_per_dram_byte`, from which on the multipliers are the limit; what the machine adds.
+        """
+        ran = self.ran(work)
+        mapping, cost, peak = ran.mapping, ran.cost, self.peak_of(work)
+        dram_bytes = cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"]
+        return {
+            "tile_m": mapping.tile_m,
+            "tile_k": mapping.tile_k,
+            "tile_n": mapping.tile_n,
+            "order": mapping.order,
+            "output_buffers": mapping.output_buffers,
+            "tiles": mapping.tiles,
+            "cycles": cost.cycles,
+            "compute_cycles": cost.compute_cycles,
+            "stall_cycles": cost.cycles - cost.compute_cycles,
+            "array_cycles": cost.busy_cycles["array"],
+            "bank_cycles": cost.busy_cycles["banks"],
+            "dram_cycles": cost.busy_cycles["dram"],
+            "dram_read_bytes": cost.traffic_bytes["dram_read"],
+            "dram_write_bytes": cost.traffic_bytes["dram_write"],
+            "bound": cost.bound,
+            "utilization": cost.macs_dense / (peak * cost.cycles),
+            "array_utilization": cost.macs_dense / (peak * cost.compute_cycles),
+            "macs_per_dram_byte": cost.macs_dense / dram_bytes,
+            "ridge_macs_per_dram_byte": peak / self.dram_bandwidth,
+            **self.details(work, ran),
+        }
+
+    def gemm_of(self, work: Execution, *, x_bits: Bits, w_bits: Bits, psum_bits: Bits | None = None) -> Gemm:
+        """A site as a product of codes of these widths in memory, with their scales; outputs are as wide as x's codes.
+
+        A scale of the whole operand is part of the layer's configuration and moves with nothing.
+        """
+        site, plan = work.site, work.plan
+        return Gemm(
+            m=site.m,
+            k=site.k,
+            n=site.n,
+            groups=site.groups,
+            x_bits=x_bits + scale_bits(plan.x, rows=site.m, k=site.k),
+            w_bits=w_bits + scale_bits(plan.w, rows=site.n, k=site.k),
+            y_bits=x_bits,
+            psum_bits=self.psum_bits if psum_bits is None else psum_bits,
+            x_distinct=site.x_elements,
+            w_distinct=site.w_elements,
+        )
+
+    def operand_uses(self, work: Execution) -> tuple[tuple[Use, int], ...]:
+        """What operands take beside products: scales that are found at run time, sums that meet a zero point.
+
+        Scales of a row's or a block's own are found, and elements quantized by them, at run time unless the operand is
+        known offline. A zero point that meets an operand known offline is a constant of the bias.
+        """
+        site, plan = work.site, work.plan
+        sides = ((plan.x, site.x_elements, False), (plan.w, site.w_elements, site.static_weight))
+        quantized = sum(
+            elements
+            for operand, elements, offline in sides
+            if operand is not None and not offline and isinstance(operand.granularity, PerToken | PerGroup)
+        )
+        met = 0
+        if plan.x is not None and plan.x.zero_point and not site.static_weight:
+            met += site.w_elements
+        if plan.w is not None and plan.w.zero_point:
+            met += site.x_elements
+        prices = self.technology
+        uses = (
+            (use("operands", "quantize at run time", "element", priced(RUN_TIME_SCALE, prices, "parts")), quantized),
+            (use("operands", "add to meet a zero point", "element", priced(ZERO_POINT_SUM, prices, "parts")), met),
+        )
+        return tuple((each, count) for each, count in uses if count)
+
+
+def scale_bits(operand: OperandPlan | None, *, rows: int, k: int) -> Fraction:
+    """Bits that an element of an operand [rows, k] has beside its code: its share of scales.
+
+    Examples
+    --------
+    >>> from bitwright.formats import Integer
+    >>> scale_bits(OperandPlan(format=Integer(bits=4), granularity=PerGroup(32)), rows=256, k=1024)
+    Fraction(1, 1)
+    """
+    if operand is None or isinstance(operand.granularity, PerTensor):
+        return Fraction(0)
+    return operand.encoding.bits_per_element(rows=rows, k=k) - operand.format.bits
+
+
+def block_of(plan: SitePlan, site: Site) -> int:
+    """Elements of the reduction between two changes of any scale; 0: none changes along it."""
+    blocks = [
+        operand.granularity.size
+        for operand in (plan.x, plan.w)
+        if operand is not None and isinstance(operand.granularity, PerGroup) and operand.granularity.size < site.k
+    ]
+    return math.gcd(*blocks) if blocks else 0
