@@ -47,8 +47,8 @@ class Substrate(BaseModel):
         default=2,
         gt=0,
         allow_inf_nan=False,
-        description="Capacity of an SRAM bank, the same in all SRAMs, so small that no machine here waits for its sums; "
-        "our choice",
+        description="Capacity of an SRAM bank, the same in all SRAMs, small enough that no machine here waits for its "
+        "sums; our choice",
     )
     sram_bank_bits: int = Field(default=128, ge=8, description="Bits of a word of a bank, one access; our choice")
     dram: str = Field(default="lpddr4", description="DRAM technology: bandwidth of one channel, and energy; our choice")

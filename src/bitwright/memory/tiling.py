@@ -127,16 +127,11 @@ def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> T
     extents = (gemm.m, gemm.k, gemm.n)
     unit = _fitting(gemm, buffers, unit)
     sizes = [tile_sizes(extent=e, unit=u) for e, u in zip(extents, unit, strict=True)]
-    _require_smallest_fits(gemm=gemm, buffers=buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))
+    if not _fits(gemm, buffers, sizes[0][0], sizes[1][0], sizes[2][0]):
+        raise _too_small(gemm=gemm, buffers=buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))
     grid = np.meshgrid(*(np.array(axis, dtype=np.int64) for axis in sizes), indexing="ij")
     m, k, n = (axis.ravel() for axis in grid)
-    x, w, psum = _tile_bytes(gemm, m, k, n)
-    alone = gemm.groups == 1
-    x_copies = np.where(alone & (m == gemm.m) & (k == gemm.k), 1, 2)
-    w_copies = np.where(alone & (k == gemm.k) & (n == gemm.n), 1, 2)
-    fits = (
-        (x_copies * x <= buffers.input_bytes) & (w_copies * w <= buffers.weight_bytes) & (psum <= buffers.output_bytes)
-    )
+    fits = _fit(gemm, buffers, m, k, n)
     m, k, n = m[fits], k[fits], n[fits]
     psum = packed_bytes(m * n, gemm.psum_bits)
     split = (m < gemm.m) * 1 + (k < gemm.k) * 2 + (n < gemm.n) * 4
@@ -204,17 +199,19 @@ def _distinct_orders() -> BoolArray:
 _DISTINCT_ORDERS = _distinct_orders()
 
 
-def _require_smallest_fits(*, gemm: Gemm, buffers: Buffers, smallest: tuple[int, int, int]) -> None:
+def _too_small(*, gemm: Gemm, buffers: Buffers, smallest: tuple[int, int, int]) -> InputError:
     m, k, n = (np.array([extent], dtype=np.int64) for extent in smallest)
     x, w, psum = (int(size[0]) for size in _tile_bytes(gemm, m, k, n))
-    for memory, what, needed, capacity in (
-        ("input", f"two tiles of {gemm.x_bits}-bit inputs", 2 * x, buffers.input_bytes),
-        ("weight", f"two tiles of {gemm.w_bits}-bit weights", 2 * w, buffers.weight_bytes),
-        ("output", f"one tile of {gemm.psum_bits}-bit partial sums", psum, buffers.output_bytes),
-    ):
-        if needed > capacity:
-            raise InputError(
-                f"the {memory} SRAM holds {capacity} bytes, and {what} need {needed} at the smallest tile "
-                f"({smallest[0]} x {smallest[1]} x {smallest[2]}, m x k x n) of a product of {gemm.m} x {gemm.k} x "
-                f"{gemm.n}; raise {memory}_sram_kib to {-(-needed // BYTES_PER_KIB)} or make the array smaller"
-            )
+    memory, what, needed, capacity = max(
+        (
+            ("input", f"two tiles of {gemm.x_bits}-bit inputs", 2 * x, buffers.input_bytes),
+            ("weight", f"two tiles of {gemm.w_bits}-bit weights", 2 * w, buffers.weight_bytes),
+            ("output", f"one tile of {gemm.psum_bits}-bit partial sums", psum, buffers.output_bytes),
+        ),
+        key=lambda each: each[2] / each[3],
+    )
+    return InputError(
+        f"the {memory} SRAM holds {capacity} bytes, and {what} need {needed} at the smallest tile "
+        f"({smallest[0]} x {smallest[1]} x {smallest[2]}, m x k x n) of a product of {gemm.m} x {gemm.k} x "
+        f"{gemm.n}; raise {memory}_sram_kib to {-(-needed // BYTES_PER_KIB)} or make the array smaller"
+    )
