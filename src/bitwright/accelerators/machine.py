@@ -5,12 +5,13 @@ Subclasses state a bill (`components`), what they run (`refusal`), and how a sit
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from bitwright.accelerators import engine
+from bitwright.accelerators import engine, vector
 from bitwright.accelerators.bill import Use, use
 from bitwright.accelerators.circuits import Circuit, Part, priced
 from bitwright.accelerators.cost import Area, Cost
@@ -20,7 +21,7 @@ from bitwright.formats import PerGroup, PerTensor, PerToken
 from bitwright.memory import Bits, Gemm
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import OperandPlan, SitePlan
-from bitwright.networks.sites import Site
+from bitwright.networks.sites import OtherOperation, Site
 
 RUN_TIME_SCALE = Circuit(
     name="quantizer of an element at run time",
@@ -116,6 +117,10 @@ class Machine(Billed):
     def run(self, work: Execution) -> Cost:
         """Cost of one execution of a site. Raises as `ran` does."""
         return self.ran(work).cost
+
+    def vector_cost(self, operations: Sequence[OtherOperation]) -> Cost:
+        """Cost of what a network does beside products, on the vector unit."""
+        return vector.vector_cost(self, operations)
 
     def area(self) -> Area:
         """Silicon area by component; control and wiring are not modelled."""

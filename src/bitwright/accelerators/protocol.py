@@ -3,16 +3,18 @@
 An accelerator is a class registered under the entry point group `bitwright.accelerators`, constructed with keyword
 parameters only (a frozen pydantic model, so that a misspelt or impossible parameter is an error that names it). Its
 defaults are the common substrate's. What only some machines have is a protocol of its own: a published configuration
-that differs (`Published`), and an explanation (`Explaining`). `bitwright.accelerators.machine.Machine` is what all
-machines here are: it asks for a bill and a dataflow and has everything else.
+that differs (`Published`), a vector unit (`Vectorised`), and an explanation (`Explaining`).
+`bitwright.accelerators.machine.Machine` is what all machines here are: it asks for a bill and a dataflow and has
+everything else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from bitwright.accelerators.cost import Area, Cost
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
+from bitwright.networks.sites import OtherOperation
 
 
 @runtime_checkable
@@ -51,6 +53,14 @@ class Published(Protocol):
 
     native: ClassVar[Mapping[str, Any]]
     """The parameters in which it differs."""
+
+
+@runtime_checkable
+class Vectorised(Protocol):
+    """A machine that does what a network does beside products, too."""
+
+    def vector_cost(self, operations: Sequence[OtherOperation]) -> Cost:
+        """Cost of operators without products."""
 
 
 @runtime_checkable

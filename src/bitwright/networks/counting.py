@@ -80,6 +80,8 @@ UNREGISTERED: dict[Any, tuple[str, Callable[..., int]]] = {  # what torch's regi
         (SOLVER, _cubic),
     ),
 }
+MOVED = frozenset(("embedding", "index", "index_select", "gather", "select", "slice", "narrow", "index_put", "scatter"))
+"""Operators that take elements out of a larger tensor, or put some into one."""
 
 
 class OperatorCounts:
@@ -90,31 +92,31 @@ class OperatorCounts:
 
     def add_offline(self, site: Site) -> None:
         """A product that no inference computes."""
-        entry = self._counts.setdefault((site.op, OFFLINE), [0, 0, 0])
-        for i, value in enumerate((1, site.y_elements, site.macs)):
+        entry = self._counts.setdefault((site.op, OFFLINE), [0, 0, 0, 0])
+        for i, value in enumerate((1, site.y_elements, 0, site.macs)):
             entry[i] += value
 
     def add(self, func: Any, args: Any, kwargs: Any, result: Any, why: str = "") -> None:
         """One operator that ran; `why` no product among them is a site, where that is known."""
         if not isinstance(func, torch._ops.OpOverload):
-            self._count(str(func), f"operator {func}, which is not looked into", 0, result)
+            self._count(str(func), f"operator {func}, which is not looked into", 0, 0, result)
             return
         if func.is_view or not isinstance(result, torch.Tensor | tuple | list):
             return
         name = func.overloadpacket.__name__.strip("_")
         macs, reason = _product(func, args, kwargs, result, name)
-        self._count(name, reason and (why or reason), macs, result)
+        self._count(name, reason and (why or reason), macs, _work(name, args, result), result)
 
-    def _count(self, name: str, reason: str, macs: int, result: Any) -> None:
-        entry = self._counts.setdefault((name, reason), [0, 0, 0])
-        for i, value in enumerate((1, _elements(result), macs)):
+    def _count(self, name: str, reason: str, macs: int, work: int, result: Any) -> None:
+        entry = self._counts.setdefault((name, reason), [0, 0, 0, 0])
+        for i, value in enumerate((1, _elements(result), work, macs)):
             entry[i] += value
 
     def others(self) -> tuple[OtherOperation, ...]:
         """Everything counted, the largest first."""
         found = (
-            OtherOperation(name=name, reason=reason, calls=calls, elements=elements, macs=macs)
-            for (name, reason), (calls, elements, macs) in self._counts.items()
+            OtherOperation(name=name, reason=reason, calls=calls, elements=elements, work=work, macs=macs)
+            for (name, reason), (calls, elements, work, macs) in self._counts.items()
         )
         return tuple(sorted(found, key=lambda o: (-o.macs, -o.elements, o.name)))
 
@@ -152,6 +154,16 @@ def _reads_matrices(args: Any) -> bool:
 def _elements(result: Any) -> int:
     parts = result if isinstance(result, tuple | list) else (result,)
     return sum(part.numel() for part in parts if isinstance(part, torch.Tensor))
+
+
+def _work(name: str, args: Any, result: Any) -> int:
+    """Elements that an operator goes over: a pool's windows, otherwise the larger of its inputs and outputs."""
+    outputs = _elements(result)
+    if "pool" in name and "adaptive" not in name and len(args) > 1 and isinstance(args[1], list | tuple):
+        return outputs * math.prod(int(size) for size in args[1])
+    if name in MOVED:
+        return outputs
+    return max([outputs, *(arg.numel() for arg in args if isinstance(arg, torch.Tensor))])
 
 
 def _why_no_site(args: Any) -> str:

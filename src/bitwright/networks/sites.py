@@ -83,6 +83,8 @@ class OtherOperation:
         The operator, e.g. `softmax`.
     calls, elements : int
         How often it ran and how many output elements it produced.
+    work : int
+        Elements that it goes over: its outputs, or where it reduces or pools its inputs, as often as they are read.
     macs : int
         Multiply-accumulates, for products that are not sites (integers, a Fourier transform).
     reason : str
@@ -92,6 +94,7 @@ class OtherOperation:
     name: str
     calls: int
     elements: int
+    work: int = 0
     macs: int = 0
     reason: str = ""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bitwright.accelerators.cost import Area, Cost, total_cost
-from bitwright.accelerators.protocol import Accelerator
+from bitwright.accelerators.protocol import Accelerator, Vectorised
 from bitwright.errors import BitwrightError
 from bitwright.methods.execution import Execution
 from bitwright.methods.executor import Executor, Listener, same_plan
@@ -77,7 +77,9 @@ class Simulation:
     sites : tuple of SiteCost
         In the order of execution, those the machine runs.
     cost : Cost
-        Their sum.
+        Their sum, and `vector`.
+    vector : Cost
+        Of `others`, on the machine's vector unit; nothing where it has none.
     area : Area
         Of the machine.
     macs : int
@@ -87,7 +89,7 @@ class Simulation:
     unsupported : tuple of Unsupported
         What is not in `cost`.
     others : tuple of OtherOperation
-        Operators without products, which are counted and cost nothing here.
+        Operators without products.
     notes : tuple of str
         What every report must say.
     """
@@ -99,6 +101,7 @@ class Simulation:
     input: str
     sites: tuple[SiteCost, ...]
     cost: Cost
+    vector: Cost
     area: Area
     macs: int
     clock_mhz: float
@@ -311,6 +314,10 @@ def simulate_each(
 def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, described: str) -> Simulation:
     products = [operation for operation in traced.others if operation.lost]
     macs = traced.macs + sum(operation.macs for operation in products)
+    others = tuple(operation for operation in traced.others if not operation.lost)
+    machine, vector = costing.machine, Cost()
+    if isinstance(machine, Vectorised) and costing.sites:
+        vector = machine.vector_cost([each for each in others if not _folded(network, plan, each)])
     refused = [("site", site.name, site.macs, reason) for site, reason in costing.refused]
     refused += [("operation", op.name, op.macs, f"{op.reason}; {NO_SITE}") for op in products]
     return Simulation(
@@ -320,7 +327,8 @@ def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, d
         parameters=costing.machine.parameters(),
         input=described,
         sites=tuple(costing.sites),
-        cost=costing.total(),
+        cost=costing.total() + vector,
+        vector=vector,
         area=costing.machine.area(),
         macs=macs,
         clock_mhz=costing.machine.clock_mhz,
@@ -329,9 +337,14 @@ def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, d
             Unsupported(name=name, kind=kind, macs=count, share=count / macs if macs else 0.0, reason=reason)
             for kind, name, count, reason in refused
         ),
-        others=tuple(operation for operation in traced.others if not operation.lost),
+        others=others,
         notes=notes_on(network, plan),
     )
+
+
+def _folded(network: Network, plan: Plan, operation: OtherOperation) -> bool:
+    """Whether an operator is part of the weights by the plan; networks with weights are traced as folded."""
+    return network.shape_only and plan.fold_batch_norm and "batch_norm" in operation.name
 
 
 def notes_on(network: Network, plan: Plan) -> tuple[str, ...]:
