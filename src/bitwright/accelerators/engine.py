@@ -228,8 +228,9 @@ class AtWork:
 
     @property
     def buffers(self) -> Buffers:
-        """SRAM capacities."""
-        return self.machine.buffers
+        """SRAM capacities, of the input SRAM what other activations leave."""
+        whole = self.machine.buffers
+        return dataclasses.replace(whole, input_bytes=whole.input_bytes - self.gemm.kept_bytes)
 
     @property
     def tile_unit(self) -> tuple[int, int, int]:
@@ -290,7 +291,7 @@ class AtWork:
         x, w, sums = (gemm.groups * kinds.total(elements) for elements in (each.x, each.w, each.sums))
         return {
             "sram_input_read": x * _bytes_of(gemm.x_bits),
-            "sram_input_write": moved.x_fill.astype(np.float64),
+            "sram_input_write": moved.x_fill + _staying(gemm),
             "sram_weight_read": w * _bytes_of(gemm.w_bits),
             "sram_weight_write": moved.w_fill.astype(np.float64),
             **_output_bytes(gemm, self.dataflow.sum_bits, sums, moved.psum_read, moved.psum_write),
@@ -311,6 +312,11 @@ class AtWork:
 
 def _bytes_of(bits: Bits) -> float:
     return float(bits) / BITS_PER_BYTE
+
+
+def _staying(gemm: Gemm) -> float:
+    """Bytes of outputs that move to the input SRAM, to stay there."""
+    return _outputs(gemm) * _bytes_of(gemm.y_bits) * gemm.y_on_chip
 
 
 def _finished(gemm: Gemm) -> dict[str, float]:
@@ -437,7 +443,7 @@ def _by_values(at_work: AtWork, mapping: Mapping, measured: Measured) -> Cost:
     )
     sram = {
         "sram_input_read": measured.x_read_bytes,
-        "sram_input_write": float((line.x_visits * measured.x_fill).sum()),
+        "sram_input_write": float((line.x_visits * measured.x_fill).sum()) * (not gemm.x_on_chip) + _staying(gemm),
         "sram_weight_read": measured.w_read_bytes,
         "sram_weight_write": float((line.w_visits * measured.w_fill).sum()),
         **_output_bytes(gemm, at_work.dataflow.sum_bits, measured.sums, line.psum_read_bytes, line.psum_write_bytes),

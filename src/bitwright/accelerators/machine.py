@@ -5,13 +5,13 @@ Subclasses state a bill (`components`), what they run (`refusal`), and how a sit
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from bitwright.accelerators import engine, vector
+from bitwright.accelerators import engine, residency, vector
 from bitwright.accelerators.bill import Use, use
 from bitwright.accelerators.circuits import Circuit, Part, priced
 from bitwright.accelerators.cost import Area, Cost
@@ -19,8 +19,9 @@ from bitwright.accelerators.engine import Billed, Job, Ran
 from bitwright.errors import InputError
 from bitwright.formats import PerGroup, PerTensor, PerToken
 from bitwright.memory import Bits, Gemm
-from bitwright.methods.execution import Execution
+from bitwright.methods.execution import Execution, OnChip
 from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.networks.flows import Flows
 from bitwright.networks.sites import OtherOperation, Site
 
 RUN_TIME_SCALE = Circuit(
@@ -122,6 +123,15 @@ class Machine(Billed):
         """Cost of what a network does beside products, on the vector unit."""
         return vector.vector_cost(self, operations)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether activations stay on chip between sites where they fit."""
+        return self.activations == "resident"
+
+    def kept(self, flows: Flows, element_bits: Sequence[int]) -> Mapping[str, OnChip]:
+        """By site, which activations stay: `bitwright.accelerators.residency`."""
+        return residency.kept_by(self, flows, element_bits)
+
     def area(self) -> Area:
         """Silicon area by component; control and wiring are not modelled."""
         return engine.area_of(self)
@@ -181,6 +191,9 @@ class Machine(Billed):
             psum_bits=self.psum_bits if psum_bits is None else psum_bits,
             x_distinct=site.x_elements,
             w_distinct=site.w_elements,
+            x_on_chip=work.on_chip.x,
+            y_on_chip=work.on_chip.y,
+            kept_bytes=work.on_chip.kept_bytes,
         )
 
     def operand_uses(self, work: Execution) -> tuple[tuple[Use, int], ...]:

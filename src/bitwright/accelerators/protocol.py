@@ -3,17 +3,18 @@
 An accelerator is a class registered under the entry point group `bitwright.accelerators`, constructed with keyword
 parameters only (a frozen pydantic model, so that a misspelt or impossible parameter is an error that names it). Its
 defaults are the common substrate's. What only some machines have is a protocol of its own: a published configuration
-that differs (`Published`), a vector unit (`Vectorised`), and an explanation (`Explaining`).
-`bitwright.accelerators.machine.Machine` is what all machines here are: it asks for a bill and a dataflow and has
-everything else.
+that differs (`Published`), a vector unit (`Vectorised`), memory between sites (`Keeping`), and an explanation
+(`Explaining`). `bitwright.accelerators.machine.Machine` is what all machines here are: it asks for a bill and a
+dataflow and has everything else.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from bitwright.accelerators.cost import Area, Cost
-from bitwright.methods.execution import Execution
+from bitwright.methods.execution import Execution, OnChip
 from bitwright.methods.plan import SitePlan
+from bitwright.networks.flows import Flows
 from bitwright.networks.sites import OtherOperation
 
 
@@ -61,6 +62,18 @@ class Vectorised(Protocol):
 
     def vector_cost(self, operations: Sequence[OtherOperation]) -> Cost:
         """Cost of operators without products."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A machine that can keep activations on chip between sites."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it does, as it is built."""
+
+    def kept(self, flows: Flows, element_bits: Sequence[int]) -> Mapping[str, OnChip]:
+        """By site, what it keeps while that is at work; `element_bits` are of outputs, by run of a site."""
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ ARTIFACT_DRAM_BYTES = 128
 """Bytes per cycle that the ANT artifact gives its machines."""
 
 WeightLoading = Literal["hidden", "exposed"]
+Activations = Literal["spill", "resident"]
 
 
 class Substrate(BaseModel):
@@ -63,6 +64,11 @@ class Substrate(BaseModel):
     )
     fold_pipelining: bool = Field(
         default=True, description="Whether folds and tiles follow one another without draining the array; our choice"
+    )
+    activations: Activations = Field(
+        default="spill",
+        description="Whether activations cross DRAM between any two sites (spill), or stay in half of the input SRAM "
+        "until their last reader where they fit (resident); our choice",
     )
     vector_lanes: int = Field(
         default=32, gt=0, description="Lanes of the unit for all that is no product, float16; our choice"

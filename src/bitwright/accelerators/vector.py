@@ -1,8 +1,8 @@
 """The vector unit: what a network does beside products, on the same lanes in every machine.
 
 Ours: a lane does one float16 operation per cycle; an operator takes as many operations per element that it goes over as
-`OPERATIONS` says, a polynomial's worth for functions, and one slot where it only moves data; it runs by itself, after
-the products that it waits for. Its elements pass through the output SRAM, once in and once out, at 16 bits; between
+`OPERATIONS` says, a polynomial's worth for functions, and none where it only moves them; it runs by itself, after the
+products that it waits for. Its elements pass through the output SRAM, once in and once out, at 16 bits; between
 DRAM and SRAM they move as the operands and outputs of the sites around it, which are charged there. A clamp (ReLU,
 ReLU6) is part of requantization.
 """
@@ -19,7 +19,14 @@ FUNCTION = 6
 """Operations of an exponential, a logarithm, a hyperbolic tangent: range reduction and a polynomial of degree 4."""
 ROOT = 4
 """Of a division, a root or their inverses: a guess and two Newton steps."""
+MOVES = (
+    *("cat", "stack", "clone", "copy", "_to_copy", "to_copy", "contiguous", "constant_pad_nd", "repeat", "expand_copy"),
+    *("embedding", "index", "index_select", "index_put", "gather", "scatter", "slice_scatter", "flip", "roll", "fill"),
+    *("zeros", "ones", "full", "arange", "empty", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones"),
+)
+"""What only moves or makes elements: addresses that DRAM transfers go by, as keys and values join their cache."""
 OPERATIONS: Mapping[str, int] = {
+    **dict.fromkeys(MOVES, 0),
     **dict.fromkeys(("relu", "relu_", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold"), 0),
     **dict.fromkeys(
         ("exp", "exp2", "expm1", "log", "log2", "log1p", "tanh", "erf", "sin", "cos", "softplus"), FUNCTION

@@ -38,6 +38,10 @@ class Gemm:
     x_distinct, w_distinct : int or None
         Distinct elements over all groups, at most m * k * groups and k * n * groups (larger values count as these);
         None: all are distinct.
+    x_on_chip, y_on_chip : bool
+        Whether x is in its SRAM already, and the output stays there: they do not cross DRAM.
+    kept_bytes : int
+        Of the input SRAM, what others take meanwhile.
     """
 
     m: int
@@ -50,6 +54,9 @@ class Gemm:
     psum_bits: Bits
     x_distinct: int | None = None
     w_distinct: int | None = None
+    x_on_chip: bool = False
+    y_on_chip: bool = False
+    kept_bytes: int = 0
 
     @property
     def macs(self) -> int:
@@ -58,8 +65,15 @@ class Gemm:
 
     @property
     def x_share(self) -> Fraction:
-        """Distinct elements of x by elements of x, 0 .. 1."""
+        """Elements of x that cross DRAM at least once by elements of x, 0 .. 1."""
+        if self.x_on_chip:
+            return Fraction(0)
         return _share(self.x_distinct, self.groups * self.m * self.k)
+
+    @property
+    def y_dram_bits(self) -> Bits:
+        """Bits of an output that cross DRAM."""
+        return 0 if self.y_on_chip else self.y_bits
 
     @property
     def w_share(self) -> Fraction:
@@ -75,7 +89,7 @@ class Gemm:
         y = self.groups * self.m * self.n
         return sum(
             math.ceil(elements * bits / BITS_PER_BYTE)
-            for elements, bits in ((x, self.x_bits), (w, self.w_bits), (y, self.y_bits))
+            for elements, bits in ((x * (not self.x_on_chip), self.x_bits), (w, self.w_bits), (y, self.y_dram_bits))
         )
 
 

@@ -99,7 +99,7 @@ def last_write_cycles(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: flo
     """Cycles after the array is done: the last output tile."""
     m_count, _, n_count = tilings.counts(gemm)
     elements = (gemm.m - (m_count - 1) * tilings.m) * (gemm.n - (n_count - 1) * tilings.n)
-    return transfer_cycles(packed_bytes(elements, gemm.y_bits), dram_bytes_per_cycle)
+    return transfer_cycles(packed_bytes(elements, gemm.y_dram_bits), dram_bytes_per_cycle)
 
 
 def _operand_cycles(gemm: Gemm, before: _Step, now: _Step, bandwidth: float) -> IntArray:
@@ -120,7 +120,7 @@ def _write_cycles(gemm: Gemm, now: _Step, after: _Step, bandwidth: float) -> Int
     """Cycles to write the output tile of `now` if `after` works on another one; finished ones are narrower."""
     elements = now.size[:, 0] * now.size[:, 2]
     psum = transfer_cycles(packed_bytes(elements, gemm.psum_bits), bandwidth)
-    y = transfer_cycles(packed_bytes(elements, gemm.y_bits), bandwidth)
+    y = transfer_cycles(packed_bytes(elements, gemm.y_dram_bits), bandwidth)
     return np.where(now.reduced, y, psum) * now.differs(after, (0, 2))
 
 

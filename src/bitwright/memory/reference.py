@@ -99,7 +99,7 @@ def walk_costs(
         back = _bytes(now.m * now.n, gemm.psum_bits) if returns else 0
         reduced[now.y] = reduced.get(now.y, 0) + now.k
         leaves, finished = after is None or now.y != after.y, reduced[now.y] == gemm.k
-        out = _bytes(now.m * now.n, gemm.y_bits if finished else gemm.psum_bits) if leaves else 0
+        out = _bytes(now.m * now.n, gemm.y_dram_bits if finished else gemm.psum_bits) if leaves else 0
         total.x_visits[now.x] += new_x
         total.w_visits[now.w] += new_w
         total.x_read, total.w_read, total.psum_read = total.x_read + x, total.w_read + w, total.psum_read + back

@@ -132,7 +132,7 @@ def timeline(
     loops = _loops(mapping.order, shape)
     x_visits, w_visits, y_visits = (1 if loops[-1] == absent else shape[absent] for absent in (N, M, K))
     elements = m[:, None] * n
-    outputs = (packed_bytes(elements, bits) for bits in (gemm.psum_bits, gemm.y_bits))
+    outputs = (packed_bytes(elements, bits) for bits in (gemm.psum_bits, gemm.y_dram_bits))
     tile_bytes = (costs.x_bytes, costs.w_bytes, *outputs)
     x, w, psum, y = (transfer_cycles(each, dram_bytes_per_cycle) for each in tile_bytes)
     x_bytes, w_bytes, psum_bytes, y_bytes = (int(each.sum()) for each in tile_bytes)

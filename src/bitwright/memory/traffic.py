@@ -71,7 +71,7 @@ def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> Tra
     m_k, k_n, m_n = kinds.m * kinds.k, kinds.k * kinds.n, kinds.m * kinds.n
     m_count, k_count, n_count = tilings.counts(gemm)
     (x, x_cycles), (w, w_cycles) = totals(m_k, gemm.x_bits, gemm.x_share), totals(k_n, gemm.w_bits, gemm.w_share)
-    (psum, psum_cycles), (y, y_cycles) = totals(m_n, gemm.psum_bits), totals(m_n, gemm.y_bits)
+    (psum, psum_cycles), (y, y_cycles) = totals(m_n, gemm.psum_bits), totals(m_n, gemm.y_dram_bits)
     x, x_cycles, w, w_cycles = x // n_count, x_cycles // n_count, w // m_count, w_cycles // m_count
     psum, psum_cycles, y, y_cycles = (each // k_count for each in (psum, psum_cycles, y, y_cycles))
     spills = y_visits - gemm.groups
@@ -82,7 +82,7 @@ def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> Tra
         psum_read=spills * psum,
         psum_write=spills * psum,
         y_write=gemm.groups * y,
-        x_fill=x_visits * (kinds.total(packed_bytes(m_k, gemm.x_bits)) // n_count),
+        x_fill=x_visits * (not gemm.x_on_chip) * (kinds.total(packed_bytes(m_k, gemm.x_bits)) // n_count),
         w_fill=w_visits * (kinds.total(packed_bytes(k_n, gemm.w_bits)) // m_count),
         dram_cycles=x_visits * x_cycles + w_visits * w_cycles + output_cycles,
         output_cycles=output_cycles,

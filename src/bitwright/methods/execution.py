@@ -17,6 +17,26 @@ MASKS, CLASSES = "masks", "classes"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class OnChip:
+    """Which activations a machine keeps between sites while one of them runs.
+
+    Attributes
+    ----------
+    x, y : bool
+        Whether the site's x is kept already, and its output stays.
+    kept_bytes : int
+        Of the input SRAM, what all but x take meanwhile.
+    """
+
+    x: bool = False
+    y: bool = False
+    kept_bytes: int = 0
+
+
+NOTHING_KEPT = OnChip()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution:
     """One execution of one site.
 
@@ -36,6 +56,8 @@ class Execution:
         only): where their plans are equal too, its cost is this one's.
     runs : int
         How often it runs alike: the steps of a scan, of a network with shapes only.
+    on_chip : OnChip
+        Which activations the machine that is handed this keeps.
     """
 
     site: Site
@@ -45,6 +67,7 @@ class Execution:
     w: Quantized | None = None
     same_as: str = ""
     runs: int = 1
+    on_chip: OnChip = NOTHING_KEPT
     _made: dict[Hashable, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def memo(self, key: Hashable, make: Callable[[], Made]) -> Made:

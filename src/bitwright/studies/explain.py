@@ -18,7 +18,7 @@ from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, build_accelerators, footing
-from bitwright.studies.simulate import Costing, SiteCost, notes_on, run_listening
+from bitwright.studies.simulate import Costing, SiteCost, kept_activations, notes_on, run_listening
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,15 +87,16 @@ def explain(
     """
     machines = build_accelerators([accelerator], parameters, substrate)
     machine = machines[accelerator]
-    costing, mapping = Costing(accelerator, machine), dict[str, Any]()
+    batch, described = simulation_input(network, seed=seed)
+    kept = kept_activations(network, plan, machines, batch).get(accelerator)
+    costing, mapping = Costing(accelerator, machine, kept), dict[str, Any]()
 
     def listen(work: Execution) -> None:
         if work.site.name == site:
             costing(work)
             if costing.sites and isinstance(machine, Explaining):
-                mapping.update(machine.explain(work))
+                mapping.update(machine.explain(costing.placed(work)))
 
-    batch, described = simulation_input(network, seed=seed)
     traced = run_listening(network, plan, [listen], batch)
     if costing.error is not None:
         raise costing.error

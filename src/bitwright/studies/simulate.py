@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bitwright.accelerators.cost import Area, Cost, total_cost
-from bitwright.accelerators.protocol import Accelerator, Vectorised
+from bitwright.accelerators.protocol import Accelerator, Keeping, Vectorised
 from bitwright.errors import BitwrightError
-from bitwright.methods.execution import Execution
+from bitwright.methods.execution import Execution, OnChip
 from bitwright.methods.executor import Executor, Listener, same_plan
 from bitwright.methods.plan import Plan, SitePlan
+from bitwright.networks.flows import record_flows
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import OtherOperation, Site
 from bitwright.networks.trace import Trace, example_batch, trace
@@ -160,8 +161,9 @@ class Simulation:
 class Costing:
     """A listener that keeps what an accelerator charges for each site, or why it refuses."""
 
-    def __init__(self, name: str, machine: Accelerator) -> None:
+    def __init__(self, name: str, machine: Accelerator, kept: Mapping[str, OnChip] | None = None) -> None:
         self.name, self.machine = name, machine
+        self.kept = kept or {}
         self.sites: list[SiteCost] = []
         self.refused: list[tuple[Site, str]] = []
         self.error: Exception | None = None
@@ -177,6 +179,11 @@ class Costing:
         except Exception as error:
             self.error = error
 
+    def placed(self, work: Execution) -> Execution:
+        """With what the machine keeps on chip meanwhile."""
+        kept = self.kept.get(work.site.name)
+        return work if kept is None else dataclasses.replace(work, on_chip=kept)
+
     def _charge(self, work: Execution) -> None:
         reason = self.machine.supports(work.plan)
         if reason is None and self.machine.needs_codes and work.x is None:
@@ -185,7 +192,7 @@ class Costing:
             self.refused.append((dataclasses.replace(work.site, count=work.runs), reason))
             return
         before = self._known(work)
-        cost = before.cost if before else self.machine.run(work)
+        cost = before.cost if before else self.machine.run(self.placed(work))
         check_site(self.name, work.site, cost)
         shares = before.shares if before else shares_of(work)
         run = SiteCost(site=work.site, plan=work.plan, cost=cost, shares=shares)
@@ -207,6 +214,8 @@ class Costing:
         """An equal site before; that it is equal is seen here, but for the operands."""
         before = self._run.get(work.same_as)
         if before is None or dataclasses.replace(before.site, name=work.site.name) != work.site:
+            return None
+        if self.kept.get(before.site.name) != self.kept.get(work.site.name):
             return None
         return before if same_plan(before.plan, work.plan) else None
 
@@ -299,7 +308,8 @@ def simulate_each(
     traced: Trace | None = None,
 ) -> dict[str, Simulation | Exception]:
     """As `simulate`, but what stops one machine stands in its place and the others go on; `traced` as in a run."""
-    listeners = [Costing(name, machine) for name, machine in accelerators.items()]
+    kept = kept_activations(network, plan, accelerators, batch)
+    listeners = [Costing(name, machine, kept.get(name)) for name, machine in accelerators.items()]
     traced = run_listening(network, plan, listeners, batch, traced)
 
     def result(costing: Costing) -> Simulation | Exception:
@@ -309,6 +319,18 @@ def simulate_each(
             return error
 
     return {costing.name: result(costing) for costing in listeners}
+
+
+def kept_activations(
+    network: Network, plan: Plan, accelerators: Mapping[str, Accelerator], batch: Batch | None = None
+) -> dict[str, Mapping[str, OnChip]]:
+    """By machine and site, what stays on chip; of networks that are lists of products nothing does."""
+    keeping = {name: each for name, each in accelerators.items() if isinstance(each, Keeping) and each.keeps}
+    if not keeping or network.module is None:
+        return {}
+    flows = record_flows(network, example_batch(network) if batch is None else batch)
+    bits = [plan.site(name).x_bits for name in flows.sites]
+    return {name: machine.kept(flows, bits) for name, machine in keeping.items()}
 
 
 def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, described: str) -> Simulation:

@@ -217,7 +217,7 @@ class SliceArray(Machine):
             macs_executed=round(gemm.macs * found.products.executed / dense_products(found.blocks, found.slicing)),
             unique_bytes=int(int(x_bits.sum()) * gemm.x_share / BITS_PER_BYTE)
             + int(int(w_bits.sum()) * gemm.w_share / BITS_PER_BYTE)
-            + -(-outputs * gemm.y_bits // BITS_PER_BYTE),
+            + -(-outputs * gemm.y_dram_bits // BITS_PER_BYTE),
         )
 
     def _scaled(self, found: Counted, side: str) -> IntArray:

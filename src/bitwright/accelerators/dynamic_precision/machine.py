@@ -266,9 +266,9 @@ class SplitArray(Machine):
             sums=max(int(counts.psum_write.sum()), outputs * -(-gemm.k // mapping.tile_k)),
             uses=list(self._uses(work, placed, counts, mapping)),
             macs_executed=gemm.macs,
-            unique_bytes=x.distinct_bytes(work.site.x_elements)
+            unique_bytes=x.distinct_bytes(work.site.x_elements * (not gemm.x_on_chip))
             + w.distinct_bytes(work.site.w_elements)
-            + -(-outputs * gemm.y_bits // BITS_PER_BYTE),
+            + -(-outputs * gemm.y_dram_bits // BITS_PER_BYTE),
         )
 
     def _uses(
