@@ -158,7 +158,7 @@ def _elements(result: Any) -> int:
 
 def _work(name: str, args: Any, result: Any) -> int:
     """Elements that an operator goes over: a pool's windows, otherwise the larger of its inputs and outputs."""
-    outputs = _elements(result)
+    outputs = _elements(result[:1] if isinstance(result, tuple | list) else result)
     if "pool" in name and "adaptive" not in name and len(args) > 1 and isinstance(args[1], list | tuple):
         return outputs * math.prod(int(size) for size in args[1])
     if name in MOVED:
