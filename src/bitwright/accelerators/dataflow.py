@@ -37,6 +37,14 @@ class Dataflow(Protocol):
         """The smallest worthwhile tile (m, k, n): what fills the array."""
 
     @property
+    def unit_divides(self) -> bool:
+        """Whether tiles may be smaller where SRAMs do not hold the unit."""
+
+    @property
+    def read_back(self) -> tuple[Use, ...]:
+        """What works once for every sum that is read back, beside the adder that all machines have."""
+
+    @property
     def fill_cycles(self) -> int:
         """Cycles that filling the array before the first tile and draining it after the last take, once."""
 

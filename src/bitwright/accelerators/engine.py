@@ -238,6 +238,11 @@ class AtWork:
         return self.dataflow.tile_unit
 
     @property
+    def unit_divides(self) -> bool:
+        """Of the dataflow."""
+        return self.dataflow.unit_divides
+
+    @property
     def dram_bytes_per_cycle(self) -> float:
         """DRAM bandwidth."""
         return self.machine.dram_bandwidth
@@ -305,7 +310,7 @@ class AtWork:
         return [
             *((what, gemm.groups * kinds.total(count)) for what, count in self.dataflow.uses(**tile)),
             *self.uses,
-            (self.books.accumulate, sums - _outputs(gemm)),
+            *((what, sums - _outputs(gemm)) for what in (self.books.accumulate, *self.dataflow.read_back)),
             (self.books.requantize, _outputs(gemm)),
         ]
 

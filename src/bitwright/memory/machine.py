@@ -22,6 +22,10 @@ class TiledMachine(Protocol):
         """The smallest worthwhile tile (m, k, n): what fills the array."""
 
     @property
+    def unit_divides(self) -> bool:
+        """Whether tiles may be smaller than the unit where SRAMs do not hold it."""
+
+    @property
     def dram_bytes_per_cycle(self) -> float:
         """DRAM bandwidth, in bytes per cycle."""
 

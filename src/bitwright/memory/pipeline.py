@@ -1,11 +1,10 @@
 """Cycles of a double-buffered tile sequence, exactly, without walking it.
 
-While the array works on tile i, DRAM writes back what tile i - 1 left and reads what tile i + 1 needs: cycles =
-fill + first read + sum over i of max(compute i, write i - 1 + read i + 1) + last write, where fill is what filling and
-draining the array takes once. With a single output buffer the array
-waits instead for every transfer of partial sums and outputs. A tile's place along an axis matters only as first, last
-but one, last, or any other, so each candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups.
-Twin: `bitwright.memory.reference`.
+While the array works on tile i, DRAM writes back what tile i - 1 left and reads what tile i + 1 needs: cycles = first
+read + sum over i of max(compute i, write i - 1 + read i + 1) + last write; what filling and draining the array takes
+once is part of the last tile's compute. With a single output buffer the array waits instead for every transfer of
+partial sums and outputs. A tile's place along an axis matters only as first, last but one, last, or any other, so each
+candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups. Twin: `bitwright.memory.reference`.
 """
 
 import dataclasses
@@ -74,7 +73,7 @@ def pipelined_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> 
     before, now, after = (sequence.at(step + offset) for offset in (-1, 0, 1))
     first, last = step == 0, step == sequence.steps() - 1
     bandwidth = machine.dram_bytes_per_cycle
-    compute = machine.compute_cycles(m=now.size[:, 0], k=now.size[:, 1], n=now.size[:, 2])
+    compute = machine.compute_cycles(m=now.size[:, 0], k=now.size[:, 1], n=now.size[:, 2]) + machine.fill_cycles * last
     operands = np.where(last, 0, _operand_cycles(gemm, now, after, bandwidth))
     read_back = np.where(last, 0, _read_back_cycles(gemm, now, after, bandwidth))
     write_before = np.where(first, 0, _write_cycles(gemm, before, now, bandwidth))
@@ -84,8 +83,7 @@ def pipelined_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> 
     slot = np.where(chosen.output_buffers == 2, overlapped, waiting)
     starts = np.flatnonzero(np.diff(candidate, prepend=-1))
     cycles: IntArray = np.add.reduceat(weight * slot, starts)
-    first_read = first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
-    return machine.fill_cycles + first_read + cycles
+    return cycles + first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
 
 
 def first_read_cycles(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> IntArray:

@@ -108,8 +108,9 @@ def walk_costs(
         read_backs.append(_cycles(back, dram_bytes_per_cycle))
         writes.append(_cycles(out, dram_bytes_per_cycle))
         compute.append(int(costs.compute[now.place]))
-    total.compute_cycles, total.dram_cycles = fill_cycles + sum(compute), sum(reads) + sum(read_backs) + sum(writes)
-    total.cycles = fill_cycles + _time(compute, reads, read_backs, writes, output_buffers)
+    compute[-1] += fill_cycles
+    total.compute_cycles, total.dram_cycles = sum(compute), sum(reads) + sum(read_backs) + sum(writes)
+    total.cycles = _time(compute, reads, read_backs, writes, output_buffers)
     return total
 
 

@@ -100,7 +100,7 @@ def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
     InputError
         If no tile fits the machine's SRAMs.
     """
-    tilings = candidates(gemm=gemm, buffers=machine.buffers, unit=machine.tile_unit)
+    tilings = candidates(gemm=gemm, buffers=machine.buffers, unit=machine.tile_unit, unit_divides=machine.unit_divides)
     moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
     compute = total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine)
     energy = machine.energy_pj(gemm=gemm, tilings=tilings, moved=moved)

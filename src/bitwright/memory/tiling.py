@@ -113,10 +113,10 @@ def tile_sizes(*, extent: int, unit: int) -> list[int]:
     return [min(extent, unit * size) for size in sorted(sizes)]
 
 
-def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> Tilings:
+def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int], unit_divides: bool = True) -> Tilings:
     """Every tiling in multiples of `unit` (m, k, n) that fits, with every loop order that makes a difference.
 
-    If a tile of `unit` does not fit, it is halved until one does: an array that no tile fills
+    If a tile of `unit` does not fit and `unit_divides`, it is halved until one does: an array that no tile fills
     is better than none.
 
     Raises
@@ -125,7 +125,7 @@ def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> T
         If not even the smallest tile fits; names the memory, the demand, the capacity and what to raise.
     """
     extents = (gemm.m, gemm.k, gemm.n)
-    unit = _fitting(gemm, buffers, unit)
+    unit = _fitting(gemm, buffers, unit) if unit_divides else unit
     sizes = [tile_sizes(extent=e, unit=u) for e, u in zip(extents, unit, strict=True)]
     if not _fits(gemm, buffers, sizes[0][0], sizes[1][0], sizes[2][0]):
         raise _too_small(gemm=gemm, buffers=buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))

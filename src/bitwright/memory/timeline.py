@@ -139,16 +139,18 @@ def timeline(
     spills = gemm.groups * (y_visits - 1)
     output_cycles = 2 * spills * int(psum.sum()) + gemm.groups * int(y.sum())
     overlapped = mapping.output_buffers == 2  # otherwise the array waits for all of output_cycles, once
+    compute = costs.compute.copy()
+    compute[-1, -1, -1, -1] += fill_cycles  # of the tile that is the last in any order
     cycles = _TileCycles(
-        compute=costs.compute,
+        compute=compute,
         x=x[:, :, :, None],
         w=w[:, None],
         psum=psum[None, :, None] * (overlapped and spills > 0),
         y=y[None, :, None] * overlapped,
     )
     return Timeline(
-        cycles=fill_cycles + _pipelined(_blocks(cycles, loops, block_tiles)) + (0 if overlapped else output_cycles),
-        compute_cycles=fill_cycles + int(costs.compute.sum()),
+        cycles=_pipelined(_blocks(cycles, loops, block_tiles)) + (0 if overlapped else output_cycles),
+        compute_cycles=int(compute.sum()),
         dram_cycles=x_visits * int(x.sum()) + w_visits * int(w.sum()) + output_cycles,
         x_read_bytes=x_visits * x_bytes,
         w_read_bytes=w_visits * w_bytes,

@@ -274,9 +274,10 @@ def _numbers(cost: Cost) -> Mapping[str, float]:
     plain: dict[str, Any] = {
         field.name: getattr(cost, field.name)
         for field in dataclasses.fields(cost)
-        if field.name not in {"traffic_bytes", "events"}
+        if field.name not in {"traffic_bytes", "busy_cycles", "events"}
     }
-    return {**plain, **cost.traffic_bytes, **{f"pj {k}": v for k, v in cost.energy_pj.items()}}
+    busy = {f"busy {name}": cycles for name, cycles in cost.busy_cycles.items()}
+    return {**plain, **busy, **cost.traffic_bytes, **{f"pj {k}": v for k, v in cost.energy_pj.items()}}
 
 
 def _check_growth(name: str, machine: Accelerator, plan: SitePlan) -> None:

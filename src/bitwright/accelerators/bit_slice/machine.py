@@ -172,8 +172,12 @@ class SliceArray(Machine):
         products = self.products(blocks, slicing)
         x = self._store(masks.x, gemm.m, slicing.x_low, slicing.x_high, mapping.tile_k, mapping.tile_m)
         w = self._store(masks.w, gemm.n, slicing.w_low, slicing.w_high, mapping.tile_k, mapping.tile_n)
-        stages, timing = self._stages(gemm, products.pea_cycles, x, w), timing_of(self)
-        fill = int(stages.decode[0, 0, 0, 0]) + int(stages.output[-1, -1, -1, -1]) * timing.hidden
+        cycles, fill = tile_cycles(
+            self._stages(gemm, products.pea_cycles, x, w),
+            row_blocks=-(-mapping.tile_m // self.block_rows),
+            column_blocks=-(-mapping.tile_n // self.block_columns),
+            timing=timing_of(self),
+        )
         assert work.x is not None
         return Counted(
             gemm=gemm,
@@ -183,13 +187,8 @@ class SliceArray(Machine):
             products=products,
             x=x,
             w=w,
-            tile_cycles=tile_cycles(
-                stages,
-                row_blocks=-(-mapping.tile_m // self.block_rows),
-                column_blocks=-(-mapping.tile_n // self.block_columns),
-                timing=timing,
-            ),
-            fill_cycles=fill * timing.pipelined,
+            tile_cycles=cycles,
+            fill_cycles=fill,
             masks=masks,
             compensates=not work.x.integer.signed and _skipped_slice(work) != 0,
         )
@@ -307,6 +306,16 @@ class DenseSlices:
     def tile_unit(self) -> tuple[int, int, int]:
         """One block, over as many k as it has rows (our choice)."""
         return self.machine.block_rows, self.machine.block_rows, self.machine.block_columns
+
+    @property
+    def unit_divides(self) -> bool:
+        """No: work is counted by blocks."""
+        return False
+
+    @property
+    def read_back(self) -> tuple[Use, ...]:
+        """Nothing more."""
+        return ()
 
     @property
     def fill_cycles(self) -> int:

@@ -73,6 +73,16 @@ class WholeArray:
         return rows if self.sums_rest else max(rows, self.least_rows), rows, cols
 
     @property
+    def unit_divides(self) -> bool:
+        """An array that no tile fills is better than none."""
+        return True
+
+    @property
+    def read_back(self) -> tuple[Use, ...]:
+        """Nothing more."""
+        return ()
+
+    @property
     def fill_cycles(self) -> int:
         """Of the form."""
         return fill_cycles(self.form, self.rows, self.cols)

@@ -38,6 +38,8 @@ class InnerProducts:
         A multiply-accumulate; what rests exchanged once.
     stored : tuple of (Use, int)
         What the engine does for a sum that leaves, and how often.
+    loaded : tuple of Use
+        What it does for one that is read back, beside adding it.
 
     Examples
     --------
@@ -59,6 +61,17 @@ class InnerProducts:
     product: Use
     exchange: Use
     stored: tuple[tuple[Use, int], ...] = ()
+    loaded: tuple[Use, ...] = ()
+
+    @property
+    def unit_divides(self) -> bool:
+        """An array that no tile fills is better than none."""
+        return True
+
+    @property
+    def read_back(self) -> tuple[Use, ...]:
+        """Nothing is stored where sums rest."""
+        return () if self.rests == "os" else self.loaded
 
     @property
     def tile_unit(self) -> tuple[int, int, int]:

@@ -183,13 +183,14 @@ class Apsq(Machine):
             product=use("mac", MULTIPLIER, "operation", listed(MULTIPLIER, prices)),
             exchange=use("registers", "exchange what rests", "fold", shifts),
             stored=self._engine_uses(stored, constants=self._constants(work) > 0),
+            loaded=(listed_use("rae", SHIFTER, prices),) if stored.quantized else (),
         )
 
     def _engine_uses(self, stored: Stored, *, constants: bool) -> tuple[tuple[Use, int], ...]:
-        """What the RAE does for a sum, and how often: shifts there and back, rounding, a comparison, a constant."""
+        """What the RAE does for a sum, and how often: a shift, rounding, a comparison, a constant."""
         additions = stored.quantized + stored.exponent_is_dynamic + constants
         uses = (
-            (listed_use("rae", SHIFTER, self.technology), 2 * stored.quantized),
+            (listed_use("rae", SHIFTER, self.technology), int(stored.quantized)),
             (listed_use("rae", ADDER, self.technology), additions),
         )
         return tuple((each, count) for each, count in uses if count)
@@ -198,12 +199,14 @@ class Apsq(Machine):
         """Bits of the constants of centred codes, by weight: one per output and tile, as wide as they can get."""
         plan, rule = work.plan, work.plan.accumulation
         centred = (
-            isinstance(rule, PartialSums) and plan.x is not None and (rule.centres is not None or plan.x.zero_point)
+            isinstance(rule, PartialSums)
+            and plan.x is not None
+            and (rule.centres is not None or plan.x.zero_point != 0 or not plan.x.integer.signed)
         )
         if not centred or self.dataflow == "os" or not work.site.static_weight:
             return Fraction(0)
-        tile = min(self.pci, work.site.k)
-        return Fraction(plan.x_bits + plan.w_bits + (tile - 1).bit_length(), tile)
+        k, tile = work.site.k, min(self.pci, work.site.k)
+        return Fraction(-(-k // self.pci) * (plan.x_bits + plan.w_bits + (tile - 1).bit_length()), k)
 
     def ran(self, work: Execution) -> Ran:
         """How an execution runs, mapped or as published counting has it. Raises as the other machines' do."""
@@ -274,7 +277,7 @@ def _published(machine: Apsq, job: Job, stored: Stored) -> Ran:
             (dataflow.product, gemm.macs),
             *((each, count * sums) for each, count in dataflow.stored if machine.dataflow != "os"),
             *job.uses,
-            (at_work.books.accumulate, gemm.groups * moved.accesses.stored),
+            *((each, gemm.groups * moved.accesses.stored) for each in (at_work.books.accumulate, *dataflow.read_back)),
             (at_work.books.requantize, gemm.groups * gemm.m * gemm.n),
         ],
         macs_executed=gemm.macs,

@@ -86,6 +86,16 @@ class Folds:
     w_words: int = 1
 
     @property
+    def unit_divides(self) -> bool:
+        """An array that no tile fills is better than none."""
+        return True
+
+    @property
+    def read_back(self) -> tuple[Use, ...]:
+        """Nothing more."""
+        return ()
+
+    @property
     def depth(self) -> int:
         """Elements of k on the rows."""
         return self.rows * self.deep
