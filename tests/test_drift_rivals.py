@@ -7,8 +7,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from bitwright.accelerators.precision_scalable import BitFusion, Eyeriss
 from bitwright.accelerators.dynamic_precision import Drift, Drq, Seq
+from bitwright.accelerators.precision_scalable import BitFusion, Eyeriss
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.classes import Classes
@@ -28,6 +28,9 @@ def work(m, k, n, *, bits=(8, 8), rule=None, x=None):
     return Execution(site=site, plan=plan, x=x)
 
 
+APART = {"weight_loading": "exposed", "fold_pipelining": False}
+
+
 def shares(x_share, block=3):
     """So much of every block of a row, and of w with it."""
     return DrqRule(x_share=x_share, block=block)
@@ -39,7 +42,7 @@ def spent(machine, one):
 
 
 @pytest.mark.parametrize(
-    "machine", [Drift, Drift(dataflow="ws-double"), Seq, Drq, Drq(row_groups=1, dataflow="os"), Eyeriss]
+    "machine", [Drift, Drift(**APART), Seq, Drq, Drq(row_groups=1, dataflow="os"), Eyeriss, Eyeriss(**APART)]
 )
 def test_conformance(machine):
     check_accelerator(machine)
@@ -47,10 +50,14 @@ def test_conformance(machine):
 
 class TestDrq:
     def test_a_static_product_by_hand(self):
-        """8 by 8 bits: folds of 48 x 64 multipliers, four cycles a row, filled and drained each."""
-        assert spent(Drq(), work(200, 576, 128)) == 12 * 2 * (4 * 200 + 2 * 48 + 64 - 2)
-        assert spent(Drq(), work(200, 576, 128, bits=(4, 4))) == 12 * 2 * (200 + 2 * 48 + 64 - 2)
-        assert spent(Drq(), work(200, 576, 128, bits=(8, 4))) == 12 * 2 * (2 * 200 + 2 * 48 + 64 - 2)
+        """8 by 8 bits: folds of 48 x 64 multipliers, four cycles a row; filled and drained once, or each."""
+        for bits, slow in (((8, 8), 4), ((4, 4), 1), ((8, 4), 2)):
+            one = work(200, 576, 128, bits=bits)
+            assert spent(Drq(), one) == 12 * 2 * slow * 200
+            assert spent(Drq(**APART), one) == 12 * 2 * (slow * 200 + 2 * 48 + 64 - 2)
+            # A row that is shorter than its weights' way in: 20 rows of 4 by 4 bits wait for 48 cycles.
+            assert spent(Drq(), work(20, 576, 128, bits=bits)) == 12 * 2 * max(slow * 20, 48)
+            assert Drq(objective="latency").run(one).busy_cycles["array"] == 12 * 2 * slow * 200 + 2 * 48 + 64 - 2
 
     @pytest.mark.parametrize(("groups", "speedup"), [(1, 2.50), (4, 1.44), (8, 1.14), (16, 1.02)])
     def test_speedup_over_static_at_a_fifth_sensitive(self, groups, speedup):  # 4 / (4 - 3 p**G)
@@ -77,17 +84,20 @@ class TestDrq:
     def test_words_by_hand(self, share, bits):
         """576 is 12 folds of 48 rows and 128 two of 64 columns, at both widths: nobody packs two codes in a port."""
         one = work(200, 576, 128, rule=shares(share, 32))
-        counts, cost = Drq().measure(one).counts, Drq().run(one)
+        machine = Drq(objective="latency")
+        (_, counts), cost = machine.placed(one, machine.ran(one).mapping), machine.run(one)
         assert counts.x_read.sum() == 2 * 200 * 576
         assert counts.psum_write.sum() == 12 * 200 * 128
         assert cost.traffic_bytes["sram_input_read"] == 2 * 200 * 576 * bits / 8
+        # 12 sums of each output, of which the last is finished and has 8 bits.
+        assert cost.traffic_bytes["sram_output_write"] == 200 * 128 * (11 * 4 + 1)
         products = {8: 200 * 576 * 128, 4: 200 * 576 * 128 / 4}
         groups = {each.name: each.count for each in cost.events if each.component == "mac"}
         assert groups == {f"bit_group_a{bits}w{bits}": products[bits]}
 
     def test_a_bit_of_mask_for_each_region_of_x_and_no_lists(self):
-        found = Drq().measure(work(64, 96, 64, rule=shares(0.5, 32)))
-        assert (found.x.list_bits, found.w.list_bits) == (Fraction(1, 32), 0)
+        x, w = Drq().stored(work(64, 96, 64, rule=shares(0.5, 32)))
+        assert (x.list_bits, w.list_bits) == (Fraction(1, 32), 0)
         conv = ConvGeometry(
             kernel=(3, 3),
             stride=(1, 1),
@@ -99,8 +109,8 @@ class TestDrq:
         )
         site = Site(name="c", op="conv2d", m=256, k=72, n=32, x_elements=2048, w_elements=72 * 32, conv=conv)
         rule = DrqRule(x_share=0.5, block=1, region=4)
-        found = Drq().measure(Execution(site=site, plan=work(1, 1, 1, rule=rule).plan))
-        assert (found.x.list_bits, found.w.list_bits) == (Fraction(1, 16), 0)
+        x, w = Drq().stored(Execution(site=site, plan=work(1, 1, 1, rule=rule).plan))
+        assert (x.list_bits, w.list_bits) == (Fraction(1, 16), 0)
         parts = Drq().area().components_um2
         assert not {"index", "aligners", "bases", "scheduler"} & set(parts)
         assert not {"index", "aligners", "bases", "scheduler"} & {
@@ -160,6 +170,13 @@ def test_stated_shares_cost_what_the_same_measured_ones_do(machine, options):
 
 
 class TestEyeriss:
+    def test_timing_ideals_are_part_of_its_utilization(self):
+        costs = [Eyeriss(**timing).run(work(200, 576, 128)) for timing in ({}, APART)]
+        assert costs[0].compute_cycles == costs[1].compute_cycles
+        parts = Eyeriss().area().components_um2
+        assert "second_registers" not in parts  # rows of weights lie in register files
+        assert "registers" not in {each.component for each in costs[0].events}
+
     def test_cycles_are_products_by_busy_elements(self):
         cost = Eyeriss().run(work(200, 576, 128))
         tiles = cost.compute_cycles

@@ -25,6 +25,7 @@ class Toy:
 
     buffers: Buffers = AMPLE
     tile_unit: tuple[int, int, int] = (1, 1, 1)
+    unit_divides: bool = True
     dram_bytes_per_cycle: float = 1
     objective: str = "latency"
     leakage_pj_per_cycle: float = 0
@@ -153,6 +154,13 @@ class TestPipelineByHand:
     def test_one_output_buffer_makes_the_array_wait_for_every_output(self):
         assert self.cycles(compute=9, output_buffers=1) == (4 + 4) + (10 + 4) + (10 + 4)
 
+    def test_filling_and_draining_the_array_is_paid_once(self):
+        machine = Toy(startup=9, speed=10**9, fill_cycles=13)
+        tilings = one(m=2, k=2, n=2)
+        cycles = pipelined_cycles(gemm=self.gemm, tilings=tilings, machine=machine)
+        assert cycles.tolist() == [13 + (4 + 4) + 10 + 10 + 4]
+        assert total_compute_cycles(gemm=self.gemm, tilings=tilings, machine=machine).tolist() == [13 + 10 + 10]
+
     def test_each_transfer_takes_whole_cycles(self):
         # 3 bytes per cycle: 4 bytes take 2 cycles, x and w are two transfers.
         machine = Toy(startup=9, speed=10**9, dram_bytes_per_cycle=3)
@@ -235,11 +243,14 @@ class TestProperties:
 
     @settings(max_examples=60, deadline=None)
     @given(gemm=gemms(), sizes=st.tuples(*[st.integers(64, 400)] * 3))
-    def test_tiles_fit_half_of_each_sram_or_all_of_the_outputs(self, gemm, sizes):
+    def test_two_tiles_fit_each_sram_or_all_of_an_operand_and_all_of_the_outputs(self, gemm, sizes):
         buffers = Buffers(input_bytes=sizes[0], weight_bytes=sizes[1], output_bytes=sizes[2])
         best = best_mapping(gemm=gemm, machine=Toy(buffers=buffers))
-        assert math.ceil(best.tile_m * best.tile_k * gemm.x_bits / 8) <= buffers.input_bytes / 2
-        assert math.ceil(best.tile_k * best.tile_n * gemm.w_bits / 8) <= buffers.weight_bytes / 2
+        x_whole = (best.tile_m, best.tile_k, gemm.groups) == (gemm.m, gemm.k, 1)
+        w_whole = (best.tile_k, best.tile_n, gemm.groups) == (gemm.k, gemm.n, 1)
+        x, w = best.tile_m * best.tile_k * gemm.x_bits, best.tile_k * best.tile_n * gemm.w_bits
+        assert math.ceil(x / 8) * (1 if x_whole else 2) <= buffers.input_bytes
+        assert math.ceil(w / 8) * (1 if w_whole else 2) <= buffers.weight_bytes
         sums = math.ceil(best.tile_m * best.tile_n * gemm.psum_bits / 8)
         assert sums * best.output_buffers <= buffers.output_bytes
 
@@ -266,16 +277,70 @@ class TestCandidates:
         # All three split: 6 orders; each of three pairs 2; each of three alone 1; none 1.
         assert len(candidates(gemm=int8_gemm(8, 8, 8), **grid)) == 6 + 3 * 2 + 3 + 1
 
+    @staticmethod
+    def tiles(gemm, unit=(4, 4, 4), **sizes):
+        """Extents (m, k, n) of all candidates in SRAMs of these sizes, otherwise ample."""
+        buffers = dataclasses.replace(AMPLE, **sizes)
+        found = candidates(gemm=gemm, buffers=buffers, unit=unit)
+        return set(zip(found.m.tolist(), found.k.tolist(), found.n.tolist(), strict=True))
+
+    def test_an_operand_that_one_tile_holds_needs_one_copy(self):
+        # x has 8 x 8 = 64 bytes: all of it fits 64, but of 127 bytes a tile that another one follows has 63 at most.
+        whole = {each for each in self.tiles(int8_gemm(8, 8, 8), input_bytes=64) if each[:2] == (8, 8)}
+        assert whole == {(8, 8, 4), (8, 8, 8)}
+        assert not any(each[:2] == (8, 8) for each in self.tiles(int8_gemm(8, 8, 8), input_bytes=63))
+        of_a_longer_one = self.tiles(int8_gemm(16, 8, 8), input_bytes=127)
+        assert max(m * k for m, k, _ in of_a_longer_one) == 8 * 4
+        assert max(m * k for m, k, _ in self.tiles(int8_gemm(16, 8, 8), input_bytes=128)) == 16 * 8
+
+    def test_weights_that_one_tile_holds_need_one_copy(self):
+        whole = {each for each in self.tiles(int8_gemm(8, 8, 8), weight_bytes=64) if each[1:] == (8, 8)}
+        assert whole == {(4, 8, 8), (8, 8, 8)}
+        assert not any(each[1:] == (8, 8) for each in self.tiles(int8_gemm(8, 8, 8), weight_bytes=63))
+
+    def test_operands_of_another_group_follow_so_that_groups_need_two_copies(self):
+        for name, axes in (("input_bytes", slice(0, 2)), ("weight_bytes", slice(1, 3))):
+            for size, held in ((64, False), (127, False), (128, True)):
+                found = self.tiles(int8_gemm(8, 8, 8, groups=2), **{name: size})
+                assert ((8, 8) in {each[axes] for each in found}) is held, (name, size)
+
     @pytest.mark.parametrize(
-        ("memory", "needed"),
-        [("input", 2 * 64 * 64), ("weight", 2 * 64 * 64), ("output", 64 * 64 * 4)],
+        ("sizes", "smallest"),
+        [
+            # A unit of 8 x 8 x 8 of a product of 64 x 64 x 64: two tiles of operands are 128 bytes, one of sums 256.
+            ({}, (8, 8, 8)),
+            ({"input_bytes": 128}, (8, 8, 8)),
+            ({"input_bytes": 127}, (4, 8, 8)),  # rows first: 2 x 4 x 8
+            ({"input_bytes": 17}, (1, 8, 8)),
+            ({"output_bytes": 255}, (4, 8, 8)),
+            ({"output_bytes": 31}, (1, 8, 4)),  # one row of 8 sums is 32 bytes: columns next
+            ({"output_bytes": 4}, (1, 8, 1)),
+            ({"weight_bytes": 127}, (1, 8, 4)),  # rows do not help, and are halved all the same
+            ({"input_bytes": 15}, (1, 4, 1)),  # neither rows nor columns are enough: the depth last
+            ({"weight_bytes": 2}, (1, 1, 1)),
+        ],
     )
-    def test_an_sram_too_small_for_the_smallest_tile_is_named_with_demand_capacity_and_lever(self, memory, needed):
-        sizes = {"input_bytes": 10**6, "weight_bytes": 10**6, "output_bytes": 10**6, f"{memory}_bytes": 1024}
-        machine = Toy(tile_unit=(64, 64, 64), buffers=Buffers(**sizes))
-        lever = f"raise {memory}_sram_kib to {needed // 1024}"
-        with pytest.raises(InputError, match=rf"{memory} SRAM holds 1024 bytes.*need {needed} .*{lever}"):
+    def test_a_unit_that_does_not_fit_is_halved_until_one_does(self, sizes, smallest):
+        found = self.tiles(int8_gemm(64, 64, 64), unit=(8, 8, 8), **sizes)
+        assert tuple(min(each[axis] for each in found) for axis in range(3)) == smallest
+        for axis, unit in enumerate(smallest):
+            assert all(each[axis] % unit == 0 for each in found)
+
+    @pytest.mark.parametrize(("memory", "capacity", "needed"), [("input", 1, 2), ("weight", 1, 2), ("output", 3, 4)])
+    def test_an_sram_too_small_for_one_element_is_named_with_demand_capacity_and_lever(self, memory, capacity, needed):
+        machine = Toy(tile_unit=(64, 64, 64), buffers=dataclasses.replace(AMPLE, **{f"{memory}_bytes": capacity}))
+        message = (
+            rf"{memory} SRAM holds {capacity} bytes.*need {needed} at the smallest tile \(1 x 1 x 1, m x k x n\) of a "
+            rf"product of 100 x 100 x 100; raise {memory}_sram_kib to 1 or"
+        )
+        with pytest.raises(InputError, match=message):
             best_mapping(gemm=int8_gemm(100, 100, 100), machine=machine)
+
+    def test_what_to_raise_an_sram_to_is_in_whole_kib(self):
+        # Sums of 16,384 + 1 bits: one is 2,049 bytes.
+        machine = Toy(buffers=dataclasses.replace(AMPLE, output_bytes=2048))
+        with pytest.raises(InputError, match=r"need 2049 .*raise output_sram_kib to 3"):
+            best_mapping(gemm=int8_gemm(2, 2, 2, psum_bits=8 * 2048 + 1), machine=machine)
 
 
 class TestShares:

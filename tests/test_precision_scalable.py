@@ -1,5 +1,6 @@
-"""Packed arrays: modes against a register-level simulation, published rates and areas, conservation, refusals."""
+"""Packed arrays: modes against a register-level simulation, published rates and areas, one footing, refusals."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,16 +10,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bitwright import registry, technology
-from bitwright.accelerators.systolic import WeightStationary
-from bitwright.accelerators.precision_scalable import AdaptivFloatArray, Ant, BitFusion, Lpa, compute_area_um2
+from bitwright.accelerators.bill import Use
 from bitwright.accelerators.circuits import Circuit, Part, priced
+from bitwright.accelerators.dynamic_precision import Drift as DriftArray
+from bitwright.accelerators.dynamic_precision import Drq, Seq
+from bitwright.accelerators.precision_scalable import AdaptivFloatArray, Ant, BitFusion, Eyeriss, Lpa, compute_area_um2
 from bitwright.accelerators.precision_scalable.modes import packed_width
 from bitwright.accelerators.precision_scalable.reference import digits, product_of_digits, simulate
 from bitwright.accelerators.protocol import Accelerator
+from bitwright.accelerators.srams import srams_of
+from bitwright.accelerators.systolic import WeightStationary
 from bitwright.errors import InputError, MissingPriceError
-from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PerTensor, Posit, PowerOfTwo
-from bitwright.memory import Gemm, Tilings
-from bitwright.memory.tiling import ORDERS
+from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PerChannel, PerGroup, PerTensor, Posit, PowerOfTwo
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.drift.rule import Drift
 from bitwright.methods.execution import Execution
@@ -52,13 +55,27 @@ FORMATS = {Lpa: lp, Ant: integer, BitFusion: integer, AdaptivFloatArray: af}
 ALL = [pytest.param(array, id=name) for name, array in NAMES.items()]
 
 
-def plan(x, w, **rules):
-    operands = (OperandPlan(format=each, granularity=PerTensor()) for each in (x, w))
+TENSOR = PerTensor()
+APART = {"weight_loading": "exposed", "fold_pipelining": False}
+"""Folds filled and drained one by one, which is what the slow twin does."""
+OTHERS = [pytest.param(each, id=each.__name__) for each in (WeightStationary, DriftArray, Seq, Drq, Eyeriss)]
+COMMON = (WeightStationary, Ant, BitFusion, Lpa, AdaptivFloatArray, DriftArray, Seq)
+"""Arrays in which weights rest, of as many 8-bit products per cycle, whatever else they can do."""
+
+
+def plan(x, w, *, granularities=(TENSOR, TENSOR), **rules):
+    operands = (OperandPlan(format=f, granularity=g) for f, g in zip((x, w), granularities, strict=True))
     return SitePlan(**dict(zip("xw", operands, strict=True)), **rules)
 
 
-def plan_of(array, x_bits, w_bits):
-    return plan(FORMATS[array](x_bits), FORMATS[array](w_bits))
+def plan_of(array, x_bits, w_bits, **given):
+    of = FORMATS.get(array, integer)
+    return plan(of(x_bits), of(w_bits), **given)
+
+
+def in_blocks(array, size, **given):
+    """A plan of 8 bits whose scales change after every so many elements of the reduction."""
+    return plan_of(array, 8, 8, granularities=(PerGroup(size), PerGroup(size)), **given)
 
 
 def work(m, k, n, *, plan, groups=1, x_elements=None):
@@ -69,18 +86,32 @@ def work(m, k, n, *, plan, groups=1, x_elements=None):
     return Execution(site=site, plan=plan)
 
 
-def whole(m, k, n):
-    """A product in a single tile."""
-    arrays = (np.array([value], dtype=np.int64) for value in (m, k, n, ORDERS.index("mnk"), 1))
-    return Tilings(**dict(zip(("m", "k", "n", "order", "output_buffers"), arrays, strict=True)))
+def extents(m, k, n):
+    """As dataflows take them."""
+    return {name: np.array([extent]) for name, extent in (("m", m), ("k", k), ("n", n))}
 
 
-def gemm(m, k, n, mode, groups=1):
-    return Gemm(m=m, k=k, n=n, groups=groups, x_bits=mode.x_bits, w_bits=mode.w_bits, y_bits=mode.x_bits, psum_bits=32)
+def uses(flow, m, k, n):
+    """How often circuits work for a tile, by component and name."""
+    found = flow.uses(**extents(m, k, n))
+    return {(what.component, what.name): int(count[0]) for what, count in found}
+
+
+def decoded(flow):
+    """The same array with a decoder at both edges, that takes a word as it enters."""
+    each = {
+        f"decode_{name}": Use(component="decode", name=name, unit="word", price_pj=1.0, source="a test")
+        for name in "xw"
+    }
+    return dataclasses.replace(flow, **each, x_words=1, w_words=1)
 
 
 def event(cost, component, name):
     return next(each for each in cost.events if (each.component, each.name) == (component, name))
+
+
+def register_bit():
+    return technology.load(28).price("register_bit")
 
 
 small = st.integers(1, 9)
@@ -94,20 +125,62 @@ class TestTwin:
     @settings(max_examples=12, deadline=None)
     @given(shape=st.tuples(small, small, small), size=st.tuples(*[st.integers(1, 2)] * 2), seed=st.integers(0, 2**32))
     def test_products_cycles_and_counts(self, array, x_bits, w_bits, shape, size, seed):
-        m, k, n = shape
-        machine = array(rows=2 * size[0], cols=2 * size[1])
+        machine = array(rows=2 * size[0], cols=2 * size[1], **APART)
         mode, random = machine.mode(x_bits, w_bits), np.random.default_rng(seed)
-        x = random.integers(-(2 ** (x_bits - 1)), 2 ** (x_bits - 1), (m, k))
-        w = random.integers(-(2 ** (w_bits - 1)), 2 ** (w_bits - 1), (k, n))
+        x, w = self.operands(random, shape, x_bits, w_bits)
         found = simulate(x=x, w=w, mode=mode, digit_bits=DIGITS[array])
         assert (found.product == x @ w).all()
-        extents = (np.array([extent]) for extent in shape)
-        assert mode.compute_cycles(**dict(zip("mkn", extents, strict=True))).tolist() == [found.cycles]
-        product = gemm(m, k, n, mode)
-        assert mode.pe_cycles(product) == found.pe_cycles
-        words = mode.words(gemm=product, tilings=whole(m, k, n), word_bits=8)
-        if mode.deep == 1:
-            assert [each.tolist() for each in words] == [[found.x_enters], [found.w_enters]]
+        flow = machine.dataflow(mode)
+        assert flow.cycles(**extents(*shape)).tolist() == [found.cycles]
+        assert flow.fill_cycles == 0
+        work_of = uses(decoded(flow), *shape)
+        assert work_of["mac", "pe"] == found.pe_cycles
+        assert (work_of["decode", "x"], work_of["decode", "w"]) == (found.x_enters, found.w_enters)
+        # A word that is wider than a decoder takes as many of it.
+        words = uses(flow, *shape)
+        if machine.decoder is not None:
+            assert words["decode", "x"] == found.x_enters * max(1, x_bits // machine.word_bits)
+            assert words["decode", "w"] == found.w_enters * max(1, w_bits // machine.word_bits)
+        else:
+            assert ("decode", "x") not in words
+
+    @pytest.mark.parametrize(("array", "x_bits", "w_bits"), MODES)
+    @settings(max_examples=8, deadline=None)
+    @given(shape=st.tuples(small, small, small), block=st.integers(1, 6), seed=st.integers(0, 2**32))
+    def test_blocks_of_scales_are_reductions_of_their_own(self, array, x_bits, w_bits, shape, block, seed):
+        """Cycles, products and sums of a product cut into blocks are those of the twin, block by block."""
+        m, k, n = shape
+        machine = array(rows=2, cols=4, rescaling=True, **APART)
+        mode = machine.mode(x_bits, w_bits)
+        x, w = self.operands(np.random.default_rng(seed), shape, x_bits, w_bits)
+        blocks = [slice(start, start + block) for start in range(0, k, block)]
+        found = [simulate(x=x[:, b], w=w[b], mode=mode, digit_bits=DIGITS[array]) for b in blocks]
+        assert (sum(each.product for each in found) == x @ w).all()
+        flow = machine.dataflow(mode, block)
+        assert flow.cycles(**extents(*shape)).tolist() == [sum(each.cycles for each in found)]
+        done = uses(flow, *shape)
+        assert done["mac", "pe"] == sum(each.pe_cycles for each in found)
+        folds = sum(-(-min(block, k - b.start) // flow.depth) for b in blocks)
+        assert done["rescalers", "rescale"] == m * n * folds
+        assert done["registers", "exchange what rests"] == folds * -(-n // flow.width)
+
+    @pytest.mark.parametrize(("array", "x_bits", "w_bits"), MODES)
+    def test_one_fold_takes_as_long_whatever_is_hidden(self, array, x_bits, w_bits):
+        """There is nothing to hide behind: filling, streaming and draining are the twin's, but all once."""
+        mode = array(rows=2, cols=4).mode(x_bits, w_bits)
+        m, k, n = 7, mode.rows * mode.deep, mode.cols * mode.wide
+        x, w = np.ones((m, k), dtype=np.int64), np.ones((k, n), dtype=np.int64)
+        cycles = simulate(x=x, w=w, mode=mode, digit_bits=DIGITS[array]).cycles
+        for loading, pipelining in itertools.product(("hidden", "exposed"), (True, False)):
+            machine = array(rows=2, cols=4, weight_loading=loading, fold_pipelining=pipelining)
+            flow = machine.dataflow(mode)
+            assert int(flow.cycles(**extents(m, k, n))[0]) + flow.fill_cycles == cycles
+
+    @staticmethod
+    def operands(random, shape, x_bits, w_bits):
+        m, k, n = shape
+        sides = ((x_bits, (m, k)), (w_bits, (k, n)))
+        return [random.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), side) for bits, side in sides]
 
     @pytest.mark.parametrize(("array", "x_bits", "w_bits"), MODES)
     def test_a_full_unit_uses_all_that_it_has(self, array, x_bits, w_bits):
@@ -179,28 +252,50 @@ class TestModes:
 
     @pytest.mark.parametrize("array", ALL)
     def test_at_8_bits_they_take_a_plain_arrays_cycles(self, array):
-        # 576 / 24 = 24 by 128 / 32 = 4 folds of 2 * 24 + 32 + 200 - 2 cycles.
-        assert self.cycles(array, 8, 8) == 24 * 4 * 278
+        # 576 / 24 = 24 by 128 / 32 = 4 folds of 200 cycles, filled and drained once, or of 2 * 24 + 32 + 200 - 2 each.
+        assert self.cycles(array, 8, 8) == 24 * 4 * 200 + 78
+        assert self.cycles(array, 8, 8, **APART) == 24 * 4 * 278
+        # One of both: the next weights behind the stream, but each fold drained; loaded in the open, but pipelined.
+        assert self.cycles(array, 8, 8, fold_pipelining=False) == 24 * 4 * (200 + 54) + 24
+        assert self.cycles(array, 8, 8, weight_loading="exposed") == 24 * 4 * (200 + 24) + 54
 
     def test_packed_weights_fold_less_often(self):
         # 128 columns are 4, 2 and 1 folds of 32 PEs with 1, 2 and 4 weights each; a fold takes as long.
-        cycles = [self.cycles(Lpa, 8, bits) for bits in (8, 5, 4, 3, 2)]
+        cycles = [self.cycles(Lpa, 8, bits, **APART) for bits in (8, 5, 4, 3, 2)]
         assert cycles == [24 * folds * 278 for folds in (4, 4, 2, 2, 1)]
+        cycles = [self.cycles(Lpa, 8, bits) for bits in (8, 5, 4, 3)]
+        assert cycles == [24 * folds * 200 + 78 for folds in (4, 4, 2, 2)]
+
+    def test_four_sums_per_column_keep_the_banks_busy(self):
+        """128 sums of 32 bits a cycle, read and written: all that 64 banks of 128 bits move, but for DRAM's part."""
+        machine = Lpa(objective="latency")
+        cost = machine.run(work(200, 576, 128, plan=plan_of(Lpa, 8, 2)))
+        left = srams_of(machine)["sram_output"].array_bits_per_cycle
+        assert left == 64 * 128 - 8 * machine.dram_bandwidth < 2 * 128 * 32
+        assert cost.busy_cycles["array"] == 24 * 200 + 78
+        fold = 200 * 2 * 128 * 32 / left  # the first fold reads none back, and the last one's sums leave with 8 bits
+        tiles = machine.explain(work(200, 576, 128, plan=plan_of(Lpa, 8, 2)))["tiles"]
+        assert 22 * fold + 2 * 200 <= cost.busy_cycles["banks"] < 24 * fold + tiles
+        assert cost.compute_cycles == cost.busy_cycles["banks"] + 78
+        wider = Lpa(objective="latency", output_sram_kib=256)
+        assert wider.run(work(200, 576, 128, plan=plan_of(Lpa, 8, 2))).compute_cycles == 24 * 200 + 78
 
     def test_the_activation_of_lpa_takes_the_full_width(self):
-        assert {self.cycles(Lpa, x_bits, 4) for x_bits in (2, 4, 8)} == {24 * 2 * 278}
+        assert {self.cycles(Lpa, x_bits, 4) for x_bits in (2, 4, 8)} == {24 * 2 * 200 + 78}
 
     def test_narrow_operands_use_more_rows_and_columns_of_4_bit_pes(self):
-        # 4 by 4 bits: 48 rows, 64 columns; 576 / 48 = 12, 128 / 64 = 2 folds of 2 * 48 + 64 + 200 - 2.
-        assert self.cycles(Ant, 4, 4) == self.cycles(BitFusion, 4, 4) == 12 * 2 * 358
+        # 4 by 4 bits: 48 rows, 64 columns; 576 / 48 = 12, 128 / 64 = 2 folds of 200, once 2 * 48 + 64 - 2.
+        assert self.cycles(Ant, 4, 4) == self.cycles(BitFusion, 4, 4) == 12 * 2 * 200 + 158
+        assert self.cycles(Ant, 4, 4, **APART) == 12 * 2 * 358
         # 8 by 4 bits: 24 rows, 64 columns.
-        assert self.cycles(Ant, 8, 4) == 24 * 2 * (2 * 24 + 64 + 200 - 2)
+        assert self.cycles(Ant, 8, 4) == 24 * 2 * 200 + 2 * 24 + 64 - 2
+        assert self.cycles(Ant, 8, 4, **APART) == 24 * 2 * (2 * 24 + 64 + 200 - 2)
         # 2 by 2 bits of BitFusion: 96 k and 128 n per fold of 48 by 64 PEs.
-        assert self.cycles(BitFusion, 2, 2) == 6 * 358
+        assert self.cycles(BitFusion, 2, 2, **APART) == 6 * 358
 
-    def cycles(self, array, x_bits, w_bits):
+    def cycles(self, array, x_bits, w_bits, **given):
         """Of 200 x 576 x 128, whose sums fit the output SRAM so that m is not cut."""
-        machine = array(objective="latency")
+        machine = array(objective="latency", **given)
         return machine.run(work(200, 576, 128, plan=plan_of(array, x_bits, w_bits))).compute_cycles
 
     def test_adaptivfloat_has_one_speed(self):
@@ -242,8 +337,8 @@ class TestTraffic:
             "sram_input_write": x,
             "sram_weight_read": w,
             "sram_weight_write": w,
-            "sram_output_read": outputs * 4 * folds_of_k,
-            "sram_output_write": outputs * 4 * folds_of_k,
+            "sram_output_read": outputs * (4 * (folds_of_k - 1) + x_bits / 8),  # sums, and what is finished
+            "sram_output_write": outputs * (4 * (folds_of_k - 1) + x_bits / 8),
         }
         assert cost.unique_bytes == x + w + outputs * x_bits / 8
 
@@ -279,9 +374,38 @@ class TestEnergyAndArea:
         cost = Ant(rows=4, cols=4).run(work(10, 9, 7, plan=plan_of(Ant, 8, 8)))
         assert event(cost, "decode", "x").count == 2 * 10 * 9 * 4
         assert event(cost, "decode", "w").count == 2 * 9 * 7
-        assert {each.component for each in BitFusion().run(work(8, 8, 8, plan=plan_of(BitFusion, 8, 8))).events} == {
-            *("mac", "ppu", "sram_input", "sram_weight", "sram_output", "dram", "leakage")
+        assert {each.component for each in BitFusion().run(work(8, 48, 8, plan=plan_of(BitFusion, 8, 8))).events} == {
+            *("mac", "registers", "sum_adders", "requantizers", "dram", "leakage"),
+            *("sram_input", "sram_weight", "sram_output"),
         }
+
+    def test_sums_are_added_up_and_outputs_requantized(self):
+        # 9 of k are three folds of 4 rows: two additions for each output.
+        cost = Lpa(rows=4, cols=4).run(work(10, 9, 7, groups=2, plan=plan_of(Lpa, 8, 8)))
+        assert event(cost, "sum_adders", "accumulate").count == 2 * 10 * 7 * 2
+        assert event(cost, "sum_adders", "accumulate").price_pj == self.prices.price("add_int32").energy()
+        assert event(cost, "requantizers", "requantize").count == 2 * 10 * 7
+
+    @pytest.mark.parametrize(
+        ("array", "w_bits", "folds", "rows", "bits"),
+        [
+            # 9 x 7 on 4 x 4 PEs: rows of units, times 16 words of weights that move on by a row in each of them.
+            (Lpa, 8, 3 * 2, 4, 16 * 8),
+            (Lpa, 2, 3 * 1, 4, 16 * 8),
+            (AdaptivFloatArray, 8, 3 * 2, 4, 16 * 8),
+            (Ant, 8, 5 * 4, 2, 16 * 4),
+            (BitFusion, 8, 5 * 4, 2, 16 * 4),
+        ],
+    )
+    def test_weights_are_exchanged_once_per_fold(self, array, w_bits, folds, rows, bits):
+        for timing in ({}, APART):
+            found = event(
+                array(rows=4, cols=4, **timing).run(work(10, 9, 7, plan=plan_of(array, 8, w_bits))),
+                "registers",
+                "exchange what rests",
+            )
+            assert found.count == folds
+            assert found.price_pj == pytest.approx(rows * bits * register_bit().energy())
 
     @pytest.mark.parametrize(
         ("array", "pe", "count"),
@@ -314,6 +438,49 @@ class TestEnergyAndArea:
         assert by_parts["decoders"] == pytest.approx((24 + 32) * (3 * adder.area() + 2 * shifter.area()))
         assert Ant().area().components_um2["decoders"] == pytest.approx((48 + 64) * (adder.area() + shifter.area()) / 2)
         assert "encoders" not in BitFusion().area().components_um2
+
+    @pytest.mark.parametrize(
+        ("array", "bits", "sums"),
+        [
+            (Lpa, 24 * 32 * 8, 32 * 4),
+            (AdaptivFloatArray, 24 * 32 * 8, 32),
+            (Ant, 48 * 64 * 4, 64),
+            (BitFusion, 48 * 64 * 4, 64 * 2),
+        ],
+    )
+    def test_what_the_ideals_and_the_sums_take_is_in_the_bill(self, array, bits, sums):
+        """Second registers of all weights, an adder for each sum that leaves at once, requantizers, vector lanes."""
+        hidden, exposed = (array(weight_loading=each) for each in ("hidden", "exposed"))
+        area, prices = hidden.area().components_um2, self.prices
+        adder, shifter, multiplier = (prices.price(f"{each}_int32").area() for each in ("add", "shift", "multiply"))
+        assert area["second_registers"] == pytest.approx(bits * register_bit().area())
+        assert area["sum_adders"] == pytest.approx(sums * adder)
+        assert area["requantizers"] == pytest.approx(32 * (adder + shifter + multiplier))
+        assert area["vector_unit"] == pytest.approx(32 * prices.price("mac_float16").area())
+        assert set(area) - set(exposed.area().components_um2) == {"second_registers"}
+        assert "rescalers" not in area
+        rescaling = array(rescaling=True).area().components_um2
+        assert rescaling["rescalers"] == pytest.approx(area["requantizers"])  # of the same operators
+        assert {name: value for name, value in rescaling.items() if name != "rescalers"} == area
+
+    def test_encoders_by_hand(self):
+        add8, shift8, add32, shift32 = (
+            self.prices.price(name).area() for name in ("add_int8", "shift_int8", "add_int32", "shift_int32")
+        )
+        one = {Lpa: 4 * add8 + 2 * shift8, Ant: 2 * add8 + shift8, AdaptivFloatArray: add32 + shift32 + add8}
+        for array, expected in one.items():
+            assert array().area().components_um2["encoders"] == pytest.approx(32 * expected)
+
+    @pytest.mark.parametrize("array", ALL)
+    def test_everything_that_has_area_leaks(self, array):
+        machine = array(rescaling=True)
+        cost, area = machine.run(work(10, 60, 7, plan=plan_of(array, 8, 8))), machine.area().components_um2
+        leaking = {each.name: each for each in cost.events if each.component == "leakage"}
+        assert set(leaking) == set(area)
+        assert {each.count for each in leaking.values()} == {cost.cycles}
+        density = self.prices.price("logic_leakage").leakage()  # of the lists that do not say it themselves
+        for name in set(area) - {"vector_unit", "sram_input", "sram_weight", "sram_output"}:
+            assert leaking[name].price_pj == pytest.approx(area[name] * density / 500)  # uW at MHz are pJ a cycle
 
     def test_parts_add_up(self):
         parts = (Part(event="add_int8", count=2, what="sums"), Part(event="register_bit", count=0.5, what="half"))
@@ -378,6 +545,8 @@ class TestConservation:
             input_sram_kib=data.draw(st.sampled_from([16, 256])),
             output_sram_kib=data.draw(st.sampled_from([16, 128])),
             dram_bytes_per_cycle=data.draw(st.sampled_from([1, 6.4, 128])),
+            weight_loading=data.draw(st.sampled_from(["hidden", "exposed"])),
+            fold_pipelining=data.draw(st.booleans()),
         )
         m, k, n, groups = shape
         x_elements = data.draw(st.integers(1, 2 * groups * m * k))
@@ -386,7 +555,8 @@ class TestConservation:
         assert cost.macs_executed == cost.macs_dense == m * k * n * groups
         assert cost.macs_skipped == 0
         assert cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"] >= cost.unique_bytes
-        assert cost.cycles >= cost.compute_cycles
+        assert cost.cycles >= cost.compute_cycles >= cost.busy_cycles["array"]
+        assert cost.compute_cycles >= cost.busy_cycles["banks"]
         mode = machine.mode(x_bits, w_bits)
         assert cost.compute_cycles * mode.macs_per_cycle >= cost.macs_dense
         assert event(cost, "mac", "pe").count * mode.products_per_pe_cycle >= cost.macs_dense
@@ -398,6 +568,102 @@ class TestConservation:
     def test_the_kit(self, array):
         check_accelerator(array)
         check_accelerator(array(rows=4, cols=6, priced_by="parts"))
+
+
+class TestOneFooting:
+    """At 8 bits all arrays in which weights rest are one: only what a cycle costs tells them apart."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        shape=st.tuples(st.integers(1, 900), st.integers(1, 900), st.integers(1, 300), st.integers(1, 4)),
+        hidden=st.booleans(),
+        pipelined=st.booleans(),
+        distinct=st.floats(0.1, 1),
+    )
+    def test_an_8_bit_product_takes_the_same_cycles(self, shape, hidden, pipelined, distinct):
+        m, k, n, groups = shape
+        given = {"weight_loading": "hidden" if hidden else "exposed", "fold_pipelining": pipelined}
+        found = {}
+        for array in COMMON:
+            one = work(m, k, n, groups=groups, plan=plan_of(array, 8, 8), x_elements=max(1, int(distinct * m * k)))
+            cost = array(objective="latency", **given).run(one)
+            found[array] = (cost.cycles, cost.compute_cycles, cost.busy_cycles["array"])
+        assert len(set(found.values())) == 1, found
+
+    @pytest.mark.parametrize("shape", [(200, 576, 128), (1, 2048, 1000), (841, 64, 128), (197, 768, 768)])
+    def test_on_the_common_substrate_as_it_is(self, shape):
+        """Least energy times delay, at which prices of registers may choose other tiles, but none does here."""
+        costs = [array().run(work(*shape, plan=plan_of(array, 8, 8))) for array in COMMON]
+        assert len({(each.cycles, each.compute_cycles) for each in costs}) == 1
+        assert len({tuple(sorted(each.traffic_bytes.items())) for each in costs}) == 1
+
+    @pytest.mark.parametrize("array", [*ALL, *OTHERS])
+    def test_srams_are_the_same_however_much_leaves_at_once(self, array):
+        assert srams_of(array()) == srams_of(WeightStationary())
+
+    def test_sums_that_leave_at_once(self):
+        # 32 columns of units, with up to four sums at 2 bits of w; ANT has 64 columns of 4 bits; BitFusion two each.
+        assert [each().sum_lanes for each in NAMES.values()] == [32 * 4, 64, 64 * 2, 32]
+        assert [each().requantizer_lanes for each in NAMES.values()] == [32] * 4
+
+
+class TestBlocksOfScales:
+    """Scales that change along the reduction take circuits that rescale sums, or there is no such machine."""
+
+    @pytest.mark.parametrize("array", [*ALL, *OTHERS])
+    def test_refused_without_rescaling_with_the_lever(self, array):
+        machine = array(rescaling=False)
+        for both in ((True, False), (False, True), (True, True)):
+            sides = tuple(PerGroup(32) if blocks else PerChannel() for blocks in both)
+            asked = plan_of(array, 8, 8, granularities=sides)
+            reason = machine.supports(asked)
+            for name, blocks in zip("xw", both, strict=True):
+                assert (f"{name} has a scale for every 32 elements of the reduction" in reason) == blocks
+            assert "--set rescaling=true" in reason
+            assert "scales per channel" in reason
+            with pytest.raises(InputError, match=r"layer cannot run on this array: .*--set rescaling=true"):
+                machine.run(work(8, 64, 8, plan=asked))
+        assert machine.supports(plan_of(array, 8, 8, granularities=(PerTensor(), PerChannel()))) is None
+
+    @pytest.mark.parametrize("array", [*ALL, *OTHERS])
+    def test_who_has_rescaling_of_its_own(self, array):
+        assert array().rescaling == (array is WeightStationary)
+
+    @pytest.mark.parametrize("array", [*ALL, *OTHERS])
+    def test_accepted_with_rescaling_at_a_price(self, array):
+        """192 of k in blocks of 32: no fold sums up more than a block, so each output takes six rescaled sums or more.
+
+        Each code carries its share of a scale of 16 bits in memory.
+        """
+        machine, shape = array(rescaling=True), (48, 192, 96)
+        plain = machine.run(work(*shape, plan=plan_of(array, 8, 8)))
+        cost = machine.run(work(*shape, plan=in_blocks(array, 32)))
+        assert event(cost, "rescalers", "rescale").count >= 6 * 48 * 96
+        assert not [each for each in plain.events if each.component == "rescalers"]
+        stored = 2 if array is Eyeriss else 1
+        elements = 48 * 192 + 192 * 96
+        assert cost.unique_bytes - plain.unique_bytes >= elements * 1 / 32
+        assert cost.unique_bytes >= elements * stored
+        assert cost.traffic_bytes["sram_output_write"] >= (6 - 1) * 48 * 96 * 4 + 48 * 96
+        assert cost.total_energy_pj > plain.total_energy_pj
+        assert machine.area().components_um2["rescalers"] > 0
+
+    def test_folds_end_with_their_block(self):
+        """Of 32 elements in blocks, 24 rows take 24 and 8: 12 folds of k by 3 of n stream 48 rows each."""
+        cost = Lpa(rescaling=True, objective="latency").run(work(48, 192, 96, plan=in_blocks(Lpa, 32)))
+        assert cost.compute_cycles == 12 * 3 * 48 + 78
+        assert event(cost, "rescalers", "rescale").count == 12 * 48 * 96
+        whole = Lpa(rescaling=True, objective="latency").run(work(48, 192, 96, plan=in_blocks(Lpa, 24)))
+        assert whole.compute_cycles == 8 * 3 * 48 + 78
+        # A scale of all of the reduction never changes along it.
+        one = Lpa(rescaling=True, objective="latency").run(work(48, 192, 96, plan=in_blocks(Lpa, 192)))
+        assert not [each for each in one.events if each.component == "rescalers"]
+        assert one.compute_cycles == whole.compute_cycles
+
+    def test_two_blocks_change_at_the_greatest_common_divisor(self):
+        sides = (PerGroup(32), PerGroup(48))
+        cost = Lpa(rescaling=True).run(work(8, 96, 32, plan=plan_of(Lpa, 8, 8, granularities=sides)))
+        assert event(cost, "rescalers", "rescale").count == 6 * 8 * 32
 
 
 class TestSupports:
@@ -466,14 +732,21 @@ class TestParameters:
             assert (found["rows"], found["cols"], found["clock_mhz"]) == (8, 8, 500)
             srams = [found[f"{memory}_sram_kib"] for memory in ("input", "weight", "output")]
             assert srams == [256, 128, 128]
-        assert set(footing(machines, "native").differences["lpa"]) == {"rows", "cols"}
+            assert found["dram_bytes_per_cycle"] == 128
+        assert set(footing(machines, "native").differences["lpa"]) == {
+            *("rows", "cols", "weight_loading", "fold_pipelining", "dram_bytes_per_cycle")
+        }
 
-    def test_ports_are_as_wide_as_what_flows(self):
-        # Common: 24 rows and 32 columns of 8-bit words, or 48 and 64 of 4-bit ones; sums of 32 bits.
-        assert Lpa().ports == {"sram_input": 192, "sram_weight": 256, "sram_output": 32 * 4 * 32}
-        assert Ant().ports == {"sram_input": 192, "sram_weight": 256, "sram_output": 64 * 32}
-        assert BitFusion().ports == {"sram_input": 192, "sram_weight": 256, "sram_output": 64 * 2 * 32}
-        assert AdaptivFloatArray().ports == {"sram_input": 192, "sram_weight": 256, "sram_output": 32 * 32}
+    @pytest.mark.parametrize("array", ALL)
+    def test_native_folds_are_filled_and_drained_one_by_one(self, array):
+        assert (array.native["weight_loading"], array.native["fold_pipelining"]) == ("exposed", False)
+        assert (array().weight_loading, array().fold_pipelining) == ("hidden", True)
+        # 8 x 8 PEs: 4, or 2, rows and columns of products; 40 / rows by 24 / cols folds of 2 rows + cols + 30 - 2.
+        machine = array(**array.native, objective="latency")
+        side = machine.mode(8, 8).rows
+        cost = machine.run(work(30, 40, 24, plan=plan_of(array, 8, 8)))
+        assert cost.compute_cycles == (40 // side) * (24 // side) * (3 * side + 30 - 2)
+        assert "second_registers" not in machine.area().components_um2
 
     @pytest.mark.parametrize("array", ALL)
     def test_every_parameter_tells_its_source(self, array):

@@ -22,7 +22,7 @@ from bitwright.reports.reproductions import reproduction_record
 from bitwright.studies.machines import build_accelerators
 from bitwright.studies.provenance import provenance
 from bitwright.studies.reproduce import drift
-from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, ROW_GROUPS, drq_name, key
+from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, ROW_GROUPS, TIMINGS, drq_name, key
 from bitwright.studies.reproduce.drift.bounds import EnergyParts, equal_share, fluid_speedup
 from bitwright.studies.reproduce.drift.claims import OF_SHAPES, OF_WEIGHTS, RIVALS, SAVING, SPEEDUP
 from bitwright.studies.reproduce.drift.distortion import (
@@ -169,7 +169,7 @@ class TestShapes:
         }
         for (name, plan), dataflow in itertools.product(plans.items(), DATAFLOWS):
             for price, pj in PRICES.items():
-                settings = {"rows": 32, "cols": 32, "dataflow": dataflow, "dram_pj_per_bit": pj}
+                settings = {"rows": 32, "cols": 32, **TIMINGS[dataflow], "dram_pj_per_bit": pj}
                 cost = simulate(network, plan, build_accelerators(["drift"], settings))["drift"].cost
                 run = shapes.networks[0].stated.run(name, dataflow)
                 assert run.energy_pj[price] == pytest.approx(cost.total_energy_pj)
@@ -212,7 +212,7 @@ class TestShapes:
         assert found.cost.cycles == 3 * found.sites[0].cost.cycles
 
     def test_a_network_that_fails_is_said_in_its_claims(self):
-        found = reproduced([load("gemm:256x256x256")], settings={"output_sram_kib": 1})
+        found = reproduced([load("gemm:256x256x256")], settings={"output_sram_kib": 1, "psum_bits": 10000})
         assert found.networks[0].failed
         assert all(claim.measured is None and claim.reason for claim in found.claims)
 

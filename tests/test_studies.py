@@ -219,9 +219,14 @@ class TestMachines:
         }
         found = footing(machines, "native")
         assert found.name == "native"
+        timed = {
+            "weight_loading": Difference(value="exposed", common="hidden"),
+            "fold_pipelining": Difference(value=False, common=True),
+            "dram_bytes_per_cycle": Difference(value=128, common=None),
+        }
         assert found.differences == {
-            "systolic-ws": {"rows": Difference(value=32, common=24)},
-            "systolic-os": {"rows": Difference(value=8, common=24)},
+            "systolic-ws": {"rows": Difference(value=32, common=24), **timed},
+            "systolic-os": {"rows": Difference(value=8, common=24), **timed},
         }
 
     def test_all_machines_have_as_many_multipliers_on_the_common_substrate(self):
@@ -281,7 +286,7 @@ class TestExplain:
             parameters={"rows": 32, "cols": 32, "objective": "latency"},
         )
         assert found.cycles["busy"] == 841 * 576 * 128 / 1024
-        assert found.cycles["busy"] + found.cycles["array"] == 67320  # 72 folds of 935 cycles
+        assert found.cycles["busy"] + found.cycles["array"] == 72 * 841 + 94  # folds, then filling and draining
         assert sum(found.cycles.values()) == found.entry.cost.cycles == found.mapping["cycles"]
 
     def test_unknown_site(self):

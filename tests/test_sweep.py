@@ -260,10 +260,10 @@ class TestRows:
         assert frame["status"].tolist() == ["ok", "ok", "failed", "failed"]
         assert set(frame["reason"][2:]) == {"ValueError: not today"}
         small = bitwright.sweep(
-            {**ARRAYS, "parameters": {"rows": [8, 64], "cols": [64], "weight_sram_kib": [1]}}, dask=here
+            {**ARRAYS, "parameters": {"psum_bits": [32, 10000], "output_sram_kib": [1]}}, dask=here
         ).frame()
         assert small["status"].tolist() == ["ok", "infeasible", "ok", "infeasible"]
-        assert "raise weight_sram_kib to" in small["reason"][1]
+        assert "raise output_sram_kib to" in small["reason"][1]
 
     def test_random_points_are_distinct_and_do_not_depend_on_how_many(self, here):
         study = {

@@ -115,10 +115,10 @@ def test_areas_of_processing_elements_are_published_totals_shared_out():
     assert technology.price("pe_lpa").area() == pytest.approx(0.01208e6 / 64, rel=0.003)
 
 
-def test_dram_is_the_same_at_every_node():
-    prices = [load(node).price("dram") for node in (28, 45)]
-    assert [price.energy() for price in prices] == [14.0, 14.0]
-    assert prices[0].unit == "bit"
+def test_wires_are_the_same_at_every_node():
+    prices = [load(node).price("wire_bit_mm") for node in (28, 45)]
+    assert [price.energy() for price in prices] == [0.121, 0.121]  # 310 pJ for 256 bits over 10 mm
+    assert 310 / 256 / 10 == pytest.approx(0.121, rel=1e-3)
 
 
 def test_wider_macs_cost_more():
@@ -162,7 +162,7 @@ def test_scaling_to_28_nm_lies_between_neighbours_and_near_the_ideal_shrink():
 @pytest.mark.parametrize("event", sorted(load(45).prices))
 def test_28_nm_prices_are_the_45_nm_ones_scaled(event):
     old, new = load(45).price(event), load(28).price(event)
-    if event == "dram":
+    if event == "wire_bit_mm":
         assert new.energy() == old.energy()
         return
     assert new.kind == "derived"
@@ -216,7 +216,7 @@ def test_missing_part_is_not_zero():
     with pytest.raises(MissingPriceError, match=r"'pe_int4'.*energy_pj"):
         load(28).price("pe_int4").energy()
     with pytest.raises(MissingPriceError, match="area_um2"):
-        load(28).price("dram").area()
+        load(28).price("wire_bit_mm").area()
 
 
 def test_with_price_changes_one_part_of_one_event():
@@ -227,23 +227,23 @@ def test_with_price_changes_one_part_of_one_event():
     assert "energy_pj: given by the user" in after.price("mac_int8").source
     assert "area_um2, leakage_uw: Scaled" in after.price("mac_int8").source
     assert before.price("mac_int8").energy() != 0.2
-    assert before.price("dram") == after.price("dram")
-    assert after.with_price("dram", energy_pj=0).price("dram").source == "energy_pj: given by the user"
+    assert before.price("wire_bit_mm") == after.price("wire_bit_mm")
+    assert after.with_price("wire_bit_mm", energy_pj=0).price("wire_bit_mm").source == "energy_pj: given by the user"
 
 
 def test_with_price_adds_an_event_only_with_its_unit():
     technology = load(45).with_price("decode_posit", energy_pj=0.1, unit="operation")
     assert technology.price("decode_posit").source == "given by the user"
-    with pytest.raises(InputError, match=r"Did you mean 'dram'.*unit"):
-        load(45).with_price("darm", energy_pj=4)
+    with pytest.raises(InputError, match=r"Did you mean 'mac_int8'.*unit"):
+        load(45).with_price("mac_imt8", energy_pj=4)
 
 
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
 def test_with_price_refuses_what_is_no_price(value):
-    with pytest.raises(InputError, match="energy_pj of 'dram'"):
-        load(28).with_price("dram", energy_pj=value)
+    with pytest.raises(InputError, match="energy_pj of 'mac_int8'"):
+        load(28).with_price("mac_int8", energy_pj=value)
     with pytest.raises(InputError, match="at least one"):
-        load(28).with_price("dram")
+        load(28).with_price("mac_int8")
 
 
 def test_load_takes_node_text_and_path(tmp_path):
@@ -263,12 +263,12 @@ def test_unknown_node_names_the_known_ones(tmp_path):
 
 
 def test_a_list_of_ones_own_extends_a_built_in_one(tmp_path):
-    technology = load(price_list(tmp_path, f"extends: 28\nprices:\n  dram: {{{PRICE}}}\n  new: {{{PRICE}}}\n"))
+    technology = load(price_list(tmp_path, f"extends: 28\nprices:\n  mac_int8: {{{PRICE}}}\n  new: {{{PRICE}}}\n"))
     assert technology.node_nm == 28
-    assert technology.price("dram").energy() == technology.price("new").energy() == 1.0
-    assert technology.price("mac_int8") == load(28).price("mac_int8")
+    assert technology.price("mac_int8").energy() == technology.price("new").energy() == 1.0
+    assert technology.price("mac_int4") == load(28).price("mac_int4")
     assert technology.sram(8192, 64) == load(28).sram(8192, 64)
-    assert load(28).price("dram").energy() == 14.0
+    assert load(28).price("mac_int8").energy() == 0.1541
 
 
 HOSTILE = {

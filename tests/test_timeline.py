@@ -67,19 +67,30 @@ def random_costs(gemm, tile, seed):
     )
 
 
-def assert_equals_walk(gemm, mapping, costs, bandwidth, **options):
-    found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=bandwidth, **options)
+def assert_equals_walk(gemm, mapping, costs, bandwidth, *, fill_cycles=0, **options):
+    machine = {"dram_bytes_per_cycle": bandwidth, "fill_cycles": fill_cycles}
+    found = timeline(gemm=gemm, mapping=mapping, costs=costs, **machine, **options)
     walked = walk_costs(
         gemm=gemm,
         tile=tile_of(mapping),
         order=mapping.order,
         output_buffers=mapping.output_buffers,
         costs=costs,
-        dram_bytes_per_cycle=bandwidth,
+        **machine,
     )
     assert totals(found) == walked_totals(walked)
     assert visits(found.x_visits) == walked.x_visits
     assert visits(found.w_visits) == walked.w_visits
+
+
+def of_machine(gemm, mapping, costs, machine):
+    return timeline(
+        gemm=gemm,
+        mapping=mapping,
+        costs=costs,
+        dram_bytes_per_cycle=machine.dram_bytes_per_cycle,
+        fill_cycles=machine.fill_cycles,
+    )
 
 
 @st.composite
@@ -97,12 +108,18 @@ seeds = st.integers(0, 2**32 - 1)
 
 class TestTwin:
     @settings(max_examples=200, deadline=None)
-    @given(case=cases(), bandwidth=bandwidths, seed=seeds, block_tiles=st.integers(1, 40))
-    def test_any_costs_and_blocks_equal_a_walk_over_every_tile(self, case, bandwidth, seed, block_tiles):
+    @given(
+        case=cases(),
+        bandwidth=bandwidths,
+        seed=seeds,
+        block_tiles=st.integers(1, 40),
+        fill_cycles=st.sampled_from([0, 1, 78]),
+    )
+    def test_any_costs_and_blocks_equal_a_walk_over_every_tile(self, case, bandwidth, seed, block_tiles, fill_cycles):
         gemm, mapping = case
         costs = random_costs(gemm, tile_of(mapping), seed)
-        assert_equals_walk(gemm, mapping, costs, bandwidth)
-        assert_equals_walk(gemm, mapping, costs, bandwidth, block_tiles=block_tiles)
+        assert_equals_walk(gemm, mapping, costs, bandwidth, fill_cycles=fill_cycles)
+        assert_equals_walk(gemm, mapping, costs, bandwidth, fill_cycles=fill_cycles, block_tiles=block_tiles)
 
     @pytest.mark.parametrize("order", ORDERS)
     @pytest.mark.parametrize("groups", [1, 2, 3])
@@ -121,7 +138,7 @@ class TestUniformTiles:
         gemm, mapping = case
         bandwidth = machine.dram_bytes_per_cycle
         costs = uniform_costs(gemm=gemm, tile=tile_of(mapping), machine=machine)
-        found = timeline(gemm=gemm, mapping=mapping, costs=costs, dram_bytes_per_cycle=bandwidth)
+        found = of_machine(gemm, mapping, costs, machine)
         tilings = mapping.tilings()
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
         assert totals(found) == {
@@ -136,7 +153,7 @@ class TestUniformTiles:
     def test_they_take_what_their_best_mapping_says(self, gemm, machine):
         best = best_mapping(gemm=gemm, machine=machine)
         costs = uniform_costs(gemm=gemm, tile=tile_of(best), machine=machine)
-        found = timeline(gemm=gemm, mapping=best, costs=costs, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
+        found = of_machine(gemm, best, costs, machine)
         for name in TOTALS:
             assert getattr(found, name) == getattr(best, f"dram_{name}" if name.endswith("_bytes") else name), name
         for name in ("stall_cycles", "dram_read_bytes", "dram_write_bytes", "bound"):
@@ -170,6 +187,14 @@ class TestByHand:
     def test_each_tile_hides_its_own_neighbours_transfers(self):
         # First read 1 + 6; 9 hides reading 3; 2 waits for writing 4 and reading 8; 5 hides writing 4; last write 4.
         assert self.found().cycles == 7 + 9 + 12 + 5 + 4
+
+    def test_filling_and_draining_the_array_is_paid_once(self):
+        # Before the first of three tiles and after the last: neither hides a transfer.
+        mapping = mapped(tile=(2, 2, 2))
+        found = timeline(gemm=self.gemm, mapping=mapping, costs=self.costs, dram_bytes_per_cycle=1, fill_cycles=11)
+        assert found.cycles == self.found().cycles + 11
+        assert found.compute_cycles == 16 + 11
+        assert found.dram_cycles == self.found().dram_cycles
 
     def test_one_output_buffer_makes_the_array_wait_for_every_output(self):
         # 9 hides reading 3, 2 waits for reading 8, 5 reads nothing; 4 written after each.

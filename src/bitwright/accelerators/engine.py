@@ -59,8 +59,7 @@ RESCALER = Circuit(
     name="rescaler of block sums",
     parts=(
         Part(event=MULTIPLY, count=1, what="scale of the block"),
-        Part(event=SHIFT, count=1, what="to the sum's exponent"),
-        Part(event=ADD, count=1, what="to the sum of the blocks before"),
+        Part(event=SHIFT, count=1, what="to the exponent of the blocks before"),
     ),
 )
 SUM_ADDER = Circuit(name="adder of a partial sum", parts=(Part(event=ADD, count=1, what="to the sum before"),))
@@ -267,13 +266,16 @@ class AtWork:
         return np.maximum(self.dataflow.cycles(m=m, k=k, n=n), self.bank_cycles(m=m, k=k, n=n))
 
     def bank_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles in which the SRAM that is busiest moves a tile's words, element-wise."""
-        moved = self.dataflow.accesses(m=m, k=k, n=n)
-        elements = (moved.x, moved.w, 2 * moved.sums)
-        bits = (self.gemm.x_bits, self.gemm.w_bits, self.dataflow.sum_bits)
+        """Cycles in which the SRAM that is busiest moves a tile's words, element-wise.
+
+        Sums go out and come back; of a tile with all of the reduction, the finished ones at their own width.
+        """
+        gemm, moved = self.gemm, self.dataflow.accesses(m=m, k=k, n=n)
+        finished = np.where(k == gemm.k, m * n, 0)
+        sum_bits = (moved.sums - finished) * float(self.dataflow.sum_bits) + finished * float(gemm.y_bits)
+        bits = (moved.x * float(gemm.x_bits), moved.w * float(gemm.w_bits), 2 * sum_bits)
         cycles = [
-            np.ceil(each * (float(width) / self.books.srams[name].array_bits_per_cycle))
-            for name, each, width in zip(SRAMS, elements, bits, strict=True)
+            np.ceil(each / self.books.srams[name].array_bits_per_cycle) for name, each in zip(SRAMS, bits, strict=True)
         ]
         busiest: IntArray = np.maximum.reduce(cycles).astype(np.int64)
         return busiest
@@ -473,7 +475,8 @@ def _by_values(at_work: AtWork, mapping: Mapping, measured: Measured) -> Cost:
 
 
 def _bank_cycles(at_work: AtWork, measured: Measured) -> int:
-    sums = 2 * measured.sums * _bytes_of(at_work.dataflow.sum_bits)
+    gemm, outputs = at_work.gemm, _outputs(at_work.gemm)
+    sums = 2 * (measured.sums - outputs) * _bytes_of(at_work.dataflow.sum_bits) + 2 * outputs * _bytes_of(gemm.y_bits)
     moved = dict(zip(SRAMS, (measured.x_read_bytes, measured.w_read_bytes, sums), strict=True))
     srams = at_work.books.srams
     return max(math.ceil(BITS_PER_BYTE * moved[name] / srams[name].array_bits_per_cycle) for name in SRAMS)

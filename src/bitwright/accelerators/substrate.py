@@ -19,6 +19,8 @@ from bitwright import technology
 from bitwright.memory import Buffers, Objective
 
 BYTES_PER_KIB = 1024
+DRAM = "dram"
+"""The event of a bit of DRAM, for price lists that have their own."""
 MULTIPLIERS_4B = 3072
 CACHED_TECHNOLOGIES = 16
 ARTIFACT = "ANT artifact's configuration of ANT and BitFusion"
@@ -106,6 +108,9 @@ class Substrate(BaseModel):
         """Energy of a DRAM bit in pJ, and its source."""
         if self.dram_pj_per_bit is not None:
             return self.dram_pj_per_bit, "given by the user"
+        if DRAM in self.technology.prices:  # of a list of the user's own
+            listed = self.technology.price(DRAM)
+            return listed.energy(), listed.source
         named = technology.dram(self.dram)
         return named.pj_per_bit, named.source
 

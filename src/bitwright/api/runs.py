@@ -195,7 +195,7 @@ def simulate(
     --------
     >>> array = {"rows": 32, "cols": 32, "objective": "latency"}
     >>> simulate("gemm:841x576x128", "int8", "systolic-ws", parameters=array).cost.compute_cycles
-    67320
+    60646
     """
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
     machines = build_accelerators(names, parameters, substrate)

@@ -115,7 +115,7 @@ def compare(
     >>> array = {"rows": 32, "cols": 32, "objective": "latency"}
     >>> found = compare("gemm:841x576x128", ["int8"], ["systolic-ws"], parameters=array)
     >>> found.frame()["compute_cycles"].tolist()
-    [67320]
+    [60646]
     """
     if budget is not None and options:
         raise InputError("with a budget the families decide the options; name methods without a budget to set options")

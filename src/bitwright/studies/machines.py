@@ -93,7 +93,7 @@ def footing(machines: Mapping[str, Accelerator], substrate: str = COMMON) -> Foo
 
     Examples
     --------
-    >>> footing(build_accelerators(["systolic-ws"], substrate="native"), "native").differences
+    >>> footing(build_accelerators(["systolic-ws"], {"rows": 32})).differences
     {'systolic-ws': {'rows': Difference(value=32, common=24)}}
     """
     found = {name: _differences(machine) for name, machine in machines.items()}

@@ -164,7 +164,7 @@ class SplitArray(Machine):
             Component(name=ARRAY, count=groups, circuit=self._bit_group()),
             Component(name=DECIDERS, count=self.cols, circuit=self._priced(DECIDER)),
         ]
-        if self.weight_loading == "hidden":
+        if self.weight_loading == "hidden" or self.dataflow == "os":
             register = priced(REGISTER, self.technology, "parts")
             found.append(Component(name=SHADOW, count=groups * self.resting_bits, circuit=register))
         if self.gathers:

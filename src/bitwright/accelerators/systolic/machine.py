@@ -76,11 +76,16 @@ class DenseArray(Machine):
     def resting_bits(self) -> int:
         """Bits that rest in a unit, and that its second register holds."""
 
+    @property
+    @abstractmethod
+    def has_second_registers(self) -> bool:
+        """Whether what rests is exchanged behind the stream, through registers of its own."""
+
     def components(self) -> Sequence[Component]:
         """Multipliers, and second registers for what rests where it is exchanged behind the stream."""
         units, prices = self.rows * self.cols, self.technology
         found = [Component(name=ARRAY, count=units, circuit=listed(f"mac_{self.mac}", prices))]
-        if self.weight_loading == "hidden":
+        if self.has_second_registers:
             register = priced(REGISTER, prices, "parts")
             found.append(Component(name=SHADOW, count=units * self.resting_bits, circuit=register))
         return found

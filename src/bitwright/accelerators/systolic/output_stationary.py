@@ -24,3 +24,8 @@ class OutputStationary(DenseArray):
     def resting_bits(self) -> int:
         """A partial sum."""
         return self.psum_bits
+
+    @property
+    def has_second_registers(self) -> bool:
+        """In any case: sums leave behind the next fold, as in SCALE-Sim."""
+        return True

@@ -344,7 +344,7 @@ def _lanes_alone(folds: list[_Fold], rows: int, cols: int) -> tuple[list[IntArra
             sums = sums + np.outer(fold.x[:, each], fold.w[each])
             cycles += 1
         product_cycles = cycles
-        out = []
+        out: list[IntArray] = []
         while len(out) < rows:
             out.append(sums[-1])
             sums = _down(sums, np.zeros(cols, dtype=np.int64))

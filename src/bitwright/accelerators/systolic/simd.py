@@ -27,3 +27,8 @@ class Simd(DenseArray):
     def resting_bits(self) -> int:
         """A partial sum."""
         return self.psum_bits
+
+    @property
+    def has_second_registers(self) -> bool:
+        """Where sums leave behind the next fold."""
+        return self.fold_pipelining

@@ -25,3 +25,8 @@ class WeightStationary(DenseArray):
     def resting_bits(self) -> int:
         """A weight."""
         return MAC_BITS[self.mac]
+
+    @property
+    def has_second_registers(self) -> bool:
+        """Where weights are loaded behind the stream."""
+        return self.weight_loading == "hidden"
