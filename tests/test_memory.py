@@ -284,25 +284,18 @@ class TestCandidates:
         found = candidates(gemm=gemm, buffers=buffers, unit=unit)
         return set(zip(found.m.tolist(), found.k.tolist(), found.n.tolist(), strict=True))
 
-    def test_an_operand_that_one_tile_holds_needs_one_copy(self):
-        # x has 8 x 8 = 64 bytes: all of it fits 64, but of 127 bytes a tile that another one follows has 63 at most.
-        whole = {each for each in self.tiles(int8_gemm(8, 8, 8), input_bytes=64) if each[:2] == (8, 8)}
-        assert whole == {(8, 8, 4), (8, 8, 8)}
-        assert not any(each[:2] == (8, 8) for each in self.tiles(int8_gemm(8, 8, 8), input_bytes=63))
-        of_a_longer_one = self.tiles(int8_gemm(16, 8, 8), input_bytes=127)
-        assert max(m * k for m, k, _ in of_a_longer_one) == 8 * 4
-        assert max(m * k for m, k, _ in self.tiles(int8_gemm(16, 8, 8), input_bytes=128)) == 16 * 8
+    def test_rows_are_cut_evenly_too_so_that_two_equal_products_in_one_are_as_good(self):
+        # 206 rows in units of 24: two tiles of 120, of which the last has 86, or of 103 each, as of two such products.
+        rows = {each[0] for each in self.tiles(int8_gemm(206, 24, 32), unit=(24, 24, 32))}
+        assert {120, 103} <= rows
+        assert min(rows) == 24
 
-    def test_weights_that_one_tile_holds_need_one_copy(self):
-        whole = {each for each in self.tiles(int8_gemm(8, 8, 8), weight_bytes=64) if each[1:] == (8, 8)}
-        assert whole == {(4, 8, 8), (8, 8, 8)}
-        assert not any(each[1:] == (8, 8) for each in self.tiles(int8_gemm(8, 8, 8), weight_bytes=63))
-
-    def test_operands_of_another_group_follow_so_that_groups_need_two_copies(self):
-        for name, axes in (("input_bytes", slice(0, 2)), ("weight_bytes", slice(1, 3))):
-            for size, held in ((64, False), (127, False), (128, True)):
-                found = self.tiles(int8_gemm(8, 8, 8, groups=2), **{name: size})
-                assert ((8, 8) in {each[axes] for each in found}) is held, (name, size)
+    @pytest.mark.parametrize("name", ["input_bytes", "weight_bytes"])
+    def test_half_of_an_operands_sram_holds_a_tile(self, name):
+        axes = slice(0, 2) if name == "input_bytes" else slice(1, 3)
+        for size, held in ((127, False), (128, True)):
+            found = self.tiles(int8_gemm(8, 8, 8), **{name: size})
+            assert ((8, 8) in {each[axes] for each in found}) is held, size
 
     @pytest.mark.parametrize(
         ("sizes", "smallest"),
@@ -323,7 +316,7 @@ class TestCandidates:
     def test_a_unit_that_does_not_fit_is_halved_until_one_does(self, sizes, smallest):
         found = self.tiles(int8_gemm(64, 64, 64), unit=(8, 8, 8), **sizes)
         assert tuple(min(each[axis] for each in found) for axis in range(3)) == smallest
-        for axis, unit in enumerate(smallest):
+        for axis, unit in enumerate(smallest[1:], 1):  # rows are cut evenly besides
             assert all(each[axis] % unit == 0 for each in found)
 
     @pytest.mark.parametrize(("memory", "capacity", "needed"), [("input", 1, 2), ("weight", 1, 2), ("output", 3, 4)])

@@ -460,7 +460,8 @@ class TestEnergyAndArea:
         assert set(area) - set(exposed.area().components_um2) == {"second_registers"}
         assert "rescalers" not in area
         rescaling = array(rescaling=True).area().components_um2
-        assert rescaling["rescalers"] == pytest.approx(area["requantizers"])  # of the same operators
+        # A lane scales and shifts; what adds its sum to those before is the adder of sums.
+        assert rescaling["rescalers"] == pytest.approx(32 * (shifter + multiplier))
         assert {name: value for name, value in rescaling.items() if name != "rescalers"} == area
 
     def test_encoders_by_hand(self):
@@ -607,10 +608,13 @@ class TestOneFooting:
         assert [each().requantizer_lanes for each in NAMES.values()] == [32] * 4
 
 
+RESCALING = [each for each in (*ALL, *OTHERS) if "rescaling" in each.values[0].model_fields]
+
+
 class TestBlocksOfScales:
     """Scales that change along the reduction take circuits that rescale sums, or there is no such machine."""
 
-    @pytest.mark.parametrize("array", [*ALL, *OTHERS])
+    @pytest.mark.parametrize("array", RESCALING)
     def test_refused_without_rescaling_with_the_lever(self, array):
         machine = array(rescaling=False)
         for both in ((True, False), (False, True), (True, True)):
@@ -625,11 +629,19 @@ class TestBlocksOfScales:
                 machine.run(work(8, 64, 8, plan=asked))
         assert machine.supports(plan_of(array, 8, 8, granularities=(PerTensor(), PerChannel()))) is None
 
-    @pytest.mark.parametrize("array", [*ALL, *OTHERS])
+    @pytest.mark.parametrize("array", RESCALING)
     def test_who_has_rescaling_of_its_own(self, array):
         assert array().rescaling == (array is WeightStationary)
 
-    @pytest.mark.parametrize("array", [*ALL, *OTHERS])
+    @pytest.mark.parametrize("array", [Drift, Seq, Drq])
+    def test_arrays_whose_parts_have_one_scale_refuse_in_any_case(self, array):
+        reason = array().supports(in_blocks(array, 32))
+        assert "has a scale for every 32 elements of the reduction" in reason
+        assert "choose an accelerator that rescales" in reason
+        with pytest.raises(ValidationError, match="rescaling"):
+            array(rescaling=True)
+
+    @pytest.mark.parametrize("array", RESCALING)
     def test_accepted_with_rescaling_at_a_price(self, array):
         """192 of k in blocks of 32: no fold sums up more than a block, so each output takes six rescaled sums or more.
 

@@ -147,7 +147,8 @@ class TestLines:
                 assert line.figures.saving == pytest.approx(100 * (1 - line.normalised(NARROW)))
                 assert line.figures.ratio == pytest.approx(1 / line.normalised(NARROW))
                 assert line.figures.share == pytest.approx(100 * line.wide.psum_share)
-                assert (line.normalised("INT16") < 1) == (line.dataflow != "os")
+                if line.variant == "published":  # mapped, constants of centred codes are moved too
+                    assert (line.normalised("INT16") < 1) == (line.dataflow != "os")
 
     def test_sums_that_rest_in_the_array_cost_nothing(self, small):
         for variant in VARIANTS:

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from pydantic import Field
-
 from bitwright.accelerators import engine, residency, vector
 from bitwright.accelerators.bill import Use, use
 from bitwright.accelerators.circuits import Circuit, Part, priced
@@ -46,11 +44,8 @@ class Machine(Billed):
     needs_codes: ClassVar[bool] = False
     """Whether costs depend on the operands' values (a machine that skips), not only on shapes and formats."""
 
-    rescaling: bool = Field(
-        default=False,
-        description="Whether sums of blocks of the reduction are rescaled as they leave the array, by circuits in the "
-        "bill; without them scales cannot change along the reduction. Our choice",
-    )
+    rescaling_lever: ClassVar[str] = "choose an accelerator that rescales, such as systolic-ws"
+    """What helps where scales change along the reduction and the array has nothing for that."""
 
     @property
     @abstractmethod
@@ -61,11 +56,6 @@ class Machine(Billed):
     @abstractmethod
     def multipliers_4b(self) -> int | None:
         """Multipliers in 4-bit by 4-bit ones; None for float multipliers."""
-
-    @property
-    def rescaler_lanes(self) -> int:
-        """As many as requantizers, where there are any."""
-        return self.requantizer_lanes if self.rescaling else 0
 
     @abstractmethod
     def refusal(self, plan: SitePlan) -> str | None:
@@ -86,7 +76,7 @@ class Machine(Billed):
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
         reason = self.refusal(plan)
-        if reason is not None or self.rescaling:
+        if reason is not None or self.rescaler_lanes:
             return reason
         blocks = [
             f"{name} has a scale for every {operand.granularity.size} elements of the reduction"
@@ -96,8 +86,8 @@ class Machine(Billed):
         if not blocks:
             return None
         return (
-            f"{' and '.join(blocks)} and the array has nothing that rescales its sums; --set rescaling=true adds that, "
-            "or choose scales per channel"
+            f"{' and '.join(blocks)} and the array has nothing that rescales its sums; {self.rescaling_lever}, "
+            "or use scales per channel"
         )
 
     def ran(self, work: Execution) -> Ran:

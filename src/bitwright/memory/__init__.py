@@ -1,6 +1,6 @@
 """What machines share: tiles between DRAM and SRAM, their order, DRAM traffic and double-buffered timing."""
 
-from bitwright.memory.gemm import Bits, FloatArray, Gemm, IntArray, packed_bytes
+from bitwright.memory.gemm import Bits, BoolArray, FloatArray, Gemm, IntArray, packed_bytes
 from bitwright.memory.machine import Objective, TiledMachine
 from bitwright.memory.search import Mapping, best_mapping, score
 from bitwright.memory.tiling import Buffers, Kinds, Tilings
@@ -9,6 +9,7 @@ from bitwright.memory.traffic import Traffic, traffic
 
 __all__ = [
     "Bits",
+    "BoolArray",
     "Buffers",
     "FloatArray",
     "Gemm",

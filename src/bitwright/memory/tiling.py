@@ -1,11 +1,10 @@
 """Tiles between DRAM and SRAM: their sizes, the order in which they are visited, and whether they fit.
 
 A product is cut into tiles of m x k x n, visited by three nested loops, groups outside of them. Tile sizes are
-multiples of what fills the array; where an axis can be cut into as many tiles of several sizes, the smallest is tried,
-which is the most even cut and takes the least room. Our choice: inputs and weights are double-buffered, so that half of
-their SRAM holds a tile, unless the tile is all there is of the operand, which nothing follows; outputs are
-double-buffered where a tile of partial sums fits half of the output SRAM, and otherwise single-buffered, with transfers
-that the array waits for.
+multiples of what fills the array, and rows in even halves to sixteenths besides; where an axis can be cut into as many
+tiles of several sizes, the smallest is tried, which is the most even cut and takes the least room. Our choice: inputs
+and weights are double-buffered, so that half of their SRAM holds a tile; outputs are double-buffered where a tile of
+partial sums fits half of the output SRAM, and otherwise single-buffered, with transfers that the array waits for.
 """
 
 import dataclasses
@@ -25,6 +24,7 @@ ORDER_AXES: IntArray = np.array([[AXES.index(axis) for axis in order] for order 
 ORDER_POSITIONS: IntArray = np.argsort(ORDER_AXES, axis=1)
 """[order, axis] -> position (0: outermost)."""
 BYTES_PER_KIB = 1024
+MOST_EVEN_CUTS = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +127,7 @@ def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int], unit
     extents = (gemm.m, gemm.k, gemm.n)
     unit = _fitting(gemm, buffers, unit) if unit_divides else unit
     sizes = [tile_sizes(extent=e, unit=u) for e, u in zip(extents, unit, strict=True)]
+    sizes[0] = sorted({*sizes[0], *_even_cuts(gemm.m, unit[0])} if unit_divides else sizes[0])
     if not _fits(gemm, buffers, sizes[0][0], sizes[1][0], sizes[2][0]):
         raise _too_small(gemm=gemm, buffers=buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))
     grid = np.meshgrid(*(np.array(axis, dtype=np.int64) for axis in sizes), indexing="ij")
@@ -143,6 +144,11 @@ def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int], unit
         order=order.astype(np.int64),
         output_buffers=np.where(2 * psum[tile] <= buffers.output_bytes, 2, 1).astype(np.int64),
     )
+
+
+def _even_cuts(extent: int, unit: int) -> list[int]:
+    """Rows of tiles that are as even as can be, no multiples: two equal products in one are as good as one by one."""
+    return [size for size in (-(-extent // tiles) for tiles in range(2, MOST_EVEN_CUTS + 1)) if size >= unit]
 
 
 def _fitting(gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -167,13 +173,10 @@ def _fits(gemm: Gemm, buffers: Buffers, m: int, k: int, n: int) -> bool:
 
 
 def _fit(gemm: Gemm, buffers: Buffers, m: IntArray, k: IntArray, n: IntArray) -> BoolArray:
-    """Whether tiles fit [candidates]: two of an operand, but one if that is all there is."""
+    """Whether tiles fit [candidates]: two of each operand, one of partial sums."""
     x, w, psum = _tile_bytes(gemm, m, k, n)
-    alone = gemm.groups == 1
-    x_copies = np.where(alone & (m == gemm.m) & (k == gemm.k), 1, 2)
-    w_copies = np.where(alone & (k == gemm.k) & (n == gemm.n), 1, 2)
-    fits: BoolArray = (x_copies * x <= buffers.input_bytes) & (w_copies * w <= buffers.weight_bytes)
-    return fits & (psum <= buffers.output_bytes)
+    fits: BoolArray = (2 * x <= buffers.input_bytes) & (2 * w <= buffers.weight_bytes) & (psum <= buffers.output_bytes)
+    return fits
 
 
 def _tile_bytes(gemm: Gemm, m: IntArray, k: IntArray, n: IntArray) -> tuple[IntArray, IntArray, IntArray]:

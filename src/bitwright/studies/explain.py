@@ -82,7 +82,8 @@ def explain(
     >>> from bitwright.api import calibrate, load
     >>> network = load("gemm:841x576x128")
     >>> array = {"rows": 32, "cols": 32, "objective": "latency"}
-    >>> explain(network, calibrate(network, "int8"), "systolic-ws", "gemm", parameters=array).cycles["busy"]  # 841 x 576 x 128 / 1024
+    >>> found = explain(network, calibrate(network, "int8"), "systolic-ws", "gemm", parameters=array)
+    >>> found.cycles["busy"]  # 841 x 576 x 128 by 1024
     60552.0
     """
     machines = build_accelerators([accelerator], parameters, substrate)

@@ -18,7 +18,7 @@ from bitwright.accelerators.dynamic_precision.latency import ONE, fill_cycles, p
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes, exposed_cycles
 from bitwright.accelerators.dynamic_precision.scheduler import Cuts, schedule
-from bitwright.memory import IntArray
+from bitwright.memory import BoolArray, IntArray
 from bitwright.methods.classes import Classes
 
 
@@ -59,7 +59,7 @@ class Drift(SplitArray):
         return self.scheduler_cycles_per_evaluation
 
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
-        """Parts side by side; a block that the whole array does sooner with all of it wide is done so."""
+        """Parts side by side, but blocks that the whole array does sooner with all of them wide, or all blocks, so."""
         cut = self._cut_ways(classes, runs)
         whole = part_cycles(
             self.form,
@@ -72,16 +72,13 @@ class Drift(SplitArray):
             fw=1,
             runs=runs,
         )
-        slower = whole < cut.spent
-        if not slower.any():
-            return cut
-        wide = dataclasses.replace(
-            classes,
-            m_narrow=np.where(slower, 0, classes.m_narrow),
-            n_narrow=np.where(slower, 0, classes.n_narrow),
-        )
-        again = self._cut_ways(wide, runs)
-        return dataclasses.replace(again, evaluations=np.maximum(again.evaluations, cut.evaluations))
+        wide = np.full_like(classes.m_narrow, True, dtype=np.bool_)
+        choices = [wide] if self.recut == "site" else [whole < cut.spent, wide]
+        ways = [cut, *(self._cut_ways(_widened(classes, choice), runs) for choice in choices)]
+        best = min(ways, key=lambda way: int(way.spent.sum()))
+        tried = cut.evaluations  # whichever is best, the cut has been looked for
+        waits = exposed_cycles(best.spent, tried * self.scheduler_cycles_per_evaluation)
+        return dataclasses.replace(best, evaluations=tried, exposed=waits)
 
     def _cut_ways(self, classes: Classes, runs: IntArray) -> Placement:
         m, n = class_sizes(classes)
@@ -144,3 +141,12 @@ class Drift(SplitArray):
             k=k,
             runs=runs,
         )
+
+
+def _widened(classes: Classes, blocks: BoolArray) -> Classes:
+    """The classes with some blocks [groups, blocks] all wide."""
+    return dataclasses.replace(
+        classes,
+        m_narrow=np.where(blocks, 0, classes.m_narrow),
+        n_narrow=np.where(blocks, 0, classes.n_narrow),
+    )

@@ -203,7 +203,7 @@ class Apsq(Machine):
             and plan.x is not None
             and (rule.centres is not None or plan.x.zero_point != 0 or not plan.x.integer.signed)
         )
-        if not centred or self.dataflow == "os" or not work.site.static_weight:
+        if not centred or self.dataflow == "os" or not work.site.static_weight or self.variant == "published":
             return Fraction(0)
         k, tile = work.site.k, min(self.pci, work.site.k)
         return Fraction(-(-k // self.pci) * (plan.x_bits + plan.w_bits + (tile - 1).bit_length()), k)

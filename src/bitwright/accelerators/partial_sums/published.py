@@ -7,9 +7,9 @@ weights rest while all rows stream, then the next tile of k. Output-stationary (
 an output np - 1 partial sums are written and read back, because the last step finishes it. Where partial sums that live
 do not fit the output SRAM, all of them go to DRAM: a cliff, which large published savings of weight-stationary arrays
 come from. Inputs cross DRAM once; weights that do not fit their SRAM again for each tile of rows where inputs rest.
-SRAM accesses are those of the array alone; DRAM overlaps with the array but for the first step's operands and the last
-step's outputs. Nothing is mapped, so that this variant stands beside no other machine. Twin:
-`bitwright.accelerators.partial_sums.reference`.
+SRAM accesses are those of the array alone, and centring takes no constants; DRAM overlaps with the array but for the
+first step's operands and the last step's outputs. Nothing is mapped, so that this variant stands beside no other
+machine. Twin: `bitwright.accelerators.partial_sums.reference`.
 """
 
 import dataclasses

@@ -71,6 +71,13 @@ class PackedArray(Machine):
     exchanges: ClassVar[bool] = True
     """Whether weights rest in registers that are exchanged fold by fold."""
 
+    rescaling_lever: ClassVar[str] = "--set rescaling=true adds that"
+
+    rescaling: bool = Field(
+        default=False,
+        description="Whether sums of blocks of the reduction are rescaled as they leave the array, by circuits in the "
+        "bill; without them scales cannot change along the reduction. Our choice",
+    )
     rows: int = Field(default=ROWS_8B, gt=0, description=f"Rows of processing elements; {WORTH}")
     cols: int = Field(default=COLS_8B, gt=0, description=f"Columns of processing elements; {WORTH}")
     priced_by: By = Field(
@@ -96,6 +103,11 @@ class PackedArray(Machine):
     def requantizer_lanes(self) -> int:
         """One per column of 8-bit units."""
         return self.mode(WIDEST, WIDEST).cols
+
+    @property
+    def rescaler_lanes(self) -> int:
+        """As many as requantizers, where there are any."""
+        return self.requantizer_lanes if self.rescaling else 0
 
     @property
     def sum_lanes(self) -> int:

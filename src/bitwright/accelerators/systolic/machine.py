@@ -46,6 +46,8 @@ class DenseArray(Machine):
 
     folds: ClassVar[type[Folds]]
 
+    rescaling_lever: ClassVar[str] = "--set rescaling=true adds that"
+
     rescaling: bool = Field(
         default=True,
         description="Whether sums of blocks of the reduction are rescaled as they leave the array, in a lane per "
@@ -70,6 +72,11 @@ class DenseArray(Machine):
     def requantizer_lanes(self) -> int:
         """One per column."""
         return self.cols
+
+    @property
+    def rescaler_lanes(self) -> int:
+        """As many as requantizers, where there are any."""
+        return self.requantizer_lanes if self.rescaling else 0
 
     @property
     @abstractmethod

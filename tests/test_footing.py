@@ -1,0 +1,113 @@
+"""One footing: what must hold over random shapes on all machines, on the common substrate and as published."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitwright.accelerators.srams import srams_of
+from bitwright.formats import AdaptivFloat, Integer, LogPosit, PerTensor
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.networks.sites import Site
+from bitwright.studies.machines import accelerator_names, build_accelerators
+
+VALUES = {"panacea", "sibia"}
+"""Machines whose costs depend on values: `tests/test_bit_slice.py` has theirs."""
+NAMES = [name for name in accelerator_names() if name not in VALUES]
+FORMATS = {"lpa": LogPosit(n=8, es=2, rs=3), "adaptivfloat": AdaptivFloat(bits=8)}
+SUBSTRATES = ("common", "native")
+INT8 = Integer(bits=8)
+ROUNDING = 1e-9
+
+
+def plan_of(name):
+    number = FORMATS.get(name, INT8)
+    operand = OperandPlan(format=number, granularity=PerTensor())
+    return SitePlan(x=operand, w=operand)
+
+
+def work(name, m, k, n, groups=1):
+    site = Site(
+        name="s", op="linear", m=m, k=k, n=n, groups=groups, x_elements=groups * m * k, w_elements=groups * k * n
+    )
+    return Execution(site=site, plan=plan_of(name))
+
+
+def machine_of(name, substrate, **parameters):
+    return build_accelerators([name], parameters, substrate)[name]
+
+
+extents = st.tuples(st.integers(1, 700), st.integers(1, 1500), st.integers(1, 1500), st.sampled_from((1, 3)))
+
+
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+@pytest.mark.parametrize("name", NAMES)
+class TestMonotone:
+    @settings(max_examples=12, deadline=None)
+    @given(shape=extents, objective=st.sampled_from(("latency", "energy")))
+    def test_twice_the_rows_take_at_most_twice_what_is_asked_for_least(self, name, substrate, shape, objective):
+        m, k, n, groups = shape
+        machine = machine_of(name, substrate, objective=objective)
+        one, two = (machine.run(work(name, rows, k, n, groups)) for rows in (m, 2 * m))
+        figure = {"latency": lambda cost: cost.cycles, "energy": lambda cost: cost.total_energy_pj}[objective]
+        assert figure(two) <= 2.02 * figure(one)  # one fold of rows more where speed is waves of both (drq)
+
+    @settings(max_examples=12, deadline=None)
+    @given(shape=extents, objective=st.sampled_from(("latency", "energy")))
+    def test_half_the_columns_are_never_dearer(self, name, substrate, shape, objective):
+        m, k, n, groups = shape
+        machine = machine_of(name, substrate, objective=objective)
+        whole, half = (machine.run(work(name, m, k, columns, groups)) for columns in (2 * n, n))
+        figure = {"latency": lambda cost: cost.cycles, "energy": lambda cost: cost.total_energy_pj}[objective]
+        assert figure(half) <= figure(whole) * (1 + ROUNDING)
+
+
+class TestEqualBytes:
+    def test_cost_equal_energy_on_all_machines(self):
+        prices = {tuple(sram.pj_per_byte for sram in srams_of(machine_of(name, "common")).values()) for name in NAMES}
+        assert len(prices) == 1
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_word_is_charged_at_the_banks_price(self, name):
+        machine = machine_of(name, "common")
+        cost = machine.run(work(name, 100, 200, 300))
+        for component, sram in srams_of(machine).items():
+            for direction, price in (("read", sram.read_pj), ("write", sram.write_pj)):
+                events = [e for e in cost.events if e.component == component and e.name.split()[0] == direction]
+                assert {event.price_pj for event in events} == {price}
+                moved = sum(event.count for event in events) * sram.word_bits / 8
+                assert moved == pytest.approx(cost.traffic_bytes[f"{component}_{direction}"])
+
+
+class TestDecode:
+    """A vector by a matrix, as language models decode: DRAM is what everybody waits for."""
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize(("k", "n", "groups"), [(4096, 4096, 1), (4096, 11008, 1), (2049, 128, 32)])
+    def test_within_a_tenth_of_dram(self, name, k, n, groups):
+        machine = machine_of(name, "common")
+        cost = machine.run(work(name, 1, k, n, groups))
+        moved = cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"]
+        assert cost.cycles <= 1.1 * moved / machine.dram_bandwidth
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_weights_are_read_once(self, name):
+        cost = machine_of(name, "common").run(work(name, 1, 4096, 4096))
+        assert cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"] <= 1.01 * cost.unique_bytes
+
+
+class TestIdeals:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_machine_states_the_same(self, name):
+        common = machine_of("systolic-ws", "common").parameters()
+        own = machine_of(name, "common").parameters()
+        shared = ("weight_loading", "fold_pipelining", "dram", "sram_bank_kib", "sram_bank_bits", "vector_lanes")
+        for parameter in (*shared, "activations", "clock_mhz", "node_nm", "objective", "psum_bits"):
+            assert own[parameter] == common[parameter], parameter
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != "eyeriss"])
+    def test_ideals_never_make_slower(self, name):
+        ideal = machine_of(name, "common", objective="latency")
+        slow = machine_of(name, "common", objective="latency", weight_loading="exposed", fold_pipelining=False)
+        for shape in ((1, 64, 64, 1), (100, 200, 300, 1), (37, 1000, 65, 2)):
+            assert ideal.run(work(name, *shape)).cycles <= slow.run(work(name, *shape)).cycles
