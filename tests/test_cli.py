@@ -328,6 +328,17 @@ class TestOwnInputs:
 
 
 class TestExplain:
+    def test_without_a_site_it_says_what_bounds_the_network(self):
+        found = json_of("explain", "gemm:1x4096x4096", "-a", "simd", "--set", "cols=64")
+        (site,) = found["sites"]
+        assert site["bound"] == "dram"  # 64 columns take 64 bytes of weights per cycle, DRAM gives 34
+        assert found["cycles_by_bound"] == {"dram": found["cycles"]}
+        assert site["macs_per_dram_byte"] == pytest.approx(1, rel=0.01)  # every weight is used once
+        assert found["ridge_macs_per_dram_byte"] == pytest.approx(24 * 64 / (17070 / 500), rel=0.01)
+        said = run("explain", "gemm:512x512x512", "-a", "systolic-ws").stdout
+        assert "multipliers" in said
+        assert "ridge" in said
+
     def test_events_have_prices_and_sources(self):
         found = json_of("explain", "gemm:841x576x128", "--site", "gemm")
         assert sum(found["cycles_by_cause"].values()) == found["cycles"]

@@ -633,7 +633,7 @@ class TestBlocksOfScales:
     def test_who_has_rescaling_of_its_own(self, array):
         assert array().rescaling == (array is WeightStationary)
 
-    @pytest.mark.parametrize("array", [Drift, Seq, Drq])
+    @pytest.mark.parametrize("array", [DriftArray, Seq, Drq])
     def test_arrays_whose_parts_have_one_scale_refuse_in_any_case(self, array):
         reason = array().supports(in_blocks(array, 32))
         assert "has a scale for every 32 elements of the reduction" in reason

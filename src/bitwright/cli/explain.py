@@ -1,4 +1,4 @@
-"""`explain`: where the cycles and picojoules of one site come from."""
+"""`explain`: what bounds a network, and where the cycles and picojoules of one site come from."""
 
 from typing import Annotated
 
@@ -11,14 +11,17 @@ from bitwright.cli.show import show
 from bitwright.cli.working import working
 
 Accelerator = Annotated[str, typer.Option("--accelerator", "-a", help="One accelerator.")]
-Site = Annotated[str, typer.Option("--site", "-s", help="The site's name (see: bitwright simulate --sites).")]
+Site = Annotated[
+    str | None,
+    typer.Option("--site", "-s", help="A site's name; without one, what bounds the whole network, and a roofline."),
+]
 
 
 @app.command()
 def explain(
     model: given.Model,
     *,
-    site: Site,
+    site: Site = None,
     accelerator: Accelerator = "systolic-ws",
     method: given.Method = None,
     setting: given.Settings = None,
@@ -36,12 +39,14 @@ def explain(
     device: given.Device = "auto",
     json: given.Json = False,
 ) -> None:
-    """Say where one site's cycles and energy come from, with sources."""
+    """Say what bounds a network, or where one site's cycles and energy come from, with sources."""
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
+        from bitwright.reports.bounds import bounds_record, print_bounds
         from bitwright.reports.explanation import print_explanation
         from bitwright.reports.records import explanation_record
+        from bitwright.studies.bounds import bounds_of
         from bitwright.studies.explain import explain as explain_site
         from bitwright.studies.machines import build_accelerators
         from bitwright.studies.provenance import provenance
@@ -65,6 +70,14 @@ def explain(
             progress("calibrating", 0, 0)
             used = api.calibrate(network, used, options=chosen.options, count=calibration, seed=seed)
         progress("simulating", 0, 0)
-        found = explain_site(network, used, accelerator, site, parameters=settings, substrate=substrate, seed=seed)
-    made = provenance(given.command_line(), seed)
+        made = provenance(given.command_line(), seed)
+        whole = found = None
+        if site is None:
+            whole = bounds_of(network, used, accelerator, parameters=settings, substrate=substrate)
+        else:
+            found = explain_site(network, used, accelerator, site, parameters=settings, substrate=substrate, seed=seed)
+    if whole is not None:
+        show(lambda: bounds_record(whole, made), lambda console: print_bounds(whole, console), json=json)
+        return
+    assert found is not None
     show(lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json)

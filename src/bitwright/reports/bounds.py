@@ -1,0 +1,113 @@
+"""What bounds a network, as a table, a roofline of characters, and a record."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from bitwright.reports.tables import Column, percents, say, table, text
+from bitwright.reports.units import number
+from bitwright.studies.bounds import VECTOR, Bounds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH, HEIGHT = 64, 12
+MEANINGS = {
+    "array": "multipliers",
+    "banks": "SRAM banks",
+    "dram": "DRAM",
+    VECTOR: "vector unit (what is no product)",
+}
+
+
+def print_bounds(found: Bounds, console: "Console") -> None:
+    """Cycles by what bounds them, then the roofline, then the sites that take longest."""
+    simulation = found.simulation
+    say(console, f"{simulation.network} by {simulation.method} on {simulation.accelerator}; input: {simulation.input}.")
+    names = [name for name in MEANINGS if name in found.cycles]
+    sites = [sum(point.bound == name for point in found.points) for name in names]
+    whole = simulation.cost.cycles
+    console.print(
+        table(
+            [
+                text("bound by", [MEANINGS[name] for name in names]),
+                Column(header="sites", cells=[str(count) if count else "-" for count in sites]),
+                Column(header="cycles", cells=[f"{found.cycles[name]:,}" for name in names]),
+                percents("share", [found.cycles[name] / whole for name in names]),
+            ]
+        )
+    )
+    say(console, *roofline(found))
+    longest = sorted(found.points, key=lambda point: -point.cycles)[:10]
+    console.print(
+        table(
+            [
+                text("longest sites", [point.site.name for point in longest]),
+                text("bound by", [MEANINGS[point.bound] for point in longest]),
+                percents("share of cycles", [point.cycles / whole for point in longest]),
+                Column(header="MACs per DRAM byte", cells=[number(point.intensity) for point in longest]),
+                Column(header="MACs per cycle", cells=[number(point.rate) for point in longest]),
+                percents("of the peak", [point.rate / found.peak for point in longest]),
+            ]
+        )
+    )
+    say(console, *(f"Note: {note}" for note in simulation.notes))
+    say(console, "bitwright explain ... --site NAME says where one site's cycles and energy come from.")
+
+
+def roofline(found: Bounds, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
+    """Lines of a picture: rate over intensity, both in logarithms; a digit is as many sites, + more than nine."""
+    if not found.points:
+        return []
+    lefts = [point.intensity for point in found.points] + [found.ridge]
+    low, high = math.log2(min(lefts) / 2), math.log2(max(lefts) * 2)
+    top = math.log2(found.peak)
+    bottom = min(math.log2(point.rate) for point in found.points) - 1
+    grid = [[" "] * width for _ in range(height)]
+
+    def place(intensity: float, rate: float) -> tuple[int, int]:
+        x = round((math.log2(intensity) - low) / (high - low) * (width - 1))
+        y = round((top - math.log2(rate)) / max(1e-9, top - bottom) * (height - 1))
+        return min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+
+    for column in range(width):
+        intensity = 2 ** (low + (high - low) * column / (width - 1))
+        rate = min(found.peak, intensity * found.dram_bytes_per_cycle)
+        if math.log2(rate) >= bottom:
+            y, x = place(intensity, rate)
+            grid[y][x] = "·"
+    counts: dict[tuple[int, int], int] = {}
+    for point in found.points:
+        where = place(point.intensity, point.rate)
+        counts[where] = counts.get(where, 0) + 1
+    for (y, x), count in counts.items():
+        grid[y][x] = str(count) if count <= 9 else "+"
+    lines = ["".join(row).rstrip() for row in grid]
+    axis = f"{number(2**low)} .. {number(2**high)} MACs per byte of DRAM; ridge {number(found.ridge)}"
+    return [f"MACs per cycle, up to {number(found.peak)} (sites in each place, roof dotted):", *lines, axis]
+
+
+def bounds_record(found: Bounds, provenance: Any) -> dict[str, Any]:
+    """The same for programs."""
+    simulation = found.simulation
+    return {
+        "network": simulation.network,
+        "method": simulation.method,
+        "accelerator": simulation.accelerator,
+        "cycles": simulation.cost.cycles,
+        "cycles_by_bound": dict(found.cycles),
+        "busy_cycles": dict(simulation.cost.busy_cycles),
+        "peak_macs_per_cycle": found.peak,
+        "dram_bytes_per_cycle": found.dram_bytes_per_cycle,
+        "ridge_macs_per_dram_byte": found.ridge,
+        "sites": [
+            {
+                "name": point.site.name,
+                "bound": point.bound,
+                "cycles": point.cycles,
+                "macs_per_dram_byte": point.intensity,
+                "macs_per_cycle": point.rate,
+            }
+            for point in found.points
+        ],
+        "provenance": provenance,
+    }

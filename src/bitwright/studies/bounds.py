@@ -1,0 +1,125 @@
+"""What bounds a whole network on a machine: site by site, and in a roofline."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bitwright.accelerators.cost import Cost
+from bitwright.methods.plan import Plan
+from bitwright.networks.network import Network
+from bitwright.networks.sites import Site
+from bitwright.studies.machines import COMMON, build_accelerators
+from bitwright.studies.simulate import Simulation, simulate
+
+VECTOR = "vector"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Point:
+    """One site in the roofline.
+
+    Attributes
+    ----------
+    site : Site
+        The site.
+    bound : str
+        The resource that is busiest: `array`, `banks` or `dram`.
+    cycles : int
+        Of all its runs.
+    intensity : float
+        Multiply-accumulates by bytes of DRAM.
+    rate : float
+        Multiply-accumulates per cycle that it reaches.
+    """
+
+    site: Site
+    bound: str
+    cycles: int
+    intensity: float
+    rate: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What bounds a network on a machine.
+
+    Attributes
+    ----------
+    simulation : Simulation
+        What the network costs.
+    points : tuple of Point
+        Its sites.
+    cycles : mapping
+        By resource, cycles of what it bounds; the vector unit's are its own.
+    peak : float
+        Multiply-accumulates per cycle of the machine, at 8 bits: the roof.
+    dram_bytes_per_cycle : float
+        What the slope is.
+    """
+
+    simulation: Simulation
+    points: tuple[Point, ...]
+    cycles: Mapping[str, int]
+    peak: float
+    dram_bytes_per_cycle: float
+
+    @property
+    def ridge(self) -> float:
+        """Multiply-accumulates per byte from which on the multipliers are the limit."""
+        return self.peak / self.dram_bytes_per_cycle
+
+
+def bounds_of(
+    network: Network,
+    plan: Plan,
+    accelerator: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    substrate: str = COMMON,
+) -> Bounds:
+    """What bounds `network` by `plan` on the accelerator of that name.
+
+    Raises
+    ------
+    InputError
+        As `simulate`.
+
+    Examples
+    --------
+    >>> from bitwright.api import calibrate, load
+    >>> network = load("gemm:1x4096x4096")
+    >>> found = bounds_of(network, calibrate(network, "int8"), "simd", parameters={"cols": 64})
+    >>> found.points[0].bound, found.points[0].rate < found.peak
+    ('dram', True)
+    """
+    machine = build_accelerators([accelerator], parameters, substrate)[accelerator]
+    simulation = simulate(network, plan, {accelerator: machine})[accelerator]
+    points = tuple(_point(entry.site, entry.cost) for entry in simulation.sites)
+    cycles: dict[str, int] = {}
+    for point in points:
+        cycles[point.bound] = cycles.get(point.bound, 0) + point.cycles
+    if simulation.vector.cycles:
+        cycles[VECTOR] = simulation.vector.cycles
+    dram = simulation.cost.busy_cycles.get("dram", 0)
+    moved = _dram_bytes(simulation.cost)
+    return Bounds(
+        simulation=simulation,
+        points=points,
+        cycles=cycles,
+        peak=machine.peak_macs_per_cycle,
+        dram_bytes_per_cycle=moved / dram if dram else float("inf"),
+    )
+
+
+def _point(site: Site, cost: Cost) -> Point:
+    return Point(
+        site=site,
+        bound=cost.bound or "array",
+        cycles=cost.cycles,
+        intensity=cost.macs_dense / max(1.0, _dram_bytes(cost)),
+        rate=cost.macs_dense / cost.cycles,
+    )
+
+
+def _dram_bytes(cost: Cost) -> float:
+    return cost.traffic_bytes.get("dram_read", 0) + cost.traffic_bytes.get("dram_write", 0)
