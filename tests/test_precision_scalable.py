@@ -366,7 +366,7 @@ class TestEnergyAndArea:
     def test_words_are_decoded_where_they_enter_and_outputs_encoded(self):
         # LPA, 10 x 9 x 7 on 4 x 4 PEs: n is one fold at 2 bits, two at 8; a word holds four 2-bit weights.
         for w_bits, folds, words in ((2, 1, 9 * 2), (8, 2, 9 * 7)):
-            cost = Lpa(rows=4, cols=4).run(work(10, 9, 7, plan=plan_of(Lpa, 8, w_bits)))
+            cost = Lpa(rows=4, cols=4, objective="energy").run(work(10, 9, 7, plan=plan_of(Lpa, 8, w_bits)))
             assert event(cost, "decode", "x").count == 10 * 9 * folds
             assert event(cost, "decode", "w").count == words
             assert event(cost, "encode", "y").count == 10 * 7
@@ -400,7 +400,7 @@ class TestEnergyAndArea:
     def test_weights_are_exchanged_once_per_fold(self, array, w_bits, folds, rows, bits):
         for timing in ({}, APART):
             found = event(
-                array(rows=4, cols=4, **timing).run(work(10, 9, 7, plan=plan_of(array, 8, w_bits))),
+                array(rows=4, cols=4, objective="energy", **timing).run(work(10, 9, 7, plan=plan_of(array, 8, w_bits))),
                 "registers",
                 "exchange what rests",
             )

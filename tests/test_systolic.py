@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import random
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -385,8 +386,10 @@ class TestSramTraffic:
 class TestScalesAlongK:
     """256 x 1024 x 256 of x in 8 bits with one scale, and w in 4 bits with scales of 32 bits.
 
-    x is 262,144 bytes, all of its SRAM, and is read once; so is w, in 8 tiles of 32 columns.
+    x is 262,144 bytes, half of an SRAM of 512 KiB, and is read once; so is w, in 8 tiles of 32 columns.
     """
+
+    room: ClassVar = {"input_sram_kib": 512}
 
     bandwidth = 17.07 * 1000 / 500  # bytes per cycle of lpddr4 at 500 MHz
 
@@ -405,7 +408,7 @@ class TestScalesAlongK:
         ],
     )
     def test_weight_stationary(self, granularity, w_bytes, k_folds, rescaled):
-        cost = WeightStationary().run(self.done(granularity))
+        cost = WeightStationary(**self.room).run(self.done(granularity))
         self.check(cost, w_bytes, folds=8 * k_folds, fold_cycles=256, sums=k_folds, rescaled=rescaled)
 
     @pytest.mark.parametrize(
@@ -419,7 +422,7 @@ class TestScalesAlongK:
         ],
     )
     def test_output_stationary(self, granularity, w_bytes, streams, stream_cycles, rescaled):
-        cost = OutputStationary().run(self.done(granularity))
+        cost = OutputStationary(**self.room).run(self.done(granularity))
         self.check(cost, w_bytes, folds=11 * 8 * streams, fold_cycles=stream_cycles, sums=streams, rescaled=rescaled)
 
     def check(self, cost, w_bytes, *, folds, fold_cycles, sums, rescaled):
@@ -440,7 +443,8 @@ class TestScalesAlongK:
 
     def test_four_granularities_have_four_costs(self):
         for array in ARRAYS:
-            costs = [array().run(self.done(each)) for each in (PerGroup(8), PerGroup(32), PerGroup(128), PerChannel())]
+            granularities = (PerGroup(8), PerGroup(32), PerGroup(128), PerChannel())
+            costs = [array(**self.room).run(self.done(each)) for each in granularities]
             energies = [cost.total_energy_pj for cost in costs]
             assert energies == sorted(set(energies), reverse=True)
             assert [cost.cycles for cost in costs] == sorted({cost.cycles for cost in costs}, reverse=True)
@@ -472,12 +476,12 @@ class TestScalesAlongK:
 
     def test_machines_without_rescalers_refuse_and_say_why(self):
         plan = self.done(PerGroup(8)).plan
-        plain = [kind() for kind in MACHINES.values() if kind().refusal(plan) is None and not kind().rescaling]
+        plain = [kind() for kind in MACHINES.values() if kind().refusal(plan) is None and not kind().rescaler_lanes]
         assert {"bitfusion", "ant"} <= {registry.name_of("bitwright.accelerators", type(each)) for each in plain}
         for machine in (*plain, *(array(rescaling=False) for array in ARRAYS)):
             reason = machine.supports(plan)
             assert "w has a scale for every 8 elements of the reduction" in reason
-            assert "--set rescaling=true" in reason
+            assert machine.rescaling_lever in reason
             with pytest.raises(InputError, match="w has a scale for every 8 elements of the reduction"):
                 machine.run(self.done(PerGroup(8)))
             assert machine.supports(SitePlan(x=operand(8), w=operand(4, PerChannel()))) is None
