@@ -1,9 +1,11 @@
 """One footing: what must hold over random shapes on all machines, on the common substrate and as published."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitwright.accelerators.dynamic_precision.tiles import shared
 from bitwright.accelerators.srams import srams_of
 from bitwright.formats import AdaptivFloat, Integer, LogPosit, PerTensor
 from bitwright.methods.execution import Execution
@@ -111,3 +113,20 @@ class TestIdeals:
         slow = machine_of(name, "common", objective="latency", weight_loading="exposed", fold_pipelining=False)
         for shape in ((1, 64, 64, 1), (100, 200, 300, 1), (37, 1000, 65, 2)):
             assert ideal.run(work(name, *shape)).cycles <= slow.run(work(name, *shape)).cycles
+
+
+class TestLarge:
+    """Without `drq`, which keeps a number per tile, and `apsq`, which searches a million steps along each axis."""
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != "drq" and not name.startswith("apsq")])
+    def test_products_of_a_trillion_elements_cost_what_they_take(self, name):
+        machine = machine_of(name, "common")
+        cost = machine.run(work(name, 10**6, 10**6, 10**6))
+        peak = machine.peak_macs_per_cycle
+        assert 1 <= cost.compute_cycles * peak / 10**18 < 1.3
+        assert cost.cycles < 1.1 * cost.compute_cycles
+        assert all(event.count >= 0 for event in cost.events)
+
+    def test_tiles_of_huge_products_share_cycles_without_overflow(self):
+        whole, areas = np.array([[10**13]]), np.cumsum(np.full(4, 10**10))
+        assert shared(whole, areas).tolist() == [[[25 * 10**11, 5 * 10**12, 75 * 10**11, 10**13]]]

@@ -10,7 +10,9 @@ from bitwright.accelerators.substrate import Substrate
 from bitwright.accelerators.systolic import OutputStationary, WeightStationary
 from bitwright.accelerators.vector import FUNCTION, ROOT, vector_cost
 from bitwright.api import calibrate, load
+from bitwright.formats import Integer, PerTensor
 from bitwright.methods.execution import NOTHING_KEPT, OnChip
+from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.networks.flows import Activation, Flows, record_flows
 from bitwright.networks.sites import OtherOperation
 from bitwright.networks.trace import example_batch
@@ -87,10 +89,22 @@ class TestKept:
         assert kept_by(machine, flows, [8, 8])["b"] == NOTHING_KEPT
         assert kept_by(machine, flows, [4, 8])["b"].x
 
-    def test_what_a_site_that_runs_twice_keeps_is_what_it_keeps_both_times(self):
-        only = Activation(elements=8, born=0, last=1)
-        flows = Flows(sites=("a", "a"), activations=(only,), reads=(-1, 0), makes=(0, -1))
-        assert kept_by(Substrate(), flows, [8, 8])["a"] == OnChip(x=False, y=False, kept_bytes=8)
+    def test_what_a_site_that_runs_twice_reads_or_makes_crosses_dram(self):
+        only = Activation(elements=1000, born=0, last=1)
+        flows = Flows(sites=("s", "t", "t"), activations=(only,), reads=(-1, 0, -1), makes=(0, -1, -1))
+        assert set(kept_by(Substrate(), flows, [8, 8, 8]).values()) == {NOTHING_KEPT}
+
+    def test_outputs_take_the_width_that_the_machine_stores(self):
+        # 100,000 elements of 16 bits do not fit half of 256 KiB; of 8 bits they do.
+        only = Activation(elements=100_000, born=0, last=1)
+        flows = Flows(sites=("a", "b"), activations=(only,), reads=(-1, 0), makes=(0, -1))
+        plan = SitePlan(
+            x=OperandPlan(format=Integer(bits=8), granularity=PerTensor()),
+            w=OperandPlan(format=Integer(bits=8), granularity=PerTensor()),
+        )
+        machines = build_accelerators(["eyeriss", "systolic-ws"], {"activations": "resident"})
+        kept = {name: machine.kept(flows, [plan, plan])["b"].x for name, machine in machines.items()}
+        assert kept == {"eyeriss": False, "systolic-ws": True}
 
 
 class TestCost:
@@ -101,21 +115,20 @@ class TestCost:
 
     def test_what_stays_does_not_cross_dram(self, residual):
         spill, resident = (self.costs(residual, each) for each in ("spill", "resident"))
-        # a's output and the sum stay: neither is written or read; b's own output is only added, so that it stays too
-        # as long as the addition, which is at once: it is written.
+        # a's output and the sum stay: neither is written or read; nor is b's own output, which is added at once.
         outputs = 4 * 16
         by_name = {entry.site.name: entry.cost.traffic_bytes for entry in resident.sites}
         before = {entry.site.name: entry.cost.traffic_bytes for entry in spill.sites}
         assert before["a"]["dram_write"] - by_name["a"]["dram_write"] == outputs
         assert before["b"]["dram_read"] - by_name["b"]["dram_read"] == outputs
         assert before["c"]["dram_read"] - by_name["c"]["dram_read"] == outputs
-        assert by_name["b"]["dram_write"] == before["b"]["dram_write"]
+        assert before["b"]["dram_write"] - by_name["b"]["dram_write"] == outputs
         assert by_name["c"]["dram_write"] == before["c"]["dram_write"]
         assert resident.cost.cycles <= spill.cost.cycles
         assert resident.cost.total_energy_pj < spill.cost.total_energy_pj
         # it moves to the input SRAM once instead of through DRAM and a fill
         assert by_name["a"]["sram_input_write"] == before["a"]["sram_input_write"] + outputs
-        assert by_name["b"]["sram_input_write"] == before["b"]["sram_input_write"] - outputs
+        assert by_name["b"]["sram_input_write"] == before["b"]["sram_input_write"]  # x was there, its output comes
 
     @pytest.mark.parametrize(
         ("machine", "method"), [("systolic-os", "int8"), ("apsq", "int8"), ("bitfusion", "int8"), ("drift", "int8")]
@@ -127,9 +140,9 @@ class TestCost:
             for each in ("spill", "resident")
         )
         saved = 4 * 16
-        assert spill.traffic_bytes["dram_write"] - resident.traffic_bytes["dram_write"] == saved
+        assert spill.traffic_bytes["dram_write"] - resident.traffic_bytes["dram_write"] == 2 * saved
         assert spill.traffic_bytes["dram_read"] - resident.traffic_bytes["dram_read"] == 2 * saved
-        assert spill.unique_bytes - resident.unique_bytes == 3 * saved
+        assert spill.unique_bytes - resident.unique_bytes == 4 * saved
 
     def test_operands_that_are_stored_compressed(self, residual):
         plan = calibrate(residual, "aqs", options={"smoothing": "none"})
@@ -137,7 +150,7 @@ class TestCost:
             simulate(residual, plan, build_accelerators(["panacea"], {"activations": each}))["panacea"]
             for each in ("spill", "resident")
         )
-        assert spill.cost.traffic_bytes["dram_write"] - resident.cost.traffic_bytes["dram_write"] == 4 * 16
+        assert spill.cost.traffic_bytes["dram_write"] - resident.cost.traffic_bytes["dram_write"] == 2 * 4 * 16
         weights = {entry.site.name: entry.cost.traffic_bytes["dram_read"] for entry in resident.sites}
         for entry in spill.sites[1:]:  # of b and c, weights alone are left
             assert 0 < weights[entry.site.name] < entry.cost.traffic_bytes["dram_read"]

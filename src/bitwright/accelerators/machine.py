@@ -118,9 +118,16 @@ class Machine(Billed):
         """Whether activations stay on chip between sites where they fit."""
         return self.activations == "resident"
 
-    def kept(self, flows: Flows, element_bits: Sequence[int]) -> Mapping[str, OnChip]:
-        """By site, which activations stay: `bitwright.accelerators.residency`."""
-        return residency.kept_by(self, flows, element_bits)
+    def stored_bits(self, plan: SitePlan) -> int:
+        """Bits of an element of x, and of an output, as the machine stores it."""
+        return plan.x_bits
+
+    def kept(self, flows: Flows, plans: Sequence[SitePlan]) -> Mapping[str, OnChip]:
+        """By site, which activations stay: `bitwright.accelerators.residency`; `plans` by run of a site."""
+        return residency.kept_by(self, flows, [self._output_bits(plan) for plan in plans])
+
+    def _output_bits(self, plan: SitePlan) -> int:
+        return plan.x_bits if self.supports(plan) else self.stored_bits(plan)
 
     def area(self) -> Area:
         """Silicon area by component; control and wiring are not modelled."""

@@ -72,8 +72,8 @@ class Keeping(Protocol):
     def keeps(self) -> bool:
         """Whether it does, as it is built."""
 
-    def kept(self, flows: Flows, element_bits: Sequence[int]) -> Mapping[str, OnChip]:
-        """By site, what it keeps while that is at work; `element_bits` are of outputs, by run of a site."""
+    def kept(self, flows: Flows, plans: Sequence[SitePlan]) -> Mapping[str, OnChip]:
+        """By site, what it keeps while that is at work; `plans` by run of a site."""
 
 
 @runtime_checkable

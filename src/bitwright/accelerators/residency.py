@@ -1,9 +1,11 @@
 """Which activations stay on chip between sites: those that fit half of the input SRAM as long as they are needed.
 
-Ours: first come, first kept, in the order in which activations are made; the other half is left to tiles. What is
-read as w of a product, and what enters or leaves the network, crosses DRAM.
+Ours: first come, first kept, in the order in which activations are made; the other half is left to tiles. An output
+that is joined with another at once (a residual addition) stays too. What is read as w of a product, what sites read or
+make that run more than once, and what enters or leaves the network, crosses DRAM.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from bitwright.accelerators.substrate import Substrate
@@ -16,7 +18,7 @@ SHARE = 2
 
 
 def kept_by(machine: Substrate, flows: Flows, element_bits: Sequence[int]) -> dict[str, OnChip]:
-    """What is kept while each site is at work; of a site that runs more than once, what is kept every time.
+    """What is kept while each site is at work; of a site that runs more than once, the most at any time.
 
     Parameters
     ----------
@@ -37,9 +39,16 @@ def kept_by(machine: Substrate, flows: Flows, element_bits: Sequence[int]) -> di
     OnChip(x=True, y=False, kept_bytes=0)
     """
     runs, room = len(flows.reads), machine.buffers.input_bytes // SHARE
+    often = {site for site, count in Counter(flows.sites).items() if count > 1}
+    changing = {
+        activation
+        for site, read, made in zip(flows.sites, flows.reads, flows.makes, strict=True)
+        if site in often
+        for activation in (read, made)
+    }
     taken, kept = [0] * runs, dict[int, int]()
     for index, each in enumerate(flows.activations):
-        if each.leaves or not each.streams or each.born < 0 or each.last <= each.born:
+        if each.leaves or not each.streams or each.born < 0 or each.last < each.born or index in changing:
             continue
         size = -(-each.elements * element_bits[each.born] // BITS_PER_BYTE)
         times = range(each.born, each.last + 1)
@@ -49,13 +58,7 @@ def kept_by(machine: Substrate, flows: Flows, element_bits: Sequence[int]) -> di
                 taken[time] += size
     found: dict[str, OnChip] = {}
     for run, site in enumerate(flows.sites):
-        now = OnChip(
-            x=flows.reads[run] in kept,
-            y=flows.makes[run] in kept,
-            kept_bytes=taken[run] - kept.get(flows.reads[run], 0),
-        )
-        before = found.get(site, now)
-        found[site] = OnChip(
-            x=before.x and now.x, y=before.y and now.y, kept_bytes=max(before.kept_bytes, now.kept_bytes)
-        )
+        others = taken[run] - kept.get(flows.reads[run], 0)
+        before = found[site].kept_bytes if site in found else 0
+        found[site] = OnChip(x=flows.reads[run] in kept, y=flows.makes[run] in kept, kept_bytes=max(before, others))
     return found

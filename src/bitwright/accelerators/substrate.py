@@ -107,7 +107,7 @@ class Substrate(BaseModel):
     def dram_price(self) -> tuple[float, str]:
         """Energy of a DRAM bit in pJ, and its source."""
         if self.dram_pj_per_bit is not None:
-            return self.dram_pj_per_bit, "given by the user"
+            return float(self.dram_pj_per_bit), "given by the user"
         if DRAM in self.technology.prices:  # of a list of the user's own
             listed = self.technology.price(DRAM)
             return listed.energy(), listed.source

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitwright.accelerators.cost import Cost
+from bitwright.accelerators.machine import Machine
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
@@ -102,12 +103,13 @@ def bounds_of(
         cycles[VECTOR] = simulation.vector.cycles
     dram = simulation.cost.busy_cycles.get("dram", 0)
     moved = _dram_bytes(simulation.cost)
+    measured = moved / dram if dram else float("inf")
     return Bounds(
         simulation=simulation,
         points=points,
         cycles=cycles,
         peak=machine.peak_macs_per_cycle,
-        dram_bytes_per_cycle=moved / dram if dram else float("inf"),
+        dram_bytes_per_cycle=machine.dram_bandwidth if isinstance(machine, Machine) else measured,
     )
 
 

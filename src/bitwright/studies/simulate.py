@@ -329,8 +329,8 @@ def kept_activations(
     if not keeping or network.module is None:
         return {}
     flows = record_flows(network, example_batch(network) if batch is None else batch)
-    bits = [plan.site(name).x_bits for name in flows.sites]
-    return {name: machine.kept(flows, bits) for name, machine in keeping.items()}
+    plans = [plan.site(name) for name in flows.sites]
+    return {name: machine.kept(flows, plans) for name, machine in keeping.items()}
 
 
 def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, described: str) -> Simulation:

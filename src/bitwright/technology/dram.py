@@ -36,7 +36,14 @@ class Dram:
 def drams() -> Mapping[str, Dram]:
     """All of them by name."""
     rows = yaml.safe_load(TABLE.read_text())
-    return MappingProxyType({name: Dram(**{**row, "source": row["source"].strip()}) for name, row in rows.items()})
+    return MappingProxyType(
+        {
+            name: Dram(
+                gb_per_s=float(row["gb_per_s"]), pj_per_bit=float(row["pj_per_bit"]), source=row["source"].strip()
+            )
+            for name, row in rows.items()
+        }
+    )
 
 
 def dram(name: str) -> Dram:

@@ -62,4 +62,4 @@ class Price:
                 f"the price of {self.event!r} in {self.file} has no {part}, and nothing is counted as free: "
                 f"give it with with_price({self.event!r}, {part}=...) or in a YAML price list of your own."
             )
-        return value
+        return float(value)

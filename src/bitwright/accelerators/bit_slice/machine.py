@@ -160,6 +160,10 @@ class SliceArray(Machine):
             measured=lambda mapping: self._measured(self.counted(work, mapping)),
         )
 
+    def stored_bits(self, plan: SitePlan) -> int:
+        """All slices."""
+        return SLICE_BITS * self.slicing(plan).x_slices
+
     def product(self, work: Execution) -> Gemm:
         """A site with its operands as wide as all of their slices."""
         slicing = self.slicing(work.plan)

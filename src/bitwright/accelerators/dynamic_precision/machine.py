@@ -213,6 +213,10 @@ class SplitArray(Machine):
         """Whether all rows and columns are of one class, so that the whole array in one mode says all."""
         return not self.is_dynamic(plan)
 
+    def stored_bits(self, plan: SitePlan) -> int:
+        """The packed width."""
+        return self._widths(plan)[0]
+
     def product(self, work: Execution) -> Gemm:
         """A site with its operands as wide as its plan says."""
         x_bits, w_bits = self._widths(work.plan)

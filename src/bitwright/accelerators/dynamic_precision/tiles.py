@@ -24,6 +24,7 @@ from bitwright.memory import Gemm, IntArray, Mapping, packed_bytes
 from bitwright.memory.gemm import BITS_PER_BYTE, FINEST_SHARE
 from bitwright.methods.classes import NARROW_BITS
 
+LARGEST_PRODUCT = 2**62
 LEAST_ROWS = (2, 4, 8)
 """Rows of the smallest tile by those of the array, where precision goes by rows."""
 
@@ -175,8 +176,15 @@ def spread(spent: IntArray, lengths: IntArray, gemm: Gemm, mapping: Mapping) -> 
     by_k = np.diff(done, axis=1, prepend=0)
     m, n = _sizes(gemm.m, mapping.tile_m), _sizes(gemm.n, mapping.tile_n)
     areas = np.cumsum(m[:, None] * n)
-    tiles = np.diff(by_k[:, :, None] * areas // areas[-1], axis=2, prepend=0)
+    tiles = np.diff(shared(by_k, areas), axis=2, prepend=0)
     return tiles.reshape(*by_k.shape, len(m), len(n)).transpose(0, 2, 1, 3)
+
+
+def shared(whole: IntArray, areas: IntArray) -> IntArray:
+    """`whole` by cumulative areas [..., areas], rounded down; through float64 where products exceed 64 bits."""
+    if int(whole.max(initial=0)) * int(areas[-1]) < LARGEST_PRODUCT:
+        return whole[..., None] * areas // areas[-1]
+    return np.floor(whole[..., None] * (areas / areas[-1])).astype(np.int64)
 
 
 def _sizes(extent: int, tile: int) -> IntArray:

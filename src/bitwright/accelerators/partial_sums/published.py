@@ -140,6 +140,7 @@ def moved_by(
     live_bytes = stored.bits * stored.live_tiles(grid.psum_tiles) * found.live_outputs / BITS_PER_BYTE
     spills = live_bytes > output_bytes
     psums, y = _bytes(gemm.groups * found.stored, stored.bits), _bytes(gemm.groups * gemm.m * gemm.n, gemm.y_bits)
+    written = 0 if gemm.y_on_chip else y
     operands = _bytes(gemm.groups * gemm.m * gemm.k, gemm.x_bits, gemm.x_share)
     operands += _bytes(gemm.groups * found.w_dram, gemm.w_bits, gemm.w_share)
     on_chip = psums * (not spills or through_sram)
@@ -150,7 +151,7 @@ def moved_by(
         spills=spills,
         dram_bytes={
             "read": operands + psums * spills,
-            "write": y + psums * spills,
+            "write": written + psums * spills,
             "psum_read": psums * spills,
             "psum_write": psums * spills,
         },
@@ -171,7 +172,7 @@ def cycles_of(*, gemm: Gemm, moved: Moved, fill_cycles: int, dram_bytes_per_cycl
     compute = gemm.groups * grid.steps + fill_cycles
     rows, depth, columns = min(grid.po, grid.m), min(grid.pci, grid.k), min(grid.pco, grid.n)
     first = _bytes(rows * depth, gemm.x_bits, gemm.x_share) + _bytes(depth * columns, gemm.w_bits, gemm.w_share)
-    exposed = sum(math.ceil(each / dram_bytes_per_cycle) for each in (first, _bytes(rows * columns, gemm.y_bits)))
+    exposed = sum(math.ceil(each / dram_bytes_per_cycle) for each in (first, _bytes(rows * columns, gemm.y_dram_bits)))
     busy = math.ceil((dram["read"] + dram["write"]) / dram_bytes_per_cycle)
     return {"cycles": max(compute + exposed, busy), "compute": compute, "dram": busy}
 

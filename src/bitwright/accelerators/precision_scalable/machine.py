@@ -150,6 +150,10 @@ class PackedArray(Machine):
         """The mode that a supported plan runs in."""
         return self.mode(packed_width(plan.x_bits, self.widths), packed_width(plan.w_bits, self.widths))
 
+    def stored_bits(self, plan: SitePlan) -> int:
+        """The packed width."""
+        return self.mode_of(plan).x_bits
+
     def peak_of(self, work: Execution) -> float:
         """Of the mode."""
         return self.mode_of(work.plan).macs_per_cycle
