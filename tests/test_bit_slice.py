@@ -254,7 +254,7 @@ stage = st.integers(1, 9)
 class TestSchedule:
     """Tiles in time against a clock: those that are filled and drained by themselves, and those that follow."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(
         rows=st.integers(1, 5),
         columns=st.integers(1, 4),

@@ -579,7 +579,7 @@ class TestMachines:
         assert (found.spent - found.cycles.max(axis=0)).tolist() == [[0, drained, 0]]
 
     @FORM
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(
         sides=st.tuples(*[st.integers(1, 400)] * 3),
         shares=st.tuples(*[st.floats(0, 1)] * 2),
@@ -609,7 +609,7 @@ class TestMachines:
 
     @pytest.mark.parametrize("recut", ["block", "site"])
     @pytest.mark.parametrize("dataflow", ["ws", "os"])
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         sides=st.tuples(*[st.integers(1, 400)] * 2),
         length=st.integers(1, 300),

@@ -536,7 +536,7 @@ class TestEnergyAndArea:
 
 
 class TestConservation:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(choice=st.sampled_from(MODES), shape=shapes, data=st.data())
     def test_on_random_shapes_and_machines(self, choice, shape, data):
         array, x_bits, w_bits = choice
@@ -574,7 +574,7 @@ class TestConservation:
 class TestOneFooting:
     """At 8 bits all arrays in which weights rest are one: only what a cycle costs tells them apart."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(
         shape=st.tuples(st.integers(1, 900), st.integers(1, 900), st.integers(1, 300), st.integers(1, 4)),
         hidden=st.booleans(),

@@ -140,7 +140,7 @@ class TestRegisterLevel:
         assert (found.product == x @ w).all()
         return found
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(("hidden", "pipelined"), IDEALS)
     def test_weight_stationary(self, hidden, pipelined, case, size, seed):
@@ -156,7 +156,7 @@ class TestRegisterLevel:
         unused = max(0, size[0] - last(case[0][0], case[1][0])) if hidden and pipelined else 0
         assert closed_cycles(flow, int8_gemm(*case[0]), case[1]) == found.cycles + unused
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(("hidden", "pipelined"), IDEALS)
     def test_output_stationary(self, hidden, pipelined, case, size, seed):
@@ -172,7 +172,7 @@ class TestRegisterLevel:
         until = found.cycles if pipelined else found.product_cycles
         assert closed_cycles(flow, int8_gemm(*case[0]), case[1]) == until
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(("hidden", "pipelined"), IDEALS)
     def test_lanes(self, hidden, pipelined, case, size, seed):
@@ -186,7 +186,7 @@ class TestRegisterLevel:
         )
         assert closed_cycles(flow, int8_gemm(*case[0]), case[1]) == found.cycles
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(
         ("kind", "simulate"),
@@ -504,7 +504,7 @@ class TestScalesAlongK:
 
 
 class TestConservation:
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(machine=machines, shape=shapes, data=st.data())
     def test_on_random_shapes_and_machines(self, machine, shape, data):
         m, k, n, groups = shape
