@@ -139,7 +139,8 @@ def _print_others(simulation: Simulation, console: "Console") -> None:
         rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
         say(
             console,
-            f"Counted, not costed (operators without products, output elements): {', '.join(names[:LISTED])}{rest}.",
+            "On the vector unit, or free (operators without products, output elements): "
+            f"{', '.join(names[:LISTED])}{rest}.",
         )
 
 
