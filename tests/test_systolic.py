@@ -549,7 +549,7 @@ class TestMapping:
     @pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
     def test_no_multiple_of_the_array_beats_the_smallest_of_its_number_of_tiles(self, objective, monkeypatch):
         draw = random.Random(objective)  # noqa: S311
-        for _ in range(12):
+        for _ in range(8):
             kind = draw.choice([WeightStationary, OutputStationary, Simd])
             machine = kind(objective=objective, weight_loading=draw.choice(["hidden", "exposed"]))
             shape = draw.randint(1, 900), draw.randint(1, 1800), draw.randint(1, 1500)
