@@ -240,7 +240,7 @@ def energy_of(machine, given_work, walked):
 
 
 class TestTwins:
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 12)] * 3),
         array=st.tuples(*[st.integers(1, 4)] * 3),
@@ -264,7 +264,7 @@ class TestTwins:
         assert (int(of_a_tile.x[0]), int(of_a_tile.w[0])) == (walked.x_read, walked.w_read)
         assert int(of_a_tile.sums[0]) - outputs == walked.psum_write
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 12)] * 3),
         array=st.tuples(*[st.integers(1, 4)] * 3),
@@ -282,7 +282,7 @@ class TestTwins:
         sums = 0 if rests == "os" else grid.m * grid.n * grid.psum_tiles
         assert uses == {"mac": math.prod(shape), "registers": exchanges, **({"rae": 2 * sums} if sums else {})}
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 40)] * 3),
         groups=st.integers(1, 3),
@@ -343,7 +343,7 @@ class TestTwins:
         assert len(scores) > 50
         assert found[objective] == pytest.approx(min(scores))
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 60)] * 3),
         groups=st.integers(1, 3),
@@ -550,7 +550,7 @@ class TestNarrowSums:
         assert wide.mapping.tile_m * wide.mapping.tile_n <= 32 * 1024 < narrow.mapping.tile_m * narrow.mapping.tile_n
         assert narrow.cost.traffic_bytes["dram_read"] < wide.cost.traffic_bytes["dram_read"]
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(
         shape=st.tuples(st.integers(1, 600), st.integers(9, 600), st.integers(1, 600)),
         groups=st.integers(1, 3),
@@ -572,7 +572,7 @@ class TestNarrowSums:
         ]
         assert scores[0] <= scores[1] * (1 + 1e-12)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 600)] * 3),
         dataflow=st.sampled_from(DATAFLOWS),
@@ -944,7 +944,7 @@ class TestMachine:
     def test_it_keeps_the_promises_of_accelerators(self, machine):
         check_accelerator(machine)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 300)] * 3, st.integers(1, 4)),
         plan=st.sampled_from((INT8, apsq(), apsq(3), psq(), block(32))),
@@ -1021,7 +1021,7 @@ def recurrence(tiles, exponents, group_size, phase, bits):
 
 
 class TestEngine:
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(
         tiles=st.lists(st.tuples(st.integers(-(2**17), 2**17), st.integers(0, 12)), min_size=1, max_size=20),
         group_size=st.integers(1, 4),
