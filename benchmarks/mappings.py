@@ -15,10 +15,14 @@ import time
 import numpy as np
 
 import bitwright
+from bitwright.accelerators import engine
+from bitwright.accelerators.engine import AtWork
 from bitwright.accelerators.systolic import OutputStationary, Simd, WeightStationary
-from bitwright.accelerators.systolic import machine as dense
-from bitwright.accelerators.systolic.machine import DenseArray
-from bitwright.memory import Gemm, best_mapping, score, tiling
+from bitwright.formats import Integer, PerTensor
+from bitwright.memory import best_mapping, score, tiling, traffic
+from bitwright.methods.execution import Execution
+from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.networks.sites import Site
 
 ARRAYS = (WeightStationary, OutputStationary, Simd)
 OBJECTIVES = ("latency", "energy", "edp")
@@ -32,22 +36,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)  # noqa: S311
-    above = [excess(*drawn(draw, starved=arguments.starved)) for _ in range(arguments.products)]
+    above = [excess(drawn(draw, starved=arguments.starved)) for _ in range(arguments.products)]
     print(
         f"{len(above)} products: {sum(each > 1e-12 for each in above)} above the best, worst {100 * max(above):.2f} %"
     )
     network, seconds = bitwright.load("resnet18"), []
     for _ in range(5):
         best_mapping.cache_clear()
-        dense._cost.cache_clear()
+        engine._run.cache_clear()
         start = time.perf_counter()
         bitwright.simulate(network, "int8", "systolic-ws")
         seconds.append(time.perf_counter() - start)
     print(f"resnet18, traced, mapped and costed: {min(seconds):.3f} s")
 
 
-def drawn(draw: random.Random, *, starved: bool) -> tuple[Gemm, DenseArray]:
-    """A product and an array."""
+def drawn(draw: random.Random, *, starved: bool) -> AtWork:
+    """An array at work on a product."""
     machine = draw.choice(ARRAYS)(objective=draw.choice(OBJECTIVES))
     if starved:
         less = {
@@ -57,28 +61,38 @@ def drawn(draw: random.Random, *, starved: bool) -> tuple[Gemm, DenseArray]:
             "output_sram_kib": draw.choice([16, 128]),
         }
         machine = machine.model_copy(update=less)
-    m, k, n = draw.randint(1, 1200), draw.randint(1, 2500), draw.randint(1, 2000)
-    bits = {"x_bits": draw.choice([4, 8]), "w_bits": draw.choice([4, 8]), "y_bits": 8, "psum_bits": 32}
-    return Gemm(m=m, k=k, n=n, groups=draw.choice([1, 1, 1, 4]), **bits), machine
+    m, k, n, groups = draw.randint(1, 1200), draw.randint(1, 2500), draw.randint(1, 2000), draw.choice([1, 1, 1, 4])
+    sizes = {"x_elements": groups * m * k, "w_elements": groups * k * n}
+    site = Site(name="product", op="matmul", m=m, k=k, n=n, groups=groups, **sizes)
+    job = machine.job(Execution(site=site, plan=SitePlan(x=integers(draw), w=integers(draw))))
+    return AtWork(machine=machine, dataflow=job.dataflows[0], gemm=job.gemm, uses=job.uses)
 
 
-def excess(gemm: Gemm, machine: DenseArray) -> float:
+def integers(draw: random.Random) -> OperandPlan:
+    """An operand of 4 or 8 bits."""
+    return OperandPlan(format=Integer(bits=draw.choice([4, 8]), signed=True), granularity=PerTensor())
+
+
+def excess(busy: AtWork) -> float:
     """By what share the mapping found has more of what the objective minimizes than the best of all multiples."""
     usual = tiling.tile_sizes
-    best = reached(gemm, machine)
+    best = reached(busy)
     tiling.tile_sizes = lambda *, extent, unit: [*range(unit, extent, unit), extent]
     try:
-        return best / reached(gemm, machine) - 1
+        return best / reached(busy) - 1
     finally:
         tiling.tile_sizes = usual
 
 
-def reached(gemm: Gemm, machine: DenseArray) -> float:
+def reached(busy: AtWork) -> float:
     """What the objective minimizes, of the mapping found."""
     best_mapping.cache_clear()
-    found = best_mapping(gemm=gemm, machine=machine)
-    energy = machine.energy_pj(gemm=gemm, tilings=found.tilings())
-    return float(score(machine, np.array([found.cycles]), energy)[0])
+    gemm, bandwidth = busy.gemm, busy.dram_bytes_per_cycle
+    found = best_mapping(gemm=gemm, machine=busy)
+    kinds = found.tilings().kinds(gemm)
+    moved = traffic(gemm=gemm, tilings=found.tilings(), dram_bytes_per_cycle=bandwidth, kinds=kinds)
+    energy = busy.energy_pj(gemm=gemm, kinds=kinds, moved=moved)
+    return float(score(busy, np.array([found.cycles]), energy)[0])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from bitwright import technology
 from bitwright.accelerators.bill import Use
-from bitwright.accelerators.engine import AtWork, partial_sum_pj
+from bitwright.accelerators.engine import AtWork
+from bitwright.accelerators.events import partial_sum_pj
 from bitwright.accelerators.partial_sums import Apsq, ApsqInputStationary, ApsqOutputStationary
 from bitwright.accelerators.partial_sums.accumulation import Stored, stored_by
 from bitwright.accelerators.partial_sums.dataflow import InnerProducts

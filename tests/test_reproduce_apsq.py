@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bitwright.accelerators.engine import partial_sum_pj
+from bitwright.accelerators.events import partial_sum_pj
 from bitwright.accelerators.partial_sums import Apsq
 from bitwright.cli.main import app
 from bitwright.errors import InputError

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from bitwright import registry, technology
 from bitwright.accelerators.bill import Use
+from bitwright.accelerators.books import REQUANTIZER, RESCALER, SUM_ADDER, books_of
 from bitwright.accelerators.circuits import priced
-from bitwright.accelerators.engine import REQUANTIZER, RESCALER, SUM_ADDER, AtWork, books_of
+from bitwright.accelerators.engine import AtWork
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.srams import sram_of, srams_of
 from bitwright.accelerators.substrate import Substrate
@@ -337,7 +338,9 @@ class TestSramTraffic:
         busy = at_work(array(rows=4, cols=4), self.done)
         cut = tilings(*tile)
         crossing = traffic(gemm=busy.gemm, tilings=cut, dram_bytes_per_cycle=1)
-        sram = busy.sram_bytes(tilings=cut, moved=crossing)
+        kinds = cut.kinds(busy.gemm)
+        accesses = busy.dataflow.accesses(m=kinds.m, k=kinds.k, n=kinds.n)
+        sram = busy.sram_bytes(kinds=kinds, accesses=accesses, moved=crossing)
         assert sram["sram_input_write"].tolist() == crossing.x_read.tolist()
         assert sram["sram_weight_write"].tolist() == crossing.w_read.tolist()
         return {name: each.tolist() for name, each in sram.items()}
@@ -558,7 +561,7 @@ class TestMapping:
             def reached(busy=busy):
                 found = best_mapping.__wrapped__(gemm=busy.gemm, machine=busy)
                 moved = traffic(gemm=busy.gemm, tilings=found.tilings(), dram_bytes_per_cycle=busy.dram_bytes_per_cycle)
-                energy = busy.energy_pj(gemm=busy.gemm, tilings=found.tilings(), moved=moved)
+                energy = busy.energy_pj(gemm=busy.gemm, kinds=found.tilings().kinds(busy.gemm), moved=moved)
                 return float(score(busy, np.array([found.cycles]), energy)[0])
 
             best = reached()
@@ -575,7 +578,7 @@ class TestMapping:
             cut = ran.mapping.tilings()
             moved = traffic(gemm=busy.gemm, tilings=cut, dram_bytes_per_cycle=busy.dram_bytes_per_cycle)
             leaked = busy.leakage_pj_per_cycle * ran.mapping.cycles
-            asked = busy.energy_pj(gemm=busy.gemm, tilings=cut, moved=moved)[0]
+            asked = busy.energy_pj(gemm=busy.gemm, kinds=cut.kinds(busy.gemm), moved=moved)[0]
             assert ran.cost.total_energy_pj == pytest.approx(asked + leaked)
 
 

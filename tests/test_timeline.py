@@ -143,7 +143,7 @@ class TestUniformTiles:
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
         assert totals(found) == {
             "cycles": pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine)[0],
-            "compute_cycles": total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine)[0],
+            "compute_cycles": total_compute_cycles(gemm=gemm, kinds=tilings.kinds(gemm), machine=machine)[0],
             "dram_cycles": moved.dram_cycles[0],
             **{name: getattr(moved, name.removesuffix("_bytes"))[0] for name in TOTALS if name.endswith("_bytes")},
         }

@@ -4,36 +4,34 @@ A machine hands over a job: a product, the dataflows that it may take, and where
 engine maps the product, times it, counts what SRAMs and DRAM move, and prices every use. Ours, the same for all:
 elements are packed into full words; a sum that finishes an output is requantized as it leaves the array and lies in the
 output SRAM at its own width, every other sum as a partial one, which is read back once and added to the next, in lanes
-that add a sum per cycle each; an SRAM that cannot move a
-tile's words in the array's cycles makes the array wait; a requantizer is one 32-bit multiplication (the scale), one
-addition (bias, rounding) and one shift; leakage is charged for every cycle; control and wiring of the array are not
-modelled, nor the energy that DRAM spends in the background.
+that add a sum per cycle each; an SRAM that cannot move a tile's words in the array's cycles makes the array wait;
+leakage is charged for every cycle; not modelled is the energy that DRAM spends in the background.
 """
 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from collections.abc import Mapping as Dictionary
 
 import numpy as np
 
-from bitwright.accelerators.bill import Component, Use, use
-from bitwright.accelerators.circuits import Circuit, Part, Priced, listed, priced
-from bitwright.accelerators.cost import Area, Cost, Event
-from bitwright.accelerators.dataflow import Dataflow
-from bitwright.accelerators.srams import CACHED_MACHINES, SRAMS, Sram, srams_of
-from bitwright.accelerators.substrate import Substrate
+from bitwright.accelerators.bill import Use
+from bitwright.accelerators.books import Billed, Books, books_of
+from bitwright.accelerators.cost import Cost
+from bitwright.accelerators.dataflow import Accesses, Dataflow
+from bitwright.accelerators.events import BITS_PER_BYTE, dram_events, leakage_events, sram_events, use_events
+from bitwright.accelerators.job import Job, Measured
+from bitwright.accelerators.srams import SRAMS
 from bitwright.memory import (
     Bits,
     Buffers,
     FloatArray,
     Gemm,
     IntArray,
+    Kinds,
     Mapping,
     Objective,
-    TileCosts,
-    Tilings,
     Timeline,
     Traffic,
     best_mapping,
@@ -41,174 +39,8 @@ from bitwright.memory import (
     traffic,
 )
 
-BITS_PER_BYTE = 8
 CACHED_COSTS = 4096
-PARTIAL_SUMS = "partial sums"
 OUTPUT = ("sram_output_read", "sram_output_write")
-REQUANTIZERS, RESCALERS, SUM_ADDERS, VECTOR = "requantizers", "rescalers", "sum_adders", "vector_unit"
-MULTIPLY, ADD, SHIFT = "multiply_int32", "add_int32", "shift_int32"
-REQUANTIZER = Circuit(
-    name="requantizer",
-    parts=(
-        Part(event=MULTIPLY, count=1, what="scale"),
-        Part(event=ADD, count=1, what="bias and rounding"),
-        Part(event=SHIFT, count=1, what="to the output's width"),
-    ),
-)
-RESCALER = Circuit(
-    name="rescaler of block sums",
-    parts=(
-        Part(event=MULTIPLY, count=1, what="scale of the block"),
-        Part(event=SHIFT, count=1, what="to the exponent of the blocks before"),
-    ),
-)
-SUM_ADDER = Circuit(name="adder of a partial sum", parts=(Part(event=ADD, count=1, what="to the sum before"),))
-LANE = "mac_float16"
-
-
-class Billed(Substrate):
-    """A substrate with a bill."""
-
-    @property
-    def requantizer_lanes(self) -> int:
-        """Outputs that are requantized per cycle."""
-        raise NotImplementedError
-
-    @property
-    def sum_lanes(self) -> int:
-        """Sums that leave the array per cycle, in the mode with most."""
-        return self.requantizer_lanes
-
-    @property
-    def rescaler_lanes(self) -> int:
-        """Sums of blocks that are rescaled per cycle; 0: scales cannot change along the reduction."""
-        return 0
-
-    def components(self) -> Sequence[Component]:
-        """What it has beside SRAMs, requantizers, rescalers and the vector unit."""
-        raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a product takes under a mapping where values decide.
-
-    Attributes
-    ----------
-    tiles : TileCosts
-        Cycles of the array and bytes of DRAM, tile by tile.
-    fill_cycles : int
-        Of the array, once.
-    x_fill, w_fill : IntArray
-        Bytes of tiles as the SRAMs hold them, of the shapes of `tiles.x_bytes` and `tiles.w_bytes`.
-    x_read_bytes, w_read_bytes : float
-        From SRAM into the array.
-    sums : int
-        Sums that leave the array.
-    uses : sequence of (Use, float)
-        What works, how often.
-    macs_executed : int
-        Multiply-accumulates that are not skipped.
-    unique_bytes : int
-        Of distinct operands and outputs as stored.
-    """
-
-    tiles: TileCosts
-    fill_cycles: int
-    x_fill: IntArray
-    w_fill: IntArray
-    x_read_bytes: float
-    w_read_bytes: float
-    sums: int
-    uses: Sequence[tuple[Use, float]]
-    macs_executed: int
-    unique_bytes: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """One product for a machine.
-
-    Attributes
-    ----------
-    gemm : Gemm
-        The product.
-    dataflows : tuple of Dataflow
-        Ways in which the array may work on it; the best is taken.
-    uses : tuple of (Use, int)
-        What works however the product is mapped.
-    measured : callable or None
-        What it takes under a mapping, where values decide; None: what the dataflow says.
-    """
-
-    gemm: Gemm
-    dataflows: tuple[Dataflow, ...]
-    uses: tuple[tuple[Use, int], ...] = ()
-    measured: Callable[[Mapping], Measured] | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Books:
-    """What the engine needs of a machine's bill: all components, memories, common uses, leakage."""
-
-    components: tuple[Component, ...]
-    srams: Dictionary[str, Sram]
-    dram_pj_per_bit: float
-    dram_source: str
-    accumulate: Use
-    requantize: Use
-    leaking: tuple[tuple[str, float, str], ...]
-    leakage_pj_per_cycle: float
-
-
-@functools.lru_cache(maxsize=CACHED_MACHINES)
-def books_of(machine: Billed) -> Books:
-    """The books of a machine.
-
-    Raises
-    ------
-    InputError, MissingPriceError
-        If the node, a price or an SRAM bank is unknown, or a bank is too slow.
-    """
-    prices = machine.technology
-    requantizer, adder = (priced(circuit, prices, "parts") for circuit in (REQUANTIZER, SUM_ADDER))
-    rescaler, lane = rescaler_of(machine), listed(LANE, prices)
-    components = (
-        *machine.components(),
-        Component(name=REQUANTIZERS, count=machine.requantizer_lanes, circuit=requantizer),
-        *(
-            [Component(name=RESCALERS, count=machine.rescaler_lanes, circuit=rescaler)]
-            if machine.rescaler_lanes
-            else []
-        ),
-        Component(name=SUM_ADDERS, count=machine.sum_lanes, circuit=adder),
-        Component(name=VECTOR, count=machine.vector_lanes, circuit=lane),
-    )
-    srams = srams_of(machine)
-    dram_pj, dram_source = machine.dram_price
-    logic = prices.price("logic_leakage").source
-    leaking = (
-        *(
-            (each.name, each.count * each.circuit.leakage_uw, f"{each.circuit.area_source}; {logic}")
-            for each in components
-        ),
-        *((name, sram.leakage_uw, sram.source) for name, sram in srams.items()),
-    )
-    return Books(
-        components=components,
-        srams=srams,
-        dram_pj_per_bit=dram_pj,
-        dram_source=dram_source,
-        accumulate=use(SUM_ADDERS, "accumulate", "operation", adder),
-        requantize=use(REQUANTIZERS, "requantize", "operation", requantizer),
-        leaking=leaking,
-        leakage_pj_per_cycle=sum(leakage_uw for _, leakage_uw, _ in leaking) / machine.clock_mhz,
-    )
-
-
-def rescaler_of(machine: Billed) -> Priced:
-    """One rescaler at the machine's node."""
-    return priced(RESCALER, machine.technology, "parts")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -280,22 +112,22 @@ class AtWork:
         busiest: IntArray = np.maximum.reduce(cycles).astype(np.int64)
         return busiest
 
-    def energy_pj(self, *, gemm: Gemm, tilings: Tilings, moved: Traffic) -> FloatArray:  # noqa: ARG002
+    def energy_pj(self, *, gemm: Gemm, kinds: Kinds, moved: Traffic) -> FloatArray:  # noqa: ARG002
         """Energy but for leakage, in pJ [candidates]."""
         energy = (moved.dram_read + moved.dram_write) * (BITS_PER_BYTE * self.books.dram_pj_per_bit)
-        sram = self.sram_bytes(tilings=tilings, moved=moved)
+        accesses = self.dataflow.accesses(m=kinds.m, k=kinds.k, n=kinds.n)
+        sram = self.sram_bytes(kinds=kinds, accesses=accesses, moved=moved)
         for name, each in self.books.srams.items():
             read_pj, write_pj = each.pj_per_byte
             energy = energy + sram[f"{name}_read"] * read_pj + sram[f"{name}_write"] * write_pj
-        for what, count in self.work(tilings):
+        for what, count in self.work(kinds, accesses):
             energy = energy + count * what.price_pj
         return energy
 
-    def sram_bytes(self, *, tilings: Tilings, moved: Traffic) -> dict[str, FloatArray]:
+    def sram_bytes(self, *, kinds: Kinds, accesses: Accesses, moved: Traffic) -> dict[str, FloatArray]:
         """Bytes by SRAM and direction (`sram_input_read`, ...), all groups [candidates]."""
-        gemm, kinds = self.gemm, tilings.kinds(self.gemm)
-        each = self.dataflow.accesses(m=kinds.m, k=kinds.k, n=kinds.n)
-        x, w, sums = (gemm.groups * kinds.total(elements) for elements in (each.x, each.w, each.sums))
+        gemm = self.gemm
+        x, w, sums = (gemm.groups * kinds.total(each) for each in (accesses.x, accesses.w, accesses.sums))
         return {
             "sram_input_read": x * _bytes_of(gemm.x_bits),
             "sram_input_write": moved.x_fill + _staying(gemm),
@@ -304,13 +136,13 @@ class AtWork:
             **_output_bytes(gemm, self.dataflow.sum_bits, sums, moved.psum_read, moved.psum_write),
         }
 
-    def work(self, tilings: Tilings) -> list[tuple[Use, IntArray | int]]:
+    def work(self, kinds: Kinds, accesses: Accesses) -> list[tuple[Use, IntArray | int]]:
         """How often circuits work, all groups [candidates]."""
-        gemm, kinds = self.gemm, tilings.kinds(self.gemm)
-        tile = {"m": kinds.m, "k": kinds.k, "n": kinds.n}
-        sums = gemm.groups * kinds.total(self.dataflow.accesses(**tile).sums)
+        gemm = self.gemm
+        sums = gemm.groups * kinds.total(accesses.sums)
+        uses = self.dataflow.uses(m=kinds.m, k=kinds.k, n=kinds.n)
         return [
-            *((what, gemm.groups * kinds.total(count)) for what, count in self.dataflow.uses(**tile)),
+            *((what, gemm.groups * kinds.total(count)) for what, count in uses),
             *self.uses,
             *((what, sums - _outputs(gemm)) for what in (self.books.accumulate, *self.dataflow.read_back)),
             (self.books.requantize, _outputs(gemm)),
@@ -415,9 +247,11 @@ def ran_as(machine: Billed, job: Job, mapping: Mapping) -> Ran:
 
 def _static(at_work: AtWork, mapping: Mapping) -> Cost:
     gemm, tilings = at_work.gemm, mapping.tilings()
-    moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=at_work.dram_bytes_per_cycle)
     kinds = tilings.kinds(gemm)
+    moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=at_work.dram_bytes_per_cycle, kinds=kinds)
     tile = {"m": kinds.m, "k": kinds.k, "n": kinds.n}
+    accesses = at_work.dataflow.accesses(**tile)
+    sram = at_work.sram_bytes(kinds=kinds, accesses=accesses, moved=moved)
     array, banks = (
         gemm.groups * int(kinds.total(cycles)[0])
         for cycles in (at_work.dataflow.cycles(**tile), at_work.bank_cycles(**tile))
@@ -428,9 +262,9 @@ def _static(at_work: AtWork, mapping: Mapping) -> Cost:
         compute_cycles=mapping.compute_cycles,
         busy={"array": array + at_work.fill_cycles, "banks": banks, "dram": mapping.dram_cycles},
         dram=_dram_bytes(mapping),
-        sram={name: float(each[0]) for name, each in at_work.sram_bytes(tilings=tilings, moved=moved).items()},
+        sram={name: float(each[0]) for name, each in sram.items()},
         finished=_finished(gemm),
-        uses=[(what, float(np.asarray(count).reshape(-1)[0])) for what, count in at_work.work(tilings)],
+        uses=[(what, float(np.asarray(count).reshape(-1)[0])) for what, count in at_work.work(kinds, accesses)],
         macs_executed=gemm.macs,
         unique_bytes=gemm.unique_bytes,
     )
@@ -529,110 +363,9 @@ def cost_of(
         traffic_bytes={"dram_read": dram["read"], "dram_write": dram["write"], **sram},
         unique_bytes=unique_bytes,
         events=(
-            *_use_events(uses),
-            *_sram_events(books, sram, psums),
-            *_dram_events(books, dram),
+            *use_events(uses),
+            *sram_events(books, sram, psums),
+            *dram_events(books, dram),
             *leakage_events(books, cycles, at_work.machine.clock_mhz),
         ),
-    )
-
-
-def _use_events(uses: Iterable[tuple[Use, float]]) -> list[Event]:
-    """Uses as events, those of one kind together."""
-    counts: dict[Use, float] = {}
-    for what, count in uses:
-        counts[what] = counts.get(what, 0) + count
-    return [
-        Event(
-            component=what.component,
-            name=what.name,
-            count=count,
-            unit=what.unit,
-            price_pj=what.price_pj,
-            source=what.source,
-        )
-        for what, count in counts.items()
-        if count
-    ]
-
-
-def _sram_events(books: Books, sram: Dictionary[str, float], psums: Dictionary[str, float]) -> list[Event]:
-    """Words of all SRAMs; those of partial sums apart."""
-    events = []
-    for component, each in books.srams.items():
-        for direction, price_pj in (("read", each.read_pj), ("write", each.write_pj)):
-            partial = psums.get(f"{component}_{direction}", 0.0)
-            for name, moved in (
-                (direction, sram[f"{component}_{direction}"] - partial),
-                (f"{direction} {PARTIAL_SUMS}", partial),
-            ):
-                if moved or name == direction:
-                    count = moved * BITS_PER_BYTE / each.word_bits
-                    events.append(
-                        Event(
-                            component=component,
-                            name=name,
-                            count=count,
-                            unit="word",
-                            price_pj=price_pj,
-                            source=each.source,
-                        )
-                    )
-    return events
-
-
-def _dram_events(books: Books, dram: Dictionary[str, int]) -> list[Event]:
-    """Bits of DRAM; those of partial sums apart."""
-    counts = {
-        "read": dram["read"] - dram["psum_read"],
-        "write": dram["write"] - dram["psum_write"],
-        f"read {PARTIAL_SUMS}": dram["psum_read"],
-        f"write {PARTIAL_SUMS}": dram["psum_write"],
-    }
-    return [
-        Event(
-            component="dram",
-            name=name,
-            count=count * BITS_PER_BYTE,
-            unit="bit",
-            price_pj=books.dram_pj_per_bit,
-            source=books.dram_source,
-        )
-        for name, count in counts.items()
-        if count or name in ("read", "write")
-    ]
-
-
-def leakage_events(books: Books, cycles: int, clock_mhz: float) -> list[Event]:
-    """Leakage of every part for so many cycles; 1 uW at 1 MHz is 1 pJ per cycle."""
-    return [
-        Event(
-            component="leakage",
-            name=name,
-            count=cycles,
-            unit="cycle",
-            price_pj=leakage_uw / clock_mhz,
-            source=source,
-        )
-        for name, leakage_uw, source in books.leaking
-    ]
-
-
-def partial_sum_pj(cost: Cost) -> float:
-    """Energy of moving partial sums between the array, the output SRAM and DRAM, in pJ."""
-    return sum(event.energy_pj for event in cost.events if event.name.endswith(PARTIAL_SUMS))
-
-
-def area_of(machine: Billed) -> Area:
-    """Silicon area by component; control and wiring are not modelled."""
-    books = books_of(machine)
-    return Area(
-        components_um2={
-            **{each.name: each.count * each.circuit.area_um2 for each in books.components},
-            **{name: sram.area_um2 for name, sram in books.srams.items()},
-        },
-        sources={
-            **{each.name: each.circuit.area_source for each in books.components},
-            **{name: sram.source for name, sram in books.srams.items()},
-        },
     )

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 from bitwright.accelerators import engine, residency, vector
 from bitwright.accelerators.bill import Use, use
+from bitwright.accelerators.books import Billed, area_of
 from bitwright.accelerators.circuits import Circuit, Part, priced
 from bitwright.accelerators.cost import Area, Cost
-from bitwright.accelerators.engine import Billed, Job, Ran
+from bitwright.accelerators.engine import Ran
+from bitwright.accelerators.job import Job
 from bitwright.errors import InputError
 from bitwright.formats import PerGroup, PerTensor, PerToken
 from bitwright.memory import Bits, Gemm
@@ -131,7 +133,7 @@ class Machine(Billed):
 
     def area(self) -> Area:
         """Silicon area by component; control and wiring are not modelled."""
-        return engine.area_of(self)
+        return area_of(self)
 
     def explain(self, work: Execution) -> dict[str, Any]:
         """Where a site's cycles come from. Raises as `ran` does.

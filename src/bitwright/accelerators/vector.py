@@ -2,16 +2,17 @@
 
 Ours: a lane does one float16 operation per cycle; an operator takes as many operations per element that it goes over as
 `OPERATIONS` says, a polynomial's worth for functions, and none where it only moves them; it runs by itself, after the
-products that it waits for. Its elements pass through the output SRAM, once in and once out, at 16 bits; between
-DRAM and SRAM they move as the operands and outputs of the sites around it, which are charged there. A clamp (ReLU,
-ReLU6) is part of requantization.
+products that it waits for. Its elements pass through the output SRAM, once in and once out, at 16 bits; between DRAM
+and SRAM they move as the operands and outputs of the sites around it, which are charged there. A clamp (ReLU, ReLU6) is
+part of requantization. Copies and gathers that change where elements lie are free here: a limit of this model.
 """
 
 from collections.abc import Mapping, Sequence
 
+from bitwright.accelerators.books import LANE, VECTOR, Billed, books_of
 from bitwright.accelerators.circuits import listed
 from bitwright.accelerators.cost import Cost, Event
-from bitwright.accelerators.engine import BITS_PER_BYTE, LANE, VECTOR, Billed, books_of, leakage_events
+from bitwright.accelerators.events import BITS_PER_BYTE, leakage_events
 from bitwright.networks.sites import OtherOperation
 
 ELEMENT_BITS = 16
@@ -20,14 +21,14 @@ FUNCTION = 6
 ROOT = 4
 """Of a division, a root or their inverses: a guess and two Newton steps."""
 MOVES = (
-    *("cat", "stack", "clone", "copy", "_to_copy", "to_copy", "contiguous", "constant_pad_nd", "repeat", "expand_copy"),
+    *("cat", "stack", "clone", "copy", "to_copy", "contiguous", "constant_pad_nd", "repeat", "expand_copy"),
     *("embedding", "index", "index_select", "index_put", "gather", "scatter", "slice_scatter", "flip", "roll", "fill"),
     *("zeros", "ones", "full", "arange", "empty", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones"),
 )
 """What only moves or makes elements: addresses that DRAM transfers go by, as keys and values join their cache."""
 OPERATIONS: Mapping[str, int] = {
     **dict.fromkeys(MOVES, 0),
-    **dict.fromkeys(("relu", "relu_", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold"), 0),
+    **dict.fromkeys(("relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "threshold"), 0),
     **dict.fromkeys(
         ("exp", "exp2", "expm1", "log", "log2", "log1p", "tanh", "erf", "sin", "cos", "softplus"), FUNCTION
     ),
@@ -45,7 +46,8 @@ OPERATIONS: Mapping[str, int] = {
     "scaled_dot_product_attention": 4 + FUNCTION,
     **dict.fromkeys(("native_layer_norm", "layer_norm", "native_group_norm", "group_norm"), 7),
     **dict.fromkeys(("rms_norm", "fused_rms_norm"), 4),
-    **dict.fromkeys(("native_batch_norm", "batch_norm", "cudnn_batch_norm", "instance_norm"), 2),
+    **dict.fromkeys(("native_batch_norm", "native_batch_norm_legit", "native_batch_norm_legit_no_training"), 2),
+    **dict.fromkeys(("batch_norm", "cudnn_batch_norm", "instance_norm"), 2),
     **dict.fromkeys(("var", "var_mean", "std", "std_mean"), 3),
 }
 """Per element; of an operator that is not here, 1."""

@@ -3,7 +3,7 @@
 from typing import Literal, Protocol
 
 from bitwright.memory.gemm import FloatArray, Gemm, IntArray
-from bitwright.memory.tiling import Buffers, Tilings
+from bitwright.memory.tiling import Buffers, Kinds
 from bitwright.memory.traffic import Traffic
 
 Objective = Literal["latency", "energy", "edp"]
@@ -44,5 +44,5 @@ class TiledMachine(Protocol):
     def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles of the array for one tile of m x k x n, element-wise."""
 
-    def energy_pj(self, *, gemm: Gemm, tilings: Tilings, moved: Traffic) -> FloatArray:
-        """Energy of all groups but for leakage, in pJ [candidates]; `moved` is what crosses DRAM."""
+    def energy_pj(self, *, gemm: Gemm, kinds: Kinds, moved: Traffic) -> FloatArray:
+        """Energy of all groups but for leakage, in pJ [candidates]; `kinds` of tiles, `moved` is what crosses DRAM."""

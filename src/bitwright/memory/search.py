@@ -14,7 +14,7 @@ import numpy as np
 from bitwright.memory.gemm import FloatArray, Gemm, IntArray
 from bitwright.memory.machine import TiledMachine
 from bitwright.memory.pipeline import first_read_cycles, last_write_cycles, pipelined_cycles
-from bitwright.memory.tiling import ORDERS, Tilings, candidates
+from bitwright.memory.tiling import ORDERS, Kinds, Tilings, candidates
 from bitwright.memory.traffic import Traffic, traffic
 
 FIRST_BATCH = 32
@@ -101,9 +101,10 @@ def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
         If no tile fits the machine's SRAMs.
     """
     tilings = candidates(gemm=gemm, buffers=machine.buffers, unit=machine.tile_unit, unit_divides=machine.unit_divides)
-    moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
-    compute = total_compute_cycles(gemm=gemm, tilings=tilings, machine=machine)
-    energy = machine.energy_pj(gemm=gemm, tilings=tilings, moved=moved)
+    kinds, bandwidth = tilings.kinds(gemm), machine.dram_bytes_per_cycle
+    moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth, kinds=kinds)
+    compute = total_compute_cycles(gemm=gemm, kinds=kinds, machine=machine)
+    energy = machine.energy_pj(gemm=gemm, kinds=kinds, moved=moved)
     bound = score(machine, _lower_bound(gemm, tilings, machine, moved, compute), energy)
     timed, cycles = _promising(gemm, tilings, machine, bound, energy)
     reached, size = energy[timed] + machine.leakage_pj_per_cycle * cycles, tilings.m * tilings.k * tilings.n
@@ -128,9 +129,8 @@ def score(machine: TiledMachine, cycles: IntArray, energy_pj: FloatArray) -> Flo
     return total if machine.objective == "energy" else total * cycles
 
 
-def total_compute_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> IntArray:
+def total_compute_cycles(*, gemm: Gemm, kinds: Kinds, machine: TiledMachine) -> IntArray:
     """Cycles in which the array works, of every candidate, over all groups, with filling and draining."""
-    kinds = tilings.kinds(gemm)
     cycles = machine.compute_cycles(m=kinds.m, k=kinds.k, n=kinds.n)
     return machine.fill_cycles + gemm.groups * kinds.total(cycles)
 

@@ -74,23 +74,37 @@ class Tilings:
             before = -(-extent // tile) - 1
             sizes.append(np.stack([tile, extent - before * tile]))
             counts.append(np.stack([before, np.ones_like(before)]))
-        m, k, n = (each.reshape(8, -1) for each in np.broadcast_arrays(*_outer(sizes)))
-        count = np.prod(np.stack(np.broadcast_arrays(*_outer(counts))), axis=0).reshape(8, -1)
-        return Kinds(count=count, m=m, k=k, n=n)
+        first, second, third = _outer(counts)
+        count = (first * second * third).reshape(8, -1).T
+        some = count > 0
+        m, k, n = (each.reshape(8, -1).T[some] for each in np.broadcast_arrays(*_outer(sizes)))
+        starts = np.concatenate([[0], np.cumsum(some.sum(axis=1))[:-1]])
+        return Kinds(count=count[some], m=m, k=k, n=n, starts=starts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kinds:
-    """Tiles by size [8, candidates]: how many there are of each in a group, and their extents."""
+    """Tiles by size, at most eight kinds of each candidate one after the other [kinds of all candidates].
+
+    Attributes
+    ----------
+    count : IntArray
+        How many there are in a group, at least 1.
+    m, k, n : IntArray
+        Extents.
+    starts : IntArray
+        Where each candidate's kinds begin [candidates].
+    """
 
     count: IntArray
     m: IntArray
     k: IntArray
     n: IntArray
+    starts: IntArray
 
     def total(self, each: IntArray) -> IntArray:
         """The sum over all tiles of a group of what each kind has [candidates]."""
-        total: IntArray = (self.count * each).sum(axis=0)
+        total: IntArray = np.add.reduceat(self.count * each, self.starts)
         return total
 
 

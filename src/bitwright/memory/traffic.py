@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from bitwright.memory.gemm import Bits, FloatArray, Gemm, IntArray, packed_bytes
-from bitwright.memory.tiling import ORDER_POSITIONS, Tilings
+from bitwright.memory.tiling import ORDER_POSITIONS, Kinds, Tilings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ def transfer_cycles(transferred_bytes: IntArray, dram_bytes_per_cycle: float) ->
     return cycles.astype(np.int64)
 
 
-def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> Traffic:
-    """DRAM traffic of every candidate, over all groups."""
-    kinds = tilings.kinds(gemm)
+def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float, kinds: Kinds | None = None) -> Traffic:
+    """DRAM traffic of every candidate, over all groups; `kinds` are those of its tiles, where they are known."""
+    kinds = kinds or tilings.kinds(gemm)
     x_visits, w_visits, y_visits = (gemm.groups * visits for visits in _visits(gemm, tilings))
 
     def totals(elements: IntArray, bits: Bits, share: Fraction = Fraction(1)) -> tuple[IntArray, IntArray]:

@@ -24,7 +24,8 @@ from bitwright.accelerators.bit_slice.products import Products, dense_products
 from bitwright.accelerators.bit_slice.schedule import Stages, tile_cycles
 from bitwright.accelerators.bit_slice.slicing import SLICE_BITS, Slicing, refusal
 from bitwright.accelerators.dataflow import Accesses
-from bitwright.accelerators.engine import Job, Measured, Ran
+from bitwright.accelerators.engine import Ran
+from bitwright.accelerators.job import Job, Measured
 from bitwright.accelerators.machine import Machine
 from bitwright.accelerators.systolic.machine import timing_of
 from bitwright.memory import Gemm, IntArray, Mapping, TileCosts

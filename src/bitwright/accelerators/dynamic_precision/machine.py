@@ -54,7 +54,8 @@ from bitwright.accelerators.dynamic_precision.tiles import (
     spread,
     tile_elements,
 )
-from bitwright.accelerators.engine import Job, Measured, Ran
+from bitwright.accelerators.engine import Ran
+from bitwright.accelerators.job import Job, Measured
 from bitwright.accelerators.machine import Machine
 from bitwright.accelerators.precision_scalable.modes import packed_width
 from bitwright.accelerators.precision_scalable.operands import Types, refusal

@@ -28,7 +28,9 @@ from pydantic import Field
 from bitwright.accelerators import engine
 from bitwright.accelerators.bill import Component, Use, listed_use, use
 from bitwright.accelerators.circuits import Circuit, Part, listed, priced, times
-from bitwright.accelerators.engine import AtWork, Job, Ran
+from bitwright.accelerators.engine import AtWork, Ran
+from bitwright.accelerators.events import partial_sum_pj
+from bitwright.accelerators.job import Job
 from bitwright.accelerators.machine import Machine
 from bitwright.accelerators.partial_sums import accumulation
 from bitwright.accelerators.partial_sums.accumulation import Stored, stored_by
@@ -239,7 +241,7 @@ class Apsq(Machine):
             "live_psum_tiles": 0 if self.dataflow == "os" else stored.live_tiles(tiles),
             "psum_bits": float(stored.bits),
             "spill": ran.spilled,
-            "psum_energy_share": engine.partial_sum_pj(ran.cost) / ran.cost.total_energy_pj,
+            "psum_energy_share": partial_sum_pj(ran.cost) / ran.cost.total_energy_pj,
         }
 
 

@@ -21,9 +21,11 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from bitwright.accelerators.bill import Component, use
+from bitwright.accelerators.books import rescaler_of
 from bitwright.accelerators.circuits import By, Circuit, Priced, priced, times
 from bitwright.accelerators.dataflow import Dataflow
-from bitwright.accelerators.engine import Job, Ran, rescaler_of
+from bitwright.accelerators.engine import Ran
+from bitwright.accelerators.job import Job
 from bitwright.accelerators.machine import Machine, block_of
 from bitwright.accelerators.precision_scalable.modes import Mode, packed_width
 from bitwright.accelerators.precision_scalable.operands import Types, refusal

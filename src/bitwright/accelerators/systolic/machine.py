@@ -14,9 +14,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from bitwright.accelerators.bill import Component, use
+from bitwright.accelerators.books import rescaler_of
 from bitwright.accelerators.circuits import Circuit, Part, listed, priced, times
 from bitwright.accelerators.dataflow import Dataflow
-from bitwright.accelerators.engine import Job, rescaler_of
+from bitwright.accelerators.job import Job
 from bitwright.accelerators.machine import Machine, block_of
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
 from bitwright.accelerators.systolic.dataflow import Folds, Timing

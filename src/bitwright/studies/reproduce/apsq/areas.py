@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from bitwright.accelerators.engine import SUM_ADDERS
+from bitwright.accelerators.books import SUM_ADDERS
 from bitwright.accelerators.partial_sums import Apsq
 
 

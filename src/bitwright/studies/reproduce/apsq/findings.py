@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitwright.accelerators.engine import BITS_PER_BYTE
+from bitwright.accelerators.events import BITS_PER_BYTE
 from bitwright.accelerators.partial_sums import Apsq
 from bitwright.accelerators.srams import srams_of
 from bitwright.studies.reproduce.apsq.areas import Engine

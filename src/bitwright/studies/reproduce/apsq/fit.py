@@ -10,7 +10,7 @@ import dataclasses
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from bitwright.accelerators.engine import BITS_PER_BYTE, PARTIAL_SUMS
+from bitwright.accelerators.events import BITS_PER_BYTE, PARTIAL_SUMS
 from bitwright.accelerators.srams import srams_of
 from bitwright.networks.sites import Site
 from bitwright.studies.reproduce.apsq.figures import Figures

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bitwright.accelerators.engine import Ran, partial_sum_pj
+from bitwright.accelerators.engine import Ran
+from bitwright.accelerators.events import partial_sum_pj
 from bitwright.accelerators.partial_sums import Apsq
 from bitwright.errors import BitwrightError
 from bitwright.memory import Gemm
