@@ -67,7 +67,14 @@ def work_of(m, k, n, *, groups=1, seed=0, x_format=UINT8, w_bits=7, zero_point=1
 def mapping_of(machine, work, tile_m, tile_k, tile_n, order="mkn"):
     """A mapping of our choice."""
     return dataclasses.replace(
-        machine.ran(work).mapping, tile_m=tile_m, tile_k=tile_k, tile_n=tile_n, order=order, output_buffers=2
+        machine.ran(work).mapping,
+        tile_m=tile_m,
+        tile_k=tile_k,
+        tile_n=tile_n,
+        order=order,
+        input_buffers=2,
+        weight_buffers=2,
+        output_buffers=2,
     )
 
 
@@ -385,7 +392,7 @@ class TestUnderAMapping:
             gemm=job.gemm,
             tile=tile,
             order=order,
-            output_buffers=2,
+            buffers=(2, 2, 2),
             costs=found.tiles,
             dram_bytes_per_cycle=machine.dram_bandwidth,
             fill_cycles=found.fill_cycles,

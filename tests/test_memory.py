@@ -46,9 +46,10 @@ def int8_gemm(m, k, n, groups=1, **changes):
     )
 
 
-def one(*, m, k, n, order="mkn", output_buffers=2):
-    arrays = (np.array([value], dtype=np.int64) for value in (m, k, n, ORDERS.index(order), output_buffers))
-    return Tilings(**dict(zip(("m", "k", "n", "order", "output_buffers"), arrays, strict=True)))
+def one(*, m, k, n, order="mkn", buffers=(2, 2, 2)):
+    arrays = (np.array([value], dtype=np.int64) for value in (m, k, n, ORDERS.index(order), *buffers))
+    names = ("m", "k", "n", "order", "input_buffers", "weight_buffers", "output_buffers")
+    return Tilings(**dict(zip(names, arrays, strict=True)))
 
 
 extents = st.integers(1, 11)
@@ -96,9 +97,9 @@ class TestTwin:
     def test_closed_forms_equal_a_walk_over_every_tile(self, gemm, machine, data):
         tile = tuple(data.draw(st.integers(1, extent)) for extent in (gemm.m, gemm.k, gemm.n))
         order = data.draw(st.sampled_from(ORDERS))
-        buffers = data.draw(st.sampled_from([1, 2]))
-        tilings = one(m=tile[0], k=tile[1], n=tile[2], order=order, output_buffers=buffers)
-        walked = walk(gemm=gemm, tile=tile, order=order, output_buffers=buffers, machine=machine)
+        buffers = data.draw(st.tuples(*[st.sampled_from([1, 2])] * 3))
+        tilings = one(m=tile[0], k=tile[1], n=tile[2], order=order, buffers=buffers)
+        walked = walk(gemm=gemm, tile=tile, order=order, buffers=buffers, machine=machine)
         moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=machine.dram_bytes_per_cycle)
         assert pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [walked.cycles]
         assert total_compute_cycles(gemm=gemm, kinds=tilings.kinds(gemm), machine=machine).tolist() == [
@@ -113,7 +114,7 @@ class TestTwin:
         gemm, machine = int8_gemm(11, 11, 11, groups), Toy(startup=3, speed=7, dram_bytes_per_cycle=2)
         for tile in itertools.product((11, 6, 3, 2), repeat=3):  # 1, 2, 4 and 6 tiles, the last one smaller
             tilings = one(m=tile[0], k=tile[1], n=tile[2], order=order)
-            expected = walk(gemm=gemm, tile=tile, order=order, output_buffers=2, machine=machine).cycles
+            expected = walk(gemm=gemm, tile=tile, order=order, buffers=(2, 2, 2), machine=machine).cycles
             assert pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [expected]
 
     @settings(max_examples=12, deadline=None)
@@ -126,7 +127,11 @@ class TestTwin:
                 gemm=gemm,
                 tile=(int(tilings.m[i]), int(tilings.k[i]), int(tilings.n[i])),
                 order=ORDERS[tilings.order[i]],
-                output_buffers=int(tilings.output_buffers[i]),
+                buffers=(
+                    int(tilings.input_buffers[i]),
+                    int(tilings.weight_buffers[i]),
+                    int(tilings.output_buffers[i]),
+                ),
                 machine=machine,
             )
             for i in range(len(tilings))
@@ -142,19 +147,23 @@ class TestPipelineByHand:
     # Two tiles of 2 x 2 x 2 along m, one byte per cycle: x 4, w 4, y 4 bytes each; w stays.
     gemm = int8_gemm(4, 2, 2)
 
-    def cycles(self, *, compute, output_buffers):
+    def cycles(self, *, compute, buffers=(2, 2, 2)):
         machine = Toy(startup=compute, speed=10**9)  # compute + 1 cycles a tile
-        tilings = one(m=2, k=2, n=2, output_buffers=output_buffers)
+        tilings = one(m=2, k=2, n=2, buffers=buffers)
         return int(pipelined_cycles(gemm=self.gemm, tilings=tilings, machine=machine)[0])
 
     def test_a_busy_array_hides_transfers_between_first_read_and_last_write(self):
-        assert self.cycles(compute=9, output_buffers=2) == (4 + 4) + 10 + 10 + 4
+        assert self.cycles(compute=9) == (4 + 4) + 10 + 10 + 4
 
     def test_a_fast_array_waits_for_the_next_input_and_the_previous_output(self):
-        assert self.cycles(compute=1, output_buffers=2) == (4 + 4) + 4 + 4 + 4
+        assert self.cycles(compute=1) == (4 + 4) + 4 + 4 + 4
 
     def test_one_output_buffer_makes_the_array_wait_for_every_output(self):
-        assert self.cycles(compute=9, output_buffers=1) == (4 + 4) + (10 + 4) + (10 + 4)
+        assert self.cycles(compute=9, buffers=(2, 2, 1)) == (4 + 4) + (10 + 4) + (10 + 4)
+
+    def test_one_buffer_of_an_operand_makes_the_array_wait_for_its_tiles_where_they_change(self):
+        assert self.cycles(compute=9, buffers=(1, 2, 2)) == (4 + 4) + 10 + 4 + 10 + 4
+        assert self.cycles(compute=9, buffers=(2, 1, 2)) == (4 + 4) + 10 + 10 + 4  # w stays
 
     def test_filling_and_draining_the_array_is_paid_once(self):
         machine = Toy(startup=9, speed=10**9, fill_cycles=13)
@@ -246,14 +255,12 @@ class TestProperties:
 
     @settings(max_examples=30, deadline=None)
     @given(gemm=gemms(), sizes=st.tuples(*[st.integers(64, 400)] * 3))
-    def test_two_tiles_fit_each_sram_or_all_of_an_operand_and_all_of_the_outputs(self, gemm, sizes):
+    def test_as_many_tiles_fit_each_sram_as_there_are_buffers(self, gemm, sizes):
         buffers = Buffers(input_bytes=sizes[0], weight_bytes=sizes[1], output_bytes=sizes[2])
         best = best_mapping(gemm=gemm, machine=Toy(buffers=buffers))
-        x_whole = (best.tile_m, best.tile_k, gemm.groups) == (gemm.m, gemm.k, 1)
-        w_whole = (best.tile_k, best.tile_n, gemm.groups) == (gemm.k, gemm.n, 1)
         x, w = best.tile_m * best.tile_k * gemm.x_bits, best.tile_k * best.tile_n * gemm.w_bits
-        assert math.ceil(x / 8) * (1 if x_whole else 2) <= buffers.input_bytes
-        assert math.ceil(w / 8) * (1 if w_whole else 2) <= buffers.weight_bytes
+        assert math.ceil(x / 8) * best.input_buffers <= buffers.input_bytes
+        assert math.ceil(w / 8) * best.weight_buffers <= buffers.weight_bytes
         sums = math.ceil(best.tile_m * best.tile_n * gemm.psum_bits / 8)
         assert sums * best.output_buffers <= buffers.output_bytes
 
@@ -294,11 +301,19 @@ class TestCandidates:
         assert min(rows) == 24
 
     @pytest.mark.parametrize("name", ["input_bytes", "weight_bytes"])
-    def test_half_of_an_operands_sram_holds_a_tile(self, name):
+    def test_an_operands_sram_holds_one_tile_or_two(self, name):
         axes = slice(0, 2) if name == "input_bytes" else slice(1, 3)
-        for size, held in ((127, False), (128, True)):
+        for size, held in ((63, False), (64, True)):
             found = self.tiles(int8_gemm(8, 8, 8), **{name: size})
             assert ((8, 8) in {each[axes] for each in found}) is held, size
+
+    @pytest.mark.parametrize("size", [127, 128])
+    def test_there_are_two_buffers_where_two_tiles_fit(self, size):
+        buffers = dataclasses.replace(AMPLE, input_bytes=size)
+        found = candidates(gemm=int8_gemm(8, 8, 8), buffers=buffers, unit=(8, 8, 8))
+        whole = (found.m == 8) & (found.k == 8)
+        assert set(found.input_buffers[whole].tolist()) == {size // 64}
+        assert set(found.weight_buffers[whole].tolist()) == {2}
 
     @pytest.mark.parametrize(
         ("sizes", "smallest"),
@@ -316,7 +331,7 @@ class TestCandidates:
             ({"weight_bytes": 2}, (1, 1, 1)),
         ],
     )
-    def test_a_unit_that_does_not_fit_is_halved_until_one_does(self, sizes, smallest):
+    def test_a_unit_that_does_not_fit_is_halved_until_two_do(self, sizes, smallest):
         found = self.tiles(int8_gemm(64, 64, 64), unit=(8, 8, 8), **sizes)
         assert tuple(min(each[axis] for each in found) for axis in range(3)) == smallest
         for axis, unit in enumerate(smallest[1:], 1):  # rows are cut evenly besides
@@ -326,16 +341,16 @@ class TestCandidates:
     def test_an_sram_too_small_for_one_element_is_named_with_demand_capacity_and_lever(self, memory, capacity, needed):
         machine = Toy(tile_unit=(64, 64, 64), buffers=dataclasses.replace(AMPLE, **{f"{memory}_bytes": capacity}))
         message = (
-            rf"{memory} SRAM holds {capacity} bytes.*need {needed} at the smallest tile \(1 x 1 x 1, m x k x n\) of a "
+            rf"{memory} SRAM holds {capacity} bytes.*needs {needed} at the smallest tile \(1 x 1 x 1, m x k x n\) of a "
             rf"product of 100 x 100 x 100; raise {memory}_sram_kib to 1 or"
         )
         with pytest.raises(InputError, match=message):
-            best_mapping(gemm=int8_gemm(100, 100, 100), machine=machine)
+            best_mapping(gemm=int8_gemm(100, 100, 100, x_bits=16, w_bits=16), machine=machine)
 
     def test_what_to_raise_an_sram_to_is_in_whole_kib(self):
         # Sums of 16,384 + 1 bits: one is 2,049 bytes.
         machine = Toy(buffers=dataclasses.replace(AMPLE, output_bytes=2048))
-        with pytest.raises(InputError, match=r"need 2049 .*raise output_sram_kib to 3"):
+        with pytest.raises(InputError, match=r"needs 2049 .*raise output_sram_kib to 3"):
             best_mapping(gemm=int8_gemm(2, 2, 2, psum_bits=8 * 2048 + 1), machine=machine)
 
 

@@ -74,8 +74,9 @@ def at_work(machine, given_work):
 
 
 def tilings(m, k, n):
-    arrays = (np.array([value], dtype=np.int64) for value in (m, k, n, ORDERS.index("mnk"), 1))
-    return Tilings(**dict(zip(("m", "k", "n", "order", "output_buffers"), arrays, strict=True)))
+    arrays = (np.array([value], dtype=np.int64) for value in (m, k, n, ORDERS.index("mnk"), 2, 2, 1))
+    names = ("m", "k", "n", "order", "input_buffers", "weight_buffers", "output_buffers")
+    return Tilings(**dict(zip(names, arrays, strict=True)))
 
 
 def int8_gemm(m, k, n, groups=1):
@@ -307,7 +308,7 @@ class TestCycles:
                 gemm=busy.gemm,
                 tile=(mapping.tile_m, mapping.tile_k, mapping.tile_n),
                 order=mapping.order,
-                output_buffers=mapping.output_buffers,
+                buffers=mapping.buffers,
                 machine=busy,
             )
             assert ran.cost.cycles == walked.cycles
@@ -567,7 +568,8 @@ class TestMapping:
             best = reached()
             with monkeypatch.context() as patch:
                 patch.setattr(tiling, "tile_sizes", lambda extent, unit: [*range(unit, extent, unit), extent])
-                assert best <= reached() * (1 + 1e-12)
+                # A larger tile leaves a smaller last one, whose last write is seen: 0.0065 % of 200 products at worst.
+                assert best <= reached() * (1 + 1e-4)
 
     @pytest.mark.parametrize("array", ARRAYS)
     def test_what_a_mapping_takes_is_what_is_charged(self, array):

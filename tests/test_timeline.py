@@ -27,14 +27,14 @@ TOTALS = (
 )
 
 
-def mapped(*, tile, order="mkn", output_buffers=2):
+def mapped(*, tile, order="mkn", buffers=(2, 2, 2)):
     """A mapping whose figures are wrong, so that nothing can rest on them."""
     chosen = {
         "tile_m": tile[0],
         "tile_k": tile[1],
         "tile_n": tile[2],
         "order": order,
-        "output_buffers": output_buffers,
+        **dict(zip(("input_buffers", "weight_buffers", "output_buffers"), buffers, strict=True)),
     }
     figures = {field.name for field in dataclasses.fields(Mapping)} - chosen.keys()
     return Mapping(**chosen, **dict.fromkeys(figures, -1))
@@ -74,7 +74,7 @@ def assert_equals_walk(gemm, mapping, costs, bandwidth, *, fill_cycles=0, **opti
         gemm=gemm,
         tile=tile_of(mapping),
         order=mapping.order,
-        output_buffers=mapping.output_buffers,
+        buffers=mapping.buffers,
         costs=costs,
         **machine,
     )
@@ -98,7 +98,8 @@ def cases(draw):
     """A product of up to three groups, and any mapping of it."""
     gemm = draw(gemms(largest_group=3))
     tile = tuple(draw(st.integers(1, extent)) for extent in (gemm.m, gemm.k, gemm.n))
-    mapping = mapped(tile=tile, order=draw(st.sampled_from(ORDERS)), output_buffers=draw(st.sampled_from([1, 2])))
+    buffers = draw(st.tuples(*[st.sampled_from([1, 2])] * 3))
+    mapping = mapped(tile=tile, order=draw(st.sampled_from(ORDERS)), buffers=buffers)
     return gemm, mapping
 
 
@@ -123,11 +124,11 @@ class TestTwin:
 
     @pytest.mark.parametrize("order", ORDERS)
     @pytest.mark.parametrize("groups", [1, 2, 3])
-    @pytest.mark.parametrize("output_buffers", [1, 2])
-    def test_one_two_and_three_tiles_in_every_order(self, order, groups, output_buffers):
+    @pytest.mark.parametrize("buffers", [(2, 2, 2), (2, 2, 1), (1, 2, 2), (2, 1, 1)])
+    def test_one_two_and_three_tiles_in_every_order(self, order, groups, buffers):
         gemm = int8_gemm(5, 5, 5, groups)
         for seed, tile in enumerate(itertools.product((5, 3, 2), repeat=3)):  # 1, 2 and 3 tiles, the last one smaller
-            mapping = mapped(tile=tile, order=order, output_buffers=output_buffers)
+            mapping = mapped(tile=tile, order=order, buffers=buffers)
             assert_equals_walk(gemm, mapping, random_costs(gemm, tile, seed), 2.5)
 
 
@@ -198,7 +199,7 @@ class TestByHand:
 
     def test_one_output_buffer_makes_the_array_wait_for_every_output(self):
         # 9 hides reading 3, 2 waits for reading 8, 5 reads nothing; 4 written after each.
-        assert self.found(output_buffers=1).cycles == 7 + (9 + 4) + (8 + 4) + (5 + 4)
+        assert self.found(buffers=(2, 2, 1)).cycles == 7 + (9 + 4) + (8 + 4) + (5 + 4)
 
     def test_totals_and_what_follows_from_them(self):
         found = self.found()

@@ -141,11 +141,12 @@ class Machine(Billed):
         Returns
         -------
         dict
-            Extents of a tile, loop `order` (outermost first), `output_buffers`, `tiles`; `cycles`, of which
-            `compute_cycles` and `stall_cycles`; `array_cycles`, `bank_cycles` and `dram_cycles`, in which each is busy,
-            and `bound`, the busiest; DRAM bytes; `utilization` (0 .. 1): multiply-accumulates by the peak of all
-            cycles; `array_utilization`: by the peak of compute cycles only; `macs_per_dram_byte`, and
-            `ridge_macs_per_dram_byte`, from which on the multipliers are the limit; what the machine adds.
+            Extents of a tile, loop `order` (outermost first), `input_buffers`, `weight_buffers` and `output_buffers` (1
+            or 2), `tiles`; `cycles`, of which `compute_cycles` and `stall_cycles`; `array_cycles`, `bank_cycles` and
+            `dram_cycles`, in which each is busy, and `bound`, the busiest; DRAM bytes; `utilization` (0 .. 1):
+            multiply-accumulates by the peak of all cycles; `array_utilization`: by the peak of compute cycles only;
+            `macs_per_dram_byte`, and `ridge_macs_per_dram_byte`, from which on the multipliers are the limit; what the
+            machine adds.
         """
         ran = self.ran(work)
         mapping, cost, peak = ran.mapping, ran.cost, self.peak_of(work)
@@ -155,6 +156,8 @@ class Machine(Billed):
             "tile_k": mapping.tile_k,
             "tile_n": mapping.tile_n,
             "order": mapping.order,
+            "input_buffers": mapping.input_buffers,
+            "weight_buffers": mapping.weight_buffers,
             "output_buffers": mapping.output_buffers,
             "tiles": mapping.tiles,
             "cycles": cost.cycles,

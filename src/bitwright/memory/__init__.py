@@ -1,4 +1,4 @@
-"""What machines share: tiles between DRAM and SRAM, their order, DRAM traffic and double-buffered timing."""
+"""What machines share: tiles between DRAM and SRAM, their order, DRAM traffic and buffered timing."""
 
 from bitwright.memory.gemm import Bits, BoolArray, FloatArray, Gemm, IntArray, packed_bytes
 from bitwright.memory.machine import Objective, TiledMachine

@@ -1,9 +1,9 @@
-"""Cycles of a double-buffered tile sequence, exactly, without walking it.
+"""Cycles of a sequence of buffered tiles, exactly, without walking it.
 
 While the array works on tile i, DRAM writes back what tile i - 1 left and reads what tile i + 1 needs: cycles = first
 read + sum over i of max(compute i, write i - 1 + read i + 1) + last write; what filling and draining the array takes
-once is part of the last tile's compute. With a single output buffer the array waits instead for every transfer of
-partial sums and outputs. A tile's place along an axis matters only as first, last but one, last, or any other, so each
+once is part of the last tile's compute. What has a single buffer, x, w or the outputs with their partial sums, the
+array waits for instead. A tile's place along an axis matters only as first, last but one, last, or any other, so each
 candidate is a weighted sum over at most 4 x 4 x 4 tiles of 3 groups. Twin: `bitwright.memory.reference`.
 """
 
@@ -71,26 +71,32 @@ def pipelined_cycles(*, gemm: Gemm, tilings: Tilings, machine: TiledMachine) -> 
         order=chosen.order,
     )
     before, now, after = (sequence.at(step + offset) for offset in (-1, 0, 1))
+    inputs = (chosen.input_buffers, chosen.weight_buffers)
     first, last = step == 0, step == sequence.steps() - 1
     bandwidth = machine.dram_bytes_per_cycle
     compute = machine.compute_cycles(m=now.size[:, 0], k=now.size[:, 1], n=now.size[:, 2]) + machine.fill_cycles * last
-    operands = np.where(last, 0, _operand_cycles(gemm, now, after, bandwidth))
+    operands = [np.where(last, 0, each) for each in _operand_cycles(gemm, now, after, bandwidth)]
+    hidden, exposed = (
+        sum(np.where(buffers == count, each, 0) for buffers, each in zip(inputs, operands, strict=True))
+        for count in (2, 1)
+    )
     read_back = np.where(last, 0, _read_back_cycles(gemm, now, after, bandwidth))
     write_before = np.where(first, 0, _write_cycles(gemm, before, now, bandwidth))
     write_now = _write_cycles(gemm, now, after, bandwidth)
-    overlapped = np.maximum(compute, operands + read_back + write_before) + np.where(last, write_now, 0)
-    waiting = np.maximum(compute, operands) + read_back + write_now
-    slot = np.where(chosen.output_buffers == 2, overlapped, waiting)
+    overlapped = np.maximum(compute, hidden + read_back + write_before) + np.where(last, write_now, 0)
+    waiting = np.maximum(compute, hidden) + read_back + write_now
+    slot = exposed + np.where(chosen.output_buffers == 2, overlapped, waiting)
     starts = np.flatnonzero(np.diff(candidate, prepend=-1))
     cycles: IntArray = np.add.reduceat(weight * slot, starts)
-    return cycles + first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    first_x, first_w = first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    return cycles + first_x + first_w
 
 
-def first_read_cycles(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> IntArray:
-    """Cycles before the array can start: the operands of the first tile."""
+def first_read_cycles(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> tuple[IntArray, IntArray]:
+    """Cycles before the array can start: x and w of the first tile."""
     x = packed_bytes(tilings.m * tilings.k, gemm.x_bits, gemm.x_share)
     w = packed_bytes(tilings.k * tilings.n, gemm.w_bits, gemm.w_share)
-    return transfer_cycles(x, dram_bytes_per_cycle) + transfer_cycles(w, dram_bytes_per_cycle)
+    return transfer_cycles(x, dram_bytes_per_cycle), transfer_cycles(w, dram_bytes_per_cycle)
 
 
 def last_write_cycles(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float) -> IntArray:
@@ -100,12 +106,12 @@ def last_write_cycles(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: flo
     return transfer_cycles(packed_bytes(elements, gemm.y_dram_bits), dram_bytes_per_cycle)
 
 
-def _operand_cycles(gemm: Gemm, before: _Step, now: _Step, bandwidth: float) -> IntArray:
-    """Cycles to read those operands of `now` that `before` did not use."""
+def _operand_cycles(gemm: Gemm, before: _Step, now: _Step, bandwidth: float) -> tuple[IntArray, IntArray]:
+    """Cycles to read x and w of `now`, where `before` did not use them."""
     m, k, n = now.size[:, 0], now.size[:, 1], now.size[:, 2]
     x = transfer_cycles(packed_bytes(m * k, gemm.x_bits, gemm.x_share), bandwidth)
     w = transfer_cycles(packed_bytes(k * n, gemm.w_bits, gemm.w_share), bandwidth)
-    return x * now.differs(before, (0, 1)) + w * now.differs(before, (1, 2))
+    return x * now.differs(before, (0, 1)), w * now.differs(before, (1, 2))
 
 
 def _read_back_cycles(gemm: Gemm, before: _Step, now: _Step, bandwidth: float) -> IntArray:

@@ -16,6 +16,8 @@ from bitwright.memory.machine import TiledMachine
 from bitwright.memory.tiling import AXES
 from bitwright.memory.timeline import TileCosts
 
+Numbers = tuple[int, int, int]
+"""Buffers of x, w and the outputs, 1 or 2 each."""
 Place = tuple[int, int, int]
 """Group and two indices of a tile of x (m, k), w (k, n) or y (m, n)."""
 
@@ -47,13 +49,13 @@ class _Tile:
     n: int
 
 
-def walk(*, gemm: Gemm, tile: tuple[int, int, int], order: str, output_buffers: int, machine: TiledMachine) -> Walk:
+def walk(*, gemm: Gemm, tile: tuple[int, int, int], order: str, buffers: Numbers, machine: TiledMachine) -> Walk:
     """Cycles and traffic of a mapping with tiles of (m, k, n), loops in `order` (outermost first)."""
     return walk_costs(
         gemm=gemm,
         tile=tile,
         order=order,
-        output_buffers=output_buffers,
+        buffers=buffers,
         costs=uniform_costs(gemm=gemm, tile=tile, machine=machine),
         dram_bytes_per_cycle=machine.dram_bytes_per_cycle,
         fill_cycles=machine.fill_cycles,
@@ -81,14 +83,14 @@ def walk_costs(
     gemm: Gemm,
     tile: tuple[int, int, int],
     order: str,
-    output_buffers: int,
+    buffers: Numbers,
     costs: TileCosts,
     dram_bytes_per_cycle: float,
     fill_cycles: int = 0,
 ) -> Walk:
     """Cycles and traffic of a mapping with tiles of (m, k, n) that take `costs`, loops in `order` (outermost first)."""
     total = Walk()
-    reads, read_backs, writes, compute = [], [], [], []  # cycles of each tile
+    x_reads, w_reads, read_backs, writes, compute = [], [], [], [], []  # cycles of each tile
     tiles = list(_tiles(gemm, tile, order))
     reduced: dict[Place, int] = {}  # how far along k each output tile has come
     for i, now in enumerate(tiles):
@@ -104,26 +106,41 @@ def walk_costs(
         total.w_visits[now.w] += new_w
         total.x_read, total.w_read, total.psum_read = total.x_read + x, total.w_read + w, total.psum_read + back
         total.y_write, total.psum_write = total.y_write + out * finished, total.psum_write + out * (not finished)
-        reads.append(_cycles(x, dram_bytes_per_cycle) + _cycles(w, dram_bytes_per_cycle))
+        x_reads.append(_cycles(x, dram_bytes_per_cycle))
+        w_reads.append(_cycles(w, dram_bytes_per_cycle))
         read_backs.append(_cycles(back, dram_bytes_per_cycle))
         writes.append(_cycles(out, dram_bytes_per_cycle))
         compute.append(int(costs.compute[now.place]))
     compute[-1] += fill_cycles
-    total.compute_cycles, total.dram_cycles = sum(compute), sum(reads) + sum(read_backs) + sum(writes)
-    total.cycles = _time(compute, reads, read_backs, writes, output_buffers)
+    total.compute_cycles, total.dram_cycles = sum(compute), sum([*x_reads, *w_reads, *read_backs, *writes])
+    total.cycles = _time(compute, x_reads, w_reads, read_backs, writes, buffers)
     return total
 
 
-def _time(compute: list[int], reads: list[int], read_backs: list[int], writes: list[int], output_buffers: int) -> int:
-    clock = reads[0]
+def _time(
+    compute: list[int],
+    x_reads: list[int],
+    w_reads: list[int],
+    read_backs: list[int],
+    writes: list[int],
+    buffers: Numbers,
+) -> int:
+    clock = x_reads[0] + w_reads[0]
+    last = len(compute) - 1
     for i, busy in enumerate(compute):
-        next_read = reads[i + 1] if i + 1 < len(compute) else 0
-        next_back = read_backs[i + 1] if i + 1 < len(compute) else 0
-        if output_buffers == 2:
-            clock += max(busy, next_read + next_back + (writes[i - 1] if i else 0))
-        else:
-            clock += max(busy, next_read) + writes[i] + next_back
-    return clock + (writes[-1] if output_buffers == 2 else 0)
+        meanwhile, afterwards = 0, 0  # what moves while the array works on tile i, and before it starts the next one
+        if i < last:
+            for reads, count in ((x_reads, buffers[0]), (w_reads, buffers[1]), (read_backs, buffers[2])):
+                if count == 2:
+                    meanwhile += reads[i + 1]
+                else:
+                    afterwards += reads[i + 1]
+        if buffers[2] == 1:
+            afterwards += writes[i]
+        elif i:
+            meanwhile += writes[i - 1]
+        clock += max(busy, meanwhile) + afterwards
+    return clock + (writes[last] if buffers[2] == 2 else 0)
 
 
 def _tiles(gemm: Gemm, tile: tuple[int, int, int], order: str) -> Iterator[_Tile]:

@@ -31,8 +31,8 @@ class Mapping:
         Extents of a tile; the last tile of an axis may be smaller.
     order : str
         Loops over tiles, outermost first: "mnk". Groups are outside of them.
-    output_buffers : int
-        2: outputs move while the array works on the next tile; 1: the array waits for them.
+    input_buffers, weight_buffers, output_buffers : int
+        2: its tiles move while the array works on another; 1: the array waits for them.
     tiles : int
         Tiles of all groups.
     cycles : int
@@ -51,6 +51,8 @@ class Mapping:
     tile_k: int
     tile_n: int
     order: str
+    input_buffers: int
+    weight_buffers: int
     output_buffers: int
     tiles: int
     cycles: int
@@ -84,11 +86,20 @@ class Mapping:
         """Which of the two is busier: the array or DRAM."""
         return "compute" if self.compute_cycles >= self.dram_cycles else "memory"
 
+    @property
+    def buffers(self) -> tuple[int, int, int]:
+        """Of x, w and the outputs."""
+        return self.input_buffers, self.weight_buffers, self.output_buffers
+
     def tilings(self) -> Tilings:
         """The mapping as the only candidate."""
-        m, k, n = (np.array([size], dtype=np.int64) for size in (self.tile_m, self.tile_k, self.tile_n))
-        order = np.array([ORDERS.index(self.order)], dtype=np.int64)
-        return Tilings(m=m, k=k, n=n, order=order, output_buffers=np.array([self.output_buffers], dtype=np.int64))
+        values = {
+            **{"m": self.tile_m, "k": self.tile_k, "n": self.tile_n, "order": ORDERS.index(self.order)},
+            "input_buffers": self.input_buffers,
+            "weight_buffers": self.weight_buffers,
+            "output_buffers": self.output_buffers,
+        }
+        return Tilings(**{name: np.array([value], dtype=np.int64) for name, value in values.items()})
 
 
 @functools.lru_cache(maxsize=CACHED_MAPPINGS)
@@ -138,8 +149,10 @@ def total_compute_cycles(*, gemm: Gemm, kinds: Kinds, machine: TiledMachine) -> 
 def _lower_bound(gemm: Gemm, tilings: Tilings, machine: TiledMachine, moved: Traffic, compute: IntArray) -> IntArray:
     bandwidth = machine.dram_bytes_per_cycle
     last_write = last_write_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    first_x, first_w = first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
     exposed = np.where(tilings.output_buffers == 2, last_write, moved.output_cycles)
-    exposed += first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    exposed += np.where(tilings.input_buffers == 2, first_x, moved.x_cycles)
+    exposed += np.where(tilings.weight_buffers == 2, first_w, moved.w_cycles)
     bound: IntArray = np.maximum(compute + exposed, moved.dram_cycles)
     return bound
 
@@ -169,6 +182,8 @@ def _mapping(*, gemm: Gemm, tilings: Tilings, best: int, cycles: int, compute_cy
         tile_k=int(tilings.k[best]),
         tile_n=int(tilings.n[best]),
         order=ORDERS[int(tilings.order[best])],
+        input_buffers=int(tilings.input_buffers[best]),
+        weight_buffers=int(tilings.weight_buffers[best]),
         output_buffers=int(tilings.output_buffers[best]),
         tiles=gemm.groups * m_count * k_count * n_count,
         cycles=cycles,

@@ -2,9 +2,9 @@
 
 A product is cut into tiles of m x k x n, visited by three nested loops, groups outside of them. Tile sizes are
 multiples of what fills the array, and rows in even halves to sixteenths besides; where an axis can be cut into as many
-tiles of several sizes, the smallest is tried, which is the most even cut and takes the least room. Our choice: inputs
-and weights are double-buffered, so that half of their SRAM holds a tile; outputs are double-buffered where a tile of
-partial sums fits half of the output SRAM, and otherwise single-buffered, with transfers that the array waits for.
+tiles of several sizes, the smallest is tried, which is the most even cut and takes the least room. Our choice: each
+of x, w and the partial sums is double-buffered where a tile of it fits half of its SRAM, and otherwise single-buffered,
+with transfers that the array waits for.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class Tilings:
         Tile extents, at most the product's.
     order : IntArray
         Index into `ORDERS`.
-    output_buffers : IntArray
+    input_buffers, weight_buffers, output_buffers : IntArray
         1 or 2.
     """
 
@@ -54,6 +54,8 @@ class Tilings:
     k: IntArray
     n: IntArray
     order: IntArray
+    input_buffers: IntArray
+    weight_buffers: IntArray
     output_buffers: IntArray
 
     def __len__(self) -> int:
@@ -130,8 +132,8 @@ def tile_sizes(*, extent: int, unit: int) -> list[int]:
 def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int], unit_divides: bool = True) -> Tilings:
     """Every tiling in multiples of `unit` (m, k, n) that fits, with every loop order that makes a difference.
 
-    If a tile of `unit` does not fit and `unit_divides`, it is halved until one does: an array that no tile fills
-    is better than none.
+    If two tiles of `unit` do not fit and `unit_divides`, it is halved until two do: an array that no tile fills is
+    better than one that waits, or than none.
 
     Raises
     ------
@@ -148,7 +150,7 @@ def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int], unit
     m, k, n = (axis.ravel() for axis in grid)
     fits = _fit(gemm, buffers, m, k, n)
     m, k, n = m[fits], k[fits], n[fits]
-    psum = packed_bytes(m * n, gemm.psum_bits)
+    x, w, psum = _tile_bytes(gemm, m, k, n)
     split = (m < gemm.m) * 1 + (k < gemm.k) * 2 + (n < gemm.n) * 4
     tile, order = np.nonzero(_DISTINCT_ORDERS[split])
     return Tilings(
@@ -156,7 +158,9 @@ def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int], unit
         k=k[tile],
         n=n[tile],
         order=order.astype(np.int64),
-        output_buffers=np.where(2 * psum[tile] <= buffers.output_bytes, 2, 1).astype(np.int64),
+        input_buffers=1 + (2 * x[tile] <= buffers.input_bytes).astype(np.int64),
+        weight_buffers=1 + (2 * w[tile] <= buffers.weight_bytes).astype(np.int64),
+        output_buffers=1 + (2 * psum[tile] <= buffers.output_bytes).astype(np.int64),
     )
 
 
@@ -166,11 +170,11 @@ def _even_cuts(extent: int, unit: int) -> list[int]:
 
 
 def _fitting(gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The unit, its rows halved until a tile of it fits, then its columns, then its depth."""
+    """The unit, its rows halved until two tiles of it fit, then its columns, then its depth."""
     m, k, n = (min(extent, size) for extent, size in zip((gemm.m, gemm.k, gemm.n), unit, strict=True))
-    if _fits(gemm, buffers, m, k, n):
+    if _fits(gemm, buffers, m, k, n, operands=2):
         return unit
-    while not _fits(gemm, buffers, m, k, n):
+    while not _fits(gemm, buffers, m, k, n, operands=2):
         if m > 1:
             m = -(-m // 2)
         elif n > 1:
@@ -182,15 +186,15 @@ def _fitting(gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> tuple[
     return m, k, n
 
 
-def _fits(gemm: Gemm, buffers: Buffers, m: int, k: int, n: int) -> bool:
-    return bool(_fit(gemm, buffers, *(np.array([size]) for size in (m, k, n)))[0])
+def _fits(gemm: Gemm, buffers: Buffers, m: int, k: int, n: int, *, operands: int = 1) -> bool:
+    return bool(_fit(gemm, buffers, *(np.array([size]) for size in (m, k, n)), operands=operands)[0])
 
 
-def _fit(gemm: Gemm, buffers: Buffers, m: IntArray, k: IntArray, n: IntArray) -> BoolArray:
-    """Whether tiles fit [candidates]: two of each operand, one of partial sums."""
+def _fit(gemm: Gemm, buffers: Buffers, m: IntArray, k: IntArray, n: IntArray, *, operands: int = 1) -> BoolArray:
+    """Whether so many tiles of each operand fit, and one of partial sums [candidates]."""
     x, w, psum = _tile_bytes(gemm, m, k, n)
-    fits: BoolArray = (2 * x <= buffers.input_bytes) & (2 * w <= buffers.weight_bytes) & (psum <= buffers.output_bytes)
-    return fits
+    fits: BoolArray = (operands * x <= buffers.input_bytes) & (operands * w <= buffers.weight_bytes)
+    return fits & (psum <= buffers.output_bytes)
 
 
 def _tile_bytes(gemm: Gemm, m: IntArray, k: IntArray, n: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -221,14 +225,14 @@ def _too_small(*, gemm: Gemm, buffers: Buffers, smallest: tuple[int, int, int]) 
     x, w, psum = (int(size[0]) for size in _tile_bytes(gemm, m, k, n))
     memory, what, needed, capacity = max(
         (
-            ("input", f"two tiles of {gemm.x_bits}-bit inputs", 2 * x, buffers.input_bytes),
-            ("weight", f"two tiles of {gemm.w_bits}-bit weights", 2 * w, buffers.weight_bytes),
+            ("input", f"one tile of {gemm.x_bits}-bit inputs", x, buffers.input_bytes),
+            ("weight", f"one tile of {gemm.w_bits}-bit weights", w, buffers.weight_bytes),
             ("output", f"one tile of {gemm.psum_bits}-bit partial sums", psum, buffers.output_bytes),
         ),
         key=lambda each: each[2] / each[3],
     )
     return InputError(
-        f"the {memory} SRAM holds {capacity} bytes, and {what} need {needed} at the smallest tile "
+        f"the {memory} SRAM holds {capacity} bytes, and {what} needs {needed} at the smallest tile "
         f"({smallest[0]} x {smallest[1]} x {smallest[2]}, m x k x n) of a product of {gemm.m} x {gemm.k} x "
         f"{gemm.n}; raise {memory}_sram_kib to {-(-needed // BYTES_PER_KIB)} or make the array smaller"
     )

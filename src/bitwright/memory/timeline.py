@@ -138,20 +138,22 @@ def timeline(
     x_bytes, w_bytes, psum_bytes, y_bytes = (int(each.sum()) for each in tile_bytes)
     spills = gemm.groups * (y_visits - 1)
     output_cycles = 2 * spills * int(psum.sum()) + gemm.groups * int(y.sum())
-    overlapped = mapping.output_buffers == 2  # otherwise the array waits for all of output_cycles, once
+    moving = (x_visits * int(x.sum()), w_visits * int(w.sum()), output_cycles)
+    overlapped = [each == 2 for each in mapping.buffers]
+    waiting = sum(each for each, hidden in zip(moving, overlapped, strict=True) if not hidden)
     compute = costs.compute.copy()
     compute[-1, -1, -1, -1] += fill_cycles  # of the tile that is the last in any order
     cycles = _TileCycles(
         compute=compute,
-        x=x[:, :, :, None],
-        w=w[:, None],
-        psum=psum[None, :, None] * (overlapped and spills > 0),
-        y=y[None, :, None] * overlapped,
+        x=x[:, :, :, None] * overlapped[0],
+        w=w[:, None] * overlapped[1],
+        psum=psum[None, :, None] * (overlapped[2] and spills > 0),
+        y=y[None, :, None] * overlapped[2],
     )
     return Timeline(
-        cycles=_pipelined(_blocks(cycles, loops, block_tiles)) + (0 if overlapped else output_cycles),
+        cycles=_pipelined(_blocks(cycles, loops, block_tiles)) + waiting,
         compute_cycles=int(compute.sum()),
-        dram_cycles=x_visits * int(x.sum()) + w_visits * int(w.sum()) + output_cycles,
+        dram_cycles=sum(moving),
         x_read_bytes=x_visits * x_bytes,
         w_read_bytes=w_visits * w_bytes,
         psum_read_bytes=spills * psum_bytes,

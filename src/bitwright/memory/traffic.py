@@ -25,10 +25,8 @@ class Traffic:
     x_fill, w_fill : IntArray
         Bytes written into the input and weight SRAMs: like x_read and w_read, but every element of the product's
         operands, not only distinct ones.
-    dram_cycles : IntArray
-        Cycles in which DRAM is busy, each tile's transfer in whole cycles.
-    output_cycles : IntArray
-        The part of `dram_cycles` that moves partial sums and outputs.
+    x_cycles, w_cycles, output_cycles : IntArray
+        Cycles in which DRAM moves x, w, and partial sums and outputs, each tile's transfer in whole cycles.
     """
 
     x_read: IntArray
@@ -38,8 +36,14 @@ class Traffic:
     y_write: IntArray
     x_fill: IntArray
     w_fill: IntArray
-    dram_cycles: IntArray
+    x_cycles: IntArray
+    w_cycles: IntArray
     output_cycles: IntArray
+
+    @property
+    def dram_cycles(self) -> IntArray:
+        """Cycles in which DRAM is busy."""
+        return self.x_cycles + self.w_cycles + self.output_cycles
 
     @property
     def dram_read(self) -> IntArray:
@@ -75,7 +79,6 @@ def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float, kinds:
     x, x_cycles, w, w_cycles = x // n_count, x_cycles // n_count, w // m_count, w_cycles // m_count
     psum, psum_cycles, y, y_cycles = (each // k_count for each in (psum, psum_cycles, y, y_cycles))
     spills = y_visits - gemm.groups
-    output_cycles = 2 * spills * psum_cycles + gemm.groups * y_cycles
     return Traffic(
         x_read=x_visits * x,
         w_read=w_visits * w,
@@ -84,8 +87,9 @@ def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float, kinds:
         y_write=gemm.groups * y,
         x_fill=x_visits * (not gemm.x_on_chip) * (kinds.total(packed_bytes(m_k, gemm.x_bits)) // n_count),
         w_fill=w_visits * (kinds.total(packed_bytes(k_n, gemm.w_bits)) // m_count),
-        dram_cycles=x_visits * x_cycles + w_visits * w_cycles + output_cycles,
-        output_cycles=output_cycles,
+        x_cycles=x_visits * x_cycles,
+        w_cycles=w_visits * w_cycles,
+        output_cycles=2 * spills * psum_cycles + gemm.groups * y_cycles,
     )
 
 

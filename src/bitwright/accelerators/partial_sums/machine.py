@@ -297,6 +297,8 @@ def _as_tiles(machine: Apsq, gemm: Gemm, moved: Moved, took: Mapping[str, int]) 
         tile_k=min(machine.pci, gemm.k),
         tile_n=min(machine.pco, gemm.n),
         order=moved.accesses.order,
+        input_buffers=2,
+        weight_buffers=2,
         output_buffers=2,
         tiles=gemm.groups * moved.grid.steps,
         cycles=took["cycles"],
