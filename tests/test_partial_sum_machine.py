@@ -509,8 +509,8 @@ class TestVariants:
 
 class TestOneMapping:
     def test_the_same_dram_bytes_as_any_array_whose_sums_rest(self):
-        # FINDINGS 6. 256 KiB hold 256 rows of 1,024 bytes: inputs pass once, weights (a byte and 1/1,024 of a scale of 4
-        # bytes each) with each of 16 tiles of rows, which the array waits for.
+        # FINDINGS 6. 256 KiB hold 256 rows of 1,024 bytes, which the array waits for: inputs pass once, weights (a byte
+        # and 1/1,024 of a scale of 4 bytes each) with each of 16 tiles of rows.
         network = load("gemm:4096x1024x1024")
         machines = {each.__name__: each(objective="energy") for each in (ApsqOutputStationary, OutputStationary)}
         found = simulate_network(network, calibrate_method(network, "int8-sym"), machines)
