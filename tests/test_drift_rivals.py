@@ -4,6 +4,7 @@ import dataclasses
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
@@ -124,6 +125,24 @@ class TestDrq:
         codes = Quantized(codes=torch.zeros(8, 16), format=Integer(bits=8), scale=torch.ones(()), shifts=x_shifts)
         found = Drq(row_groups=4).classes(work(8, 16, 16, rule=shares(0.0), x=codes))
         assert found.m_narrow.tolist() == [[6]]
+
+    @pytest.mark.parametrize("dataflow", ["ws", "os"])
+    @pytest.mark.parametrize("bits", [(8, 8), (8, 4), (4, 4)])
+    @pytest.mark.parametrize("shape", [(50, 145, 67), (200, 576, 128), (12, 100, 65)])
+    def test_tiles_are_chosen_for_the_cycles_that_pass(self, shape, bits, dataflow):
+        """Of a static product, whether cycles are asked of the dataflow or of where classes run."""
+        machine, one = Drq(dataflow=dataflow, objective="latency", input_sram_kib=4096), work(*shape, bits=bits)
+        (array,), (m, k, n) = machine.job(one).dataflows, (np.array([size]) for size in shape)
+        assert int(array.cycles(m=m, k=k, n=n)[0]) == spent(machine, one)
+
+    def test_sums_that_rest_take_whole_folds_of_rows_by_hand(self):
+        """12 rows on 48: one fold of 100 steps at four cycles each, not a quarter of a fold."""
+        assert spent(Drq(dataflow="os"), work(12, 100, 64)) == 4 * 100
+
+    def test_more_tiles_than_memory_holds_are_one_sentence(self):
+        one = work(10**6, 10**6, 10**4, rule=shares(0.5, 10**6))
+        with pytest.raises(InputError, match=r"takes [\d,]+ tiles, .* at most 20,000,000 are counted; raise"):
+            Drq().run(one)
 
     def test_no_region_is_as_fast_as_static(self):
         assert spent(Drq(), work(64, 96, 64, rule=shares(0.0))) == spent(Drq(), work(64, 96, 64))

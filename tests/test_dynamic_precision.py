@@ -767,12 +767,12 @@ class TestMachines:
         assert cuts.run(one).energy_pj["mac"] == pytest.approx(1.1 * plain.run(one).energy_pj["mac"])
         assert plain.run(one).energy_pj["mac"] == pytest.approx(BitFusion().run(one).energy_pj["mac"])
 
-    @pytest.mark.parametrize(("machine", "edges"), [(Drift, 2), (Seq, 1), (Drq, 1)])
-    def test_what_the_ideals_and_the_sums_take_is_in_the_bill(self, machine, edges):
+    @pytest.mark.parametrize(("machine", "edges", "weights"), [(Drift, 2, 1), (Seq, 1, 1), (Drq, 1, 4)])
+    def test_what_the_ideals_and_the_sums_take_is_in_the_bill(self, machine, edges, weights):
         """Second registers of all that rests; adders, shifts and smallest codes for the sums of both edges."""
         area, prices = machine().area().components_um2, technology.load(28)
         bit = prices.price("register_bit").area()
-        assert area["second_registers"] == pytest.approx(24 * 32 * 8 * bit)
+        assert area["second_registers"] == pytest.approx(24 * 32 * weights * 8 * bit)  # of 8 bits by bit group
         assert machine(dataflow="os").area().components_um2["second_registers"] == pytest.approx(24 * 32 * 4 * 32 * bit)
         exposed = machine(weight_loading="exposed").area().components_um2
         assert set(area) - set(exposed) == {"second_registers"}
@@ -999,9 +999,9 @@ class TestRefusals:
 
     @pytest.mark.parametrize("asked", [plan(), plan(precision=SHARED)])
     def test_srams_too_small_for_a_fold(self, asked):
-        """A tile that does not fill the array runs all the same, and takes longer: 768 weights, twice, are 1.5 KiB."""
+        """A tile that does not fill the array runs all the same, and takes longer: a KiB holds 1,024 weights once."""
         one = work(512, 768, 3072, plan=asked)
         small, whole = Drift(weight_sram_kib=1), Drift()
         mapping = small.ran(one).mapping
-        assert 2 * mapping.tile_k * mapping.tile_n <= 1024
+        assert mapping.weight_buffers * mapping.tile_k * mapping.tile_n <= 1024
         assert small.run(one).cycles > whole.run(one).cycles

@@ -174,12 +174,12 @@ class TestLines:
         assert stays.wide.live_bytes == 16 * 8 * 4
 
     def test_passes_count_what_is_read_again(self):
-        # Half of 256 KiB holds 128 rows of 1,024 inputs, 120 of them are whole tiles of 12: inputs pass once, weights
-        # with each of 35 tiles of rows. Weights have a scale of 4 bytes per column.
+        # 256 KiB hold 256 rows of 1,024 inputs, 252 of them are whole tiles of 12: inputs pass once, weights with each
+        # of 17 tiles of rows. Weights have a scale of 4 bytes per column.
         measured = reproduced([load("gemm:4096x1024x1024")]).networks[0]
         line = line_of(measured, "os", "mapped", "common")
         x, w, y = 4096 * 1024, 1024 * 1024 + 4 * 1024, 4096 * 1024
-        assert line.wide.passes == pytest.approx((x + 35 * w + y) / (x + w + y))
+        assert line.wide.passes == pytest.approx((x + 17 * w + y) / (x + w + y))
         assert line_of(measured, "os", "published", "common").wide.passes == 1
 
     def test_sites_add_up(self, small):

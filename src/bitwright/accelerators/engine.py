@@ -23,6 +23,7 @@ from bitwright.accelerators.dataflow import Accesses, Dataflow
 from bitwright.accelerators.events import BITS_PER_BYTE, dram_events, leakage_events, sram_events, use_events
 from bitwright.accelerators.job import Job, Measured
 from bitwright.accelerators.srams import SRAMS
+from bitwright.errors import InputError
 from bitwright.memory import (
     Bits,
     Buffers,
@@ -40,6 +41,8 @@ from bitwright.memory import (
 )
 
 CACHED_COSTS = 4096
+MOST_TILES = 2 * 10**7
+"""Of a product whose values decide: a gigabyte of counts."""
 OUTPUT = ("sram_output_read", "sram_output_write")
 
 
@@ -207,7 +210,7 @@ def run(machine: Billed, job: Job) -> Ran:
     Raises
     ------
     InputError
-        If not even the smallest tile fits the SRAMs.
+        If not even the smallest tile fits the SRAMs, or values decide what more tiles take than memory holds.
     """
     return _run(machine, job) if job.measured is None else _best(machine, job)
 
@@ -232,7 +235,16 @@ def _score(machine: Billed, cost: Cost) -> tuple[float, float]:
 def _ran(machine: Billed, job: Job, dataflow: Dataflow) -> Ran:
     at_work = AtWork(machine=machine, dataflow=dataflow, gemm=job.gemm, uses=job.uses)
     mapping = best_mapping(gemm=job.gemm, machine=at_work)
-    cost = _static(at_work, mapping) if job.measured is None else _by_values(at_work, mapping, job.measured(mapping))
+    if job.measured is None:
+        cost = _static(at_work, mapping)
+    elif mapping.tiles <= MOST_TILES:
+        cost = _by_values(at_work, mapping, job.measured(mapping))
+    else:
+        raise InputError(
+            f"a product of {job.gemm.m} x {job.gemm.k} x {job.gemm.n} in {job.gemm.groups} groups takes "
+            f"{mapping.tiles:,} tiles, and where values decide at most {MOST_TILES:,} are counted; raise the SRAMs' "
+            "KiB or take a smaller product"
+        )
     spilled = mapping.dram_psum_write_bytes > 0
     return Ran(mapping=mapping, dataflow=dataflow, cost=cost, spilled=spilled)
 

@@ -12,24 +12,24 @@ region of x, which travels with it. Rows stay where they are, so that there are 
 is shifted and added where it is made. Static plans run at one speed.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from bitwright.accelerators.dynamic_precision.bit_group import per_port
+from bitwright.accelerators.bill import Component
+from bitwright.accelerators.circuits import priced
+from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, per_port
 from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import Placement, class_sizes
+from bitwright.accelerators.systolic.machine import REGISTER
 from bitwright.memory import FloatArray, IntArray
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.drq.rule import Drq as DrqRule
 from bitwright.methods.execution import Execution
-from bitwright.methods.plan import SitePlan
 from bitwright.methods.rules import Static, SubTensors
-
-SLOW = (WIDE_BITS // NARROW_BITS) ** 2
-"""Cycles of a product of 8 by 8 bits on a multiplier of 4 by 4."""
 
 
 class Drq(SplitArray):
@@ -68,15 +68,39 @@ class Drq(SplitArray):
             paired=True,
         )
 
-    def one_class(self, plan: SitePlan) -> bool:  # noqa: ARG002
-        """Never what the whole array says: speed goes by waves."""
-        return False
-
     @property
     def fill_size(self) -> tuple[int, int]:
         """Multipliers, not groups of four."""
         by = per_port(NARROW_BITS)
         return by * self.rows, by * self.cols
+
+    def ports(self, bits: int) -> int:  # noqa: ARG002
+        """One element, however wide."""
+        return 1
+
+    def wave_cycles(self, x_bits: int, w_bits: int) -> int:
+        """A cycle for each product of 4 by 4 bits.
+
+        Examples
+        --------
+        >>> Drq().wave_cycles(8, 8), Drq().wave_cycles(8, 4), Drq().wave_cycles(4, 4)
+        (4, 2, 1)
+        """
+        return (x_bits // NARROW_BITS) * (w_bits // NARROW_BITS)
+
+    @property
+    def resting_bits(self) -> int:
+        """A whole weight in each multiplier, or its sum."""
+        return MULTIPLIERS * (WIDE_BITS if self.dataflow == "ws" else self.psum_bits)
+
+    def components(self) -> Sequence[Component]:
+        """Beside the others' the second half of each resting weight, of which a multiplier of 4 by 4 bits has one."""
+        found = list(super().components())
+        if self.dataflow == "ws":
+            register = priced(REGISTER, self.technology, "parts")
+            bits = self.multipliers_4b * (WIDE_BITS - NARROW_BITS)
+            found.append(Component(name="weight_registers", count=bits, circuit=register))
+        return found
 
     def fast_waves(self, classes: Classes) -> FloatArray:
         """Share of waves with nothing sensitive [groups]: the product of the shares of G blocks in a row, averaged.
@@ -89,25 +113,20 @@ class Drq(SplitArray):
         return found
 
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
-        """Every class takes the whole array of multipliers; those with 8 bits of both operands stream slowly."""
+        """Every class takes the whole array of multipliers, which goes at the pace of its waves."""
         m, n = class_sizes(classes)
         m = m * (n > 0)  # rows that meet no column of a class do not stream for it
-        by = per_port(NARROW_BITS)
-        rows, cols = np.full_like(m, by * self.rows), np.full_like(m, by * self.cols)
-        stalls = np.array([(x_bits // NARROW_BITS) * (w_bits // NARROW_BITS) for x_bits, w_bits in PAIRS])
-        total = m * stalls[:, None, None]
-        every = part_cycles(
-            self.form,
-            m=total.sum(axis=0),
-            k=classes.k,
-            n=np.full_like(classes.m_narrow, classes.n),
-            rows=rows[0],
-            cols=cols[0],
-            fx=1,
-            fw=1,
-            runs=runs,
-        )
-        shares = np.cumsum(total, axis=0) / np.maximum(1, total.sum(axis=0))
+        rows, cols = (np.full_like(m, size) for size in self.fill_size)
+        paces = np.array([self.wave_cycles(*pair) for pair in PAIRS])
+        waves = m * paces[:, None, None]
+        total, some = waves.sum(axis=0), np.maximum(1, m.sum(axis=0))
+        if self.dataflow == "os":  # a fold takes the steps of the reduction at the mean pace of its rows
+            stream = {"m": m.sum(axis=0), "k": -(-classes.k * total // some)}
+        else:
+            stream = {"m": total, "k": np.broadcast_to(classes.k, total.shape)}
+        n_all = np.full_like(total, classes.n)
+        every = part_cycles(self.form, **stream, n=n_all, rows=rows[0], cols=cols[0], fx=1, fw=1, runs=runs)
+        shares = np.cumsum(waves, axis=0) / np.maximum(1, total)
         cycles = np.diff(np.rint(shares * every).astype(np.int64), axis=0, prepend=0)
         nothing = np.zeros_like(classes.m_narrow)
         return Placement(

@@ -153,6 +153,14 @@ class SplitArray(Machine):
         """Rows and columns that are filled and drained."""
         return self.rows, self.cols
 
+    def ports(self, bits: int) -> int:
+        """Elements of so many bits that a row or a column of `fill_size` takes at once."""
+        return per_port(bits)
+
+    def wave_cycles(self, x_bits: int, w_bits: int) -> int:  # noqa: ARG002
+        """Cycles of a wave, one row of x on its way through the array, of operands so wide."""
+        return 1
+
     @property
     def resting_bits(self) -> int:
         """Bits that rest in a bit group: its port of weights, or sums of its four products."""
@@ -188,15 +196,18 @@ class SplitArray(Machine):
         x_bits, w_bits = self._widths(plan)
         dynamic = self.is_dynamic(plan)
         least = (NARROW_BITS, NARROW_BITS) if dynamic else (x_bits, w_bits)
+        rows, cols = self.fill_size
         ways = tuple(
             WholeArray(
                 form=self.form,
-                rows=self.rows,
-                cols=self.cols,
-                fx=per_port(x_bits),
-                fw=per_port(w_bits),
-                least=(per_port(least[0]), per_port(least[1])),
-                least_rows=times_rows * self.rows,
+                rows=rows,
+                cols=cols,
+                fx=self.ports(x_bits),
+                fw=self.ports(w_bits),
+                macs=(per_port(x_bits), per_port(w_bits)),
+                wave_cycles=self.wave_cycles(x_bits, w_bits),
+                least=(self.ports(least[0]), self.ports(least[1])),
+                least_rows=times_rows * rows,
                 sum_bits=self.psum_bits,
                 product=use("mac", f"bit_group_a{x_bits}w{w_bits}", "cycle", self._bit_group()),
                 exchange=self._exchange(),
@@ -207,12 +218,8 @@ class SplitArray(Machine):
             gemm=gemm,
             dataflows=ways,
             uses=self.operand_uses(work),
-            measured=None if self.one_class(plan) else lambda mapping: self.measured(work, mapping),
+            measured=(lambda mapping: self.measured(work, mapping)) if dynamic else None,
         )
-
-    def one_class(self, plan: SitePlan) -> bool:
-        """Whether all rows and columns are of one class, so that the whole array in one mode says all."""
-        return not self.is_dynamic(plan)
 
     def stored_bits(self, plan: SitePlan) -> int:
         """The packed width."""
@@ -310,7 +317,7 @@ class SplitArray(Machine):
 
     def _exchange(self) -> Use:
         """What rests in all bit groups, shifted by all rows."""
-        bits = self.rows * self.rows * self.cols * self.resting_bits
+        bits = self.fill_size[0] * self.rows * self.cols * self.resting_bits
         shifts = times(priced(REGISTER, self.technology, "parts"), bits, f"{bits:,} x {{}}")
         return use("registers", "exchange what rests", "fold", shifts)
 

@@ -38,9 +38,13 @@ class WholeArray:
     form : str
         How folds take time.
     rows, cols : int
-        Bit groups.
+        Ports: of bit groups, or of multipliers.
     fx, fw : int
         Elements of x and of w at a port.
+    macs : (int, int)
+        Elements of x by elements of w that a bit group multiplies in a cycle of its own.
+    wave_cycles : int
+        Cycles of a row of x; where sums rest, of a step of the reduction.
     least : (int, int)
         Elements at a port of the narrowest that x and w may become.
     least_rows : int
@@ -56,6 +60,8 @@ class WholeArray:
     cols: int
     fx: int
     fw: int
+    macs: tuple[int, int]
+    wave_cycles: int
     least: tuple[int, int]
     least_rows: int
     sum_bits: int
@@ -91,7 +97,8 @@ class WholeArray:
     def cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
         """Cycles of tiles of one class, element-wise."""
         whole = {"rows": np.array(self.rows), "cols": np.array(self.cols)}
-        return part_cycles(self.form, m=m, k=k, n=n, **whole, fx=self.fx, fw=self.fw)
+        stream = {"m": m, "k": k * self.wave_cycles} if self.sums_rest else {"m": m * self.wave_cycles, "k": k}
+        return part_cycles(self.form, **stream, n=n, **whole, fx=self.fx, fw=self.fw)
 
     def accesses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Accesses:
         """As of a plain array of as many rows and columns as ports take elements."""
@@ -104,7 +111,7 @@ class WholeArray:
     def uses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Sequence[tuple[Use, IntArray]]:
         """Bit groups at work, and what rests exchanged."""
         inner, outer = (m, k) if self.sums_rest else (k, m)
-        busy = outer * -(-inner // self.fx) * -(-n // self.fw)
+        busy = outer * -(-inner // self.macs[0]) * -(-n // self.macs[1])
         folds = -(-inner // (self.rows * self.fx)) * -(-n // (self.cols * self.fw))
         return [(self.product, busy), (self.exchange, folds)]
 
