@@ -24,6 +24,8 @@ from bitwright.networks.state import put_back, same_random_numbers
 from bitwright.networks.unseen import unseen
 
 Batch = Mapping[str, torch.Tensor]
+LARGE_BYTES = 2**26
+"""Of parameters: copies that are looked for before another is made. Looking takes a tenth of a second."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,10 +151,11 @@ class Network:
     def copy(self) -> "Network":
         """The same network with a module of its own.
 
-        Modules refer to themselves, so that copies nobody uses any more stay until they are looked for: that is done
-        first, lest large networks pile up.
+        Modules refer to themselves, so that copies nobody uses any more stay until they are looked for: before a large
+        network is copied, that is done, lest they pile up.
         """
-        gc.collect()
+        if self.module is not None and sum(p.nbytes for p in self.module.parameters()) > LARGE_BYTES:
+            gc.collect()
         try:
             module = copy.deepcopy(self.module, _computed(self.module))
         except Exception as error:

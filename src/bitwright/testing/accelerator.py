@@ -6,6 +6,7 @@ machine multiplies.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -182,18 +183,21 @@ def _shape_works(plans: list[SitePlan]) -> Iterator[Execution]:
 
 def _code_works(machine: Accelerator) -> Iterator[Execution]:
     """What a machine would hear of the toy networks, as far as it supports them."""
-    recipes = {name: compose(name, {"smoothing": "none"}) for name in INTEGER_RECIPES}
-    for name, family in TABLED_RECIPES.items():
-        if machine.supports(_plan(TABLED[family][0], TABLED[family][0])) is None:
-            recipes[name] = compose(name)
-    for name, options in PRECISION_RECIPES.items():
-        recipes[name] = compose(name, {"smoothing": "none", **options})
-    for method in recipes.values():
-        for network, samples in toy_networks().values():
-            works: list[Execution] = []
-            plan = method.calibrate(network, samples)
-            Executor(network, plan, listeners=[works.append]).run(samples[0])
-            yield from (work for work in works if machine.supports(work.plan) is None)
+    for recipe in (*INTEGER_RECIPES, *TABLED_RECIPES, *PRECISION_RECIPES):
+        family = TABLED.get(TABLED_RECIPES.get(recipe, ""))
+        if family is None or machine.supports(_plan(family[0], family[0])) is None:
+            yield from (work for work in _heard(recipe) if machine.supports(work.plan) is None)
+
+
+@functools.cache
+def _heard(recipe: str) -> tuple[Execution, ...]:
+    """Everything that the toy networks execute by a method, the same for all machines."""
+    options = {} if recipe in TABLED_RECIPES else {"smoothing": "none", **PRECISION_RECIPES.get(recipe, {})}
+    method, works = compose(recipe, options), list[Execution]()
+    for network, samples in toy_networks().values():
+        plan = method.calibrate(network, samples)
+        Executor(network, plan, listeners=[works.append]).run(samples[0])
+    return tuple(works)
 
 
 def _check_cost(what: str, machine: Accelerator, work: Execution) -> None:
