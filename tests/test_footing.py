@@ -116,9 +116,7 @@ class TestIdeals:
 
 
 class TestLarge:
-    """Without `drq`, which keeps a number per tile, and `apsq`, which searches a million steps along each axis."""
-
-    @pytest.mark.parametrize("name", [name for name in NAMES if name != "drq" and not name.startswith("apsq")])
+    @pytest.mark.parametrize("name", NAMES)
     def test_products_of_a_trillion_elements_cost_what_they_take(self, name):
         machine = machine_of(name, "common")
         cost = machine.run(work(name, 10**6, 10**6, 10**6))

@@ -146,10 +146,7 @@ def candidates(*, gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int], unit
     sizes[0] = sorted({*sizes[0], *_even_cuts(gemm.m, unit[0])} if unit_divides else sizes[0])
     if not _fits(gemm, buffers, sizes[0][0], sizes[1][0], sizes[2][0]):
         raise _too_small(gemm=gemm, buffers=buffers, smallest=(sizes[0][0], sizes[1][0], sizes[2][0]))
-    grid = np.meshgrid(*(np.array(axis, dtype=np.int64) for axis in sizes), indexing="ij")
-    m, k, n = (axis.ravel() for axis in grid)
-    fits = _fit(gemm, buffers, m, k, n)
-    m, k, n = m[fits], k[fits], n[fits]
+    m, k, n = _that_fit(gemm, buffers, *(np.array(axis, dtype=np.int64) for axis in sizes))
     x, w, psum = _tile_bytes(gemm, m, k, n)
     split = (m < gemm.m) * 1 + (k < gemm.k) * 2 + (n < gemm.n) * 4
     tile, order = np.nonzero(_DISTINCT_ORDERS[split])
@@ -188,6 +185,18 @@ def _fitting(gemm: Gemm, buffers: Buffers, unit: tuple[int, int, int]) -> tuple[
 
 def _fits(gemm: Gemm, buffers: Buffers, m: int, k: int, n: int, *, operands: int = 1) -> bool:
     return bool(_fit(gemm, buffers, *(np.array([size]) for size in (m, k, n)), operands=operands)[0])
+
+
+def _that_fit(
+    gemm: Gemm, buffers: Buffers, m: IntArray, k: IntArray, n: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """All tiles of these sizes that fit, in the order of their sizes; each operand has two of the three axes."""
+    x = packed_bytes(m[:, None] * k, gemm.x_bits) <= buffers.input_bytes
+    w = packed_bytes(k[:, None] * n, gemm.w_bits) <= buffers.weight_bytes
+    psum = packed_bytes(m[:, None] * n, gemm.psum_bits) <= buffers.output_bytes
+    of_m, of_k = np.nonzero(x)
+    pair, of_n = np.nonzero(w[of_k] & psum[of_m])
+    return m[of_m[pair]], k[of_k[pair]], n[of_n]
 
 
 def _fit(gemm: Gemm, buffers: Buffers, m: IntArray, k: IntArray, n: IntArray, *, operands: int = 1) -> BoolArray:
