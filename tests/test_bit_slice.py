@@ -151,7 +151,7 @@ def check_against_simulation(machine, work, tile_m, tile_k, tile_n):
 
 
 class TestTwins:
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(st.data(), seeds)
     def test_panacea_takes_the_cycles_of_its_operators(self, data, seed):
         machine = Panacea(
@@ -179,7 +179,7 @@ class TestTwins:
         tile_n = min(n, machine.block_columns * data.draw(st.integers(1, 2)))
         check_against_simulation(machine, work, tile_m, min(k, data.draw(st.integers(1, 9))), tile_n)
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(st.data(), seeds)
     def test_sibia_takes_the_cycles_of_its_operators(self, data, seed):
         machine = Sibia(
@@ -261,7 +261,7 @@ stage = st.integers(1, 9)
 class TestSchedule:
     """Tiles in time against a clock: those that are filled and drained by themselves, and those that follow."""
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(
         rows=st.integers(1, 5),
         columns=st.integers(1, 4),
@@ -348,7 +348,7 @@ class TestSchedule:
 class TestUnderAMapping:
     """Cycles and bytes of a mapping, against a walk over its tiles."""
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(st.data(), seeds)
     def test_costs_are_those_of_a_walk(self, data, seed):
         machine = Panacea(
@@ -409,7 +409,7 @@ class TestUnderAMapping:
         else:
             assert cost.cycles >= walked.cycles
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(st.data(), seeds)
     def test_srams_are_read_once_per_block_of_the_other_side(self, data, seed):
         machine = Panacea(peas=2, tile_rows=4)  # blocks of 8 rows and of 8 columns

@@ -269,7 +269,7 @@ class TestArray:
 
     @pytest.mark.parametrize("dataflow", DATAFLOWS)
     @pytest.mark.parametrize("shares", [(0, 0), (0, 1), (1, 0), (1, 1)])
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 9)] * 3),
         size=st.tuples(*[st.integers(1, 4)] * 2),
@@ -279,7 +279,7 @@ class TestArray:
         self.run(dataflow, seed, shape, size, shares)
 
     @pytest.mark.parametrize("dataflow", DATAFLOWS)
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 14)] * 3),
         size=st.tuples(*[st.integers(2, 6)] * 2),
@@ -390,7 +390,7 @@ class TestScheduler:
         )
 
     @FORM
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         size=st.tuples(*[st.integers(2, 34)] * 2),
         sides=st.tuples(*[st.integers(0, 300)] * 4, st.integers(1, 900), st.integers(1, 4)),
@@ -579,7 +579,7 @@ class TestMachines:
         assert (found.spent - found.cycles.max(axis=0)).tolist() == [[0, drained, 0]]
 
     @FORM
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(
         sides=st.tuples(*[st.integers(1, 400)] * 3),
         shares=st.tuples(*[st.floats(0, 1)] * 2),
@@ -609,7 +609,7 @@ class TestMachines:
 
     @pytest.mark.parametrize("recut", ["block", "site"])
     @pytest.mark.parametrize("dataflow", ["ws", "os"])
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         sides=st.tuples(*[st.integers(1, 400)] * 2),
         length=st.integers(1, 300),
@@ -667,7 +667,7 @@ class TestMachines:
         assert cycles == [free.spent.sum() + 78, costly.spent.sum() + costly.exposed.sum() + 78]
         assert costly.exposed.sum() > 0
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(
         spent=st.lists(st.lists(st.integers(0, 10**6), min_size=3, max_size=3), min_size=1, max_size=3),
         lengths=st.tuples(*[st.integers(1, 300)] * 3),

@@ -45,7 +45,7 @@ extents = st.tuples(st.integers(1, 700), st.integers(1, 1500), st.integers(1, 15
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 @pytest.mark.parametrize("name", NAMES)
 class TestMonotone:
-    @settings(max_examples=5, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(shape=extents, objective=st.sampled_from(("latency", "energy")))
     def test_twice_the_rows_take_at_most_twice_what_is_asked_for_least(self, name, substrate, shape, objective):
         m, k, n, groups = shape
@@ -54,7 +54,7 @@ class TestMonotone:
         figure = {"latency": lambda cost: cost.cycles, "energy": lambda cost: cost.total_energy_pj}[objective]
         assert figure(two) <= 2.02 * figure(one)  # one fold of rows more where speed is waves of both (drq)
 
-    @settings(max_examples=5, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(shape=extents, objective=st.sampled_from(("latency", "energy")))
     def test_half_the_columns_are_never_dearer(self, name, substrate, shape, objective):
         m, k, n, groups = shape

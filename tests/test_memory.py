@@ -92,7 +92,7 @@ def judged(machine, cycles, moved):
 
 
 class TestTwin:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=300, deadline=None)
     @given(gemm=gemms(), machine=machines, data=st.data())
     def test_closed_forms_equal_a_walk_over_every_tile(self, gemm, machine, data):
         tile = tuple(data.draw(st.integers(1, extent)) for extent in (gemm.m, gemm.k, gemm.n))
@@ -117,7 +117,7 @@ class TestTwin:
             expected = walk(gemm=gemm, tile=tile, order=order, buffers=(2, 2, 2), machine=machine).cycles
             assert pipelined_cycles(gemm=gemm, tilings=tilings, machine=machine).tolist() == [expected]
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(gemm=gemms(largest_group=2), machine=machines)
     def test_the_search_finds_what_walking_every_candidate_finds(self, gemm, machine):
         machine = dataclasses.replace(machine, tile_unit=(3, 2, 3))
@@ -223,7 +223,7 @@ class TestTrafficByHand:
 
 
 class TestProperties:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(gemm=gemms(), machine=machines)
     def test_dram_moves_at_least_the_unique_bytes(self, gemm, machine):
         best = best_mapping(gemm=gemm, machine=machine)
@@ -231,14 +231,14 @@ class TestProperties:
         assert best.cycles >= max(best.compute_cycles, best.dram_cycles)
         assert best.stall_cycles == best.cycles - best.compute_cycles
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(gemm=gemms(), machine=machines)
     def test_doubling_the_bandwidth_is_never_slower(self, gemm, machine):
         machine = dataclasses.replace(machine, objective="latency")
         faster = dataclasses.replace(machine, dram_bytes_per_cycle=2 * machine.dram_bytes_per_cycle)
         assert best_mapping(gemm=gemm, machine=faster).cycles <= best_mapping(gemm=gemm, machine=machine).cycles
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(gemm=gemms(), machine=machines)
     def test_every_objective_gets_what_it_asks_for(self, gemm, machine):
         found = {
@@ -253,7 +253,7 @@ class TestProperties:
             }
             assert reached[objective] == min(reached.values())
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(gemm=gemms(), sizes=st.tuples(*[st.integers(64, 400)] * 3))
     def test_as_many_tiles_fit_each_sram_as_there_are_buffers(self, gemm, sizes):
         buffers = Buffers(input_bytes=sizes[0], weight_bytes=sizes[1], output_bytes=sizes[2])

@@ -241,7 +241,7 @@ def energy_of(machine, given_work, walked):
 
 
 class TestTwins:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 12)] * 3),
         array=st.tuples(*[st.integers(1, 4)] * 3),
@@ -265,7 +265,7 @@ class TestTwins:
         assert (int(of_a_tile.x[0]), int(of_a_tile.w[0])) == (walked.x_read, walked.w_read)
         assert int(of_a_tile.sums[0]) - outputs == walked.psum_write
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 12)] * 3),
         array=st.tuples(*[st.integers(1, 4)] * 3),
@@ -283,7 +283,7 @@ class TestTwins:
         sums = 0 if rests == "os" else grid.m * grid.n * grid.psum_tiles
         assert uses == {"mac": math.prod(shape), "registers": exchanges, **({"rae": 2 * sums} if sums else {})}
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 40)] * 3),
         groups=st.integers(1, 3),
@@ -345,7 +345,7 @@ class TestTwins:
         assert len(scores) > 50
         assert found[objective] == pytest.approx(min(scores))
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 60)] * 3),
         groups=st.integers(1, 3),
@@ -550,7 +550,7 @@ class TestNarrowSums:
         for way in ("dram_read", "dram_write"):
             assert narrow.cost.traffic_bytes[way] < wide.cost.traffic_bytes[way]
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(
         shape=st.tuples(st.integers(1, 600), st.integers(9, 600), st.integers(1, 600)),
         groups=st.integers(1, 3),
@@ -559,20 +559,21 @@ class TestNarrowSums:
         kib=st.sampled_from((1, 4, 128)),
         objective=st.sampled_from(("latency", "energy", "edp")),
     )
-    def test_they_never_cost_more(self, shape, groups, dataflow, plan, kib, objective):
-        # An output keeps at most 32 bits; of more than one tile, so that something is stored.
+    def test_they_never_cost_more_than_what_the_rae_takes(self, shape, groups, dataflow, plan, kib, objective):
+        # An output keeps at most 32 bits; of more than one tile, so that something is stored. Of a small SRAM 24 bits
+        # are cheaper than the RAE, which works once for a sum at most.
         srams = {"input_sram_kib": kib, "weight_sram_kib": kib, "output_sram_kib": kib}
         machine = Apsq(dataflow=dataflow, objective=objective, **srams)
         wide, narrow = (machine.run(work(*shape, groups=groups, plan=each)) for each in (INT8, plan))
+        stored = sum(event.count for event in wide.events if event.component == "sum_adders")
+        rae_pj = stored * sum(event.price_pj for event in narrow.events if event.component == "rae")
         scores = [
-            {"latency": cost.cycles, "energy": cost.total_energy_pj, "edp": cost.cycles * cost.total_energy_pj}[
-                objective
-            ]
-            for cost in (narrow, wide)
+            {"latency": cost.cycles, "energy": energy, "edp": cost.cycles * energy}[objective]
+            for cost, energy in ((narrow, narrow.total_energy_pj), (wide, wide.total_energy_pj + rae_pj))
         ]
         assert scores[0] <= scores[1] * (1 + 1e-12)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 600)] * 3),
         dataflow=st.sampled_from(DATAFLOWS),
@@ -944,7 +945,7 @@ class TestMachine:
     def test_it_keeps_the_promises_of_accelerators(self, machine):
         check_accelerator(machine)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(
         shape=st.tuples(*[st.integers(1, 300)] * 3, st.integers(1, 4)),
         plan=st.sampled_from((INT8, apsq(), apsq(3), psq(), block(32))),
@@ -1021,7 +1022,7 @@ def recurrence(tiles, exponents, group_size, phase, bits):
 
 
 class TestEngine:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=120, deadline=None)
     @given(
         tiles=st.lists(st.tuples(st.integers(-(2**17), 2**17), st.integers(0, 12)), min_size=1, max_size=20),
         group_size=st.integers(1, 4),

@@ -122,7 +122,7 @@ class TestTwin:
     """Closed forms against registers that move once per cycle."""
 
     @pytest.mark.parametrize(("array", "x_bits", "w_bits"), MODES)
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(shape=st.tuples(small, small, small), size=st.tuples(*[st.integers(1, 2)] * 2), seed=st.integers(0, 2**32))
     def test_products_cycles_and_counts(self, array, x_bits, w_bits, shape, size, seed):
         machine = array(rows=2 * size[0], cols=2 * size[1], **APART)
@@ -145,7 +145,7 @@ class TestTwin:
             assert ("decode", "x") not in words
 
     @pytest.mark.parametrize(("array", "x_bits", "w_bits"), MODES)
-    @settings(max_examples=5, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(shape=st.tuples(small, small, small), block=st.integers(1, 6), seed=st.integers(0, 2**32))
     def test_blocks_of_scales_are_reductions_of_their_own(self, array, x_bits, w_bits, shape, block, seed):
         """Cycles, products and sums of a product cut into blocks are those of the twin, block by block."""
@@ -536,7 +536,7 @@ class TestEnergyAndArea:
 
 
 class TestConservation:
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(choice=st.sampled_from(MODES), shape=shapes, data=st.data())
     def test_on_random_shapes_and_machines(self, choice, shape, data):
         array, x_bits, w_bits = choice
@@ -574,7 +574,7 @@ class TestConservation:
 class TestOneFooting:
     """At 8 bits all arrays in which weights rest are one: only what a cycle costs tells them apart."""
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(
         shape=st.tuples(st.integers(1, 900), st.integers(1, 900), st.integers(1, 300), st.integers(1, 4)),
         hidden=st.booleans(),

@@ -142,7 +142,7 @@ class TestRegisterLevel:
         assert (found.product == x @ w).all()
         return found
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(("hidden", "pipelined"), IDEALS)
     def test_weight_stationary(self, hidden, pipelined, case, size, seed):
@@ -158,7 +158,7 @@ class TestRegisterLevel:
         unused = max(0, size[0] - last(case[0][0], case[1][0])) if hidden and pipelined else 0
         assert closed_cycles(flow, int8_gemm(*case[0]), case[1]) == found.cycles + unused
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(("hidden", "pipelined"), IDEALS)
     def test_output_stationary(self, hidden, pipelined, case, size, seed):
@@ -174,7 +174,7 @@ class TestRegisterLevel:
         until = found.cycles if pipelined else found.product_cycles
         assert closed_cycles(flow, int8_gemm(*case[0]), case[1]) == until
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(("hidden", "pipelined"), IDEALS)
     def test_lanes(self, hidden, pipelined, case, size, seed):
@@ -188,7 +188,7 @@ class TestRegisterLevel:
         )
         assert closed_cycles(flow, int8_gemm(*case[0]), case[1]) == found.cycles
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(case=tiled(), size=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=seeds)
     @pytest.mark.parametrize(
         ("kind", "simulate"),
@@ -508,7 +508,7 @@ class TestScalesAlongK:
 
 
 class TestConservation:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(machine=machines, shape=shapes, data=st.data())
     def test_on_random_shapes_and_machines(self, machine, shape, data):
         m, k, n, groups = shape
@@ -523,7 +523,7 @@ class TestConservation:
         assert cost.total_energy_pj == pytest.approx(sum(event.count * event.price_pj for event in cost.events))
         assert all(event.source and event.count >= 0 for event in cost.events)
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(machine=machines, shape=shapes)
     def test_doubling_the_bandwidth_is_never_slower(self, machine, shape):
         # Else cycles may be traded for energy, and where banks are few, DRAM takes words from the array.
@@ -534,7 +534,7 @@ class TestConservation:
         given_work = work(m, k, n, groups=groups)
         assert faster.run(given_work).cycles <= machine.run(given_work).cycles
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(machine=machines, shape=shapes)
     def test_larger_srams_are_never_slower(self, machine, shape):
         # All of these hold a tile that fills the array, so that both choose among multiples of the same one.
@@ -553,7 +553,7 @@ class TestMapping:
     @pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
     def test_no_multiple_of_the_array_beats_the_smallest_of_its_number_of_tiles(self, objective, monkeypatch):
         draw = random.Random(objective)  # noqa: S311
-        for _ in range(5):
+        for _ in range(8):
             kind = draw.choice([WeightStationary, OutputStationary, Simd])
             machine = kind(objective=objective, weight_loading=draw.choice(["hidden", "exposed"]))
             shape = draw.randint(1, 900), draw.randint(1, 1800), draw.randint(1, 1500)

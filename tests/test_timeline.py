@@ -108,7 +108,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 class TestTwin:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(
         case=cases(),
         bandwidth=bandwidths,
@@ -133,7 +133,7 @@ class TestTwin:
 
 
 class TestUniformTiles:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(case=cases(), machine=machines)
     def test_they_take_what_the_closed_forms_say(self, case, machine):
         gemm, mapping = case
@@ -149,7 +149,7 @@ class TestUniformTiles:
             **{name: getattr(moved, name.removesuffix("_bytes"))[0] for name in TOTALS if name.endswith("_bytes")},
         }
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(gemm=gemms(), machine=machines)
     def test_they_take_what_their_best_mapping_says(self, gemm, machine):
         best = best_mapping(gemm=gemm, machine=machine)

@@ -234,7 +234,16 @@ def _score(machine: Billed, cost: Cost) -> tuple[float, float]:
 
 def _ran(machine: Billed, job: Job, dataflow: Dataflow) -> Ran:
     at_work = AtWork(machine=machine, dataflow=dataflow, gemm=job.gemm, uses=job.uses)
-    mapping = best_mapping(gemm=job.gemm, machine=at_work)
+    return _under(at_work, job, best_mapping(gemm=job.gemm, machine=at_work))
+
+
+def ran_as(machine: Billed, job: Job, mapping: Mapping) -> Ran:
+    """The cost of a job whose values decide, under a given mapping, of which tiles, order and buffers count."""
+    assert job.measured is not None
+    return _under(AtWork(machine=machine, dataflow=job.dataflows[0], gemm=job.gemm, uses=job.uses), job, mapping)
+
+
+def _under(at_work: AtWork, job: Job, mapping: Mapping) -> Ran:
     if job.measured is None:
         cost = _static(at_work, mapping)
     elif mapping.tiles <= MOST_TILES:
@@ -246,15 +255,7 @@ def _ran(machine: Billed, job: Job, dataflow: Dataflow) -> Ran:
             "KiB or take a smaller product"
         )
     spilled = mapping.dram_psum_write_bytes > 0
-    return Ran(mapping=mapping, dataflow=dataflow, cost=cost, spilled=spilled)
-
-
-def ran_as(machine: Billed, job: Job, mapping: Mapping) -> Ran:
-    """The cost of a job whose values decide, under a given mapping, of which tiles, order and buffers count."""
-    assert job.measured is not None
-    at_work = AtWork(machine=machine, dataflow=job.dataflows[0], gemm=job.gemm, uses=job.uses)
-    cost = _by_values(at_work, mapping, job.measured(mapping))
-    return Ran(mapping=mapping, dataflow=at_work.dataflow, cost=cost, spilled=mapping.dram_psum_write_bytes > 0)
+    return Ran(mapping=mapping, dataflow=at_work.dataflow, cost=cost, spilled=spilled)
 
 
 def _static(at_work: AtWork, mapping: Mapping) -> Cost:

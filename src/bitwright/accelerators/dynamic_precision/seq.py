@@ -1,7 +1,7 @@
 """`seq`: the array of `drift` without cuts, which runs the four products one after another.
 
-Ours, the rival that any four-way split has to beat: rows are gathered and
-scattered by the same lists, but each class has the whole array in its turn, and nothing is scheduled.
+Ours, the rival that any four-way split has to beat: rows are gathered and scattered by the same lists, but each class
+has the whole array in its turn, and nothing is scheduled.
 """
 
 from typing import ClassVar
