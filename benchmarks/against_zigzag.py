@@ -1,25 +1,25 @@
 """Energy and cycles of 20 layers on `systolic-os` against ZigZag 3.9.1, on a machine described to it alike.
 
-    python benchmarks/against_zigzag.py [--venv FOLDER] [--srams half|doubled|whole] [--loops N]
+    python benchmarks/against_zigzag.py [--venv FOLDER] [--srams whole|doubled] [--loops N]
 
 ZigZag is installed into an environment of its own, FOLDER, which is made where it is not (without: a temporary one), by
 pip from the package index. What it is told is taken from `systolic-os`: 24 x 32 units that unroll m and n, a 32-bit
 partial sum in each, three SRAMs and a DRAM of our bandwidth; and from the events of one of its runs: what a bit costs
 to read and to write in each SRAM and in DRAM, and a multiply-accumulate. Registers cost nothing there, because our
-unit's price includes them. ZigZag gets `half` of each SRAM, what a tile may fill of one that is double-buffered; or
-`doubled`, all of each, buffered twice by ZigZag itself unless an operand fits whole; or `whole`, all of each, as it
-likes. `--loops` is how many factors of loops it permutes (its lpf_limit).
+unit's price includes them. ZigZag gets all of each SRAM and buffers twice where it likes (`whole`), or wherever an
+operand does not fit whole (`doubled`); ours are buffered twice where two tiles fit.
+`--loops` is how many factors of loops it permutes (its lpf_limit).
 
 Layers are products m x k x n of 8-bit operands and 32-bit partial sums, searched for the least energy and for the
 fewest cycles. Prints what both found, ours by ZigZag's, then the geometric mean and the range of these ratios, and the
 seconds that the searches took, start-up excluded. Two minutes.
 
-Compared is what both count, multiply-accumulates, SRAMs and DRAM; what only we count, such as leakage, requantization
-and registers, is left out, though our search for the least energy counts it. What differs still: ZigZag keeps each
-operand at loops of its own, where we cut one tile for all three SRAMs; but it cuts an axis only by factors of its
-number of folds, and where that is prime, not at all. It counts no biases. The units that a fold leaves idle it spreads
-over all folds, and rounds down what is read for the others. An operand that fits whole is read once and needs no second
-half (`doubled`), and our outputs may fill their SRAM, if the array waits while they leave.
+Compared is what both count, multiply-accumulates, SRAMs and DRAM, of operands with one scale each; what only we count,
+such as leakage, requantization and registers, is left out, though our search for the least energy counts it. What
+differs still: ZigZag keeps each operand at loops of its own, where we cut one tile for all three SRAMs; but it cuts an
+axis only by factors of its number of folds, and where that is prime, not at all. It counts no biases, and neither that
+operands enter an array row by row: 54 cycles, which is what short products have more here. The units that a fold leaves
+idle it spreads over all folds, and rounds down what is read for the others.
 """
 
 import argparse
@@ -38,6 +38,8 @@ from bitwright.studies.simulate import simulate
 
 PACKAGES = ("zigzag-dse==3.9.1", "six")
 MACHINE = "systolic-os"
+PER_TENSOR = {"w_granularity": "tensor"}
+"""ZigZag moves no scales of channels."""
 OBJECTIVES = ("energy", "latency")
 SRAMS = ("sram_input", "sram_weight", "sram_output")
 COUNTED = ("mac", *SRAMS, "dram")
@@ -89,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, help="where ZigZag is, or shall be installed")
     parser.add_argument(
-        "--srams", choices=("half", "doubled", "whole"), default="half", help="what ZigZag gets of each"
+        "--srams", choices=("whole", "doubled"), default="whole", help="whether ZigZag must buffer twice"
     )
     parser.add_argument("--loops", type=int, default=6, help="its lpf_limit")
     arguments = parser.parse_args()
@@ -141,7 +143,7 @@ def cost_of(machine: Any, product: tuple[int, int, int]) -> Any:
     """The cost of one product on a machine."""
     m, k, n = product
     network = bitwright.load(f"gemm:{m}x{k}x{n}")
-    return simulate(network, bitwright.calibrate(network, "int8"), {MACHINE: machine})[MACHINE].cost
+    return simulate(network, bitwright.calibrate(network, "int8", options=PER_TENSOR), {MACHINE: machine})[MACHINE].cost
 
 
 def bitwright_finds(machine: Any, product: tuple[int, int, int]) -> tuple[float, float, float]:
@@ -178,7 +180,6 @@ def description(machine: Any, paid: dict[str, float], *, srams: str) -> dict[str
         {"r_port_1": ("read", bits, ["O, tl", "O, th"]), "w_port_1": ("write", bits, ["O, fl", "O, fh"])},
     )
     for name in SRAMS:
-        memories[name]["size"] //= 2 if srams == "half" else 1
         memories[name]["force_double_buffering"] = srams == "doubled"
     every = {"rw_port_1": ("read_write", dram, ["I1, tl", "I2, tl", "O, fl", "O, tl"])}
     memories["dram"] = memory(10**12, paid["dram"], paid["dram"], every)
