@@ -6,6 +6,7 @@ between tiles are neglected. Tiles lie in memory in whole bytes.
 """
 
 import dataclasses
+import functools
 import math
 from fractions import Fraction
 from typing import Any
@@ -95,8 +96,15 @@ class Gemm:
 
 def packed_bytes(elements: IntArray, bits: Bits, share: Fraction = Fraction(1)) -> IntArray:
     """Whole bytes that a `share` of so many elements of so many bits take, element-wise."""
+    numerator, denominator = _bytes_of(bits, share)
+    return elements * numerator if denominator == 1 else -(-elements * numerator // denominator)
+
+
+@functools.lru_cache
+def _bytes_of(bits: Bits, share: Fraction) -> tuple[int, int]:
+    """Bytes of a `share` of an element, as a quotient."""
     each = finest(Fraction(bits) * share) / BITS_PER_BYTE
-    return -(-elements * each.numerator // each.denominator)
+    return each.numerator, each.denominator
 
 
 def finest(value: Fraction) -> Fraction:

@@ -17,7 +17,7 @@ from bitwright.memory.pipeline import first_read_cycles, last_write_cycles, pipe
 from bitwright.memory.tiling import ORDERS, Kinds, Tilings, candidates
 from bitwright.memory.traffic import Traffic, traffic
 
-FIRST_BATCH = 32
+FIRST_BATCH = 12
 CACHED_MAPPINGS = 4096
 
 

@@ -72,7 +72,9 @@ class Tilings:
     def kinds(self, gemm: Gemm) -> "Kinds":
         """The tiles of one group by size: along each axis, those before the last one are alike."""
         sizes, counts = [], []
-        for extent, tile in ((gemm.m, self.m), (gemm.k, self.k), (gemm.n, self.n)):
+        new = np.ones(len(self), dtype=np.bool_)  # candidates of one tile follow one another
+        new[1:] = (self.m[1:] != self.m[:-1]) | (self.k[1:] != self.k[:-1]) | (self.n[1:] != self.n[:-1])
+        for extent, tile in ((gemm.m, self.m[new]), (gemm.k, self.k[new]), (gemm.n, self.n[new])):
             before = -(-extent // tile) - 1
             sizes.append(np.stack([tile, extent - before * tile]))
             counts.append(np.stack([before, np.ones_like(before)]))
@@ -81,12 +83,12 @@ class Tilings:
         some = count > 0
         m, k, n = (each.reshape(8, -1).T[some] for each in np.broadcast_arrays(*_outer(sizes)))
         starts = np.concatenate([[0], np.cumsum(some.sum(axis=1))[:-1]])
-        return Kinds(count=count[some], m=m, k=k, n=n, starts=starts)
+        return Kinds(count=count[some], m=m, k=k, n=n, starts=starts, tiling=np.cumsum(new) - 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kinds:
-    """Tiles by size, at most eight kinds of each candidate one after the other [kinds of all candidates].
+    """Tiles by size, at most eight kinds of each tiling one after the other [kinds of all tilings].
 
     Attributes
     ----------
@@ -95,7 +97,9 @@ class Kinds:
     m, k, n : IntArray
         Extents.
     starts : IntArray
-        Where each candidate's kinds begin [candidates].
+        Where each tiling's kinds begin [tilings].
+    tiling : IntArray
+        Which one a candidate has; loop orders share it [candidates].
     """
 
     count: IntArray
@@ -103,10 +107,11 @@ class Kinds:
     k: IntArray
     n: IntArray
     starts: IntArray
+    tiling: IntArray
 
     def total(self, each: IntArray) -> IntArray:
         """The sum over all tiles of a group of what each kind has [candidates]."""
-        total: IntArray = np.add.reduceat(self.count * each, self.starts)
+        total: IntArray = np.add.reduceat(self.count * each, self.starts)[self.tiling]
         return total
 
 

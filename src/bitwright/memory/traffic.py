@@ -65,7 +65,8 @@ def transfer_cycles(transferred_bytes: IntArray, dram_bytes_per_cycle: float) ->
 def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float, kinds: Kinds | None = None) -> Traffic:
     """DRAM traffic of every candidate, over all groups; `kinds` are those of its tiles, where they are known."""
     kinds = kinds or tilings.kinds(gemm)
-    x_visits, w_visits, y_visits = (gemm.groups * visits for visits in _visits(gemm, tilings))
+    counts = m_count, k_count, n_count = tilings.counts(gemm)
+    x_visits, w_visits, y_visits = (gemm.groups * visits for visits in _visits(tilings, counts))
 
     def totals(elements: IntArray, bits: Bits, share: Fraction = Fraction(1)) -> tuple[IntArray, IntArray]:
         """Bytes, and cycles of their transfers."""
@@ -73,7 +74,6 @@ def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float, kinds:
         return kinds.total(size), kinds.total(transfer_cycles(size, dram_bytes_per_cycle))
 
     m_k, k_n, m_n = kinds.m * kinds.k, kinds.k * kinds.n, kinds.m * kinds.n
-    m_count, k_count, n_count = tilings.counts(gemm)
     (x, x_cycles), (w, w_cycles) = totals(m_k, gemm.x_bits, gemm.x_share), totals(k_n, gemm.w_bits, gemm.w_share)
     (psum, psum_cycles), (y, y_cycles) = totals(m_n, gemm.psum_bits), totals(m_n, gemm.y_dram_bits)
     x, x_cycles, w, w_cycles = x // n_count, x_cycles // n_count, w // m_count, w_cycles // m_count
@@ -93,15 +93,16 @@ def traffic(*, gemm: Gemm, tilings: Tilings, dram_bytes_per_cycle: float, kinds:
     )
 
 
-def _visits(gemm: Gemm, tilings: Tilings) -> tuple[IntArray, IntArray, IntArray]:
+def _visits(tilings: Tilings, counts: tuple[IntArray, IntArray, IntArray]) -> tuple[IntArray, IntArray, IntArray]:
     """How often each tile of x, w and y is visited within a group: x lacks axis n, w lacks m, y lacks k."""
-    counts = tilings.counts(gemm)
-    positions = ORDER_POSITIONS[tilings.order]
+    several = [count > 1 for count in counts]
 
     def repeats(absent: int) -> IntArray:
-        changed_inside = np.zeros(len(tilings), dtype=np.bool_)
-        for axis in {0, 1, 2} - {absent}:
-            changed_inside |= (positions[:, axis] > positions[:, absent]) & (counts[axis] > 1)
-        return np.where(changed_inside, counts[absent], 1)
+        one, other = (several[axis] & _INSIDE[axis, absent][tilings.order] for axis in (0, 1, 2) if axis != absent)
+        return np.where(one | other, counts[absent], 1)
 
     return repeats(2), repeats(0), repeats(1)
+
+
+_INSIDE = ORDER_POSITIONS.T[:, None] > ORDER_POSITIONS.T[None, :]
+"""[axis, other axis, order]: whether the loop over the one is inside the loop over the other."""

@@ -185,30 +185,35 @@ class Costing:
         return work if kept is None else dataclasses.replace(work, on_chip=kept)
 
     def _charge(self, work: Execution) -> None:
-        reason = self.machine.supports(work.plan)
-        if reason is None and self.machine.needs_codes and work.x is None:
-            reason = SHAPES_ONLY
-        if reason is not None:
-            self.refused.append((dataclasses.replace(work.site, count=work.runs), reason))
-            return
-        before = self._known(work)
-        cost = before.cost if before else self.machine.run(self.placed(work))
-        check_site(self.name, work.site, cost)
-        shares = before.shares if before else shares_of(work)
-        run = SiteCost(site=work.site, plan=work.plan, cost=cost, shares=shares)
+        run = self._known(work)
+        if run is not None:
+            run = dataclasses.replace(run, site=work.site)
+        else:
+            reason = self.machine.supports(work.plan)
+            if reason is None and self.machine.needs_codes and work.x is None:
+                reason = SHAPES_ONLY
+            if reason is not None:
+                self.refused.append((dataclasses.replace(work.site, count=work.runs), reason))
+                return
+            cost = self.machine.run(self.placed(work))
+            check_site(self.name, work.site, cost)
+            run = SiteCost(site=work.site, plan=work.plan, cost=cost, shares=shares_of(work))
         self._run[work.site.name] = run
         self._add(run, work.runs)
 
     def _add(self, run: SiteCost, runs: int) -> None:
         """So many runs of a site; those of one name and shape are one entry."""
-        site = dataclasses.replace(run.site, count=runs)
+        entry = run
+        if not runs == run.site.count == 1:
+            site = dataclasses.replace(run.site, count=runs)
+            entry = dataclasses.replace(run, site=site, cost=run.cost.times(runs))
         index = self._entries.setdefault(run.site, len(self.sites))
         if index == len(self.sites):
-            self.sites.append(dataclasses.replace(run, site=site, cost=run.cost.times(runs)))
+            self.sites.append(entry)
             return
         before = self.sites[index]
-        site = dataclasses.replace(site, count=before.site.count + runs)
-        self.sites[index] = dataclasses.replace(before, site=site, cost=before.cost + run.cost.times(runs))
+        site = dataclasses.replace(before.site, count=before.site.count + runs)
+        self.sites[index] = dataclasses.replace(before, site=site, cost=before.cost + entry.cost)
 
     def _known(self, work: Execution) -> SiteCost | None:
         """An equal site before; that it is equal is seen here, but for the operands."""
@@ -243,12 +248,13 @@ def run_listening(
         if network.distribution:
             Executor(network, plan, listeners=listeners, prepared=True).hear(batch)
             return traced
-        first: dict[Site, str] = {}
+        first: dict[Site, tuple[str, SitePlan]] = {}
         for site in traced.sites:
-            equal = first.setdefault(dataclasses.replace(site, name=""), site.name)
+            of_site = plan.site(site.name)
+            equal, known = first.setdefault(dataclasses.replace(site, name=""), (site.name, of_site))
             work = Execution(
                 site=dataclasses.replace(site, count=1),
-                plan=plan.site(site.name),
+                plan=known if same_plan(known, of_site) else of_site,  # one object, so that machines need not compare
                 same_as="" if equal == site.name else equal,
                 runs=site.count,
             )

@@ -31,6 +31,9 @@ LOCAL = {
     "distributed.comm.timeouts.connect": "30s",
     "distributed.worker.memory.terminate": False,
     "distributed.worker.profile.enabled": False,  # what watches workers takes from two cores what they compute with
+    # Arrays of every search are as large again: their memory is not given back to the system in between.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**28,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.admin.tick.interval": "1s",
 }
