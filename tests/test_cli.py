@@ -237,7 +237,7 @@ class TestSimulate:
         shares = {entry["reason"].split(";")[0]: entry["share"] for entry in found["unsupported"]}
         assert shares == {"outer product, nothing to reduce": outer / found["macs"]}
         assert [entry["name"] for entry in found["other_operations"]] == ["relu"]
-        table = run("simulate", "toy_networks:layers", "--sites").stdout
+        table = run("simulate", "toy_networks:layers", "--sites", "--wide").stdout
         assert "outer product" in table
         assert re.search(r"conv +conv1d +1 x 32 x 6 x 2", table)
         assert re.search(r"fc +linear +1 x 4 x 16 x 10", table)
@@ -254,8 +254,20 @@ class TestSimulate:
         found = json_of("simulate", "resnet18", "--image-size", "32", "--batch", "2")
         assert found["sites"][0]["m"] == 2 * 16 * 16
 
+    @pytest.mark.parametrize("columns", [80, 100, 120, 160])
+    def test_tables_fit_the_page(self, columns, monkeypatch):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        said = run("simulate", "resnet18", "-a", "systolic-ws,apsq,panacea", "--sites").stdout.splitlines()
+        tables = [line for line in said if line.startswith(" ")]
+        assert len(tables) > 30
+        assert max(len(line.rstrip()) for line in tables) <= columns
+        assert any(line.startswith(f"Left out on {columns} columns: ") for line in said)
+        every = run("simulate", "resnet18", "-a", "systolic-ws,apsq,panacea", "--wide").stdout
+        assert "= mac" in every
+        assert "Left out" not in every
+
     def test_names_are_not_markup(self):
-        assert "[bold]odd[" in run("simulate", "toy_networks:markup", "--sites").stdout
+        assert "[bold]odd[" in run("simulate", "toy_networks:markup", "--sites", "--wide").stdout
 
     def test_a_machine_that_breaks_conservation(self):
         said = refused("simulate", "gemm:8x8x8", "-a", "broken", code=1)

@@ -329,7 +329,7 @@ class TestCommand:
         return CliRunner().invoke(app, ["reproduce", "drift", "--models", "gemm:64x128x64", *arguments])
 
     def test_tables(self):
-        result = self.run("--option", "x_share=0.5")
+        result = self.run("--option", "x_share=0.5", "--wide")
         assert result.exit_code == 0, result.stderr
         for said in (
             "gemm:64x128x64 on the given sizes, at stated shares",

@@ -423,13 +423,17 @@ class TestReports:
         assert scaled(1500.0, "J", base=-12) == "1.500 nJ"
 
     @pytest.mark.parametrize("width", [60, 80, 120, 300])
-    def test_no_page_is_too_narrow_for_whole_numbers(self, width):
+    def test_tables_fit_the_page_with_whole_numbers(self, width):
         found = compared([two_layers()])
         stream = io.StringIO()
         print_comparison(found, Console(file=stream, width=width))
         energy = number(found.rows[1].simulation.cost.total_energy_pj)
-        for words in ("off by", "= mac", "TOPS/W", "int8", f" {energy} "):
+        for words in ("off by", "int8", f" {energy} "):
             assert words in stream.getvalue()
+        assert ("= mac" in stream.getvalue()) == (width >= 120)
+        assert ("--wide shows all" in stream.getvalue()) == (width < 300)
+        rows = [line for line in stream.getvalue().splitlines() if line.startswith((" int8 ", " method"))]
+        assert max(map(len, rows)) <= width
 
     def test_json_has_neither_nan_nor_infinity(self):
         values = {"a": float("nan"), "b": [float("inf"), 1], "c": Interval(low=-float("inf"), high=0.5)}

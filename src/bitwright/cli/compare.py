@@ -72,6 +72,7 @@ def compare(
     device: given.Device = "auto",
     out: Out = None,
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Put methods and accelerators side by side, a row each; or systems at equal accuracy."""
     with working() as progress:
@@ -122,11 +123,11 @@ def compare(
         )
         for file in out or ():
             write_comparison(result, file)
-    if any(row.status == "failed" for row in _shown(result, json=json)):
+    if any(row.status == "failed" for row in _shown(result, json=json, wide=wide)):
         raise typer.Exit(FAILURE)
 
 
-def _shown(result: "Comparison | Frontier", *, json: bool) -> "Sequence[Row]":
+def _shown(result: "Comparison | Frontier", *, json: bool, wide: bool) -> "Sequence[Row]":
     """Print the result; its rows."""
     from bitwright.reports.comparison import print_comparison
     from bitwright.reports.frontier import frontier_record, print_frontier
@@ -134,9 +135,9 @@ def _shown(result: "Comparison | Frontier", *, json: bool) -> "Sequence[Row]":
     from bitwright.studies.compare import Comparison
 
     if isinstance(result, Comparison):
-        show(lambda: comparison_record(result), lambda console: print_comparison(result, console), json=json)
+        show(lambda: comparison_record(result), lambda console: print_comparison(result, console), json=json, wide=wide)
         return result.rows
-    show(lambda: frontier_record(result), lambda console: print_frontier(result, console), json=json)
+    show(lambda: frontier_record(result), lambda console: print_frontier(result, console), json=json, wide=wide)
     return result.comparison.rows
 
 

@@ -41,6 +41,7 @@ def evaluate(
     seed: given.Seed = 0,
     device: given.Device = "auto",
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Judge a quantized network beside its float self."""
     with working() as progress:
@@ -74,4 +75,5 @@ def evaluate(
         lambda: evaluation_record(result, network, made),
         lambda console: print_evaluation(result, network.name, network.notes, console, sites=sites),
         json=json,
+        wide=wide,
     )

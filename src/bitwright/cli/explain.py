@@ -38,6 +38,7 @@ def explain(
     seed: given.Seed = 0,
     device: given.Device = "auto",
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Say what bounds a network, or where one site's cycles and energy come from, with sources."""
     with working() as progress:
@@ -77,7 +78,9 @@ def explain(
         else:
             found = explain_site(network, used, accelerator, site, parameters=settings, substrate=substrate, seed=seed)
     if whole is not None:
-        show(lambda: bounds_record(whole, made), lambda console: print_bounds(whole, console), json=json)
+        show(lambda: bounds_record(whole, made), lambda console: print_bounds(whole, console), json=json, wide=wide)
         return
     assert found is not None
-    show(lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json)
+    show(
+        lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json, wide=wide
+    )

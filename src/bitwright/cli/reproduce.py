@@ -41,6 +41,7 @@ def reproduce(
     seed: given.Seed = 0,
     device: given.Device = "auto",
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Put a system's published figures beside what is measured here; without SYSTEM, the headlines of all."""
     if system is None:
@@ -66,6 +67,7 @@ def reproduce(
             full=full,
             seed=seed,
             json=json,
+            wide=wide,
         )
         return
     if full:
@@ -111,6 +113,7 @@ def reproduce(
         lambda: reproduction_record(found),
         lambda console: print_reproduction(found, console, sites=sites),
         json=json,
+        wide=wide,
     )
     if any(network.failed for network in found.networks):
         raise typer.Exit(FAILURE)
@@ -125,6 +128,7 @@ def _all_systems(
     full: bool,
     seed: int,
     json: bool,
+    wide: bool,
 ) -> None:
     """The headlines of all systems in one table."""
     if unused:
@@ -150,6 +154,6 @@ def _all_systems(
             full=full,
             progress=progress,
         )
-    show(lambda: overview_record(found), lambda console: print_overview(found, console), json=json)
+    show(lambda: overview_record(found), lambda console: print_overview(found, console), json=json, wide=wide)
     if found.failed:
         raise typer.Exit(FAILURE)

@@ -53,6 +53,7 @@ def search(
     seed: given.Seed = 0,
     device: given.Device = "cpu",
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Search each layer's format on unlabelled samples; the plan found works wherever plans do."""
     for file in (save_plan, log):
@@ -102,6 +103,7 @@ def search(
         lambda: search_record(found, save_plan, made),
         lambda console: print_search(found, save_plan, console),
         json=json,
+        wide=wide,
     )
     if found.found.stopped == "interrupted":
         kept = f"; {log} continues with --resume" if log is not None else ""

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def show(record: Callable[[], Mapping[str, Any]], tables: Callable[["Console"], None], *, json: bool) -> None:
-    """The record as JSON, or the tables."""
+def show(
+    record: Callable[[], Mapping[str, Any]], tables: Callable[["Console"], None], *, json: bool, wide: bool = False
+) -> None:
+    """The record as JSON, or the tables, as wide as the page or as they are."""
     if json:
         from bitwright.reports.files import to_json
 
@@ -17,4 +19,4 @@ def show(record: Callable[[], Mapping[str, Any]], tables: Callable[["Console"], 
     else:
         from bitwright.reports.tables import standard_console
 
-        tables(standard_console())
+        tables(standard_console(wide=wide))

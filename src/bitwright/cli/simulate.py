@@ -36,6 +36,7 @@ def simulate(
     seed: given.Seed = 0,
     device: given.Device = "auto",
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Cost one inference on accelerators."""
     with working() as progress:
@@ -74,4 +75,5 @@ def simulate(
         lambda: simulations_record(found, standing, made),
         lambda console: print_simulations(found, standing, console, sites=sites),
         json=json,
+        wide=wide,
     )

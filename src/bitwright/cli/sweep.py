@@ -35,6 +35,7 @@ def sweep(
     dask: Dask = None,
     seed: Seed = None,
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Run a study; stopped at any moment, the same command goes on from there."""
     if workers is not None and dask is not None:
@@ -59,7 +60,7 @@ def sweep(
             progress=progress,
         )
     made = provenance(given.command_line(), read.seed)
-    show(lambda: sweep_record(found, made), lambda console: print_sweep(found, console), json=json)
+    show(lambda: sweep_record(found, made), lambda console: print_sweep(found, console), json=json, wide=wide)
     if found.stopped == "interrupted":
         stop(f"interrupted; {len(found.rows):,} rows are in {found.store}, and the same command goes on", INTERRUPTED)
     if any(row["status"] == "failed" for row in found.rows):

@@ -46,6 +46,7 @@ def train(
     image_size: given.ImageSize = None,
     seed: given.Seed = 0,
     json: given.Json = False,
+    wide: given.Wide = False,
 ) -> None:
     """Train with quantization in the loop, on unlabelled samples; the trained plan works wherever plans do."""
     for file in (save_plan, checkpoint):
@@ -90,6 +91,7 @@ def train(
         lambda: training_record(found, save_plan, made),
         lambda console: print_training(found, save_plan, console),
         json=json,
+        wide=wide,
     )
     if found.outcome.stopped == "interrupted":
         kept = f"; {checkpoint} continues with --resume" if checkpoint is not None else ""

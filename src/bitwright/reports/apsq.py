@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.claims import claim_record, print_claims
-from bitwright.reports.tables import PICO, Column, area_column, percents, print_spread, quantity, say, table, text
+from bitwright.reports.tables import PICO, Column, area_column, percents, print_fitting, quantity, say, table, text
 from bitwright.reports.units import number
 from bitwright.studies.reproduce.apsq.areas import Engine
 from bitwright.studies.reproduce.apsq.arrays import described
@@ -72,11 +72,11 @@ def _print_network(network: Measured, console: "Console", *, sites: bool) -> Non
         text("dataflow", [line.dataflow for line in network.lines]),
         text("variant", [line.variant for line in network.lines]),
     ]
-    print_spread(names, _line_columns(network.lines), console)
+    print_fitting(names, _line_columns(network.lines), console)
     if sites:
         for dataflow, lines in _stored(network).items():
             say(console, f"Sites of {network.network}, {dataflow}, on the {network.arrays[0]} array:")
-            print_spread(_site_names(lines[0]), [column for line in lines for column in _site_columns(line)], console)
+            print_fitting(_site_names(lines[0]), [column for line in lines for column in _site_columns(line)], console)
 
 
 def _stored(network: Measured) -> dict[str, list[Line]]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bitwright.reports.costs import cost_columns, substrate_lines
+from bitwright.reports.costs import BUSY, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
-from bitwright.reports.tables import Column, print_spread, say, text
+from bitwright.reports.tables import Column, print_fitting, say, text
 from bitwright.reports.units import DASH, number
 from bitwright.studies.compare import Comparison
 from bitwright.studies.row import Row
@@ -31,7 +31,7 @@ def print_comparison(comparison: Comparison, console: "Console") -> None:
 def _print_network(network: str, rows: Sequence[Row], console: "Console") -> None:
     say(console, f"{network}: {_what(rows)}")
     scores = _score_columns(rows)
-    print_spread(_name_columns(rows), [*scores, *cost_columns([row.simulation for row in rows])], console)
+    print_fitting(_name_columns(rows), [*scores, *cost_columns([row.simulation for row in rows])], console)
     if any(cell.endswith(NOT_SEPARATED) for column in scores for cell in column.cells):
         say(console, f"{LEGEND}.")
     for row in rows:
@@ -79,6 +79,8 @@ def _score_columns(rows: Sequence[Row]) -> list[Column]:
         return []
     return [
         Column(header="score", cells=[value(each.score) if each else DASH for each in found]),
-        Column(header="from float [95 %]", cells=[difference(each.score) if each else DASH for each in found]),
+        Column(
+            header="from float [95 %]", cells=[difference(each.score) if each else DASH for each in found], rank=BUSY
+        ),
         Column(header="off by", cells=[off_by(each) if each else DASH for each in found]),
     ]

@@ -1,7 +1,7 @@
 """Costs as tables: a network on one or several machines, its sites, and what the machines do not run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bitwright.reports.tables import (
     PICO,
@@ -9,13 +9,13 @@ from bitwright.reports.tables import (
     area_column,
     energies,
     percents,
-    print_spread,
+    print_fitting,
     quantity,
+    ranked,
     say,
-    table,
     text,
 )
-from bitwright.reports.units import number, scaled
+from bitwright.reports.units import DASH, number, scaled
 from bitwright.studies.machines import COMMON, Footing
 from bitwright.studies.simulate import Simulation, Unsupported
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LISTED = 12  # lines of a list that may be long
+LARGEST = 3  # parts of an energy that are named where all of them do not fit
+BRIEF, EFFICIENCY, BUSY, CYCLES, PARTS = range(1, 6)
+"""Ranks of columns, the last ones for wide pages."""
 
 
 def print_simulations(
@@ -38,7 +41,7 @@ def print_simulations(
     running = [simulation for simulation in found if simulation.refusal is None]
     if running:
         names = text("accelerator", [simulation.accelerator for simulation in running])
-        print_spread([names], cost_columns(running), console)
+        print_fitting([names], cost_columns(running), console)
     for simulation in found:
         if simulation.refusal is not None:
             say(console, f"{simulation.accelerator}: not supported: {simulation.refusal}.")
@@ -46,7 +49,7 @@ def print_simulations(
     _print_others(first, console)
     if sites:
         for simulation in running:
-            console.print(site_table(simulation))
+            _print_sites(simulation, console)
     say(console, *substrate_lines(substrate))
     _print_parameters(found, console)
     say(console, *(f"Note: {note}" for note in first.notes))
@@ -80,37 +83,53 @@ def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
     energy = of(lambda simulation: simulation.cost.total_energy_pj)
     parts = dict.fromkeys(part for simulation in simulations if simulation for part in simulation.cost.energy_pj)
     skips = any(simulation is not None and simulation.cost.macs_skipped for simulation in simulations)
+    total, *of_parts = energies(energy, {part: energy_of(part) for part in parts})
+    efficiency = of(lambda simulation: simulation.tops_per_watt)
     executed = of(lambda simulation: simulation.executed_share)
     costed = of(lambda simulation: simulation.supported_share)
     return [
         *([percents("costed", costed)] if any(share is not None and share < 1 for share in costed) else []),
-        quantity("cycles", of(lambda simulation: simulation.cost.cycles), ""),
+        *ranked(CYCLES, quantity("cycles", of(lambda simulation: simulation.cost.cycles), "")),
         quantity("latency", of(lambda simulation: simulation.latency_us), "s", -6),
-        percents("busy", of(lambda simulation: simulation.utilization)),
-        *([percents("executed", executed)] if skips else []),
-        *energies(energy, {part: energy_of(part) for part in parts}),
+        *ranked(BUSY, percents("busy", of(lambda simulation: simulation.utilization))),
+        *(ranked(BUSY, percents("executed", executed)) if skips else []),
+        total,
+        _largest_parts(simulations),
+        *ranked(PARTS, *of_parts),
         area_column("area", of(lambda simulation: simulation.area.total_um2)),
-        Column(header="TOPS/W", cells=[number(value) for value in of(lambda simulation: simulation.tops_per_watt)]),
+        *ranked(EFFICIENCY, Column(header="TOPS/W", cells=[number(each) for each in efficiency])),
     ]
 
 
-def site_table(simulation: Simulation) -> Any:
+def _largest_parts(simulations: Sequence[Simulation | None]) -> Column:
+    """What energy goes to most, in percent of all."""
+
+    def largest(simulation: Simulation | None) -> str:
+        if simulation is None or not simulation.cost.total_energy_pj:
+            return DASH
+        found = sorted(simulation.cost.energy_pj.items(), key=lambda part: -part[1])[:LARGEST]
+        whole = simulation.cost.total_energy_pj
+        return ", ".join(f"{name.replace('_', ' ')} {number(100 * pj / whole, 2)}" for name, pj in found)
+
+    cells = [largest(simulation) for simulation in simulations]
+    return Column(header="of it [%]", cells=cells, right=False, rank=BRIEF, instead_of=PARTS)
+
+
+def _print_sites(simulation: Simulation, console: "Console") -> None:
     """One line per site that the machine runs."""
     entries = simulation.sites
     shapes = [(e.site.groups, e.site.m, e.site.k, e.site.n) for e in entries]
-    return table(
-        [
-            text("site", [entry.site.name for entry in entries]),
-            text("op", [entry.site.op for entry in entries]),
-            text("groups x m x k x n", [" x ".join(map(str, shape)) for shape in shapes]),
-            text("x, w", [f"{entry.plan.x_type}, {entry.plan.w_type}" for entry in entries]),
-            quantity("cycles", [entry.cost.cycles for entry in entries], ""),
-            percents("busy", [simulation.utilization_of(entry.cost) for entry in entries]),
-            quantity("energy", [entry.cost.total_energy_pj for entry in entries], "J", PICO),
-            quantity("DRAM", [_dram(entry.cost.traffic_bytes) for entry in entries], "B"),
-        ],
-        title=f"Sites on {simulation.accelerator}",
-    )
+    columns = [
+        *ranked(BUSY, text("op", [entry.site.op for entry in entries])),
+        *ranked(EFFICIENCY, text("groups x m x k x n", [" x ".join(map(str, shape)) for shape in shapes])),
+        *ranked(CYCLES, text("x, w", [f"{entry.plan.x_type}, {entry.plan.w_type}" for entry in entries])),
+        quantity("cycles", [entry.cost.cycles for entry in entries], ""),
+        *ranked(BUSY, percents("busy", [simulation.utilization_of(entry.cost) for entry in entries])),
+        quantity("energy", [entry.cost.total_energy_pj for entry in entries], "J", PICO),
+        *ranked(CYCLES, quantity("DRAM", [_dram(entry.cost.traffic_bytes) for entry in entries], "B")),
+    ]
+    say(console, f"Sites on {simulation.accelerator}:")
+    print_fitting([text("site", [entry.site.name for entry in entries])], columns, console)
 
 
 def _dram(traffic_bytes: Mapping[str, float]) -> float:

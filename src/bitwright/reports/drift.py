@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.claims import claim_record, conditions_line, print_claims
-from bitwright.reports.tables import PICO, Column, percents, print_spread, quantity, say, table, text
+from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
 from bitwright.reports.units import DASH, number
 from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, DRIFT, SEQ, described, drq_name
 from bitwright.studies.reproduce.drift.distortion import Bin
@@ -91,7 +91,7 @@ def _print_stated(network: Measured, found: Stated, console: "Console") -> None:
             for price in PRICES
         ),
     ]
-    print_spread(names, columns, console)
+    print_fitting(names, columns, console)
 
 
 def _price(name: str) -> str:
@@ -119,7 +119,7 @@ def _print_ladder(network: Measured, ladder: Ladder, console: "Console", *, ever
         percents("multiplier time", [rung.time for rung in rungs]),
         *_cost_columns(ladder, rungs, every_machine=every_machine),
     ]
-    print_spread(names, columns, console)
+    print_fitting(names, columns, console)
     say(console, *(f"{rung.name}: failed: {rung.reason}" for rung in ladder.rungs if rung.reason))
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.costs import substrate_lines
 from bitwright.reports.records import comparison_record, notes_of
-from bitwright.reports.tables import Column, area_column, print_spread, quantity, say, table, text
+from bitwright.reports.tables import Column, area_column, print_fitting, quantity, say, table, text
 from bitwright.reports.words import UNSURE_LEGEND, findings, gain_words, headline, loss_words
 from bitwright.studies.frontier import OBJECTIVES, Frontier, OperatingPoint, Standing
 
@@ -19,7 +19,7 @@ def print_frontier(frontier: Frontier, console: "Console") -> None:
         say(console, f"{headline(frontier, network)}.", *_samples(points), *findings(frontier, network))
         for objective in OBJECTIVES:
             console.print(_standings(frontier.standings_of(network, objective.name), objective.title))
-        print_spread(*_columns(points), console)
+        print_fitting(*_columns(points), console)
         say(console, f"{UNSURE_LEGEND}; *: on the Pareto front.")
         for reason, named in reasons_of(points).items():
             say(console, f"{'; '.join(named)}: {reason}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.precision_scalable import compute_area_um2
 from bitwright.reports.claims import claim_record, print_claims
-from bitwright.reports.tables import PICO, Column, percents, print_spread, quantity, say, table, text
+from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
 from bitwright.reports.units import number
 from bitwright.studies.reproduce.lp.arrays import SMALL, described
 from bitwright.studies.reproduce.lp.claims import KINDS
@@ -61,7 +61,7 @@ def _print_network(network: Measured, console: "Console", *, sites: bool) -> Non
         text("mix", [line.mix for line, _, _ in entries]),
         text("machine", [name for _, name, _ in entries]),
     ]
-    print_spread(names, _columns(entries), console)
+    print_fitting(names, _columns(entries), console)
     if network.errors:
         _print_errors(network, console)
     if sites:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bitwright.reports.claims import claim_record, conditions_line, print_claims
 from bitwright.reports.costs import cost_columns, substrate_lines
 from bitwright.reports.scores import value
-from bitwright.reports.tables import Column, percents, print_spread, say, table, text
+from bitwright.reports.tables import Column, percents, print_fitting, say, table, text
 from bitwright.reports.units import DASH, number, signed
 from bitwright.studies.reproduce.panacea.ladder import Change, RivalScore, Rung
 from bitwright.studies.reproduce.panacea.rates import SiteRates
@@ -56,7 +56,7 @@ def _print_network(network: Measured, console: "Console", *, sites: bool) -> Non
         text("machine", [each.accelerator for each in machines]),
         text("method", [each.method for each in machines]),
     ]
-    print_spread(names, cost_columns(machines), console)
+    print_fitting(names, cost_columns(machines), console)
     console.print(table(_part_columns(rivals)))
     print_claims(network.claims, console)
     say(console, f"Measured with {conditions_line(network.claims[0].conditions)}.")

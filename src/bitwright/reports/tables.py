@@ -1,7 +1,8 @@
 """Plain tables for terminals and pipes: columns of text, units in their headers, nothing in a cell read as markup."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from bitwright.reports.units import PREFIXES, exponent, number
@@ -11,16 +12,39 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PICO = -12
-PIPE_WIDTH = 10_000  # characters: nothing is wrapped where no terminal limits it
+WIDE = 10_000  # characters: nothing is left out and nothing is wrapped
+NAMED = 3  # columns that were left out
+PIPE_WIDTH = 100  # characters, where neither a terminal nor COLUMNS says how wide the page is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-    """A header and its cells, aligned right for numbers."""
+    """A header and its cells, aligned right for numbers.
+
+    Attributes
+    ----------
+    header : str
+        With the unit.
+    cells : sequence of str
+        A row each.
+    right : bool
+        Aligned to the right.
+    rank : int
+        Where a page is too narrow for all, columns of low ranks come first, all of one rank together.
+    instead_of : int or None
+        Shown only where columns of that rank are left out.
+    """
 
     header: str
     cells: Sequence[str]
     right: bool = True
+    rank: int = 0
+    instead_of: int | None = None
+
+
+def ranked(rank: int, *columns: Column) -> list[Column]:
+    """The columns with that rank."""
+    return [dataclasses.replace(column, rank=rank) for column in columns]
 
 
 def text(header: str, cells: Iterable[str]) -> Column:
@@ -87,15 +111,36 @@ def table(columns: Sequence[Column], title: str | None = None) -> "Table":
     return made
 
 
-def standard_console() -> "Console":
-    """What results are printed on: stdout, as wide as the terminal, or as wide as need be in a pipe."""
+def standard_console(*, wide: bool = False) -> "Console":
+    """What results are printed on: stdout, as wide as the terminal, or as COLUMNS says, or as wide as need be."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    width = WIDE if wide else shutil.get_terminal_size(fallback=(PIPE_WIDTH, 0)).columns
+    return Console(highlight=False, width=width)
 
 
-def print_spread(names: Sequence[Column], columns: Sequence[Column], console: "Console") -> None:
+def print_fitting(names: Sequence[Column], columns: Sequence[Column], console: "Console") -> None:
+    """A table with the columns that fit the page, and a line that names the others.
+
+    Where not even those of the lowest rank do, several tables, each with the columns of `names`.
+    """
+    ranks = sorted({column.rank for column in columns})
+    kept = set(ranks) if _fits([*names, *_of_ranks(columns, set(ranks))], console) else {ranks[0]}
+    for rank in ranks:
+        if _fits([*names, *_of_ranks(columns, kept | {rank})], console):
+            kept.add(rank)
+    _print_spread(names, _of_ranks(columns, kept), console)
+    left = [column.header for column in columns if column.rank not in kept and column.instead_of is None]
+    if left:
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        say(console, f"Left out on {console.width} columns: {', '.join(left[:NAMED])}{more}; --wide shows all.")
+
+
+def _of_ranks(columns: Sequence[Column], ranks: Set[int]) -> list[Column]:
+    return [each for each in columns if each.rank in ranks and each.instead_of not in ranks]
+
+
+def _print_spread(names: Sequence[Column], columns: Sequence[Column], console: "Console") -> None:
     """A table, or as many as the page needs so that no number is broken, each with the columns of `names`."""
     shown: list[Column] = []
     for column in columns:
@@ -109,7 +154,7 @@ def print_spread(names: Sequence[Column], columns: Sequence[Column], console: "C
 def _fits(columns: Sequence[Column], console: "Console") -> bool:
     from rich.measure import Measurement
 
-    unlimited = console.options.update(width=PIPE_WIDTH)
+    unlimited = console.options.update(width=WIDE)
     return Measurement.get(console, unlimited, table(columns)).maximum <= console.width
 
 
