@@ -143,11 +143,34 @@ class TestContent:
         place = cells.index("rows")
         assert cells[place - 1 : place + 3] == ["systolic-ws", "rows", "32", "24"]
 
+    def test_what_costs_a_part_of_a_network_wins_nothing(self):
+        """`systolic-ws` runs only the first and last layers of this plan: 6.5 % of the products, for less."""
+        shares = {"x_share": 0.8, "w_share": 0.8}
+        found = bitwright.compare("resnet18", ["drift"], ["systolic-ws", "drift"], options=shares)
+        assert {row.accelerator: row.status for row in found.rows} == {"systolic-ws": "partial", "drift": "ok"}
+        costs = [row.simulation.cost.total_energy_pj for row in found.rows]
+        assert costs[0] < costs[1]
+        said = " ".join(Elements(page_of(found)).texts["li"])
+        assert "Least energy: drift on drift" in said
+        assert "costs of 6.53 % of the multiply-accumulates, without" in said
+
+    def test_a_dead_network_wins_nothing(self):
+        """Two bits of everything: cheaper than eight, and mostly noise."""
+        two = {"x_bits": 2, "w_bits": 2, "ends": "same"}
+        found = bitwright.compare(hostile(), ["int8"], ["bitfusion"], options=two, limit=8)
+        (row,) = found.rows
+        assert row.status == "dead"
+        assert row.reason.startswith("dead: SQNR is ")
+        said = " ".join(Elements(page_of(found)).texts["li"])
+        assert "Least energy" not in said
+        assert "which is mostly noise" in said
+
     def test_without_scores_or_costs(self):
         text = page_of(bitwright.compare("gemm:8x16x8", ["int8", "float"], ["systolic-ws"]))
         assert "Least energy: int8 on systolic-ws" in " ".join(Elements(text).texts["li"])
         refused = page_of(bitwright.compare("gemm:8x16x8", ["float"], ["systolic-ws"]))
-        assert "No machine has costs." in " ".join(Elements(refused).texts["li"])
+        said = " ".join(Elements(refused).texts["li"])
+        assert "No machine has costs of the whole network at a score above the floor." in said
 
     @pytest.mark.parametrize(
         ("families", "machines", "budget", "words"),

@@ -36,9 +36,9 @@ def _print_network(network: str, rows: Sequence[Row], console: "Console") -> Non
         say(console, f"{LEGEND}.")
     for row in rows:
         if row.reason:
-            state = "not supported" if row.status == "unsupported" else "failed"
+            state = "not supported" if row.status == "unsupported" else row.status
             say(console, f"{row.method} on {row.accelerator}: {state}: {row.reason}")
-        if row.simulation is not None and row.simulation.unsupported:
+        if row.simulation is not None and row.simulation.unsupported and row.status != "partial":
             say(console, f"{row.method} on {row.accelerator}: {_left_out(row.simulation)}")
     say(console, "")
 
@@ -70,7 +70,9 @@ def _what(rows: Sequence[Row]) -> str:
 
 
 def _name_columns(rows: Sequence[Row]) -> list[Column]:
-    return [text("method", [row.method for row in rows]), text("accelerator", [row.accelerator for row in rows])]
+    names = [text("method", [row.method for row in rows]), text("accelerator", [row.accelerator for row in rows])]
+    states = [row.status for row in rows]
+    return [*names, text("status", states)] if set(states) != {"ok"} else names
 
 
 def _score_columns(rows: Sequence[Row]) -> list[Column]:

@@ -8,6 +8,7 @@ from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.simulate import Simulation
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.floor import dead
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,9 @@ class Row:
     simulation : Simulation or None
         The cost; None where `reason` says why.
     status : str
-        `ok`; `unsupported`: the accelerator runs nothing of it; `failed`: something went wrong.
+        `ok`; `partial`: the accelerator leaves out sites, so that it costs less than the network's work; `dead`: the
+        score is below the floor of `bitwright.tasks.floor`; `unsupported`: the accelerator runs nothing of it;
+        `failed`: something went wrong. Only rows that are `ok` are ranked.
     reason : str
         Why anything is missing, and what would help; empty otherwise.
     """
@@ -48,14 +51,18 @@ class Row:
         """The row of what came out, failures included."""
         failures = dict.fromkeys(said(each) for each in (scored, costed) if isinstance(each, Exception))
         refusal = costed.refusal if isinstance(costed, Simulation) else None
+        left_out = costed.left_out if isinstance(costed, Simulation) and refusal is None else ""
+        low = dead(scored.score) if isinstance(scored, Evaluation) else ""
+        states = {"failed": "; ".join(failures), "unsupported": refusal, "dead": low, "partial": left_out}
+        status, reason = next(((state, why) for state, why in states.items() if why), ("ok", ""))
         return cls(
             network=network.name,
             method=method,
             accelerator=accelerator,
             evaluation=scored if isinstance(scored, Evaluation) else None,
             simulation=costed if isinstance(costed, Simulation) and refusal is None else None,
-            status="failed" if failures else "unsupported" if refusal else "ok",
-            reason="; ".join(failures) or refusal or "",
+            status=status,
+            reason=reason,
         )
 
     def record(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ SHAPES_ONLY = (
     "its costs depend on the operands' values and there are shapes only; "
     "load a network with weights, or give --distribution for synthetic operands"
 )
+NAMED = 4  # sites that are named before the rest is summed up
 NO_SITE = "no accelerator model takes it"
 
 
@@ -119,6 +120,16 @@ class Simulation:
         kinds = [[entry for entry in self.unsupported if entry.kind == kind] for kind in ("site", "operation")]
         reasons = dict.fromkeys(entry.reason for entry in kinds[0] or kinds[1])
         return "; ".join(reasons) or "the network has no product"
+
+    @property
+    def left_out(self) -> str:
+        """Which sites the machine does not run, in words; empty if it runs all of them."""
+        names = [entry.name for entry in self.unsupported if entry.kind == "site"]
+        if not names:
+            return ""
+        more = ", ..." if len(names) > NAMED else ""
+        named = ", ".join(sorted(names)[:NAMED])
+        return f"costs of {100 * self.supported_share:.3g} % of the multiply-accumulates, without {named}{more}"
 
     @property
     def supported_share(self) -> float:

@@ -41,10 +41,10 @@ def lead(result: Comparison | Frontier) -> str:
 
 
 def words(network: str, rows: Sequence[Row], frontier: Frontier | None) -> list[str]:
-    """Who wins."""
+    """Who wins, of the rows that are ok."""
     if frontier is not None:
         return findings(frontier, network)
-    costed = [(row, row.simulation) for row in rows if row.simulation is not None]
+    costed = [(row, row.simulation) for row in rows if row.simulation is not None and row.status == "ok"]
     said = []
     for objective in OBJECTIVES:
         if costed:
@@ -52,7 +52,7 @@ def words(network: str, rows: Sequence[Row], frontier: Frontier | None) -> list[
             score = f", at {row.evaluation.score.metric} {value(row.evaluation.score)}" if row.evaluation else ""
             cost = amount(objective.of(simulation), objective)
             said.append(f"Least {objective.title}: {row.method} on {row.accelerator}, {cost}{score}.")
-    return said or ["No machine has costs."]
+    return said or ["No machine has costs of the whole network at a score above the floor."]
 
 
 def cards(frontier: Frontier, network: str) -> list[dict[str, str]]:
@@ -153,7 +153,7 @@ def missing(rows: Sequence[Row], points: Sequence[OperatingPoint] | None) -> lis
         said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons.items()]
     left: list[tuple[Row, str]] = []
     for row in rows:
-        if row.simulation is not None and row.simulation.unsupported:
+        if row.simulation is not None and row.simulation.unsupported and row.status != "partial":
             names = sorted({entry.name for entry in row.simulation.unsupported})
             more = ", ..." if len(names) > NAMED else ""
             share = number(100 * row.simulation.supported_share)

@@ -97,7 +97,7 @@ def _share(point: OperatingPoint) -> float:
 
 
 def _comparable(point: OperatingPoint, share: float) -> bool:
-    known = point.loss is not None and math.isfinite(point.loss.value) and point.row.simulation is not None
+    known = point.loss is not None and math.isfinite(point.loss.value) and point.row.status == "ok"
     return known and _share(point) >= share - SAME_SHARE
 
 

@@ -1,0 +1,31 @@
+"""When a score is no network's any more: the floor of fidelity below which nothing is ranked.
+
+Ours: with labels, more than half of the float network's score is lost (or its perplexity more than doubled); without,
+noise has at least half the power of the signal, an SQNR of 3 dB.
+"""
+
+from bitwright.tasks.task import Score
+
+LEAST_SQNR_DB = 3.0
+LARGEST_LOSS = {True: 0.5, False: 1.0}
+"""Of the float score, by whether more is better."""
+
+
+def dead(score: Score) -> str:
+    """Why a score is below the floor; empty where it is not.
+
+    Examples
+    --------
+    >>> from bitwright.tasks.statistics import Interval
+    >>> interval = Interval(low=0.0, high=0.0, confidence=0.95)
+    >>> of = {"task": "top1", "metric": "top-1", "unit": "%", "samples": 9, "sample_unit": "images"}
+    >>> of |= {"tested_on": "", "calibrated_on": "", "higher_is_better": True, "float_value": 80.0, "difference": -79.0}
+    >>> dead(Score(**of, value=1.0, value_interval=interval, interval=interval))
+    'dead: top-1 is 1 %, and 80 % in float'
+    """
+    measured = f"{score.metric} is {score.value:.3g} {score.unit}".rstrip()
+    if score.float_value is not None:
+        lost = score.float_value - score.value if score.higher_is_better else score.value - score.float_value
+        below = not lost <= LARGEST_LOSS[score.higher_is_better] * abs(score.float_value)
+        return f"dead: {measured}, and {score.float_value:.3g} {score.unit}".rstrip() + " in float" if below else ""
+    return f"dead: {measured}, which is mostly noise" if score.unit == "dB" and not score.value >= LEAST_SQNR_DB else ""
