@@ -134,23 +134,27 @@ class TestFront:
         points = [
             point(BASELINE, 10.0, 0.001),
             point(BASELINE, 8.0, 0.02),
-            point("good", 4.0, 0.005, spread=0.01),
+            point("good", 4.0, 0.005, spread=0.004),
+            point("good", 3.0, 0.005, spread=0.01),
             point("good", 2.0, 0.5),
             point("bad", 1.0, 0.3),
         ]
         found = {each.system: each for each in standings("toy", points)}
         assert found["good"].best is points[2]
-        assert not found["good"].best.separated
+        assert not points[3].keeps  # its interval reaches 1.5 %
         assert (found["good"].gain, found["good"].rank) == (2.5, 1)
         assert (found[BASELINE].gain, found[BASELINE].rank) == (1, 2)
         assert (found["bad"].best, found["bad"].rank, found["bad"].gain) == (None, None, None)
-        assert "the least loss is 30 % (m)" in found["bad"].reason
+        assert "the least loss is 30 % [30, 30] (m)" in found["bad"].reason
 
-    def test_a_baseline_over_the_budget_is_still_the_yardstick(self, monkeypatch):
+    @pytest.mark.parametrize(("loss", "spread"), [(0.2, 0.0), (0.009, 0.002)])
+    def test_a_baseline_that_does_not_keep_the_budget_is_no_yardstick(self, loss, spread, monkeypatch):
         monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
-        found = {each.system: each for each in standings("toy", [point(BASELINE, 6.0, 0.2), point("s", 3.0, 0.0)])}
-        assert found["s"].gain == 2
+        points = [point(BASELINE, 6.0, loss, spread=spread), point("s", 3.0, 0.0)]
+        found = {each.system: each for each in standings("toy", points)}
+        assert (found["s"].gain, found["s"].rank) == (None, 1)
         assert found[BASELINE].best is None
+        assert "no point keeps the budget with its whole interval" in found[BASELINE].reason
 
 
 class TestFamilies:
@@ -266,7 +270,7 @@ class TestStudy:
         for standing in found.standings:
             column = {"energy": "total_energy_pj", "latency": "latency_us"}.get(standing.objective)
             column = column or "energy_delay_area_j_s_mm2"
-            within = frame[frame["within_budget"].fillna(False)]
+            within = frame[frame["relative_loss_high"].fillna(1) <= found.budget]
             least = within[within["system"] == standing.system][column].min()
             baseline = within[within["system"] == BASELINE][column].min()
             assert standing.gain == pytest.approx(baseline / least)

@@ -175,9 +175,9 @@ class TestContent:
     @pytest.mark.parametrize(
         ("families", "machines", "budget", "words"),
         [
-            (["panacea"], ["panacea"], 1e-9, "no system has a comparable point within the budget"),
-            (["panacea"], ["panacea"], 0.5, "no static INT8 machine runs it"),
-            (["float"], ["lpa"], 0.5, "no system has a comparable point within the budget"),
+            (["panacea"], ["panacea"], 1e-9, "no system has a comparable point whose whole interval keeps"),
+            (["panacea"], ["panacea"], 0.5, "no static INT8 machine keeps the budget"),
+            (["float"], ["lpa"], 0.5, "no system has a comparable point whose whole interval keeps"),
         ],
     )
     def test_nothing_to_win(self, families, machines, budget, words):

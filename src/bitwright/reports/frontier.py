@@ -99,7 +99,7 @@ def _standings(ranked: list[Standing], title: str) -> Any:
         [
             text(f"least {title}", [each.system for each in ranked]),
             text(
-                "best point within the budget",
+                "best point that keeps the budget",
                 [_named(p) if p else e.reason for p, e in zip(best, ranked, strict=True)],
             ),
             quantity("cost", values, objective.unit, objective.power),

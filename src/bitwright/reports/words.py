@@ -60,26 +60,21 @@ def _finding(frontier: Frontier, network: str, objective: Objective) -> str:
     ranked = frontier.standings_of(network, objective.name)
     yardstick = frontier.baseline(network, objective.name)
     if not ranked or ranked[0].best is None:
-        return f"Least {objective.title}: no system has a comparable point within the budget."
+        return f"Least {objective.title}: no system has a comparable point whose whole interval keeps the budget."
     winner = ranked[0]
     point = winner.best
     assert point is not None
     said = f"Least {objective.title}: {_who(winner, point)}, {amount(point.value(objective), objective)}"
     if yardstick is None:
-        said += "; no static INT8 machine runs it"
+        said += "; no static INT8 machine keeps the budget"
     elif winner.system == BASELINE:
         said += ", itself a static INT8 machine"
     else:
-        said += f", {_against(winner.gain)} the best static INT8 machine ({_yardstick(yardstick, objective)})"
-    said += f". Its loss is {loss_words(point)} %"
-    if not point.separated:
-        said += ": the samples do not separate it from the budget"
-    return f"{said}.{_next(ranked, objective)}"
-
-
-def _yardstick(point: OperatingPoint, objective: Objective) -> str:
-    said = f"{_named(point)}, {amount(point.value(objective), objective)}"
-    return said if point.within else f"{said}, whose own loss of {loss_words(point)} % is over the budget"
+        said += (
+            f", {_against(winner.gain)} the best static INT8 machine "
+            f"({_named(yardstick)}, {amount(yardstick.value(objective), objective)})"
+        )
+    return f"{said}. Its loss is {loss_words(point)} %.{_next(ranked, objective)}"
 
 
 def _next(ranked: list[Standing], objective: Objective) -> str:

@@ -66,7 +66,7 @@ def cards(frontier: Frontier, network: str) -> list[dict[str, str]]:
                 {
                     "over": objective.title,
                     "large": "none",
-                    "name": "no point within the budget",
+                    "name": "no point keeps the budget",
                     "small": "",
                     "unit": "",
                 }
@@ -129,8 +129,8 @@ def assumptions(result: Comparison | Frontier) -> list[str]:
         meanings = dict.fromkeys(result.losses.values())
         said += [
             f"Loss is the {' / '.join(meanings)}; its interval is a paired bootstrap over the samples (95 %).",
-            "Fronts and choices go by point estimates; a point whose interval spans the budget is marked ≈: there "
-            "another choice of samples may decide otherwise.",
+            "Fronts go by point estimates; what is called best, and the INT8 machine that it is compared with, keeps "
+            "the budget with its whole interval. A point whose interval spans the budget is marked ≈.",
             "A negative loss is a gain on these samples; it does not say that quantization makes a network better.",
             "A point is compared only if its machine runs as large a share of the products as any other.",
             "Operating points are those of the families; searched formats and trained plans join only with --plan.",

@@ -56,7 +56,7 @@ def standings(frontier: Frontier, network: str) -> list[Table]:
     """A table per objective: systems by rank."""
     return [
         Table(
-            title=f"Least {objective.title} within the budget",
+            title=f"Least {objective.title} at a loss that keeps the budget",
             headers=["#", "system", "best point", "cost", "less than best INT8", "loss [%], 95 % interval"],
             rows=[
                 [

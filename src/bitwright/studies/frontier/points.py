@@ -78,6 +78,11 @@ class OperatingPoint:
     comparable: bool = False
     fronts: tuple[str, ...] = ()
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the samples say that it keeps the budget: the whole interval of its loss is within."""
+        return bool(self.within and self.separated)
+
     def value(self, objective: Objective) -> float | None:
         """What it costs; None where it has no cost."""
         return None if self.row.simulation is None else objective.of(self.row.simulation)
@@ -92,9 +97,9 @@ class Standing:
     network, objective, system : str
         Names.
     best : OperatingPoint or None
-        The cheapest of the system's points within the budget; None if it has none.
+        The cheapest of the system's points that keep the budget; None if it has none.
     gain : float or None
-        Cost of the best static INT8 machine by this one's: how many times less this costs.
+        Cost of the best static INT8 point that keeps the budget by this one's: how many times less this costs.
     rank : int or None
         1 is the cheapest system.
     reason : str

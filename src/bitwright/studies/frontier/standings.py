@@ -1,6 +1,7 @@
 """Pareto fronts, the best point of every system within the budget, and its ratio to the best static INT8 machine.
 
-Fronts and choices go by point estimates; whether the samples can tell a point from the budget is marked at the point.
+Fronts go by point estimates; a choice must keep the budget with the whole interval of its loss, and so must the
+yardstick that it is compared with.
 """
 
 import dataclasses
@@ -68,14 +69,12 @@ def standings(network: str, points: Sequence[OperatingPoint]) -> list[Standing]:
 
 
 def baseline(points: Sequence[OperatingPoint], objective: Objective) -> OperatingPoint | None:
-    """The best static INT8 point: the cheapest within the budget, or of all if none is within."""
-    return _best(points, BASELINE, objective) or _cheapest(
-        [point for point in points if point.system == BASELINE], objective
-    )
+    """The yardstick: the cheapest static INT8 point that keeps the budget; None if none does."""
+    return _best(points, BASELINE, objective)
 
 
 def _best(points: Sequence[OperatingPoint], system: str, objective: Objective) -> OperatingPoint | None:
-    return _cheapest([point for point in points if point.system == system and point.within], objective)
+    return _cheapest([point for point in points if point.system == system and point.keeps], objective)
 
 
 def _cheapest(points: Sequence[OperatingPoint], objective: Objective) -> OperatingPoint | None:
@@ -102,12 +101,15 @@ def _comparable(point: OperatingPoint, share: float) -> bool:
 
 
 def _why(points: Sequence[OperatingPoint], system: str) -> str:
-    """Why a system has no point within the budget."""
+    """Why a system has no point that keeps the budget."""
     own = [point for point in points if point.system == system]
-    judged = [(point.loss.value, point.row.method) for point in own if point.comparable and point.loss]
+    judged = [
+        (point.loss.value, point.loss.interval, point.row.method) for point in own if point.comparable and point.loss
+    ]
     if judged:
-        loss, method = min(judged)
-        return f"no point is within the budget; the least loss is {100 * loss:.3g} % ({method})"
+        loss, interval, method = min(judged, key=lambda each: each[0])
+        said = f"the least loss is {100 * loss:.3g} % [{100 * interval.low:.3g}, {100 * interval.high:.3g}] ({method})"
+        return f"no point keeps the budget with its whole interval; {said}; more samples narrow it (--limit)"
     if any(point.row.simulation is not None and point.loss is not None for point in own):
         return "its machines leave out products that others run, so that its costs cannot be compared"
     return "; ".join(dict.fromkeys(point.row.reason for point in own if point.row.reason)) or "it has no costs"
