@@ -109,10 +109,10 @@ def run(*arguments):
     return RUNNER.invoke(app, list(arguments))
 
 
-def json_of(*arguments):
+def json_of(*arguments, code=0):
     """What `--json` prints; that it is all there is on stdout."""
     result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == code, result.stderr
     return json.loads(result.stdout)
 
 
@@ -244,11 +244,13 @@ class TestSimulate:
         assert re.search(r"matmul +matmul +2 x 2 x 10 x 2", table)
 
     def test_what_is_not_supported_costs_no_zeros(self):
-        found = json_of("simulate", "gemm:8x8x8", "--method", "float")
+        found = json_of("simulate", "gemm:8x8x8", "--method", "float", code=2)
         assert not found["supported"]
         assert "--set mac=float32" in found["reason"]
         assert found["cycles"] is found["total_energy_pj"] is None
-        assert "not supported: x is float32" in run("simulate", "gemm:8x8x8", "--method", "float").stdout
+        result = run("simulate", "gemm:8x8x8", "--method", "float")
+        assert "not supported: x is float32" in result.stdout
+        assert "nothing was costed: systolic-ws cannot run this plan" in result.stderr
 
     def test_shape_options(self):
         found = json_of("simulate", "resnet18", "--image-size", "32", "--batch", "2")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bitwright.accelerators.dynamic_precision.tiles import shared
 from bitwright.accelerators.srams import srams_of
+from bitwright.errors import InputError
 from bitwright.formats import AdaptivFloat, Integer, LogPosit, PerTensor
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -124,6 +125,26 @@ class TestLarge:
         assert 1 <= cost.compute_cycles * peak / 10**18 < 1.3
         assert cost.cycles < 1.1 * cost.compute_cycles
         assert all(event.count >= 0 for event in cost.events)
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize(
+        ("shape", "parameters", "said"),
+        [
+            (
+                (10**12, 10**6, 10**5),
+                {},
+                "has 1e.23 multiply-accumulates, and at most 1.15e.18 are counted; take a smaller",
+            ),
+            (
+                (8, 8, 8),
+                {"dram_bytes_per_cycle": 1e-30},
+                "at 1e-30 bytes of DRAM per cycle .* raise dram_bytes_per_cycle",
+            ),
+        ],
+    )
+    def test_what_does_not_fit_in_64_bits_is_one_sentence(self, name, shape, parameters, said):
+        with pytest.raises(InputError, match=said):
+            machine_of(name, "common", **parameters).run(work(name, *shape))
 
     def test_tiles_of_huge_products_share_cycles_without_overflow(self):
         whole, areas = np.array([[10**13]]), np.cumsum(np.full(4, 10**10))

@@ -43,6 +43,8 @@ from bitwright.memory import (
 CACHED_COSTS = 4096
 MOST_TILES = 2 * 10**7
 """Of a product whose values decide: a gigabyte of counts."""
+MOST_COUNTED = 2**60
+"""Multiply-accumulates, and cycles of DRAM if each moved a sum: larger counts would not fit in 64 bits."""
 OUTPUT = ("sram_output_read", "sram_output_write")
 
 
@@ -210,9 +212,25 @@ def run(machine: Billed, job: Job) -> Ran:
     Raises
     ------
     InputError
-        If not even the smallest tile fits the SRAMs, or values decide what more tiles take than memory holds.
+        If not even the smallest tile fits the SRAMs, values decide what more tiles take than memory holds, or counts
+        would not fit in 64 bits.
     """
+    _check_counts(job.gemm, machine.dram_bandwidth)
     return _run(machine, job) if job.measured is None else _best(machine, job)
+
+
+def _check_counts(gemm: Gemm, dram_bytes_per_cycle: float) -> None:
+    product = f"a product of {gemm.m} x {gemm.k} x {gemm.n} in {gemm.groups} groups"
+    if gemm.macs > MOST_COUNTED:
+        raise InputError(
+            f"{product} has {gemm.macs:.3g} multiply-accumulates, and at most {MOST_COUNTED:.3g} are counted; take a "
+            "smaller one"
+        )
+    if gemm.macs * _bytes_of(gemm.psum_bits) / dram_bytes_per_cycle > MOST_COUNTED:
+        raise InputError(
+            f"{product} at {dram_bytes_per_cycle:g} bytes of DRAM per cycle may take more than {MOST_COUNTED:.3g} "
+            "cycles, which are not counted; raise dram_bytes_per_cycle, lower clock_mhz or take a smaller product"
+        )
 
 
 @functools.lru_cache(maxsize=CACHED_COSTS)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import app
+from bitwright.cli.app import USAGE, app, stop
 from bitwright.cli.plans import find_plan, keep_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working
@@ -77,3 +77,6 @@ def simulate(
         json=json,
         wide=wide,
     )
+    if all(each.refusal is not None for each in found.values()):
+        named = ", ".join(found)
+        stop(f"nothing was costed: {named} cannot run this plan, for the reason that stands with the results", USAGE)
