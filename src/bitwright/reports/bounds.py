@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 64, 12
 MEANINGS = {
-    "array": "multipliers",
+    "array": "array (multipliers, words at its edges)",
     "banks": "SRAM banks",
     "dram": "DRAM",
     VECTOR: "vector unit (what is no product)",
