@@ -53,7 +53,7 @@ class TestMonotone:
         machine = machine_of(name, substrate, objective=objective)
         one, two = (machine.run(work(name, rows, k, n, groups)) for rows in (m, 2 * m))
         figure = {"latency": lambda cost: cost.cycles, "energy": lambda cost: cost.total_energy_pj}[objective]
-        assert figure(two) <= 2.02 * figure(one)  # one fold of rows more where speed is waves of both (drq)
+        assert figure(two) <= 2.002 * figure(one)  # cuts are of whole rows: .07 % was the worst of 500
 
     @settings(max_examples=20, deadline=None)
     @given(shape=extents, objective=st.sampled_from(("latency", "energy")))
