@@ -276,6 +276,31 @@ class TestSimulate:
         assert said.startswith("broken broke conservation at gemm: 0 executed + 0 skipped of 512 dense MACs")
 
 
+class TestSystems:
+    def test_every_system_has_methods_and_machines_that_exist(self):
+        found = json_of("systems")["systems"]
+        assert {each["system"] for each in found} >= {"panacea", "apsq", "lp", "drift", "int8"}
+        assert "aqs, aqs-w4" in run("systems").stdout
+        methods = {entry["name"] for entry in json_of("methods")["methods"]}
+        machines = {entry["name"] for entry in json_of("accelerators")["accelerators"]}
+        for each in found:
+            assert set(each["accelerators"]) <= machines
+            assert {part for method in each["methods"] for part in method.split("+")} <= methods
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("simulate", "gemm:8x8x8", "--method", "panacea"),
+            ("evaluate", "gemm:8x8x8", "--method", "panacea"),
+            ("compare", "gemm:8x8x8", "--methods", "int8,panacea"),
+        ],
+    )
+    def test_a_system_is_no_method(self, command):
+        said = refused(*command)
+        assert said.startswith("no method 'panacea': panacea is a system; its methods are aqs, aqs-w4")
+        assert "bitwright systems" in said
+
+
 class TestEvaluate:
     def test_keys(self):
         found = json_of("evaluate", "toy_networks:layers", "--limit", "8")

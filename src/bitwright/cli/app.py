@@ -39,6 +39,7 @@ def stop(message: str, code: int) -> None:
 app = typer.Typer(
     cls=Commands,
     help="Quantize real networks, execute them bit-exactly, and cost the same integers on models of accelerators.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

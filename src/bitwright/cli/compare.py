@@ -8,6 +8,7 @@ import typer
 
 from bitwright.cli import given
 from bitwright.cli.app import FAILURE, app
+from bitwright.cli.plans import check_no_system
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -91,6 +92,8 @@ def compare(
         if budget is not None:
             parse_budget(budget)
             families_of(chosen or (), machines)
+        else:
+            check_no_system(*(chosen or ()))
         networks = given.networks(
             given.names(models, "model"),
             batch=batch,

@@ -1,4 +1,4 @@
-"""`models`, `methods`, `accelerators`: what there is."""
+"""`models`, `methods`, `accelerators`, `systems`: what there is."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +44,24 @@ def accelerators(name: One = None, json: Json = False) -> None:
 
         found = entries()
     _list("accelerator", found, name, json=json)
+
+
+@app.command()
+def systems(json: Json = False) -> None:
+    """List the systems: which methods go with which machines."""
+    with working():
+        from bitwright.studies.frontier import FAMILIES, methods_of
+
+    from bitwright.reports.listings import print_listing
+
+    found = [
+        {"system": name, "methods": methods_of(each), "accelerators": list(each.machines), "what it is": each.about}
+        for name, each in FAMILIES.items()
+    ]
+    words = [
+        {key: value if isinstance(value, str) else ", ".join(value) for key, value in one.items()} for one in found
+    ]
+    show(lambda: {"systems": found}, lambda console: print_listing(words, console), json=json)
 
 
 def _list(kind: str, entries: "tuple[Entry, ...]", name: str | None, *, json: bool) -> None:

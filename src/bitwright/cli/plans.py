@@ -58,10 +58,23 @@ def find_plan(
     if file is None:
         from bitwright.methods.protocol import compose
 
+        check_no_system(choice.method)
         compose(choice.method, choice.options)
     elif not file.is_file():
         raise InputError(f"there is no plan {file}; --save-plan of evaluate or simulate makes one")
     return choice
+
+
+def check_no_system(*methods: str) -> None:
+    """Refuse what names a system, whose methods have other names."""
+    from bitwright.methods.protocol import method_names
+    from bitwright.studies.frontier.families import method_meant
+
+    known = method_names()
+    for method in methods:
+        said = "" if method in known else method_meant(method)
+        if said:
+            raise InputError(f"no method {method!r}: {said}")
 
 
 def check_folder(file: Path | None) -> None:

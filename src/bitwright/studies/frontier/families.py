@@ -51,6 +51,34 @@ class Family:
         return tuple((method, {**options, "budget": share}) for method, options in named for share in shares)
 
 
+def methods_of(family: Family) -> list[str]:
+    """Its methods by name, for networks that are no language models.
+
+    Examples
+    --------
+    >>> methods_of(FAMILIES["panacea"]), methods_of(FAMILIES["drift"])
+    (['aqs', 'aqs-w4'], ['drift'])
+    """
+    return list(dict.fromkeys(method.format(on="") for method, _ in family.choices))
+
+
+def method_meant(name: str) -> str:
+    """What to write instead of a system's name where a method is asked for; empty if it names no system.
+
+    Examples
+    --------
+    >>> method_meant("panacea")
+    "panacea is a system; its methods are aqs, aqs-w4 and its machines panacea (see 'bitwright systems')"
+    >>> method_meant("aqs")
+    ''
+    """
+    family = FAMILIES.get(name)
+    if family is None:
+        return ""
+    methods, machines = ", ".join(methods_of(family)), ", ".join(family.machines)
+    return f"{name} is a system; its methods are {methods} and its machines {machines} (see 'bitwright systems')"
+
+
 ON: Mapping[str, str] = {"language": "int8-token+"}
 """What precision that is chosen at run time stands on, where that is not int8: static scales lose language models more
 than most budgets (SmolLM2 calibrated on 8 windows, 1,024 tokens: perplexity rises by 13 %, with scales per token by
