@@ -4,6 +4,7 @@ Costs add up. Energy is never stored beside the events it comes from, so it cann
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -88,7 +89,7 @@ class Cost:
             energy[event.component] = energy.get(event.component, 0.0) + event.energy_pj
         return energy
 
-    @property
+    @functools.cached_property
     def total_energy_pj(self) -> float:
         """Energy of everything, in pJ."""
         return sum(event.energy_pj for event in self.events)
