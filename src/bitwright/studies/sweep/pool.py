@@ -22,7 +22,7 @@ from bitwright.studies.sweep.points import Point, Record
 from bitwright.studies.sweep.study import Study
 
 CONNECT_SECONDS = 10
-WITHOUT_WORKERS_SECONDS = 60
+WITHOUT_WORKERS_SECONDS = 240  # a worker that died is started again, which a busy machine takes a minute for
 LOOK_EVERY_SECONDS = 5
 AHEAD = 2  # tasks per worker that are under way, so that none waits for the one that leads
 LOCAL = {
@@ -163,7 +163,7 @@ class Pool:
                 if self.client.nthreads():
                     began = time.monotonic()
             if time.monotonic() - began > WITHOUT_WORKERS_SECONDS:
-                raise self._gone("has had no workers for a minute")
+                raise self._gone(f"has had no workers for {WITHOUT_WORKERS_SECONDS} seconds")
 
     def _gone(self, what: str) -> InputError:
         return InputError(f"{self.name} {what}; finished trials are kept, and the same command goes on from there")
