@@ -508,7 +508,7 @@ class TestBadInput:
             (["compare", TOY, "--budget", "1%", "-m", "panacae"], "Did you mean 'panacea'"),
             (
                 ["compare", TOY, "--budget", "1%", "--option", "x_bits=7"],
-                "with a budget the families decide the options",
+                "with a budget the systems decide the options",
             ),
             (["compare", TOY, "--budget", "1%", "--plan", "nowhere"], "there is no plan nowhere"),
             (["compare", "gemm:8x8x8", "--budget", "1%"], "it cannot be evaluated"),

@@ -23,10 +23,12 @@ from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import sharing
 from bitwright.reports.files import plain
 from bitwright.reports.frontier import frontier_record, print_frontier
-from bitwright.studies.frontier import BASELINE, FAMILIES, Objective, OperatingPoint, families_of, parse_budget
+from bitwright.studies.frontier import OperatingPoint, parse_budget, systems_of
 from bitwright.studies.frontier.standings import compared, front, standings
 from bitwright.studies.machines import accelerator_names, build_accelerators
+from bitwright.studies.objectives import Objective
 from bitwright.studies.row import Row
+from bitwright.studies.systems import STATIC, SYSTEMS
 from bitwright.tasks import Interval, get_task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import evaluate_many
@@ -34,6 +36,7 @@ from bitwright.tasks.float_outputs import FloatOutputs
 from bitwright.tasks.relative_loss import RelativeLoss, meaning, relative_loss
 from bitwright.tasks.statistics import mean_of
 
+INT8 = STATIC[0]
 ITSELF = Objective(name="energy", title="energy", unit="J", power=0, of=lambda cost: cost)
 
 
@@ -132,8 +135,8 @@ class TestFront:
     def test_standings_by_hand(self, monkeypatch):
         monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
         points = [
-            point(BASELINE, 10.0, 0.001),
-            point(BASELINE, 8.0, 0.02),
+            point(INT8, 10.0, 0.001),
+            point(INT8, 8.0, 0.02),
             point("good", 4.0, 0.005, spread=0.004),
             point("good", 3.0, 0.005, spread=0.01),
             point("good", 2.0, 0.5),
@@ -143,49 +146,55 @@ class TestFront:
         assert found["good"].best is points[2]
         assert not points[3].keeps  # its interval reaches 1.5 %
         assert (found["good"].gain, found["good"].rank) == (2.5, 1)
-        assert (found[BASELINE].gain, found[BASELINE].rank) == (1, 2)
+        assert (found[INT8].gain, found[INT8].rank) == (1, 2)
         assert (found["bad"].best, found["bad"].rank, found["bad"].gain) == (None, None, None)
         assert "the least loss is 30 % [30, 30] (m)" in found["bad"].reason
 
     @pytest.mark.parametrize(("loss", "spread"), [(0.2, 0.0), (0.009, 0.002)])
     def test_a_baseline_that_does_not_keep_the_budget_is_no_yardstick(self, loss, spread, monkeypatch):
         monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
-        points = [point(BASELINE, 6.0, loss, spread=spread), point("s", 3.0, 0.0)]
+        points = [point(INT8, 6.0, loss, spread=spread), point("s", 3.0, 0.0)]
         found = {each.system: each for each in standings("toy", points)}
         assert (found["s"].gain, found["s"].rank) == (None, 1)
-        assert found[BASELINE].best is None
-        assert "no point keeps the budget with its whole interval" in found[BASELINE].reason
+        assert found[INT8].best is None
+        assert "no point keeps the budget with its whole interval" in found[INT8].reason
+
+    def test_four_bit_weights_on_a_static_machine_are_a_yardstick_too(self, monkeypatch):
+        monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
+        points = [point(INT8, 10.0, 0.001), point(STATIC[1], 6.0, 0.001), point("s", 3.0, 0.0)]
+        found = {each.system: each for each in standings("toy", points)}
+        assert (found["s"].gain, found[INT8].gain, found[STATIC[1]].gain) == (2, 0.6, 1)
 
 
-class TestFamilies:
+class TestSystems:
     def test_methods_and_machines_exist(self):
-        for family, kind in itertools.product(FAMILIES.values(), ("image", "language")):
-            assert set(family.machines) <= set(accelerator_names())
-            for method, options in family.offered(0.01, kind):
+        for system, kind in itertools.product(SYSTEMS.values(), ("image", "language")):
+            assert set(system.machines) <= set(accelerator_names())
+            for method, options in system.offered(0.01, kind):
                 compose(method, options)
 
     def test_budgets_are_the_users(self):
-        assert FAMILIES["drift"].offered(0.02, "image") == (("drift", {"budget": 0.01}), ("drift", {"budget": 0.04}))
-        assert FAMILIES["drq"].offered(0.02, "language") == (("int8-token+drq", {"budget": 0.02}),)
-        assert FAMILIES["mixed"].offered(0.95, "image") == (("mixed", {"budget": 0.9}),)
-        assert FAMILIES["apsq"].offered(0.02, "image") == FAMILIES["apsq"].choices
+        assert SYSTEMS["drift"].offered(0.02, "image") == (("drift", {"budget": 0.01}), ("drift", {"budget": 0.04}))
+        assert SYSTEMS["drq"].offered(0.02, "language") == (("int8-token+drq", {"budget": 0.02}),)
+        assert SYSTEMS["mixed"].offered(0.95, "image") == (("mixed", {"budget": 0.9}),)
+        assert SYSTEMS["apsq"].offered(0.02, "image") == SYSTEMS["apsq"].choices
 
-    def test_large_networks_get_the_ends_of_a_family(self):
-        found = [method for method, _ in FAMILIES["apsq"].offered(0.02, "language")]
+    def test_large_networks_get_the_ends_of_a_system(self):
+        found = [method for method, _ in SYSTEMS["apsq"].offered(0.02, "language")]
         assert found == ["int8+apsq-gs1", "int8+apsq-gs4"]
-        assert FAMILIES["int8-token"].offered(0.02, "language") == (("int8-token", {}),)
+        assert SYSTEMS["int8-token"].offered(0.02, "language") == (("int8-token", {}),)
 
     def test_the_baseline_is_always_there_and_machines_are_narrowed(self):
-        found = families_of(["panacea", "int8+psq"], ["panacea", "simd"])
-        assert list(found) == [BASELINE, "panacea", "int8+psq"]
-        assert found[BASELINE].machines == ("simd",)
+        found = systems_of(["panacea", "int8+psq"], ["panacea", "simd"])
+        assert list(found) == [*STATIC, "panacea", "int8+psq"]
+        assert found[INT8].machines == ("simd",)
         assert found["int8+psq"].machines == ("panacea", "simd")
 
     def test_names_that_are_none(self):
         with pytest.raises(InputError, match="Did you mean 'panacea'"):
-            families_of(["panacae"], ["panacea"])
-        with pytest.raises(InputError, match="no family has its machine"):
-            families_of(["panacea"], ["lpa"])
+            systems_of(["panacae"], ["panacea"])
+        with pytest.raises(InputError, match="no system has its machine"):
+            systems_of(["panacea"], ["lpa"])
 
 
 SHARED = [
@@ -255,7 +264,8 @@ def found():
 
 class TestStudy:
     def test_every_choice_has_its_points(self, found):
-        assert [point.system for point in found.points] == [BASELINE] * 6 + ["panacea"] * 4 + ["combined"] * 2
+        static = [INT8] * 6 + [STATIC[1]] * 4
+        assert [point.system for point in found.points] == static + ["panacea"] * 4 + ["combined"] * 2
         assert {point.row.method for point in found.points} >= {"aqs dbs=false", "aqs-w4 dbs=true", "lpq+apsq"}
 
     def test_refusals_of_the_seam_are_stated(self, found):
@@ -272,7 +282,7 @@ class TestStudy:
             column = column or "energy_delay_area_j_s_mm2"
             within = frame[frame["relative_loss_high"].fillna(1) <= found.budget]
             least = within[within["system"] == standing.system][column].min()
-            baseline = within[within["system"] == BASELINE][column].min()
+            baseline = within[within["system"].isin(STATIC)][column].min()
             assert standing.gain == pytest.approx(baseline / least)
         product = frame["total_energy_pj"] * frame["latency_us"] * frame["area_um2"] * 1e-24
         assert np.allclose(product.dropna().astype(float), frame["energy_delay_area_j_s_mm2"].dropna().astype(float))
@@ -280,7 +290,7 @@ class TestStudy:
     def test_plot_shows_points_and_front(self, found):
         figure = found.plot(objective="latency")
         names = [trace.name for trace in figure.data]
-        assert names == ["Pareto front", BASELINE, "panacea", "combined"]
+        assert [name for name in names if name != STATIC[1]] == ["Pareto front", INT8, "panacea", "combined"]
         assert len(figure.data[1].x) == 6  # two methods on simd, systolic-ws and apsq
         with pytest.raises(InputError, match="Did you mean 'energy'"):
             found.plot(objective="enrgy")
@@ -297,7 +307,7 @@ class TestStudy:
         assert json.loads(json.dumps(record)) == record
         assert record["budget"] == 0.05
         assert len(record["rows"]) == len(found.points)
-        assert record["standings"][0]["system"] == BASELINE
+        assert record["standings"][0]["system"] == INT8
         console = Console(file=io.StringIO(), width=10_000)
         print_frontier(found, console)
         said = console.file.getvalue()
@@ -318,11 +328,9 @@ class TestStudy:
         network = toy()
         plan = calibrate_method(network, "int8-sym")
         save_plan(plan, tmp_path / "mine")
-        result = bitwright.compare(
-            network, [BASELINE], ["simd"], budget=0.05, limit=8, plans={"mine": tmp_path / "mine"}
-        )
-        assert [point.system for point in result.points] == [BASELINE, BASELINE, "mine"]
-        assert result.points[2].comparable
+        result = bitwright.compare(network, [INT8], ["simd"], budget=0.05, limit=8, plans={"mine": tmp_path / "mine"})
+        assert [point.system for point in result.points] == [INT8, INT8, STATIC[1], STATIC[1], "mine"]
+        assert result.points[-1].comparable
 
     def test_shapes_have_no_accuracy(self):
         with pytest.raises(InputError, match="cannot be evaluated"):
@@ -330,4 +338,4 @@ class TestStudy:
 
 
 def test_machines_of_families_build():
-    assert build_accelerators({name for family in FAMILIES.values() for name in family.machines})
+    assert build_accelerators({name for system in SYSTEMS.values() for name in system.machines})

@@ -173,15 +173,15 @@ class TestContent:
         assert "No machine has costs of the whole network at a score above the floor." in said
 
     @pytest.mark.parametrize(
-        ("families", "machines", "budget", "words"),
+        ("systems", "machines", "budget", "words"),
         [
             (["panacea"], ["panacea"], 1e-9, "no system has a comparable point whose whole interval keeps"),
-            (["panacea"], ["panacea"], 0.5, "no static INT8 machine keeps the budget"),
+            (["panacea"], ["panacea"], 0.5, "no static machine keeps the budget"),
             (["float"], ["lpa"], 0.5, "no system has a comparable point whose whole interval keeps"),
         ],
     )
-    def test_nothing_to_win(self, families, machines, budget, words):
-        found = bitwright.compare(hostile(), families, machines, budget=budget, limit=4)
+    def test_nothing_to_win(self, systems, machines, budget, words):
+        found = bitwright.compare(hostile(), systems, machines, budget=budget, limit=4)
         assert words in " ".join(Elements(page_of(found)).texts["li"])
 
     def test_several_networks_have_parts_of_their_own(self):
@@ -247,7 +247,7 @@ class TestBrowser:
         plots = found.count(".plot")
         assert plots == 3 + 2 + 1 + 1  # fronts, layers, a heat map, a histogram
         assert found.count(".plot .main-svg .plot") == plots or found.count(".plot.js-plotly-plot") == plots
-        assert found.count("#front-0-0 .scatterlayer .trace") == 5  # the front and four systems
+        assert found.count("#front-0-0 .scatterlayer .trace") == 6  # the front and five systems
         assert found.count("#cycles-0 .bars .point") == 2 * 2
         assert found.page.evaluate("window.hacked") is None
         assert found.said == []

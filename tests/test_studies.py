@@ -379,9 +379,9 @@ class TestCompare:
         assert "would look lossless" in found.rows[1].reason
 
     def test_options_go_to_the_methods_that_have_them(self):
-        settings = Settings(methods=("float", "int8"), options={"x_bits": 7})
-        assert options_of("int8", settings) == {"x_bits": 7}
-        assert options_of("float", settings) == {}
+        methods, options = ("float", "int8"), {"x_bits": 7}
+        assert options_of("int8", methods, options) == {"x_bits": 7}
+        assert options_of("float", methods, options) == {}
         with pytest.raises(InputError, match="Did you mean 'x_bits'"):
             compared([two_layers()], options={"x_bit": 7})
 
@@ -422,16 +422,16 @@ class TestReports:
         assert scaled(999.0, "J", base=-12) == "999.0 pJ"
         assert scaled(1500.0, "J", base=-12) == "1.500 nJ"
 
-    @pytest.mark.parametrize("width", [60, 80, 120, 300])
+    @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 300])
     def test_tables_fit_the_page_with_whole_numbers(self, width):
         found = compared([two_layers()])
         stream = io.StringIO()
         print_comparison(found, Console(file=stream, width=width))
         energy = number(found.rows[1].simulation.cost.total_energy_pj)
-        for words in ("off by", "int8", f" {energy} "):
+        for words in (" off ", "int8", f" {energy} "):
             assert words in stream.getvalue()
-        assert ("= mac" in stream.getvalue()) == (width >= 120)
-        assert ("--wide shows all" in stream.getvalue()) == (width < 300)
+        assert (" = " in stream.getvalue()) == (width >= 120)  # energy = mac + ...
+        assert ("--wide shows all" in stream.getvalue()) == (width < 160)
         rows = [line for line in stream.getvalue().splitlines() if line.startswith((" int8 ", " method"))]
         assert max(map(len, rows)) <= width
 

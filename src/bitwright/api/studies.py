@@ -12,8 +12,8 @@ from bitwright.errors import InputError
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.studies import compare as comparing
-from bitwright.studies.compare import METHODS, Comparison, Settings
-from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, families_of, frontier, parse_budget
+from bitwright.studies.compare import Comparison, Settings
+from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, frontier, parse_budget, systems_of
 from bitwright.studies.judges import refuse_unjudged
 from bitwright.studies.machines import accelerator_names, build_accelerators
 from bitwright.studies.provenance import provenance
@@ -90,17 +90,17 @@ def compare(
     networks : network, name, or several
         Each is judged by `task`, or by fidelity to its float self.
     methods : sequence of str or None
-        None is float, int8 and int8-sym. With a budget, names of families of operating points (or of methods), and
-        None is all families.
+        None is the four systems and static INT8, each on its own machines (or what goes with `accelerators`). With a
+        budget, names of systems (or of methods), and None is all systems.
     accelerators : sequence of str or None
-        All registered accelerators if None.
+        None is all that run the methods; pairs that do not fit are left out and counted.
     budget : float, str or None
         The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`): asks for Pareto
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
     data, limit, samples, calibration_samples, options, parameters, substrate
-        As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Families have options of their
+        As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Systems have options of their
         own.
     command : str or None
         What made this, for the record.
@@ -118,7 +118,7 @@ def compare(
     [60646]
     """
     if budget is not None and options:
-        raise InputError("with a budget the families decide the options; name methods without a budget to set options")
+        raise InputError("with a budget the systems decide the options; name methods without a budget to set options")
     share = parse_budget(budget) if isinstance(budget, str) else None if budget is None else check_budget(budget)
     machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters, substrate)
     samples, calibration_samples = kept(samples), kept(calibration_samples)
@@ -128,7 +128,7 @@ def compare(
     files = {name: Path(file) for name, file in (plans or {}).items()}
     made = provenance(command or "bitwright.compare", seed)
     if share is not None:
-        families_of(methods or (), list(machines))
+        systems_of(methods or (), list(machines))
         return frontier(
             several,
             machines,
@@ -137,7 +137,7 @@ def compare(
             limit=limit,
             settings=FrontierSettings(
                 budget=share,
-                families=tuple(methods or ()),
+                systems=tuple(methods or ()),
                 plans=files,
                 exact=exact,
                 calibration_count=calibration_count,
@@ -150,8 +150,7 @@ def compare(
             substrate=substrate,
             progress=progress,
         )
-    methods = METHODS if methods is None else methods
-    for method in methods:
+    for method in methods or ():
         compose(method)
     return comparing.compare(
         several,
@@ -160,7 +159,8 @@ def compare(
         data=path_of(data),
         limit=limit,
         settings=Settings(
-            methods=tuple(methods),
+            methods=None if methods is None else tuple(methods),
+            chosen=accelerators is not None,
             plans=files,
             exact=exact,
             options=options or {},

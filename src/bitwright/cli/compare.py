@@ -24,8 +24,8 @@ Methods = Annotated[
     typer.Option(
         "--methods",
         "-m",
-        help="Separated by commas; see: bitwright methods. With --budget: families of operating points, or methods.  "
-        "[default: float,int8,int8-sym; with --budget all families]",
+        help="Separated by commas; see: bitwright methods. With --budget: systems, or methods.  "
+        "[default: the four systems and int8; with --budget all systems]",
     ),
 ]
 Budget = Annotated[
@@ -37,7 +37,7 @@ Budget = Annotated[
     ),
 ]
 Accelerators = Annotated[
-    str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: all there are]")
+    str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: those that run the methods]")
 ]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="A saved plan to stand beside them. Repeatable.")]
 Out = Annotated[
@@ -80,18 +80,19 @@ def compare(
         progress("loading", 0, 0)
         from bitwright import api
         from bitwright.reports.files import check_out, write_comparison
-        from bitwright.studies.frontier import families_of, parse_budget
+        from bitwright.studies.frontier import parse_budget, systems_of
         from bitwright.studies.machines import accelerator_names, build_accelerators
 
         for file in out or ():
             check_out(file)
-        machines = accelerator_names() if accelerators is None else given.names(accelerators, "accelerator")
+        machines = None if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
-        build_accelerators(machines, settings, substrate)
+        known = accelerator_names() if machines is None else machines
+        build_accelerators(known, settings, substrate)
         chosen = None if methods is None else given.names(methods, "method")
         if budget is not None:
             parse_budget(budget)
-            families_of(chosen or (), machines)
+            systems_of(chosen or (), known)
         else:
             check_no_system(*(chosen or ()))
         networks = given.networks(

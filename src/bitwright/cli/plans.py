@@ -68,7 +68,7 @@ def find_plan(
 def check_no_system(*methods: str) -> None:
     """Refuse what names a system, whose methods have other names."""
     from bitwright.methods.protocol import method_names
-    from bitwright.studies.frontier.families import method_meant
+    from bitwright.studies.systems import method_meant
 
     known = method_names()
     for method in methods:

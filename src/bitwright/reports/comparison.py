@@ -1,46 +1,95 @@
-"""A comparison as one table per network: a row per method and accelerator, ranked by nobody."""
+"""A comparison as one table per network: a row per method and accelerator, beside the best static machine."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bitwright.reports.costs import BUSY, cost_columns, substrate_lines
+from bitwright.reports.costs import BESIDE, BUSY, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
 from bitwright.reports.tables import Column, print_fitting, say, text
 from bitwright.reports.units import DASH, number
-from bitwright.studies.compare import Comparison
+from bitwright.studies.compare import UNSUPPORTED, Comparison
+from bitwright.studies.gains import gain
+from bitwright.studies.objectives import ENERGY, LATENCY
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 from bitwright.tasks.calibrate import NOTHING
+from bitwright.tasks.evaluate import Evaluation
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NAMED = 4  # sites that are named before the rest is summed up
+GAINS = {ENERGY: 0, LATENCY: BESIDE}
+"""Objectives whose gains are shown, by the rank of the column."""
 
 
 def print_comparison(comparison: Comparison, console: "Console") -> None:
     """Every network's table, then the reasons for what is missing."""
-    for network in dict.fromkeys(row.network for row in comparison.rows):
-        rows = [row for row in comparison.rows if row.network == network]
-        _print_network(network, rows, console)
+    for network in comparison.networks:
+        _print_network(comparison, network, console)
+    if comparison.left_out:
+        say(
+            console,
+            f"{comparison.left_out} pairs of a method and a machine do not fit and are left out (bitwright systems).",
+        )
     say(console, *substrate_lines(comparison.substrate))
     say(console, *(f"Note: {note}" for note in notes_of(comparison)))
 
 
-def _print_network(network: str, rows: Sequence[Row], console: "Console") -> None:
+def _print_network(comparison: Comparison, network: str, console: "Console") -> None:
+    rows = comparison.rows_of(network)
     say(console, f"{network}: {_what(rows)}")
     scores = _score_columns(rows)
-    print_fitting(_name_columns(rows), [*scores, *cost_columns([row.simulation for row in rows])], console)
+    costs, gains = cost_columns([row.simulation for row in rows]), _gain_columns(comparison, network)
+    print_fitting(_name_columns(rows), [*scores, *costs, *gains], console)
     if any(cell.endswith(NOT_SEPARATED) for column in scores for cell in column.cells):
         say(console, f"{LEGEND}.")
-    for row in rows:
-        if row.reason:
-            state = "not supported" if row.status == "unsupported" else row.status
-            say(console, f"{row.method} on {row.accelerator}: {state}: {row.reason}")
-        if row.simulation is not None and row.simulation.unsupported and row.status != "partial":
-            say(console, f"{row.method} on {row.accelerator}: {_left_out(row.simulation)}")
+    say(
+        console,
+        *_yardsticks(comparison, network),
+        *(f"{'; '.join(named)}: {why}" for why, named in reasons_of(rows).items()),
+    )
     say(console, "")
+
+
+def reasons_of(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Reason -> methods with the machines whose figures are missing, or of a part only, for it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        state = "not supported" if row.status == UNSUPPORTED else row.status
+        said = [f"{state}: {row.reason}"] if row.reason else []
+        if row.simulation is not None and row.simulation.unsupported and row.status != "partial":
+            said.append(_left_out(row.simulation))
+        for reason in said:
+            found.setdefault((reason, row.method), []).append(row.accelerator)
+    grouped: dict[str, list[str]] = {}
+    for (reason, method), machines in found.items():
+        grouped.setdefault(reason, []).append(f"{method} on {', '.join(machines)}")
+    return grouped
+
+
+def _yardsticks(comparison: Comparison, network: str) -> list[str]:
+    """What gains are measured by, in a sentence."""
+    found: dict[str, list[str]] = {}
+    for objective in GAINS:
+        best = comparison.yardstick(network, objective)
+        if best is not None:
+            found.setdefault(f"{best.method} on {best.accelerator}", []).append(objective.title)
+    named = ", ".join(f"{name} ({' and '.join(titles)})" for name, titles in found.items())
+    return [f"Gains are against the cheapest static machine of the rows: {named}."] if found else []
+
+
+def _gain_columns(comparison: Comparison, network: str) -> list[Column]:
+    """How many times less than the best static machine; nothing where there is none, or nothing else."""
+    rows, columns = comparison.rows_of(network), []
+    for objective, rank in GAINS.items():
+        best = comparison.yardstick(network, objective)
+        gains = [gain(row, best, objective) for row in rows]
+        if any(row is not best and each is not None for row, each in zip(rows, gains, strict=True)):
+            cells = [DASH if each is None else f"{number(each, 3)}x" for each in gains]
+            columns.append(Column(header=f"{objective.title} gain", cells=cells, rank=rank))
+    return columns
 
 
 def _left_out(simulation: Simulation) -> str:
@@ -81,8 +130,19 @@ def _score_columns(rows: Sequence[Row]) -> list[Column]:
         return []
     return [
         Column(header="score", cells=[value(each.score) if each else DASH for each in found]),
+        *_beside_columns(found),
         Column(
             header="from float [95 %]", cells=[difference(each.score) if each else DASH for each in found], rank=BUSY
         ),
         Column(header="off by", cells=[off_by(each) if each else DASH for each in found]),
     ]
+
+
+def _beside_columns(found: Sequence[Evaluation | None]) -> list[Column]:
+    """The first figure that stands beside the score."""
+    shown = [next((each for each in one.score.measures if each.beside), None) if one else None for one in found]
+    first = next((each for each in shown if each is not None), None)
+    if first is None:
+        return []
+    cells = [DASH if each is None else f"{number(each.value)} {each.unit}".strip() for each in shown]
+    return [Column(header=first.name, cells=cells, rank=BESIDE)]

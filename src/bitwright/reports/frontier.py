@@ -6,7 +6,8 @@ from bitwright.reports.costs import substrate_lines
 from bitwright.reports.records import comparison_record, notes_of
 from bitwright.reports.tables import Column, area_column, print_fitting, quantity, say, table, text
 from bitwright.reports.words import UNSURE_LEGEND, findings, gain_words, headline, loss_words
-from bitwright.studies.frontier import OBJECTIVES, Frontier, OperatingPoint, Standing
+from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
+from bitwright.studies.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ def print_frontier(frontier: Frontier, console: "Console") -> None:
             console.print(_standings(frontier.standings_of(network, objective.name), objective.title))
         print_fitting(*_columns(points), console)
         say(console, f"{UNSURE_LEGEND}; *: on the Pareto front.")
-        for reason, named in reasons_of(points).items():
+        for reason, named in point_reasons_of(points).items():
             say(console, f"{'; '.join(named)}: {reason}")
         say(console, "")
     say(console, *substrate_lines(frontier.comparison.substrate))
@@ -35,7 +36,7 @@ def frontier_record(frontier: Frontier) -> dict[str, Any]:
     return {
         "budget": frontier.budget,
         "loss_of": frontier.losses,
-        "families": frontier.families,
+        "systems": frontier.systems,
         "standings": [standing_record(each) for each in frontier.standings],
         "words": {network: findings(frontier, network) for network in frontier.networks},
         **record,
@@ -55,12 +56,12 @@ def standing_record(standing: Standing) -> dict[str, Any]:
         "accelerator": best.row.accelerator if best else None,
         "relative_loss": best.loss.value if best and best.loss else None,
         "separated_from_budget": best.separated if best else None,
-        "times_less_than_best_int8": standing.gain,
+        "times_less_than_best_static": standing.gain,
         "reason": standing.reason or None,
     }
 
 
-def reasons_of(points: list[OperatingPoint]) -> dict[str, list[str]]:
+def point_reasons_of(points: list[OperatingPoint]) -> dict[str, list[str]]:
     """Reason -> what is missing or left aside for it."""
     found: dict[tuple[str, str], list[str]] = {}
     for point in points:
@@ -103,7 +104,7 @@ def _standings(ranked: list[Standing], title: str) -> Any:
                 [_named(p) if p else e.reason for p, e in zip(best, ranked, strict=True)],
             ),
             quantity("cost", values, objective.unit, objective.power),
-            Column(header="less than best INT8", cells=[gain_words(each) for each in ranked]),
+            Column(header="less than best static", cells=[gain_words(each) for each in ranked]),
             Column(header="loss [%]", cells=[loss_words(point) if point else "-" for point in best]),
         ]
     )

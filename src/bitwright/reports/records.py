@@ -199,7 +199,7 @@ def explanation_record(explanation: Explanation, made: Provenance) -> dict[str, 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """All rows with what they were made with, and the source of every price."""
-    found = [row.record() for row in comparison.rows]
+    found = comparison.records()
     keys = list(dict.fromkeys(key for record in found for key in record))
     rows = [
         {**dict.fromkeys(keys), **record, "unsupported": row.simulation.unsupported if row.simulation else None}
@@ -207,6 +207,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
     ]
     return {
         "rows": rows,
+        "left_out": comparison.left_out,
         "parameters": comparison.parameters,
         "substrate": comparison.substrate,
         "sources": _sources(comparison),

@@ -10,6 +10,7 @@ from bitwright.reports.units import PREFIXES, exponent, number
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 PICO = -12
 WIDE = 10_000  # characters: nothing is left out and nothing is wrapped
@@ -105,10 +106,20 @@ def table(columns: Sequence[Column], title: str | None = None) -> "Table":
         show_header=any(column.header for column in columns),
     )
     for column in columns:
-        made.add_column(escape(column.header), justify="right" if column.right else "left", overflow="fold")
+        made.add_column(_header(column), justify="right" if column.right else "left", overflow="fold")
     for cells in zip(*(column.cells for column in columns), strict=True):
         made.add_row(*map(escape, cells))
     return made
+
+
+def _header(column: Column) -> "Text":
+    """Numbers have their unit, or the last word, on a line of its own: headers are no wider than they must be."""
+    from rich.text import Text
+
+    before, space, last = column.header.rpartition(" [")
+    if not space:
+        before, space, last = column.header.rpartition(" ")
+    return Text(f"{before}\n{space.strip()}{last}" if space and column.right else column.header)
 
 
 def standard_console(*, wide: bool = False) -> "Console":

@@ -1,7 +1,9 @@
 """A study at equal accuracy in words: who wins within the budget, by how much, and how sure that is."""
 
 from bitwright.reports.units import number, scaled
-from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, Objective, OperatingPoint, Standing
+from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
+from bitwright.studies.objectives import OBJECTIVES, Objective
+from bitwright.studies.systems import STATIC
 
 SAME = "1.00x"
 UNSURE = "≈"
@@ -39,7 +41,7 @@ def loss_words(point: OperatingPoint) -> str:
 
 
 def gain_words(standing: Standing) -> str:
-    """`1.79x`: how many times less than the best static INT8 machine."""
+    """`1.79x`: how many times less than the best static machine."""
     return "-" if standing.gain is None else f"{number(standing.gain, 3)}x"
 
 
@@ -66,12 +68,12 @@ def _finding(frontier: Frontier, network: str, objective: Objective) -> str:
     assert point is not None
     said = f"Least {objective.title}: {_who(winner, point)}, {amount(point.value(objective), objective)}"
     if yardstick is None:
-        said += "; no static INT8 machine keeps the budget"
-    elif winner.system == BASELINE:
-        said += ", itself a static INT8 machine"
+        said += "; no static machine keeps the budget"
+    elif winner.system in STATIC:
+        said += ", itself a static machine"
     else:
         said += (
-            f", {_against(winner.gain)} the best static INT8 machine "
+            f", {_against(winner.gain)} the best static machine "
             f"({_named(yardstick)}, {amount(yardstick.value(objective), objective)})"
         )
     return f"{said}. Its loss is {loss_words(point)} %.{_next(ranked, objective)}"

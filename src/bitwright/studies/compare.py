@@ -5,31 +5,32 @@ stay. Nothing is ranked: a difference from float whose interval holds 0 is marke
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import unknown_name
-from bitwright.methods.plan import Plan
-from bitwright.methods.plan_file import load_plan
 from bitwright.methods.protocol import compose
+from bitwright.methods.sharing import sharing
 from bitwright.networks.network import Network
-from bitwright.studies.inputs import check_plans, simulation_input
+from bitwright.studies.cells import Cells, Wanted
+from bitwright.studies.gains import gain, yardstick
+from bitwright.studies.inputs import check_plans
 from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
+from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
-from bitwright.studies.simulate import Simulation, simulate_each
+from bitwright.studies.systems import sensible_pairs
 from bitwright.tasks import Task
-from bitwright.tasks.calibrate import calibrate_method
-from bitwright.tasks.evaluate import Evaluation, Progress, evaluate_many, silent
+from bitwright.tasks.evaluate import Progress, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-METHODS = ("float", "int8", "int8-sym")
+UNSUPPORTED = "unsupported"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,19 +47,46 @@ class Comparison:
         What the accelerators stand on.
     provenance : Provenance
         Command, seed, versions.
+    left_out : int
+        Pairs of a method and an accelerator that do not fit, and that nobody asked for by name.
     """
 
     rows: tuple[Row, ...]
     parameters: Mapping[str, Mapping[str, Any]]
     substrate: Footing
     provenance: Provenance
+    left_out: int = 0
+
+    @property
+    def networks(self) -> list[str]:
+        """Their names."""
+        return list(dict.fromkeys(row.network for row in self.rows))
+
+    def rows_of(self, network: str) -> list[Row]:
+        """One network's."""
+        return [row for row in self.rows if row.network == network]
+
+    def yardstick(self, network: str, objective: Objective) -> Row | None:
+        """The static row that gains are measured by; None if there is none."""
+        return yardstick(self.rows_of(network), objective)
 
     def frame(self) -> "pd.DataFrame":
         """One line per row, units in the columns' names; what a row does not have is NA."""
         import pandas as pd
 
-        records = [{**row.record(), "substrate": self.substrate.name} for row in self.rows]
-        return pd.DataFrame(records).convert_dtypes()
+        return pd.DataFrame(self.records()).convert_dtypes()
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of `frame`; gains are how many times less a row costs than the best static machine."""
+        best = {(name, each.name): self.yardstick(name, each) for name in self.networks for each in OBJECTIVES}
+        return [
+            {
+                **row.record(),
+                **{f"gain_{each.name}": gain(row, best[row.network, each.name], each) for each in OBJECTIVES},
+                "substrate": self.substrate.name,
+            }
+            for row in self.rows
+        ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +95,11 @@ class Settings:
 
     Attributes
     ----------
-    methods : tuple of str
-        What is compared.
+    methods : tuple of str or None
+        What is compared; None: of every system that has one of the accelerators the first.
+    chosen : bool
+        Whether the user named the accelerators. If not, methods stand with those that run them, and where no methods
+        are named either, the systems with their own.
     plans : mapping
         Name of a row -> file of a plan that stands beside the methods.
     options : mapping
@@ -77,7 +108,8 @@ class Settings:
         The user's, as in `evaluate`; gone through once per network.
     """
 
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] | None = None
+    chosen: bool = True
     plans: "Mapping[str, Path]" = dataclasses.field(default_factory=dict)
     exact: bool = True
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -86,6 +118,12 @@ class Settings:
     seed: int = 0
     samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
     calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
+
+    def pairs(self, kind: str, machines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Method -> which of the machines, for a kind of networks."""
+        if self.methods is not None:
+            return dict.fromkeys(self.methods, tuple(machines))
+        return sensible_pairs(kind, machines if self.chosen else None)
 
 
 def compare(
@@ -108,9 +146,11 @@ def compare(
         An unknown method, option or task, a plan that is not there or has a method's name, or data that do not fit,
         before anything runs.
     """
-    check_plans(settings.plans, settings.methods, "method")
-    for method in settings.methods:
-        compose(method, options_of(method, settings))
+    for network in networks:
+        methods = settings.pairs(network.kind, list(accelerators))
+        check_plans(settings.plans, methods, "method")
+        for method in methods:
+            compose(method, options_of(method, methods, settings.options))
     tasks = judges_of(
         networks,
         task,
@@ -123,21 +163,27 @@ def compare(
     rows: list[Row] = []
     for network, judge in zip(networks, tasks, strict=True):
         rows += _rows(network, judge, accelerators, settings, progress)
-    parameters = {name: machine.parameters() for name, machine in accelerators.items()}
+    fitting = rows if settings.chosen and settings.methods is not None else _fitting(rows)
+    used = {row.accelerator for row in fitting}
+    machines = {name: machine for name, machine in accelerators.items() if name in used}
     return Comparison(
-        rows=tuple(rows), parameters=parameters, substrate=footing(accelerators, substrate), provenance=provenance
+        rows=tuple(fitting),
+        left_out=len(rows) - len(fitting),
+        parameters={name: machine.parameters() for name, machine in machines.items()},
+        substrate=footing(machines, substrate),
+        provenance=provenance,
     )
 
 
-def options_of(method: str, settings: Settings) -> dict[str, Any]:
+def options_of(method: str, methods: Collection[str], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that `method` has; one that none of the methods has is refused."""
-    parts = {each: compose(each).methods for each in settings.methods}
+    parts = {each: compose(each).methods for each in methods}
     fields = {each: {field for _, part, _ in of for field in part.options.model_fields} for each, of in parts.items()}
     known: set[str] = set().union(*fields.values())
-    for key in settings.options:
+    for key in options:
         if key not in known:
-            raise unknown_name(f"option of {', '.join(settings.methods)}", key, known)
-    return {key: value for key, value in settings.options.items() if key in fields[method]}
+            raise unknown_name(f"option of {', '.join(methods)}", key, known)
+    return {key: value for key, value in options.items() if key in fields[method]}
 
 
 def _rows(
@@ -148,70 +194,33 @@ def _rows(
     progress: Progress,
 ) -> Iterator[Row]:
     """All rows of one network."""
-
-    def tell(stage: str, done: int, total: int) -> None:
-        progress(f"{network.name}: {stage}", done, total)
-
-    made = {method: _calibrated(network, method, task, settings, tell) for method in settings.methods}
-    made |= {name: _loaded(network, file) for name, file in settings.plans.items()}
-    ready = {name: found for name, found in made.items() if isinstance(found, Plan)}
-    scores = {} if task is None else _scores(network, ready, task, settings, tell)
-    for method, found in made.items():
-        if isinstance(found, Exception):
-            costs: dict[str, Simulation | Exception] = dict.fromkeys(accelerators, found)
-        else:
-            tell(f"simulating {method}", 0, 0)
-            costs = _simulated(network, found, accelerators, settings)
-        for name in accelerators:
-            yield Row.of(network, method, name, scores.get(method, found), costs[name])
-
-
-def _calibrated(
-    network: Network, method: str, task: Task | None, settings: Settings, progress: Progress
-) -> Plan | Exception:
-    progress(f"calibrating {method}", 0, 0)
-    try:
-        return calibrate_method(
-            network,
-            method,
-            options=options_of(method, settings),
-            task=task,
-            count=settings.calibration_count,
-            seed=settings.seed,
-        )
-    except Exception as error:
-        return error
+    methods, saved = (
+        settings.pairs(network.kind, list(accelerators)),
+        dict.fromkeys(settings.plans, tuple(accelerators)),
+    )
+    cells = Cells(
+        network=network,
+        judge=task,
+        machines=accelerators,
+        plans=settings.plans,
+        exact=settings.exact,
+        count=settings.calibration_count,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        progress=progress,
+    )
+    chosen = {name: options_of(name, methods, settings.options) for name in methods} | {name: {} for name in saved}
+    wanted = [
+        Wanted(name=name, choice=(name, chosen[name]), machines=machines)
+        for name, machines in (methods | saved).items()
+    ]
+    with sharing():
+        for cell in cells.of(wanted):
+            for name, costed in cell.costs.items():
+                yield Row.of(network, cell.name, name, cell.scored, costed)
 
 
-def _loaded(network: Network, file: "Path") -> Plan | Exception:
-    try:
-        return load_plan(file, network)
-    except Exception as error:
-        return error
-
-
-def _scores(
-    network: Network, ready: Mapping[str, Plan], task: Task, settings: Settings, progress: Progress
-) -> dict[str, Evaluation | Exception]:
-    try:
-        return evaluate_many(
-            network,
-            ready,
-            task,
-            exact=settings.exact,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            progress=progress,
-        )
-    except Exception as error:  # of the data or of the float network: nobody has a score
-        return dict.fromkeys(ready, error)
-
-
-def _simulated(
-    network: Network, plan: Plan, accelerators: Mapping[str, Accelerator], settings: Settings
-) -> dict[str, Simulation | Exception]:
-    try:
-        batch, described = simulation_input(network, seed=settings.seed)
-        return simulate_each(network, plan, accelerators, batch=batch, described=described)
-    except Exception as error:
-        return dict.fromkeys(accelerators, error)
+def _fitting(rows: Sequence[Row]) -> list[Row]:
+    """Rows without the pairs that do not fit, but for methods of which none does."""
+    fits = {(row.network, row.method) for row in rows if row.status != UNSUPPORTED}
+    return [row for row in rows if row.status != UNSUPPORTED or (row.network, row.method) not in fits]

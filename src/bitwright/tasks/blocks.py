@@ -25,6 +25,15 @@ def positions_at_once(length: int) -> list[slice]:
     return [slice(start, min(start + _AT_ONCE, length)) for start in range(0, length, _AT_ONCE)]
 
 
+def powers(output: torch.Tensor, reference: torch.Tensor) -> Array:
+    """The powers of the signal and of the noise [P, 2] of outputs [P, C] beside the float network's."""
+    parts = []
+    for some in positions_at_once(len(output)):
+        y_q, y = float64(output[some]), float64(reference[some])
+        parts.append(torch.stack([y.square().sum(dim=1), (y_q - y).square().sum(dim=1)], dim=1))
+    return torch.cat(parts).cpu().numpy()
+
+
 def float64(tensor: torch.Tensor) -> torch.Tensor:
     """The same values in float64, on the CPU where the device has no float64."""
     tensor = tensor.detach()

@@ -58,12 +58,17 @@ def calibrate_method(
     if network.shape_only:
         plan = composition.calibrate(network, ())
         return dataclasses.replace(plan, calibrated_on=_without_samples(network, plan))
-    count = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
-    source = task.calibration if task is not None else default_samples
     if samples is None:
-        samples = once(("samples", count, seed), (network, task), lambda: source(network, count=count, seed=seed))
+        samples = calibration_samples(network, task, count=count, seed=seed)
     plan = composition.calibrate(network, samples.batches)
     return dataclasses.replace(plan, calibrated_on=samples.description if plan.quantizes else NOTHING)
+
+
+def calibration_samples(network: Network, task: Task | None, *, count: int | None, seed: int) -> Samples:
+    """The samples that a plan for `network` is calibrated on, chosen as in `calibrate_method`."""
+    number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
+    source = task.calibration if task is not None else default_samples
+    return once(("samples", number, seed), (network, task), lambda: source(network, count=number, seed=seed))
 
 
 def require_quantized(network: Network, plan: Plan) -> None:

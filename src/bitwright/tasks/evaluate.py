@@ -58,6 +58,8 @@ class Evaluation:
         Of the quantized and the plain network on all test samples, encoding of weights and loading of data excluded.
     statistics : numpy.ndarray
         The task's [rows, columns], one row per sample, so that plans judged together can be compared in pairs.
+    reference : numpy.ndarray or None
+        Those of the float network; None where the task compares with it to begin with.
     """
 
     score: Score
@@ -71,6 +73,7 @@ class Evaluation:
     seconds: float
     float_seconds: float
     statistics: Array = dataclasses.field(repr=False, compare=False)
+    reference: Array | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 def evaluate(
@@ -165,7 +168,7 @@ def evaluate_many(
         reference, seconds = outputs.of(index, batch.inputs)
         float_seconds += seconds
         if not task.needs_reference:
-            float_rows.append(task.collect(batch, reference))
+            float_rows.append(task.collect(batch, reference, reference))
         for run in runs.values():
             run.attempt(run.step, task, batch, reference, seconds)
         done += _samples(network, batch)
@@ -182,7 +185,7 @@ def evaluate_many(
             score = summarise(task, statistics, float_statistics, calibrated_on=samples, seed=seed)
         except InputError as error:
             return error
-        return run.evaluation(score, float_seconds, statistics)
+        return run.evaluation(score, float_seconds, statistics, float_statistics)
 
     return {name: result(run) for name, run in runs.items()}
 
@@ -237,7 +240,7 @@ class _Run:
         self.seconds += seconds
         self.rows.append(task.collect(batch, output, reference))
 
-    def evaluation(self, score: Score, float_seconds: float, statistics: Array) -> Evaluation:
+    def evaluation(self, score: Score, float_seconds: float, statistics: Array, reference: Array | None) -> Evaluation:
         """Everything together."""
         steps = self.executor.off_by if self.executor is not None and self.plan.quantizes else None
         worst = max(steps, key=lambda name: steps[name], default=None) if steps else None
@@ -254,6 +257,7 @@ class _Run:
             seconds=self.seconds,
             float_seconds=float_seconds,
             statistics=statistics,
+            reference=reference,
         )
 
 

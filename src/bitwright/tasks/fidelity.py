@@ -21,8 +21,8 @@ from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.given import axes_of
 from bitwright.tasks.inputs import window_length
 from bitwright.tasks.samples import Samples, available_samples, counted, default_batches, default_samples, describe
-from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
-from bitwright.tasks.task import MeasureKind, TaskBatch
+from bitwright.tasks.statistics import Array, ScoreFunction, mean_of, sqnr_of
+from bitwright.tasks.task import SQNR, MeasureKind, TaskBatch
 
 DEFAULT_SAMPLES = {"image": 64, "sentence": 256, "language": 4, "tensor": 64}  # language: windows
 _UNITS = {"image": "crops", "sentence": "sentences", "tensor": "inputs"}
@@ -102,12 +102,12 @@ def _sqnr_db(statistics: Array, counts: Array) -> Array:
             "the float network's outputs are all 0 on these samples, so that a ratio of signal to noise is undefined; "
             "give samples= that it responds to, or look at its weights"
         )
-    signal, noise = counts @ statistics[:, _SIGNAL], counts @ statistics[:, _NOISE]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(noise == 0, np.inf, 10 * np.log10(signal / noise))
+    return sqnr_of(_SIGNAL, _NOISE)(statistics, counts)
 
 
-_COSINE_MEASURE = MeasureKind(name="cosine", unit="", higher_is_better=True, score=mean_of(_COSINE, weight=_POSITIONS))
+_COSINE_MEASURE = MeasureKind(
+    name="cosine", unit="", higher_is_better=True, score=mean_of(_COSINE, weight=_POSITIONS), beside=True
+)
 _LOGIT_MEASURES = (
     MeasureKind(name="KL divergence", unit="nats", higher_is_better=False, score=mean_of(_KL, weight=_POSITIONS)),
     MeasureKind(
@@ -115,6 +115,7 @@ _LOGIT_MEASURES = (
         unit="%",
         higher_is_better=True,
         score=mean_of(_AGREEMENT, weight=_POSITIONS, scale=100.0),
+        beside=True,
     ),
 )
 
@@ -153,7 +154,7 @@ class Fidelity:
     given: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
     name: str = "fidelity"
-    metric: str = "SQNR"
+    metric: str = SQNR
     unit: str = "dB"
     higher_is_better: bool = True
     needs_reference: bool = True
@@ -190,15 +191,13 @@ class Fidelity:
         made = default_batches(network, count=self.count, seed=self.seed, test=True, batch_size=batch_size, own=own)
         return (TaskBatch(inputs=inputs) for inputs in made)
 
-    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
         """Rows (signal, noise, cosine, positions[, KL, agreement]), sums over positions.
 
         Outputs are [B, ..., C] for language and sentences, [B, C] or [B, C, H, W] logits for images, and anything
         for other modules: samples lie along `axis`, or the output is one sample's.
         """
         del batch
-        if reference is None:
-            raise ValueError("fidelity compares with the float network's output; give it as reference")
         if output.shape != reference.shape:
             raise InputError(f"the outputs differ in shape: {[*output.shape]} and {[*reference.shape]} in float")
         if not output.numel():

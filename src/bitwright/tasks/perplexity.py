@@ -14,11 +14,11 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
-from bitwright.tasks.blocks import block_sums, float64, positions_at_once
+from bitwright.tasks.blocks import block_sums, float64, positions_at_once, powers
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
 from bitwright.tasks.samples import Samples, counted, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction
-from bitwright.tasks.task import MeasureKind, TaskBatch
+from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
 
 DEFAULT_TOKENS = 2048
 
@@ -76,7 +76,8 @@ def _perplexity(statistics: Array, counts: Array) -> Array:
 
 
 def _ratio(statistics: Array, counts: Array) -> Array:
-    return _perplexity(statistics[:, :2], counts) / _perplexity(statistics[:, 2:], counts)
+    own = statistics.shape[1] // 2
+    return _perplexity(statistics[:, :own], counts) / _perplexity(statistics[:, own:], counts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +94,7 @@ class Perplexity:
     score: ScoreFunction = _perplexity
     further: tuple[MeasureKind, ...] = (
         MeasureKind(name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio),
+        sqnr_beside(2, 3),
     )
     calibrated: Samples | None = dataclasses.field(default=None, repr=False)
 
@@ -113,14 +115,14 @@ class Perplexity:
             windows = self.windows[start : start + size]
             yield TaskBatch(inputs=window_inputs(network, windows), labels=windows)
 
-    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
-        """Rows (nats, tokens) per block, from logits [B, T, vocabulary]."""
-        del reference
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
+        """Rows (nats, tokens, signal, noise) per block, from logits [B, T, vocabulary]."""
         if output.ndim != 3 or output.shape[:2] != batch.labels.shape:
             raise InputError(f"perplexity needs logits [B, T, vocabulary]; the network's output is {[*output.shape]}")
         targets = torch.from_numpy(np.ascontiguousarray(batch.labels))[:, 1:]
         nats = [negative_log_likelihood(output[i, :-1], targets[i]).cpu().numpy() for i in range(len(output))]
-        return block_sums(np.stack([np.stack(nats), np.ones(targets.shape)], axis=2))
+        of_logits = np.stack([powers(output[i, :-1], reference[i, :-1]) for i in range(len(output))])
+        return block_sums(np.concatenate([np.stack([np.stack(nats), np.ones(targets.shape)], axis=2), of_logits], 2))
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Windows of the standard library's prose: none of the test text."""

@@ -42,10 +42,13 @@ def meaning(task: Task) -> str:
 
 
 def relative_loss(
-    task: Task, quantized: Array, reference: Array, *, resamples: int = 1000, seed: int = 0
+    task: Task, quantized: Array, reference: Array | None, *, resamples: int = 1000, seed: int = 0
 ) -> RelativeLoss:
-    """The loss from the statistics [n, columns] of both networks on the same samples, resampled in pairs."""
-    both = np.hstack([quantized, reference])
+    """The loss from the statistics [n, columns] of both networks on the same samples, resampled in pairs.
+
+    `reference` is None where the task itself compares with the float network.
+    """
+    both = quantized if reference is None else np.hstack([quantized, reference])
     score = _of_fidelity(_figure(task)) if task.needs_reference else _of_labels(task, quantized.shape[1])
     return RelativeLoss(value=score_once(both, score), interval=bootstrap(both, score, resamples=resamples, seed=seed))
 

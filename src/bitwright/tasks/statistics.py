@@ -56,6 +56,17 @@ def mean_of(column: int, *, weight: int | None = None, scale: float = 1.0) -> Sc
     return score
 
 
+def sqnr_of(signal: int, noise: int) -> ScoreFunction:
+    """A score: 10 log10 of the sums of two columns, in dB; infinite without noise, NaN without signal too."""
+
+    def score(statistics: Array, counts: Array) -> Array:
+        powers = counts @ statistics[:, signal], counts @ statistics[:, noise]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(10 * np.log10(np.divide(*powers)))
+
+    return score
+
+
 def spearman(statistics: Array, counts: Array) -> Array:
     """A score: Spearman's rank correlation of columns 0 and 1, from -1 to 1, ties at their average rank.
 
@@ -66,7 +77,7 @@ def spearman(statistics: Array, counts: Array) -> Array:
     >>> spearman(np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 8.0]]), np.ones((1, 3)))
     array([1.])
     """
-    if np.isnan(statistics).any():
+    if np.isnan(statistics[:, :2]).any():
         return np.full(len(counts), np.nan)
     middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
     a, b = (_ranks(statistics[:, column], counts) - middle for column in (0, 1))

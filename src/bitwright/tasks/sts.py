@@ -14,11 +14,11 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
-from bitwright.tasks.blocks import float64
+from bitwright.tasks.blocks import float64, powers
 from bitwright.tasks.inputs import sentence_inputs
 from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction, spearman
-from bitwright.tasks.task import MeasureKind, TaskBatch
+from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
 from bitwright.tasks.top1 import evenly_spaced
 
 _COLUMNS = "genre, file, year, index, score, sentence, sentence"
@@ -81,7 +81,7 @@ class Sts:
     sample_unit: str = "sentence pairs"
     needs_reference: bool = False
     score: ScoreFunction = spearman
-    further: tuple[MeasureKind, ...] = ()
+    further: tuple[MeasureKind, ...] = (sqnr_beside(2, 3),)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -98,14 +98,14 @@ class Sts:
             scores = np.array([pair.score for pair in some])
             yield TaskBatch(inputs=sentence_inputs(network, sentences), labels=scores)
 
-    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
-        """Rows (cosine, score) from embeddings [2B, D]."""
-        del reference
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
+        """Rows (cosine, score, signal, noise) from embeddings [2B, D]; a pair's powers are those of both sentences."""
         if output.ndim != 2 or len(output) != 2 * len(batch.labels):
             raise InputError(f"sts needs one embedding per sentence [2B, D]; the network's output is {[*output.shape]}")
         first, second = float64(output).chunk(2)
         cosine = torch.nn.functional.cosine_similarity(first, second, dim=1)
-        return np.stack([cosine.cpu().numpy(), batch.labels], axis=1)
+        of_pairs = powers(output, reference).reshape(2, -1, 2).sum(axis=0)
+        return np.hstack([np.stack([cosine.cpu().numpy(), batch.labels], axis=1), of_pairs])
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Sentences of the standard library's prose: none of the test sentences."""

@@ -14,7 +14,9 @@ import torch
 
 from bitwright.networks.network import Batch, Network
 from bitwright.tasks.samples import Samples
-from bitwright.tasks.statistics import Array, Interval, ScoreFunction, bootstrap, paired_bootstrap, score_once
+from bitwright.tasks.statistics import Array, Interval, ScoreFunction, bootstrap, paired_bootstrap, score_once, sqnr_of
+
+SQNR = "SQNR"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,23 +39,35 @@ class MeasureKind:
         Which way is up.
     score : ScoreFunction
         Of the quantized network's statistics, followed column-wise by the float network's where the task has them.
+    beside : bool
+        Whether it stands beside the score wherever that does.
     """
 
     name: str
     unit: str
     higher_is_better: bool
     score: ScoreFunction
+    beside: bool = False
+
+
+def sqnr_beside(signal: int, noise: int) -> MeasureKind:
+    """The signal-to-noise ratio of outputs, to stand beside a score that few samples hardly separate.
+
+    `signal` and `noise` are the columns of the statistics with their powers.
+    """
+    return MeasureKind(name=SQNR, unit="dB", higher_is_better=True, score=sqnr_of(signal, noise), beside=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measure:
-    """The value of a further figure, in `unit`, with its interval."""
+    """The value of a further figure, in `unit`, with its interval; `beside` as in `MeasureKind`."""
 
     name: str
     unit: str
     higher_is_better: bool
     value: float
     interval: Interval
+    beside: bool = False
 
 
 class Task(Protocol):
@@ -89,7 +103,7 @@ class Task(Protocol):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether `collect` compares with the float network's output (whose own score then says nothing)."""
+        """Whether the score compares with the float network's output (whose own score then says nothing)."""
 
     @property
     def score(self) -> ScoreFunction:
@@ -102,7 +116,7 @@ class Task(Protocol):
     def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
         """The test samples, in a fixed order, loaded as they are needed; None is a size that suits the task."""
 
-    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
         """Statistics [rows, columns] of one output; `reference` is the float network's output for the same batch."""
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
@@ -216,6 +230,7 @@ def _measures(
             higher_is_better=kind.higher_is_better,
             value=score_once(both, kind.score),
             interval=bootstrap(both, kind.score, resamples=resamples, seed=seed),
+            beside=kind.beside,
         )
         for kind in task.further
     )

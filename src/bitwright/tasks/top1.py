@@ -1,6 +1,7 @@
 """Top-1 accuracy, in percent, on a folder of labelled images named `NNNN_name.jpg` (the class id first).
 
-Statistics: one row per image, 1 where the largest logit is the label's, else 0. A limit takes images evenly spaced
+Statistics: one row per image: 1 where the largest logit is the label's, else 0; the powers of the logits and of their
+noise. A limit takes images evenly spaced
 over the list sorted by class and name, so that the classes stay spread.
 """
 
@@ -15,10 +16,11 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
+from bitwright.tasks.blocks import powers
 from bitwright.tasks.inputs import image_inputs
 from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
-from bitwright.tasks.task import MeasureKind, TaskBatch
+from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -113,7 +115,7 @@ class Top1:
     sample_unit: str = "images"
     needs_reference: bool = False
     score: ScoreFunction = _percent
-    further: tuple[MeasureKind, ...] = ()
+    further: tuple[MeasureKind, ...] = (sqnr_beside(1, 2),)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -129,9 +131,8 @@ class Top1:
             labels = np.array(self.labels[start : start + size])
             yield TaskBatch(inputs=image_inputs(network, images), labels=labels)
 
-    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
-        """1 or 0 per image [B, 1] from logits [B, classes]; logits that are not finite are wrong."""
-        del reference
+    def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
+        """Rows (1 or 0, signal, noise) from logits [B, classes]; logits that are not finite are wrong."""
         if output.ndim != 2 or output.shape[0] != len(batch.labels):
             raise InputError(f"top1 needs logits [images, classes]; the network's output is {list(output.shape)}")
         if batch.labels.max() >= output.shape[1]:
@@ -140,7 +141,7 @@ class Top1:
                 f"{output.shape[1] - 1}; number the images as the network numbers its classes"
             )
         right = (output.argmax(dim=1).cpu() == torch.from_numpy(batch.labels)) & output.isfinite().all(dim=1).cpu()
-        return right.numpy().astype(float)[:, None]
+        return np.hstack([right.numpy().astype(float)[:, None], powers(output, reference)])
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Crops of photographs that come with scikit-image: none of the test images."""

@@ -9,8 +9,9 @@ from bitwright.methods.plan import OperandPlan
 from bitwright.reports.page.layers import Costed, along, short, site_names
 from bitwright.reports.scores import value
 from bitwright.reports.words import amount
-from bitwright.studies.frontier import OBJECTIVES, Frontier, Objective
+from bitwright.studies.frontier import Frontier
 from bitwright.studies.frontier.drawing import escaped
+from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.palette import style_of
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import SiteCost

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 
-from bitwright.reports.frontier import reasons_of
+from bitwright.reports.comparison import reasons_of
+from bitwright.reports.frontier import point_reasons_of
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, value
 from bitwright.reports.units import number
 from bitwright.reports.words import UNSURE_LEGEND, against, amount, findings, loss_words, percent
 from bitwright.studies.compare import Comparison
-from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, OperatingPoint
+from bitwright.studies.frontier import Frontier, OperatingPoint
 from bitwright.studies.machines import COMMON, Footing
+from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.row import Row
+from bitwright.studies.systems import STATIC
 from bitwright.tasks.calibrate import NOTHING
-
-NAMED = 4
 
 
 def title(result: Comparison | Frontier) -> str:
@@ -29,9 +30,9 @@ def lead(result: Comparison | Frontier) -> str:
     methods, machines = len({row.method for row in rows}), len({row.accelerator for row in rows})
     if isinstance(result, Frontier):
         return (
-            f"{len(result.families)} systems were offered at {methods} operating points on {machines} machines. Each "
+            f"{len(result.systems)} systems were offered at {methods} operating points on {machines} machines. Each "
             "point's accuracy and cost come from the same integers. Of every system the cheapest point that loses at "
-            f"most {percent(result.budget)} against the float network is taken, and measured by the best static INT8 "
+            f"most {percent(result.budget)} against the float network is taken, and measured by the best static "
             "machine."
         )
     return (
@@ -73,14 +74,14 @@ def cards(frontier: Frontier, network: str) -> list[dict[str, str]]:
             )
             continue
         figure, relation = against(ranked[0].gain) if ranked[0].gain else ("", "")
-        own = ranked[0].system == BASELINE
+        own = ranked[0].system in STATIC
         found.append(
             {
                 "over": f"least {objective.title}",
-                "large": "static INT8" if own else figure or amount(best.value(objective), objective),
+                "large": "static" if own else figure or amount(best.value(objective), objective),
                 "name": f"{ranked[0].system}: {best.row.method} on {best.row.accelerator}",
                 "small": f"{amount(best.value(objective), objective)}; loss {loss_words(best)} %",
-                "unit": "nothing beats it" if own else f"{relation} the best static INT8 machine" if relation else "",
+                "unit": "nothing beats it" if own else f"{relation} the best static machine" if relation else "",
             }
         )
     return found
@@ -129,12 +130,12 @@ def assumptions(result: Comparison | Frontier) -> list[str]:
         meanings = dict.fromkeys(result.losses.values())
         said += [
             f"Loss is the {' / '.join(meanings)}; its interval is a paired bootstrap over the samples (95 %).",
-            "Fronts go by point estimates; what is called best, and the INT8 machine that it is compared with, keeps "
+            "Fronts go by point estimates; what is called best, and the static machine that it is compared with, keeps "
             "the budget with its whole interval. A point whose interval spans the budget is marked ≈.",
             "A negative loss is a gain on these samples; it does not say that quantization makes a network better.",
             "A point is compared only if its machine runs as large a share of the products as any other.",
-            "Operating points are those of the families; searched formats and trained plans join only with --plan.",
-            *(f"{name}: {about}." for name, about in result.families.items()),
+            "Operating points are those of the systems; searched formats and trained plans join only with --plan.",
+            *(f"{name}: {about}." for name, about in result.systems.items()),
         ]
     said += [
         "Energy is the sum of counted events times prices, listed with their sources; what is not a product of "
@@ -146,28 +147,7 @@ def assumptions(result: Comparison | Frontier) -> list[str]:
 
 def missing(rows: Sequence[Row], points: Sequence[OperatingPoint] | None) -> list[str]:
     """What has no figures, or not all, and why."""
+    reasons = dict(reasons_of(rows))
     if points is not None:
-        said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons_of(list(points)).items()]
-    else:
-        reasons = _machines([(row, f"{row.status}: {row.reason}") for row in rows if row.reason])
-        said = [f"{'; '.join(named)}: {reason}" for reason, named in reasons.items()]
-    left: list[tuple[Row, str]] = []
-    for row in rows:
-        if row.simulation is not None and row.simulation.unsupported and row.status != "partial":
-            names = sorted({entry.name for entry in row.simulation.unsupported})
-            more = ", ..." if len(names) > NAMED else ""
-            share = number(100 * row.simulation.supported_share)
-            what = f"{share} % of the multiply-accumulates are costed; left out: {', '.join(names[:NAMED])}{more}"
-            left.append((row, what))
-    return said + [f"{'; '.join(named)}: {what}" for what, named in _machines(left).items()]
-
-
-def _machines(found: Sequence[tuple[Row, str]]) -> dict[str, list[str]]:
-    """Reason -> methods with the machines that it holds for."""
-    machines: dict[tuple[str, str], list[str]] = {}
-    for row, reason in found:
-        machines.setdefault((reason, row.method), []).append(row.accelerator)
-    grouped: dict[str, list[str]] = {}
-    for (reason, method), names in machines.items():
-        grouped.setdefault(reason, []).append(f"{method} on {', '.join(dict.fromkeys(names))}")
-    return grouped
+        reasons |= point_reasons_of(list(points))
+    return [f"{'; '.join(named)}: {reason}" for reason, named in reasons.items()]

@@ -7,8 +7,9 @@ from typing import Any
 from bitwright.reports.scores import difference, value
 from bitwright.reports.units import DASH, number
 from bitwright.reports.words import amount, gain_words, loss_words
-from bitwright.studies.frontier import OBJECTIVES, Frontier, OperatingPoint
+from bitwright.studies.frontier import Frontier, OperatingPoint
 from bitwright.studies.machines import Footing
+from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 
@@ -57,7 +58,7 @@ def standings(frontier: Frontier, network: str) -> list[Table]:
     return [
         Table(
             title=f"Least {objective.title} at a loss that keeps the budget",
-            headers=["#", "system", "best point", "cost", "less than best INT8", "loss [%], 95 % interval"],
+            headers=["#", "system", "best point", "cost", "less than best static", "loss [%], 95 % interval"],
             rows=[
                 [
                     Cell(text=str(each.rank or DASH), sort=each.rank or 1e9),

@@ -7,7 +7,8 @@ the picture; a note says how many points lie beyond.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bitwright.studies.frontier.points import Objective, OperatingPoint
+from bitwright.studies.frontier.points import OperatingPoint
+from bitwright.studies.objectives import Objective
 from bitwright.studies.palette import style_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure
     points = [point for point in frontier.points_of(network) if point.comparable]
     figure = go.Figure()
     _add_front(figure, frontier.front(network, objective.name), objective)
-    for i, system in enumerate(frontier.families):
+    for i, system in enumerate(frontier.systems):
         own = [point for point in points if point.system == system]
         if own:
             shown = {id(each.best) for each in frontier.standings_of(network, objective.name)}
@@ -137,7 +138,7 @@ def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objectiv
 
     standings = frontier.standings_of(network, objective.name)
     winner, yardstick = standings[0].best if standings else None, frontier.baseline(network, objective.name)
-    named = {id(point): (point, word) for point, word in ((yardstick, "best INT8"), (winner, "cheapest")) if point}
+    named = {id(point): (point, word) for point, word in ((yardstick, "best static"), (winner, "cheapest")) if point}
     for i, (point, word) in enumerate(named.values()):
         if _loss(point) > HEADROOM * 100 * frontier.budget or not _cost(point, objective):
             continue

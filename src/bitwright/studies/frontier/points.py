@@ -1,48 +1,12 @@
-"""Operating points, what they are ordered by, and where systems stand."""
+"""Operating points, and where systems stand."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from bitwright.studies.objectives import Objective
 from bitwright.studies.row import Row
-from bitwright.studies.simulate import Simulation
 from bitwright.tasks.relative_loss import RelativeLoss
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Objective:
-    """A cost that is to be low.
-
-    Attributes
-    ----------
-    name, title : str
-        In data, and for people.
-    unit : str
-        Of `of`'s values times 10 to the `power`.
-    power : int
-        See `unit`.
-    of : callable
-        The cost of a simulation.
-    """
-
-    name: str
-    title: str
-    unit: str
-    power: int
-    of: Callable[[Simulation], float]
-
-
-def energy_delay_area(simulation: Simulation) -> float:
-    """Energy x latency x area, in pJ us um2."""
-    return simulation.cost.total_energy_pj * simulation.latency_us * simulation.area.total_um2
-
-
-OBJECTIVES = (
-    Objective(name="energy", title="energy", unit="J", power=-12, of=lambda found: found.cost.total_energy_pj),
-    Objective(name="latency", title="latency", unit="s", power=-6, of=lambda found: found.latency_us),
-    Objective(name="energy_delay_area", title="energy x delay x area", unit="J s mm2", power=-24, of=energy_delay_area),
-)
-"""What points are ordered by; 1 pJ us um2 is 1e-24 J s mm2."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +16,7 @@ class OperatingPoint:
     Attributes
     ----------
     system : str
-        The family it belongs to.
+        The system it belongs to.
     row : Row
         Score and cost; `row.method` names the method with its options. Its status may also be `refused`: the methods do
         not compose, or the method declines this network.
@@ -99,7 +63,7 @@ class Standing:
     best : OperatingPoint or None
         The cheapest of the system's points that keep the budget; None if it has none.
     gain : float or None
-        Cost of the best static INT8 point that keeps the budget by this one's: how many times less this costs.
+        Cost of the best static point that keeps the budget by this one's: how many times less this costs.
     rank : int or None
         1 is the cheapest system.
     reason : str

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import unknown_name
 from bitwright.studies.compare import Comparison
-from bitwright.studies.frontier.points import OBJECTIVES, Objective, OperatingPoint, Standing
+from bitwright.studies.frontier.points import OperatingPoint, Standing
 from bitwright.studies.frontier.standings import baseline, front
+from bitwright.studies.objectives import OBJECTIVES, Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ class Frontier:
         The largest relative loss that is accepted, as a share of 1.
     losses : mapping
         Network -> what its loss is of, in a phrase.
-    families : mapping
+    systems : mapping
         System -> what it is.
     """
 
@@ -39,7 +40,7 @@ class Frontier:
     standings: tuple[Standing, ...]
     budget: float
     losses: Mapping[str, str]
-    families: Mapping[str, str]
+    systems: Mapping[str, str]
 
     @property
     def networks(self) -> list[str]:
@@ -55,7 +56,7 @@ class Frontier:
         return front(self.points_of(network), objective_named(objective))
 
     def baseline(self, network: str, objective: str) -> OperatingPoint | None:
-        """The static INT8 point that others are measured by."""
+        """The static point that others are measured by."""
         return baseline(self.points_of(network), objective_named(objective))
 
     def standings_of(self, network: str, objective: str) -> list[Standing]:

@@ -1,4 +1,4 @@
-"""Pareto fronts, the best point of every system within the budget, and its ratio to the best static INT8 machine.
+"""Pareto fronts, the best point of every system within the budget, and its ratio to the best static machine.
 
 Fronts go by point estimates; a choice must keep the budget with the whole interval of its loss, and so must the
 yardstick that it is compared with.
@@ -8,8 +8,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from bitwright.studies.frontier.families import BASELINE
-from bitwright.studies.frontier.points import OBJECTIVES, Objective, OperatingPoint, Standing
+from bitwright.studies.frontier.points import OperatingPoint, Standing
+from bitwright.studies.objectives import OBJECTIVES, Objective
+from bitwright.studies.systems import STATIC
 
 SAME_SHARE = 1e-9
 
@@ -69,8 +70,8 @@ def standings(network: str, points: Sequence[OperatingPoint]) -> list[Standing]:
 
 
 def baseline(points: Sequence[OperatingPoint], objective: Objective) -> OperatingPoint | None:
-    """The yardstick: the cheapest static INT8 point that keeps the budget; None if none does."""
-    return _best(points, BASELINE, objective)
+    """The yardstick: the cheapest static point, of 8-bit or 4-bit weights, that keeps the budget; None if none does."""
+    return _cheapest([point for point in points if point.system in STATIC and point.keeps], objective)
 
 
 def _best(points: Sequence[OperatingPoint], system: str, objective: Objective) -> OperatingPoint | None:

@@ -1,0 +1,34 @@
+"""How many times less a row costs than the best static machine: what every gain is measured by.
+
+The yardstick of a network is the cheapest row of static integers, with weights of 8 or 4 bits, on a dense machine; only
+rows whose status is `ok` are measured or measured by.
+"""
+
+from collections.abc import Sequence
+
+from bitwright.studies.cells import label
+from bitwright.studies.objectives import Objective
+from bitwright.studies.row import Row
+from bitwright.studies.systems import STATIC, SYSTEMS
+
+
+def yardstick(rows: Sequence[Row], objective: Objective) -> Row | None:
+    """The cheapest static row of one network; None if there is none."""
+    static = [(cost, i) for i, row in enumerate(rows) if _is_static(row) and (cost := _cost(row, objective))]
+    return rows[min(static)[1]] if static else None
+
+
+def gain(row: Row, measured_by: Row | None, objective: Objective) -> float | None:
+    """The yardstick's cost by the row's: how many times less the row costs; None where either is not known."""
+    own = _cost(row, objective)
+    reference = None if measured_by is None else _cost(measured_by, objective)
+    return reference / own if own and reference else None
+
+
+def _cost(row: Row, objective: Objective) -> float | None:
+    return objective.of(row.simulation) if row.status == "ok" and row.simulation is not None else None
+
+
+def _is_static(row: Row) -> bool:
+    systems = (SYSTEMS[name] for name in STATIC)
+    return any(row.accelerator in system.machines and row.method in map(label, system.choices) for system in systems)
