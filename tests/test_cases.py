@@ -194,7 +194,7 @@ INPLACE = """
 
 
 def test_calibration_returns_behind_a_dropout_in_place():
-    subprocess.run([sys.executable, "-c", textwrap.dedent(INPLACE)], check=True, timeout=SECONDS)  # noqa: S603
+    subprocess.run([sys.executable, "-c", textwrap.dedent(INPLACE)], check=True, timeout=SECONDS)
 
 
 # The same kinds, as they were found

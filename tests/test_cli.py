@@ -14,6 +14,7 @@ from bitwright import registry
 from bitwright.cli import given, working
 from bitwright.cli.main import app
 from bitwright.errors import InputError
+from bitwright.studies.machines import accelerator_names
 
 RUNNER = CliRunner()
 NETWORKS = '''
@@ -400,7 +401,8 @@ class TestExplain:
 
 class TestCompare:
     def test_files_and_table(self, toys):
-        result = run("compare", "gemm:8x8x8,toy_networks:layers", "--limit", "8", "-a", "systolic-ws,systolic-os", *OUT)
+        networks, machines = "gemm:8x8x8,toy_networks:layers", "systolic-ws,systolic-os"
+        result = run("compare", networks, "--limit", "8", "-m", "float,int8,int8-sym", "-a", machines, *OUT)
         assert result.exit_code == 0, result.output
         rows = json.loads((toys / "c.json").read_text())["rows"]
         assert len(rows) == 2 * 3 * 2
@@ -408,12 +410,45 @@ class TestCompare:
         assert {row["off_by"] for row in rows if row["network"] == "toy_networks:layers"} == {None, 0}
         assert [row["status"] for row in rows[:4]] == ["unsupported", "unsupported", "ok", "ok"]
         assert re.search(r"int8-sym +systolic-os +ok +\S+ dB", result.stdout)
+        assert "Written: c.json" in result.stderr
+
+    def test_nothing_is_overwritten_unasked(self, toys):
+        (toys / "c.csv").write_text("mine")
+        said = refused("compare", "gemm:8x8x8", *OUT)
+        assert said.startswith("c.csv exists; --overwrite replaces it")
+        assert (toys / "c.csv").read_text() == "mine"
+        assert run("compare", "gemm:8x8x8", *OUT, "--overwrite").exit_code == 0
+        assert (toys / "c.csv").read_text().startswith("network,")
+        assert "c.csv exists" in refused("evaluate", TOY, "--save-plan", "c.csv")
+        assert "c.csv exists" in refused("simulate", TOY, "--save-plan", "c.csv")
+
+    def test_where_nobody_says_systems_stand_on_their_own_machines(self):
+        rows = json_of("compare", TOY, "--limit", "8")["rows"]
+        assert [(row["method"], row["accelerator"]) for row in rows] == [
+            ("int8", "systolic-ws"),
+            ("int8", "systolic-os"),
+            ("aqs", "panacea"),
+            ("int8+apsq-gs4", "apsq"),
+            ("lp6", "lpa"),
+            ("drift", "drift"),
+        ]
+        static = [row["total_energy_pj"] for row in rows[:2]]
+        assert [row["gain_energy"] for row in rows] == [
+            pytest.approx(min(static) / row["total_energy_pj"]) if row["status"] == "ok" else None for row in rows
+        ]
+
+    def test_pairs_that_do_not_fit_are_counted_unless_they_are_asked_for(self):
+        shown = json_of("compare", "gemm:8x8x8", "-m", "int8,lp8")
+        assert {row["status"] for row in shown["rows"]} == {"ok"}
+        assert ("lp8", "lpa") in {(row["method"], row["accelerator"]) for row in shown["rows"]}
+        every = json_of("compare", "gemm:8x8x8", "-m", "int8,lp8", "-a", ",".join(accelerator_names()))
+        assert len(every["rows"]) == len(shown["rows"]) + shown["left_out"] == 2 * len(accelerator_names())
 
     def test_figures_of_a_part_say_of_how_much(self):
         shares = ("--option", "x_share=0.8", "--option", "w_share=0.8")
         command = ("resnet18", "-m", "drift", *shares, "-a")
         said = run("compare", *command, "systolic-ws,drift").stdout
-        assert re.search(r"accelerator +status +costed \[%\]", said)
+        assert re.search(r"accelerator +status +\[%\]", said)
         assert re.search(r"drift +systolic-ws +partial +6\.53 ", said)
         assert re.search(r"drift +drift +ok +100 ", said)
         assert "costed [%]" not in run("simulate", *command, "drift").stdout
@@ -437,12 +472,12 @@ class TestCompare:
         command = ("compare", TOY, "--budget", "5%", "--limit", "8", "-m", "sibia", "-a", "sibia,simd", *OUT)
         shown = json_of(*command, "--out", "c.html")
         assert shown == json.loads((toys / "c.json").read_text())
-        assert [row["system"] for row in shown["rows"]] == ["int8"] * 2 + ["sibia"] * 3
+        assert [row["system"] for row in shown["rows"]] == ["int8"] * 2 + ["int4-weights"] * 2 + ["sibia"] * 3
         assert {entry["objective"] for entry in shown["standings"]} == {"energy", "latency", "energy_delay_area"}
         assert shown["budget"] == 0.05
         assert (toys / "c.csv").read_text().splitlines()[0].startswith("system,network,method,accelerator")
         assert "bitwright" in (toys / "c.html").read_text()
-        said = run(*command).stdout
+        said = run(*command, "--overwrite").stdout
         assert "Least energy: " in said
         assert "at a loss of at most 5 %" in said
 
@@ -601,9 +636,9 @@ class TestProgress:
 class TestProcess:
     def test_module_and_exit_codes(self, toys):
         command = [sys.executable, "-m", "bitwright"]
-        shown = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+        shown = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
         assert shown.stdout.startswith("bitwright 0.")
-        bad = subprocess.run([*command, "simulate", "gemm:1"], capture_output=True, text=True, check=False)  # noqa: S603
+        bad = subprocess.run([*command, "simulate", "gemm:1"], capture_output=True, text=True, check=False)
         assert (bad.returncode, bad.stdout) == (2, "")
         assert bad.stderr.startswith("bitwright: cannot read 'gemm:1'")
         assert len(bad.stderr.splitlines()) == 1
@@ -616,7 +651,7 @@ class TestProcess:
         heeding = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
         module = f"{heeding}; runpy.run_module('bitwright', run_name='__main__')"
         command = [sys.executable, "-c", module, "evaluate", "slow:network"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr.readline() == "ready\n"
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=30)

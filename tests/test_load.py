@@ -609,7 +609,7 @@ def test_catalogue_and_load_do_not_import_what_is_slow():
         "import sys; import bitwright.networks.catalogue; assert 'torch' not in sys.modules; "
         "import bitwright.networks.load; assert 'transformers' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
 
 
 def test_network_is_what_the_package_hands_on():

@@ -289,7 +289,7 @@ class TestSettings:
             "ONEDNN_MAX_CPU_ISA": "AVX2",
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
-        subprocess.run([sys.executable, "-c", code], env=environment, check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
     def test_without_onednn(self):
         with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):

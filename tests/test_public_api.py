@@ -55,7 +55,7 @@ def test_packages_that_list_stay_packages():
 
 def test_importing_is_lean():
     check = "import sys, bitwright.cli.main; print({'torch', 'pandas', 'numpy', 'pydantic'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)  # noqa: S603
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 
 

@@ -480,7 +480,7 @@ class TestDeath:
         """
         study = written(text)
         command = [sys.executable, "-m", "bitwright", "sweep", study, "--workers", "1"]
-        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 100
         while not (Path("study.db").exists() and _count("study.db")):
             assert killed.poll() is None

@@ -5,7 +5,7 @@ short line and 130. Nothing heavy is imported before a command runs.
 """
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -30,7 +30,7 @@ class Commands(TyperGroup):
             stop("interrupted; nothing was written", INTERRUPTED)
 
 
-def stop(message: str, code: int) -> None:
+def stop(message: str, code: int) -> NoReturn:
     """One line on stderr, then the end."""
     sys.stderr.write(f"bitwright: {' '.join(message.split())}\n")
     raise typer.Exit(code)

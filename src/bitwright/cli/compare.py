@@ -1,5 +1,6 @@
 """`compare`: networks x methods x accelerators in one table."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import FAILURE, app
-from bitwright.cli.plans import check_no_system
+from bitwright.cli.app import FAILURE, INTERRUPTED, app, stop
+from bitwright.cli.plans import check_new, check_no_system
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -72,6 +73,7 @@ def compare(
     seed: given.Seed = 0,
     device: given.Device = "auto",
     out: Out = None,
+    overwrite: given.Overwrite = False,
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
@@ -85,6 +87,7 @@ def compare(
 
         for file in out or ():
             check_out(file)
+            check_new(file, overwrite=overwrite)
         machines = None if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
         known = accelerator_names() if machines is None else machines
@@ -105,29 +108,35 @@ def compare(
             distribution=distribution,
             seed=seed,
         )
-        result = api.compare(
-            networks,
-            chosen,
-            machines,
-            budget=budget,
-            task=task,
-            data=data,
-            limit=limit,
-            samples=given.samples(samples),
-            parameters=settings,
-            substrate=substrate,
-            plans=_named(plan or ()),
-            options=given.method_options(option),
-            exact=exact,
-            calibration_count=calibration,
-            batch_size=batch_size,
-            seed=seed,
-            command=given.command_line(),
-            progress=progress,
-        )
+        try:
+            result = api.compare(
+                networks,
+                chosen,
+                machines,
+                budget=budget,
+                task=task,
+                data=data,
+                limit=limit,
+                samples=given.samples(samples),
+                parameters=settings,
+                substrate=substrate,
+                plans=_named(plan or ()),
+                options=given.method_options(option),
+                exact=exact,
+                calibration_count=calibration,
+                batch_size=batch_size,
+                seed=seed,
+                command=given.command_line(),
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            stop("interrupted; plans that were judged are kept, and the same command goes on from there", INTERRUPTED)
         for file in out or ():
             write_comparison(result, file)
-    if any(row.status == "failed" for row in _shown(result, json=json, wide=wide)):
+    rows = _shown(result, json=json, wide=wide)
+    for file in out or ():
+        sys.stderr.write(f"Written: {file}\n")
+    if any(row.status == "failed" for row in rows):
         raise typer.Exit(FAILURE)
 
 

@@ -6,7 +6,7 @@ import typer
 
 from bitwright.cli import given
 from bitwright.cli.app import app
-from bitwright.cli.plans import find_plan, keep_plan
+from bitwright.cli.plans import check_new, find_plan, keep_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
@@ -32,6 +32,7 @@ def evaluate(
     budget: Budget = None,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
+    overwrite: given.Overwrite = False,
     samples: given.Samples = None,
     calibration: given.Calibration = None,
     batch_size: given.BatchSize = None,
@@ -53,7 +54,8 @@ def evaluate(
         from bitwright.studies.provenance import provenance
 
         budgeted = () if budget is None else (f"budget={parse_budget(budget)}",)
-        chosen = find_plan(method, (*(option or ()), *budgeted), plan, save_plan, calibration=calibration)
+        check_new(save_plan, overwrite=overwrite)
+        chosen = find_plan(method, (*(option or ()), *budgeted), plan, calibration=calibration)
         network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
         result = api.evaluate(
             network,

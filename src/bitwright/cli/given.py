@@ -64,6 +64,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every choice of sam
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda where torch sees a GPU.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Wide = Annotated[bool, typer.Option("--wide", help="All columns, however wide the page is.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Inputs per inference.")]
 SequenceLength = Annotated[int | None, typer.Option("--sequence-length", min=1, help="Tokens; of context, in decode.")]

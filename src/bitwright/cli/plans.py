@@ -41,13 +41,11 @@ def find_plan(
     method: str | None,
     options: Sequence[str] | None,
     file: Path | None,
-    keep: Path | None = None,
     *,
     calibration: int | None = None,
     samples: str | None = None,
 ) -> Choice:
-    """Refuse contradictions, unknown methods and options, and no folder to `keep` a plan in, before anything runs."""
-    check_folder(keep)
+    """Refuse contradictions, unknown methods and options, before anything runs."""
     if file is not None and options:
         raise InputError(f"the plan {file} has options of its own; leave --option out")
     for flag, value in (("--calibration", calibration), ("--samples", samples)):
@@ -81,6 +79,17 @@ def check_folder(file: Path | None) -> None:
     """Refuse a file in a folder that does not exist, before anything runs."""
     if file is not None and not file.parent.is_dir():
         raise InputError(f"the folder {file.parent} of {file.name} does not exist; make it first")
+
+
+def check_new(file: Path | None, *, overwrite: bool) -> None:
+    """Refuse, before anything runs, a file that cannot be written, or exists and is not to be replaced."""
+    check_folder(file)
+    if file is None:
+        return
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; name a file in it")
+    if file.exists() and not overwrite:
+        raise InputError(f"{file} exists; --overwrite replaces it, or name another file")
 
 
 def keep_plan(plan: "Plan", file: Path | None) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from bitwright.cli import given
 from bitwright.cli.app import USAGE, app, stop
-from bitwright.cli.plans import find_plan, keep_plan
+from bitwright.cli.plans import check_new, find_plan, keep_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
@@ -26,6 +26,7 @@ def simulate(
     sites: given.Sites = False,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
+    overwrite: given.Overwrite = False,
     samples: given.Samples = None,
     calibration: given.Calibration = None,
     batch: given.Batch = 1,
@@ -47,7 +48,8 @@ def simulate(
         from bitwright.studies.machines import build_accelerators, footing
         from bitwright.studies.provenance import provenance
 
-        chosen = find_plan(method, option, plan, save_plan, calibration=calibration, samples=samples)
+        check_new(save_plan, overwrite=overwrite)
+        chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
         network = api.load(

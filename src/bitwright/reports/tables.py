@@ -119,7 +119,8 @@ def _header(column: Column) -> "Text":
     before, space, last = column.header.rpartition(" [")
     if not space:
         before, space, last = column.header.rpartition(" ")
-    return Text(f"{before}\n{space.strip()}{last}" if space and column.right else column.header)
+    splits = column.right and len(before) > 1  # `= mac` is one word
+    return Text(f"{before}\n{space.strip()}{last}" if splits else column.header)
 
 
 def standard_console(*, wide: bool = False) -> "Console":
