@@ -75,9 +75,10 @@ def test_the_same_call_goes_on(given, calibrated):
     assert not any(cache_folder().iterdir())
 
 
-@pytest.mark.parametrize(
-    "given", [{"seed": 1}, {"calibration_count": 4}, {"exact": False}, {"options": {"smoothing": "none"}}]
-)
+OTHERS = [{"seed": 1}, {"calibration_count": 4}, {"exact": False}, {"options": {"smoothing": "none"}}]
+
+
+@pytest.mark.parametrize("given", OTHERS)
 def test_another_call_takes_nothing_over(given, calibrated):
     interrupted(toy(), "calibrating int8-token")
     calibrated.clear()
