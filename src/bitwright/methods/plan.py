@@ -129,6 +129,8 @@ class Plan:
         Which samples it was calibrated on, in a phrase.
     notes : tuple of str
         What every report on this plan must say.
+    promise : float or None
+        The relative loss that it was searched to stay within, as a share of 1; None if it was not searched.
     """
 
     method: str
@@ -140,6 +142,7 @@ class Plan:
     weights: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
     calibrated_on: str = ""
     notes: tuple[str, ...] = ()
+    promise: float | None = None
 
     @property
     def quantizes(self) -> bool:

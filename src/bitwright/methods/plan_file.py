@@ -65,6 +65,7 @@ class _Plan(_Strict):
     fold_batch_norm: bool
     calibrated_on: str
     notes: list[str]
+    promise: float | None = None
 
 
 def save_plan(plan: Plan, path: str | Path) -> None:
@@ -172,6 +173,7 @@ def plan_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         "fold_batch_norm": plan.fold_batch_norm,
         "calibrated_on": plan.calibrated_on,
         "notes": list(plan.notes),
+        "promise": plan.promise,
     }
 
 
@@ -243,6 +245,7 @@ def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
         fold_batch_norm=record.fold_batch_norm,
         calibrated_on=record.calibrated_on,
         notes=tuple(record.notes),
+        promise=record.promise,
     )
 
 

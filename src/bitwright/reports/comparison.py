@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from bitwright.reports.costs import BESIDE, BUSY, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
-from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
+from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, promised, value
 from bitwright.reports.tables import Column, print_fitting, say, text
 from bitwright.reports.units import DASH, number
 from bitwright.studies.compare import UNSUPPORTED, Comparison
@@ -47,10 +47,17 @@ def _print_network(comparison: Comparison, network: str, console: "Console") -> 
         say(console, f"{LEGEND}.")
     say(
         console,
+        *_promises(rows),
         *_yardsticks(comparison, network),
         *(f"{'; '.join(named)}: {why}" for why, named in reasons_of(rows).items()),
     )
     say(console, "")
+
+
+def _promises(rows: Sequence[Row]) -> list[str]:
+    """Of methods that were searched to a budget, whether they keep it."""
+    found = {row.method: row.evaluation for row in rows if row.evaluation is not None}
+    return [f"{name}: {promised(each)}" for name, each in found.items() if each.plan.promise is not None]
 
 
 def reasons_of(rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from bitwright.studies.machines import Footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.simulate import Simulation, SiteCost
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.floor import dead
 from bitwright.tasks.precision import SHIFTS
 
 
@@ -44,6 +45,11 @@ def evaluation_record(evaluation: Evaluation, network: Network, made: Provenance
         "interval": score.interval,
         "separated_from_float": score.interval.separates() if score.interval else None,
         "measures": score.measures,
+        "relative_loss": evaluation.loss.value,
+        "relative_loss_interval": evaluation.loss.interval,
+        "budget": plan.promise,
+        "budget_kept": evaluation.kept,
+        "status": "dead" if dead(score) else "ok",
         "samples": score.samples,
         "sample_unit": score.sample_unit,
         "tested_on": score.tested_on,

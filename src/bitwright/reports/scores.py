@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table, text
 from bitwright.reports.units import DASH, number, scaled, signed
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.floor import dead
 from bitwright.tasks.precision import SHIFTS
 from bitwright.tasks.task import Score
 
@@ -59,9 +60,56 @@ def print_evaluation(
     )
     if score.interval is not None and not score.interval.separates():
         say(console, f"{LEGEND}.")
+    say(console, *verdicts(evaluation))
     if sites:
         console.print(site_table(evaluation))
     say(console, *(f"Note: {note}" for note in dict.fromkeys((*evaluation.plan.notes, *notes))))
+
+
+def judgement(evaluation: Evaluation | None) -> list[str]:
+    """How a plan did that was judged where it was made, in sentences."""
+    if evaluation is None:
+        return []
+    score = evaluation.score
+    beside = [f"{each.name} {number(each.value)} {each.unit}".rstrip() for each in score.measures if each.beside]
+    figures = ", ".join([f"{score.metric} {value(score)}", *beside])
+    return [f"Judged on samples that chose nothing ({score.tested_on}): {figures}.", *verdicts(evaluation)]
+
+
+def judgement_record(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    """The same for JSON."""
+    if evaluation is None:
+        return None
+    score = evaluation.score
+    return {
+        "metric": score.metric,
+        "unit": score.unit,
+        "score": score.value,
+        "score_interval": score.value_interval,
+        "measures": score.measures,
+        "relative_loss": evaluation.loss.value,
+        "relative_loss_interval": evaluation.loss.interval,
+        "status": "dead" if dead(score) else "ok",
+        "tested_on": score.tested_on,
+    }
+
+
+def verdicts(evaluation: Evaluation) -> list[str]:
+    """Whether it is a network still, and whether it keeps what it promised, on samples that chose nothing."""
+    found = [f"{low}; it is not ranked anywhere." for low in [dead(evaluation.score)] if low]
+    return [*found, *([promised(evaluation)] if evaluation.plan.promise is not None else [])]
+
+
+def promised(evaluation: Evaluation) -> str:
+    """What became of the budget that a plan was searched to."""
+    loss, promise = evaluation.loss, evaluation.plan.promise
+    assert promise is not None
+    low, high = (number(100 * end, 3) for end in (loss.interval.low, loss.interval.high))
+    words = {True: "kept", False: "missed", None: f"{NOT_SEPARATED} not decided"}[evaluation.kept]
+    return (
+        f"The budget of {100 * promise:g} % is {words}: the relative loss is {number(100 * loss.value, 3)} % "
+        f"[{low}, {high}] on these samples, which chose nothing."
+    )
 
 
 def site_table(evaluation: Evaluation) -> "Table":

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitwright.reports.scores import judgement, judgement_record
 from bitwright.reports.tables import Column, say, table
 from bitwright.reports.units import number, scaled
 from bitwright.studies.provenance import Provenance
@@ -39,6 +40,7 @@ def print_search(search: Search, plan: Path, console: "Console") -> None:
         console,
         f"{found.evaluations:,} candidates in {scaled(found.seconds, 's')}{rate}{known}: {WHY[found.stopped]}.",
         f"Weights: {search.mean_bits:.3f} bits on average; {shares}.",
+        *judgement(search.judged),
         f"Use it: bitwright evaluate {search.network} --plan {plan}",
     )
 
@@ -73,5 +75,6 @@ def search_record(search: Search, plan: Path, made: Provenance) -> dict[str, Any
             }
             for best in found.history
         ],
+        "judged": judgement_record(search.judged),
         "provenance": made,
     }

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitwright.reports.scores import judgement, judgement_record
 from bitwright.reports.tables import Column, say, table
 from bitwright.reports.units import number, scaled
 from bitwright.studies.provenance import Provenance
@@ -35,6 +36,7 @@ def print_training(training: Training, plan: Path, console: "Console") -> None:
         console,
         f"{outcome.steps:,} steps in {scaled(outcome.seconds, 's')}: {WHY[outcome.stopped]}. "
         f"{loss} of exact execution {number(outcome.first_loss)} before, {number(outcome.best_loss)} in {plan}.",
+        *judgement(training.judged),
         f"Use it: bitwright evaluate {training.network} --plan {plan}",
     )
 
@@ -56,6 +58,7 @@ def training_record(training: Training, plan: Path, made: Provenance) -> dict[st
         "first_loss": outcome.first_loss,
         "best_loss": outcome.best_loss,
         "losses": [{"step": step, "loss": loss} for step, loss in outcome.losses],
+        "judged": judgement_record(training.judged),
         "provenance": made,
     }
 

@@ -33,6 +33,7 @@ from bitwright.tasks import Task
 from bitwright.tasks.calibrate import calibration_samples
 from bitwright.tasks.evaluate import Evaluation
 from bitwright.tasks.precision import PrecisionRecord, SiteClasses
+from bitwright.tasks.relative_loss import relative_loss
 from bitwright.tasks.task import summarise
 
 PARTS = "head", "statistics", "reference"
@@ -110,6 +111,7 @@ class Journal:
         classes = measured.pop("precision")
         return Evaluation(
             score=summarise(self.task, statistics, reference, calibrated_on=calibrated_on, seed=self.seed),
+            loss=relative_loss(self.task, statistics, reference, seed=self.seed),
             plan=plan,
             precision=None if classes is None else _precision(classes),
             statistics=statistics,

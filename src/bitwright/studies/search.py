@@ -12,10 +12,12 @@ from bitwright.methods.lpq.search import Found, SearchSettings, search
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
-from bitwright.tasks.evaluate import Progress, silent
+from bitwright.studies.judging import judged
+from bitwright.tasks.evaluate import Evaluation, Progress, silent
 from bitwright.tasks.samples import default_samples
 
 SEARCHED = "lpq"
+INTERRUPTED = "interrupted"  # why a search or a training stopped
 COUNTS = {"image": 64, "sentence": 64, "language": 8, "tensor": 64}  # our choice; recollected: 128 images
 
 
@@ -39,6 +41,8 @@ class Search:
         Bits -> elements of weights that have them.
     workers : int
         Processes.
+    judged : Evaluation or None
+        The plan on samples that chose nothing; None where the search was interrupted.
     """
 
     network: str
@@ -48,6 +52,7 @@ class Search:
     mean_bits: float
     widths: Mapping[int, int]
     workers: int
+    judged: Evaluation | None
 
 
 def search_network(
@@ -92,14 +97,17 @@ def search_network(
         samples=samples.description,
         progress=progress,
     )
-    judged = found.evaluations + found.remembered
-    described = f"{samples.description}; searched among {judged:,} candidates on the same"
+    seen = found.evaluations + found.remembered
+    described = f"{samples.description}; searched among {seen:,} candidates on the same"
     widths: Counter[int] = Counter()
     for layer, fields in found.fields.items():
         widths[fields.n] += found.elements[layer]
+    plan = dataclasses.replace(found.plan, calibrated_on=described)
+    ended = found.stopped != INTERRUPTED
     return Search(
         network=network.name,
-        found=dataclasses.replace(found, plan=dataclasses.replace(found.plan, calibrated_on=described)),
+        judged=judged(network, plan, seed=settings.seed, progress=progress) if ended else None,
+        found=dataclasses.replace(found, plan=plan),
         settings=settings,
         samples=samples.description,
         mean_bits=found.history[-1].mean_bits,

@@ -7,8 +7,10 @@ from typing import Any
 
 from bitwright.methods.training import Outcome, TrainingSettings, train
 from bitwright.networks.network import Network
+from bitwright.studies.judging import judged
+from bitwright.studies.search import INTERRUPTED
 from bitwright.tasks.calibrate import calibrate_method
-from bitwright.tasks.evaluate import Progress, silent
+from bitwright.tasks.evaluate import Evaluation, Progress, silent
 from bitwright.tasks.training_samples import training_samples
 
 
@@ -28,6 +30,8 @@ class Training:
         What it learned from.
     logits : bool
         Whether losses are KL divergences in nats; else they are relative squared errors.
+    judged : Evaluation or None
+        The plan on samples that chose nothing; None where the training was interrupted.
     """
 
     network: str
@@ -35,6 +39,7 @@ class Training:
     settings: TrainingSettings
     samples: str
     logits: bool
+    judged: Evaluation | None
 
 
 def train_network(
@@ -74,8 +79,10 @@ def train_network(
     )
     note = f"trained for {outcome.steps} steps on {samples.description}"
     trained = dataclasses.replace(outcome.plan, calibrated_on=f"{_calibrated(outcome.plan.calibrated_on)}; {note}")
+    ended = outcome.stopped != INTERRUPTED
     return Training(
         network=network.name,
+        judged=judged(network, trained, seed=settings.seed, progress=progress) if ended else None,
         outcome=dataclasses.replace(outcome, plan=trained),
         settings=settings,
         samples=samples.description,

@@ -18,6 +18,7 @@ from bitwright.networks.network import Network
 from bitwright.tasks.calibrate import NOTHING, calibrate_method, require_quantized
 from bitwright.tasks.float_outputs import FloatOutputs, timed
 from bitwright.tasks.precision import PrecisionRecord, record_for
+from bitwright.tasks.relative_loss import RelativeLoss, relative_loss
 from bitwright.tasks.statistics import Array
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
 
@@ -60,6 +61,8 @@ class Evaluation:
         The task's [rows, columns], one row per sample, so that plans judged together can be compared in pairs.
     reference : numpy.ndarray or None
         Those of the float network; None where the task compares with it to begin with.
+    loss : RelativeLoss
+        From the float network, on the same samples.
     """
 
     score: Score
@@ -72,8 +75,15 @@ class Evaluation:
     precision: PrecisionRecord | None
     seconds: float
     float_seconds: float
+    loss: RelativeLoss
     statistics: Array = dataclasses.field(repr=False, compare=False)
     reference: Array | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the samples say that what the plan promised is kept; None where they do not decide, or it has not."""
+        promise = self.plan.promise
+        return self.loss.within(promise) if promise is not None and self.loss.separated(promise) else None
 
 
 def evaluate(
@@ -183,9 +193,10 @@ def evaluate_many(
         try:
             run.require_sites()
             score = summarise(task, statistics, float_statistics, calibrated_on=samples, seed=seed)
+            loss = relative_loss(task, statistics, float_statistics, seed=seed)
         except InputError as error:
             return error
-        return run.evaluation(score, float_seconds, statistics, float_statistics)
+        return run.evaluation(score, loss, float_seconds, statistics, float_statistics)
 
     return {name: result(run) for name, run in runs.items()}
 
@@ -240,7 +251,9 @@ class _Run:
         self.seconds += seconds
         self.rows.append(task.collect(batch, output, reference))
 
-    def evaluation(self, score: Score, float_seconds: float, statistics: Array, reference: Array | None) -> Evaluation:
+    def evaluation(
+        self, score: Score, loss: RelativeLoss, float_seconds: float, statistics: Array, reference: Array | None
+    ) -> Evaluation:
         """Everything together."""
         steps = self.executor.off_by if self.executor is not None and self.plan.quantizes else None
         worst = max(steps, key=lambda name: steps[name], default=None) if steps else None
@@ -256,6 +269,7 @@ class _Run:
             precision=self.precision,
             seconds=self.seconds,
             float_seconds=float_seconds,
+            loss=loss,
             statistics=statistics,
             reference=reference,
         )

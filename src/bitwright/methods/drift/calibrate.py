@@ -64,7 +64,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
     if options.delta_by == "kind" and len(deltas) > 1:
         deltas = search.by_kind(deltas)
     found = search.planned(deltas)
-    found = dataclasses.replace(found, notes=(*found.notes, search.note(deltas)))
+    found = dataclasses.replace(found, notes=(*found.notes, search.note(deltas)), promise=options.budget)
     return with_biases(network, found, samples) if options.bias_correction else found
 
 

@@ -61,7 +61,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     loss, time = (0.0, 1.0) if exponent is None else seen[exponent]
     note = "no threshold keeps within the budget" if exponent is None else f"threshold {2 ** (-exponent / 2):.3g}"
     said = f"{plan.method}: {note}, from {len(seen)} trials: {said_loss(loss, options.budget, time)}"
-    found = dataclasses.replace(found, notes=(*found.notes, said))
+    found = dataclasses.replace(found, notes=(*found.notes, said), promise=options.budget)
     return with_biases(network, found, samples) if options.bias_correction else found
 
 

@@ -59,7 +59,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
     found = _with(wide, narrow, order[:count])
     said = said_loss(loss, options.budget, time)
     note = f"{plan.method}: {count} of {len(order)} sites narrow, from {len(seen)} trials: {said}"
-    found = dataclasses.replace(found, notes=(*found.notes, note))
+    found = dataclasses.replace(found, notes=(*found.notes, note), promise=options.budget)
     return with_biases(network, found, samples) if options.bias_correction else found
 
 

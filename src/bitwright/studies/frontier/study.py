@@ -21,7 +21,7 @@ from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System
 from bitwright.tasks import Task, get_task
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
-from bitwright.tasks.relative_loss import RelativeLoss, meaning, relative_loss
+from bitwright.tasks.relative_loss import meaning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,19 +181,10 @@ def _points(
     )
     wanted = [Wanted(name=name, choice=choice, machines=tuple(machines[name])) for name, choice in choices.items()]
     found = {cell.name: cell for cell in cells.of(wanted)}
-    losses = {name: _loss(judge, cell, settings) for name, cell in found.items()}
     for name, system in systems.items():
         for choice in offered[name]:
             for machine in system.machines:
-                cell, loss = found[label(choice)], losses[label(choice)]
-                yield _point(network, name, choice, machine, cell, loss, settings.budget)
-
-
-def _loss(judge: Task, cell: Cell, settings: FrontierSettings) -> RelativeLoss | None:
-    scored = cell.scored
-    if not isinstance(scored, Evaluation):
-        return None
-    return relative_loss(judge, scored.statistics, scored.reference, seed=settings.seed)
+                yield _point(network, name, choice, machine, found[label(choice)], settings.budget)
 
 
 def _point(
@@ -202,12 +193,12 @@ def _point(
     choice: Choice,
     machine: str,
     cell: Cell,
-    loss: RelativeLoss | None,
     budget: float,
 ) -> OperatingPoint:
     row = Row.of(network, cell.name, machine, cell.scored, cell.costs[machine])
     if row.status == "failed" and isinstance(cell.scored, InputError):
         row = dataclasses.replace(row, status="refused")
+    loss = cell.scored.loss if isinstance(cell.scored, Evaluation) else None
     return OperatingPoint(
         system=system,
         row=row,
