@@ -321,10 +321,10 @@ class TestArray:
 
     @FORM
     def test_folds_of_a_placed_product(self, form):
-        """Exchanges of what rests: as many folds as parts have, each by its share of the array."""
+        """Exchanges of what rests: as many folds as parts have, each by its share of the array, in each run anew."""
         machine = Drift(rows=6, cols=5, **SETTINGS[form])
         placed = machine.place(classes_of(40, 30, [35, 35], [25, 20], [10, 20]))
-        expected = 0.0
+        expected, again = 0.0, 0.0
         for at, (x_bits, w_bits) in enumerate(PAIRS):
             for block in range(2):
                 wide_m, wide_n = 40 - placed.classes.m_narrow[0, block], 30 - placed.classes.n_narrow[0, block]
@@ -334,7 +334,23 @@ class TestArray:
                 if m and n:
                     folds = math.ceil(inner / (rows * 8 // x_bits)) * math.ceil(n / (cols * 8 // w_bits))
                     expected += folds * rows * cols
+                    again += (3, 1)[block] * folds * rows * cols
         assert count(placed, machine.dataflow).folds == expected
+        assert count(placed, machine.dataflow, np.array([3, 1])).folds == again
+
+    @pytest.mark.parametrize("machine", MACHINES)
+    def test_sums_that_rest_are_exchanged_for_the_blocks_of_a_tile_only(self, machine):
+        """8 blocks of 32 in several tiles along k, none of which cuts a block: as if there were no tiles."""
+        one = work(48, 256, 96, plan=plan(precision=DriftRule(block=32, x_share=0.5, w_share=0.5)))
+        small = machine(dataflow="os", rows=6, cols=8)
+        mapping = dataclasses.replace(small.ran(one).mapping, tile_k=64)
+        placed, expected = small.place(small.classes(one)), 0.0
+        for at, (x_bits, w_bits) in enumerate(PAIRS):  # 24 rows and 48 columns of each class
+            rows, cols = placed.rows[at], placed.cols[at]
+            folds = np.ceil(24 * x_bits / (8 * rows)) * np.ceil(48 * w_bits / (8 * cols))
+            expected += (folds * rows * cols).sum()
+        counted = {what.name: count for what, count in small.measured(one, mapping).uses}
+        assert counted["exchange what rests"] == expected / (6 * 8)
 
 
 class TestScheduler:

@@ -276,22 +276,19 @@ class SplitArray(Machine):
             x_read_bytes=_read_bytes(counts.x_read, 0),
             w_read_bytes=_read_bytes(counts.w_read, 1) * (-(-gemm.m // mapping.tile_m) if self.dataflow == "ws" else 1),
             sums=max(int(counts.psum_write.sum()), outputs * -(-gemm.k // mapping.tile_k)),
-            uses=list(self._uses(work, placed, counts, mapping)),
+            uses=list(self._uses(work, placed, counts)),
             macs_executed=gemm.macs,
             unique_bytes=x.distinct_bytes(work.site.x_elements * (not gemm.x_on_chip))
             + w.distinct_bytes(work.site.w_elements)
             + -(-outputs * gemm.y_dram_bits // BITS_PER_BYTE),
         )
 
-    def _uses(
-        self, work: Execution, placed: Placement, counts: Counts, mapping: Mapping
-    ) -> Iterator[tuple[Use, float]]:
+    def _uses(self, work: Execution, placed: Placement, counts: Counts) -> Iterator[tuple[Use, float]]:
         """Bit groups by mode, exchanges of what rests, and what run-time precision takes."""
         group = self._bit_group()
         for (x, w), cycles in zip(PAIRS, counts.bit_group_cycles, strict=True):
             yield use("mac", f"bit_group_a{x}w{w}", "cycle", group), int(cycles)
-        tiles = -(-work.site.m // mapping.tile_m) if self.dataflow == "ws" else -(-work.site.k // mapping.tile_k)
-        yield self._exchange(), counts.folds / math.prod(self.fill_size) * tiles
+        yield self._exchange(), counts.folds / math.prod(self.fill_size)
         if not self.is_dynamic(work.plan):
             return
         yield use(DECIDERS, "decide", "operation", self._priced(DECIDER)), work.site.y_elements

@@ -71,7 +71,7 @@ class Counts:
     psum_write : IntArray
         Partial sums that leave the array.
     folds : float
-        Folds times the places that they lie on, once for all tiles.
+        Folds times the places that they lie on, as often as tiles cut the stream of their block.
     """
 
     bit_group_cycles: IntArray
@@ -107,7 +107,7 @@ def count(placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts
 
     Weight-stationary: a word of x enters once per fold of columns, sums leave once per fold of the reduction; a class
     without columns streams nothing. Output-stationary: words of w enter once per fold of rows too, sums leave once per
-    run of each block.
+    run of each block. What rests is exchanged once per fold and run.
     """
     m, n = class_sizes(placed.classes)
     k = placed.classes.k
@@ -123,7 +123,7 @@ def count(placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts
         busy, w_read = m * -(-k // fx) * -(-n // fw), k * n * (m > 0)
         psums = m * n * -(-k // rows)
     resting = m if dataflow == "os" else k * (m > 0)
-    folds = -(-resting // rows) * n_folds * (placed.rows * placed.cols)
+    folds = -(-resting // rows) * n_folds * (placed.rows * placed.cols) * runs
     each = [values.sum(axis=(1, 2)) for values in (busy, m * k * n_folds, w_read, psums)]
     return Counts(
         bit_group_cycles=each[0], x_read=each[1], w_read=each[2], psum_write=each[3], folds=float(folds.sum())
