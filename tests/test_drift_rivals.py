@@ -96,6 +96,19 @@ class TestDrq:
         groups = {each.name: each.count for each in cost.events if each.component == "mac"}
         assert groups == {f"bit_group_a{bits}w{bits}": products[bits]}
 
+    @pytest.mark.parametrize("dataflow", ["ws", "os"])
+    @pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+    def test_slow_and_fast_waves_go_past_the_same_weights(self, share, dataflow):
+        """However many waves are fast: 200 x 576 x 128 on 48 x 64 multipliers, in two tiles of rows and of k."""
+        one, machine = work(200, 576, 128, rule=shares(share, 32)), Drq(dataflow=dataflow, row_groups=1)
+        mapping = dataclasses.replace(machine.ran(one).mapping, tile_m=100, tile_k=288, tile_n=128)
+        found = machine.measured(one, mapping)
+        exchanges = {what.name: count for what, count in found.uses}["exchange what rests"]
+        if dataflow == "ws":  # 12 folds of k by 2 of columns, their weights of 8 bits in, once per tile of rows
+            assert (exchanges, found.w_read_bytes) == (12 * 2 * 2, 2 * 576 * 128)
+        else:  # 5 folds of rows by 2 of columns, once per tile of k; all weights go past each fold of rows
+            assert (exchanges, found.w_read_bytes) == (5 * 2 * 2, 5 * 576 * 128)
+
     def test_a_bit_of_mask_for_each_region_of_x_and_no_lists(self):
         x, w = Drq().stored(work(64, 96, 64, rule=shares(0.5, 32)))
         assert (x.list_bits, w.list_bits) == (Fraction(1, 32), 0)

@@ -113,7 +113,10 @@ class Drq(SplitArray):
         return found
 
     def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
-        """Every class takes the whole array of multipliers, which goes at the pace of its waves."""
+        """Every class takes the whole array of multipliers, which goes at the pace of its waves.
+
+        Slow and fast waves follow one another past the same weights.
+        """
         m, n = class_sizes(classes)
         m = m * (n > 0)  # rows that meet no column of a class do not stream for it
         rows, cols = (np.full_like(m, size) for size in self.fill_size)
@@ -139,4 +142,5 @@ class Drq(SplitArray):
             exposed=nothing,
             side_by_side=False,
             ports=np.ones((len(PAIRS), 2), dtype=np.int64),
+            together=True,
         )

@@ -264,6 +264,10 @@ class SplitArray(Machine):
         gemm, (placed, counts), (x, w) = self.product(work), self.placed(work, mapping), self.stored(work)
         x_tiles, w_tiles = tile_elements(gemm, mapping)
         outputs = gemm.groups * gemm.m * gemm.n
+        passes = -(-gemm.m // mapping.tile_m) if self.dataflow == "ws" else 1
+        w_bytes = (
+            float(counts.w_read.sum() * w.bits) / BITS_PER_BYTE if placed.together else _read_bytes(counts.w_read, 1)
+        )
         return Measured(
             tiles=TileCosts(
                 compute=spread(placed.spent + placed.exposed, placed.classes.k, gemm, mapping),
@@ -274,7 +278,7 @@ class SplitArray(Machine):
             x_fill=x.sram_bytes(x_tiles),
             w_fill=w.sram_bytes(w_tiles),
             x_read_bytes=_read_bytes(counts.x_read, 0),
-            w_read_bytes=_read_bytes(counts.w_read, 1) * (-(-gemm.m // mapping.tile_m) if self.dataflow == "ws" else 1),
+            w_read_bytes=w_bytes * passes,
             sums=max(int(counts.psum_write.sum()), outputs * -(-gemm.k // mapping.tile_k)),
             uses=list(self._uses(work, placed, counts)),
             macs_executed=gemm.macs,

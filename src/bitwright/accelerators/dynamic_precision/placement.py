@@ -40,6 +40,8 @@ class Placement:
         Whether the classes run at once, or one after another.
     ports : IntArray
         Elements of x and of w that a row and a column of `rows` and `cols` take at once [4, 2].
+    together : bool
+        Whether rows of all classes go through the same folds, one after another, past the same resting weights.
     """
 
     classes: Classes
@@ -51,6 +53,7 @@ class Placement:
     exposed: IntArray
     side_by_side: bool
     ports: IntArray = dataclasses.field(default_factory=lambda: PORTS)
+    together: bool = False
 
     @property
     def compute_cycles(self) -> int:
@@ -67,7 +70,7 @@ class Counts:
     bit_group_cycles : IntArray
         Cycles of bit groups with anything to multiply.
     x_read, w_read : IntArray
-        Elements that the array reads from SRAM, weights once for all rows.
+        Elements that the array reads from SRAM, weights once for all rows; those that classes share are the first's.
     psum_write : IntArray
         Partial sums that leave the array.
     folds : float
@@ -116,15 +119,25 @@ def count(placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts
     rows = np.maximum(placed.rows, 1) * x_port  # an empty class may have none
     cols = np.maximum(placed.cols, 1) * w_port
     n_folds = -(-n // cols)
+    rows_met, columns_met = _of_folds(placed)
     if dataflow == "os":
-        m_folds = -(-m // rows)
-        busy, w_read, psums = -(-m // fx) * -(-n // fw) * k, k * n * m_folds, m * n * runs
+        busy, psums = -(-m // fx) * -(-n // fw) * k, m * n * runs
+        resting, w_read = rows_met, k * columns_met * -(-rows_met // rows)
     else:
-        busy, w_read = m * -(-k // fx) * -(-n // fw), k * n * (m > 0)
-        psums = m * n * -(-k // rows)
-    resting = m if dataflow == "os" else k * (m > 0)
-    folds = -(-resting // rows) * n_folds * (placed.rows * placed.cols) * runs
+        busy, psums = m * -(-k // fx) * -(-n // fw), m * n * -(-k // rows)
+        resting, w_read = k * (rows_met > 0), k * columns_met * (rows_met > 0)
+    folds = -(-resting // rows) * -(-columns_met // cols) * (placed.rows * placed.cols) * runs
     each = [values.sum(axis=(1, 2)) for values in (busy, m * k * n_folds, w_read, psums)]
     return Counts(
         bit_group_cycles=each[0], x_read=each[1], w_read=each[2], psum_write=each[3], folds=float(folds.sum())
     )
+
+
+def _of_folds(placed: Placement) -> tuple[IntArray, IntArray]:
+    """Rows and columns that meet in folds of their own [4, groups, blocks]; of classes that go together in the first's."""
+    m, n = class_sizes(placed.classes)
+    if not placed.together:
+        return m, n
+    all_rows, all_columns = np.zeros_like(m), np.zeros_like(n)
+    all_rows[0], all_columns[0] = placed.classes.m, placed.classes.n
+    return all_rows, all_columns
