@@ -3,14 +3,16 @@
 import dataclasses
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitwright.errors import InputError
 from bitwright.memory import Buffers, Gemm, Tilings, best_mapping, traffic
+from bitwright.memory.gemm import finest, packed_bytes
 from bitwright.memory.pipeline import pipelined_cycles
 from bitwright.memory.reference import walk
 from bitwright.memory.search import total_compute_cycles
@@ -355,6 +357,25 @@ class TestCandidates:
 
 
 class TestShares:
+    @settings(max_examples=200, deadline=None)
+    @given(
+        elements=st.integers(0, 2**58),
+        bits=st.fractions(Fraction(1, 64), 32, max_denominator=2**20),
+        share=st.fractions(0, 1, max_denominator=2**20),
+    )
+    @example(elements=10000001 * 900000, bits=8 + Fraction(32, 10000001), share=Fraction(1))
+    def test_bytes_of_huge_operands_are_exact(self, elements, bits, share):
+        """Elements by numerators exceed 64 bits where bytes do not: 9e12 weights of 8 bits and a share of scales."""
+        exact = math.ceil(elements * finest(bits * share) / 8)
+        assert int(packed_bytes(np.array([elements]), bits, share)[0]) == exact
+
+    def test_a_tile_that_is_far_too_large_does_not_fit(self):
+        gemm = int8_gemm(1, 10000001, 900000, w_bits=8 + Fraction(32, 10000001))
+        tilings = candidates(
+            gemm=gemm, buffers=Buffers(input_bytes=2**24, weight_bytes=2**17, output_bytes=2**22), unit=(24, 24, 32)
+        )
+        assert max(int(k) * int(n) for k, n in zip(tilings.k, tilings.n, strict=True)) <= 2**17
+
     def test_more_distinct_elements_than_elements_count_as_all(self):
         # A 1 x 1 convolution of stride 2 has more pixels than it reads.
         assert int8_gemm(4, 4, 4, x_distinct=64).x_share == 1

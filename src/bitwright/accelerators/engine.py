@@ -44,7 +44,7 @@ CACHED_COSTS = 4096
 MOST_TILES = 2 * 10**7
 """Of a product whose values decide: a gigabyte of counts."""
 MOST_COUNTED = 2**60
-"""Multiply-accumulates, and cycles of DRAM if each moved a sum: larger counts would not fit in 64 bits."""
+"""Multiply-accumulates, and cycles of DRAM if each moved what is widest: larger counts would not fit in 64 bits."""
 OUTPUT = ("sram_output_read", "sram_output_write")
 
 
@@ -226,7 +226,8 @@ def _check_counts(gemm: Gemm, dram_bytes_per_cycle: float) -> None:
             f"{product} has {gemm.macs:.3g} multiply-accumulates, and at most {MOST_COUNTED:.3g} are counted; take a "
             "smaller one"
         )
-    if gemm.macs * _bytes_of(gemm.psum_bits) / dram_bytes_per_cycle > MOST_COUNTED:
+    widest = max(gemm.x_bits, gemm.w_bits, gemm.y_bits, gemm.psum_bits)
+    if gemm.macs * _bytes_of(widest) / dram_bytes_per_cycle > MOST_COUNTED:
         raise InputError(
             f"{product} at {dram_bytes_per_cycle:g} bytes of DRAM per cycle may take more than {MOST_COUNTED:.3g} "
             "cycles, which are not counted; raise dram_bytes_per_cycle, lower clock_mhz or take a smaller product"

@@ -95,9 +95,15 @@ class Gemm:
 
 
 def packed_bytes(elements: IntArray, bits: Bits, share: Fraction = Fraction(1)) -> IntArray:
-    """Whole bytes that a `share` of so many elements of so many bits take, element-wise."""
+    """Whole bytes that a `share` of so many elements of so many bits take, element-wise.
+
+    Whole multiples of the denominator apart, so that no step exceeds 64 bits where the bytes do not.
+    """
     numerator, denominator = _bytes_of(bits, share)
-    return elements * numerator if denominator == 1 else -(-elements * numerator // denominator)
+    if denominator == 1:
+        return elements * numerator
+    multiples, rest = np.divmod(elements, denominator)
+    return multiples * numerator - (-rest * numerator // denominator)
 
 
 @functools.lru_cache
