@@ -42,9 +42,7 @@ def spent(machine, one):
     return int(machine.place(machine.classes(one)).spent.sum())
 
 
-@pytest.mark.parametrize(
-    "machine", [Drift, Drift(**APART), Seq, Drq, Drq(row_groups=1, dataflow="os"), Eyeriss, Eyeriss(**APART)]
-)
+@pytest.mark.parametrize("machine", [Drift, Drift(**APART), Seq, Drq, Drq(row_groups=1, dataflow="os"), Eyeriss])
 def test_conformance(machine):
     check_accelerator(machine)
 
@@ -202,12 +200,14 @@ def test_stated_shares_cost_what_the_same_measured_ones_do(machine, options):
 
 
 class TestEyeriss:
-    def test_timing_ideals_are_part_of_its_utilization(self):
-        costs = [Eyeriss(**timing).run(work(200, 576, 128)) for timing in ({}, APART)]
-        assert costs[0].compute_cycles == costs[1].compute_cycles
+    @pytest.mark.parametrize("ideal", list(APART))
+    def test_timing_ideals_are_part_of_its_utilization_and_no_parameters(self, ideal):
+        assert ideal not in Eyeriss().parameters()
+        with pytest.raises(ValueError, match=f"{ideal}\n  Extra inputs are not permitted"):
+            Eyeriss(**{ideal: APART[ideal]})
         parts = Eyeriss().area().components_um2
         assert "second_registers" not in parts  # rows of weights lie in register files
-        assert "registers" not in {each.component for each in costs[0].events}
+        assert "registers" not in {each.component for each in Eyeriss().run(work(200, 576, 128)).events}
 
     def test_cycles_are_products_by_busy_elements(self):
         cost = Eyeriss().run(work(200, 576, 128))

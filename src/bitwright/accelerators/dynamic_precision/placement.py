@@ -134,7 +134,7 @@ def count(placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts
 
 
 def _of_folds(placed: Placement) -> tuple[IntArray, IntArray]:
-    """Rows and columns that meet in folds of their own [4, groups, blocks]; of classes that go together in the first's."""
+    """Rows and columns that meet in folds [4, groups, blocks]; of classes that go together all in the first's."""
     m, n = class_sizes(placed.classes)
     if not placed.together:
         return m, n

@@ -10,9 +10,10 @@ and RAE; requantizers in as many lanes as there are processing elements. A parti
 and the addition of its rounding offset, one that is read back a shift; finding the exponent of a block at run time
 takes a comparison, priced as an addition. Shifters and adders are priced at 32 bits whatever the width of what is
 stored. Output-stationary sums rest in the array at full width: nothing is stored, so nothing is quantized, whatever
-the plan's rule. An unfinished output keeps as many partial sums as its group asks for
-(`bitwright.accelerators.partial_sums.accumulation`). Codes that are centred bring a constant per tile of the reduction
-and output, which moves with the weights and is added to the tile's sum.
+the plan's rule, and they leave behind the stream, through second registers, however weights are loaded. An unfinished
+output keeps as many partial sums as its group asks for (`bitwright.accelerators.partial_sums.accumulation`). Codes that
+are centred bring a constant per tile of the reduction and output, which moves with the weights and is added to the
+tile's sum.
 
 Accesses are counted like those of every other machine (`variant=mapped`), or as a reconstruction does that matches
 published figures (`published`, `bitwright.accelerators.partial_sums.published`).
@@ -138,7 +139,7 @@ class Apsq(Machine):
             Component(name=ARRAY, count=self.po * self.pci * self.pco, circuit=listed(MULTIPLIER, prices)),
             Component(name="rae", count=self.lanes, circuit=priced(RAE, prices, "parts")),
         ]
-        if self.weight_loading == "hidden":
+        if self.weight_loading == "hidden" or self.dataflow == "os":
             register = priced(REGISTER, prices, "parts")
             found.append(Component(name=SHADOW, count=self.resting_bits, circuit=register))
         return found

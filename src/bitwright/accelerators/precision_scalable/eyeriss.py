@@ -20,7 +20,7 @@ from bitwright.accelerators.dataflow import Dataflow
 from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.accelerators.precision_scalable.modes import Mode
 from bitwright.accelerators.precision_scalable.operands import Types
-from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES
+from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, WeightLoading
 from bitwright.accelerators.systolic.dataflow import WeightStationary
 from bitwright.memory import IntArray
 
@@ -79,6 +79,9 @@ class Eyeriss(PackedArray):
             Part(event="register_bit", count=16 + 16 + 32, what="x, w, partial sum"),
         ),
     )
+
+    weight_loading: ClassVar[WeightLoading] = "hidden"  # type: ignore[misc]  # no parameter here, nor is the next:
+    fold_pipelining: ClassVar[bool] = True  # type: ignore[misc]  # the utilization holds what they take
 
     rows: int = Field(default=ROWS, gt=0, description="Rows of processing elements; by area, as said in the module")
     cols: int = Field(default=COLS, gt=0, description="Columns of processing elements; by area, as said in the module")
