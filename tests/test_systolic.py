@@ -12,12 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import nn
 
 from bitwright import registry, technology
 from bitwright.accelerators.bill import Use
 from bitwright.accelerators.books import REQUANTIZER, RESCALER, SUM_ADDER, books_of
 from bitwright.accelerators.circuits import priced
 from bitwright.accelerators.engine import AtWork
+from bitwright.accelerators.machine import scale_bits, w_length, x_length
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.srams import sram_of, srams_of
 from bitwright.accelerators.substrate import Substrate
@@ -32,8 +34,11 @@ from bitwright.memory.tiling import ORDERS
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.drift.rule import Drift
 from bitwright.methods.execution import Execution
+from bitwright.methods.executor import Executor
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
-from bitwright.networks.sites import Site
+from bitwright.methods.protocol import compose
+from bitwright.networks.sites import ConvGeometry, Site
+from toys import network_of
 
 ARRAYS = (WeightStationary, OutputStationary, Simd)
 SQUARE = {"rows": 32, "cols": 32, "objective": "latency"}
@@ -385,6 +390,74 @@ class TestSramTraffic:
         plan = SitePlan(x=operand(4), w=operand(4))
         traffic_bytes = OutputStationary(rows=4, cols=4).run(work(4, 6, 4, plan=plan)).traffic_bytes
         assert (traffic_bytes["dram_read"], traffic_bytes["dram_write"]) == (12 + 12, 8)
+
+
+class Scaled(nn.Module):
+    """A depthwise and a dense convolution, a linear layer and a product of two activations."""
+
+    def __init__(self):
+        super().__init__()
+        self.deep = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.dense = nn.Conv2d(8, 16, 3, stride=2, padding=1)
+        self.linear = nn.Linear(16, 24)
+
+    def forward(self, x):
+        tokens = self.linear(self.dense(self.deep(x)).flatten(2).transpose(1, 2))
+        heads = tokens.unflatten(-1, (4, 6)).transpose(1, 2)
+        return heads @ heads.transpose(-1, -2)
+
+
+class TestScalesInMemory:
+    @pytest.mark.parametrize("recipe", ["int8", "int8-token", "w4a8"])
+    def test_as_many_as_the_codes_that_were_made_have(self, recipe):
+        """Of 2 images of 8 channels and 16 x 16 pixels; both images' heads bring those that are known offline."""
+        batch, works = {"input_0": torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(0))}, []
+        network = network_of(Scaled(), batch["input_0"])
+        plan = compose(recipe, {"smoothing": "none", "ends": "same"}).calibrate(network, [batch])
+        Executor(network, plan, listeners=[works.append]).run(batch)
+        assert len(works) == 4
+        for each in works:
+            site, sides = each.site, ((each.plan.x, each.x, x_length), (each.plan.w, each.w, w_length))
+            for (planned, codes, length), elements in zip(sides, (site.x_elements, site.w_elements), strict=True):
+                scales = elements * scale_bits(planned, length=length(site, planned)) / 32
+                times = 2 if isinstance(planned.granularity, PerChannel) and not site.static_weight else 1
+                assert scales == (0 if isinstance(planned.granularity, PerTensor) else times * codes.scale.numel())
+
+    @pytest.mark.parametrize(
+        ("granularity", "static", "expected"),
+        [
+            (PerChannel(), True, 4 * 128),  # a scale per column of each product
+            (PerChannel(), False, 4),  # known offline of keys: one per head
+            (PerToken(), False, 4 * 128),  # found at run time: per column
+            (PerGroup(16), False, 4 * 128 * 4),
+            (PerTensor(), False, 0),
+        ],
+    )
+    def test_of_keys_by_hand(self, granularity, static, expected):
+        """4 heads of 64 x 128 keys of 8 bits are read once, with so many scales of 4 bytes."""
+        one = work(32, 64, 128, groups=4, plan=SitePlan(x=operand(8), w=operand(8, granularity)))
+        one = dataclasses.replace(one, site=dataclasses.replace(one.site, static_weight=static))
+        moved = WeightStationary().run(one).traffic_bytes["dram_read"]
+        assert moved == pytest.approx(4 * (32 * 64 + 64 * 128) + 4 * expected, abs=4)
+
+    @pytest.mark.parametrize(
+        ("granularity", "expected"), [(PerToken(), 2), (PerGroup(4), 2 * 256 * 2), (PerTensor(), 0)]
+    )
+    def test_of_a_convolution_by_hand(self, granularity, expected):
+        """Two images of 16 x 16 pixels and 8 channels: a scale each, or one per block of the channels of a pixel."""
+        geometry = ConvGeometry(
+            kernel=(3, 3),
+            stride=(1, 1),
+            padding=(1, 1),
+            dilation=(1, 1),
+            channels=8,
+            input_size=(16, 16),
+            output_size=(16, 16),
+        )
+        one = work(512, 72, 32, x_elements=2 * 256 * 8, plan=SitePlan(x=operand(8, granularity), w=operand(8)))
+        one = dataclasses.replace(one, site=dataclasses.replace(one.site, conv=geometry))
+        moved = WeightStationary(rescaling=True).run(one).traffic_bytes["dram_read"]
+        assert moved == pytest.approx(2 * 256 * 8 + 72 * 32 + 4 * expected, abs=4)
 
 
 class TestScalesAlongK:

@@ -17,7 +17,7 @@ from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.engine import Ran
 from bitwright.accelerators.job import Job
 from bitwright.errors import InputError
-from bitwright.formats import PerGroup, PerTensor, PerToken
+from bitwright.formats import PerChannel, PerGroup, PerTensor, PerToken
 from bitwright.memory import Bits, Gemm
 from bitwright.methods.execution import Execution, OnChip
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -187,8 +187,8 @@ class Machine(Billed):
             k=site.k,
             n=site.n,
             groups=site.groups,
-            x_bits=x_bits + scale_bits(plan.x, rows=site.m, k=site.k),
-            w_bits=w_bits + scale_bits(plan.w, rows=site.n, k=site.k),
+            x_bits=x_bits + scale_bits(plan.x, length=x_length(site, plan.x)),
+            w_bits=w_bits + scale_bits(plan.w, length=w_length(site, plan.w)),
             y_bits=x_bits,
             psum_bits=self.psum_bits if psum_bits is None else psum_bits,
             x_distinct=site.x_elements,
@@ -224,18 +224,45 @@ class Machine(Billed):
         return tuple((each, count) for each, count in uses if count)
 
 
-def scale_bits(operand: OperandPlan | None, *, rows: int, k: int) -> Fraction:
-    """Bits that an element of an operand [rows, k] has beside its code: its share of scales.
+def scale_bits(operand: OperandPlan | None, *, length: int) -> Fraction:
+    """Bits that an element of an operand has beside its code: its share of scales.
+
+    Every `length` elements have one, or where the granularity is finer, one per block of them.
 
     Examples
     --------
     >>> from bitwright.formats import Integer
-    >>> scale_bits(OperandPlan(format=Integer(bits=4), granularity=PerGroup(32)), rows=256, k=1024)
+    >>> scale_bits(OperandPlan(format=Integer(bits=4), granularity=PerGroup(32)), length=1024)
     Fraction(1, 1)
     """
     if operand is None or isinstance(operand.granularity, PerTensor):
         return Fraction(0)
-    return operand.encoding.bits_per_element(rows=rows, k=k) - operand.format.bits
+    return operand.encoding.bits_per_element(rows=1, k=length) - operand.format.bits
+
+
+def x_length(site: Site, operand: OperandPlan | None) -> int:
+    """Distinct elements of x that a scale of its own goes over: a row's, or a whole image's of a convolution.
+
+    Blocks of a convolution go along the channels of a pixel, which windows share.
+    """
+    if site.conv is None:
+        return site.k
+    if operand is not None and isinstance(operand.granularity, PerGroup):
+        return site.k // math.prod(site.conv.kernel)
+    images = max(1, site.m // math.prod(site.conv.output_size))
+    return max(1, min(site.x_elements, site.groups * site.m * site.k) // images)
+
+
+def w_length(site: Site, operand: OperandPlan | None) -> int:
+    """Distinct elements of w that a scale of its own goes over: a column's, or of keys and values a whole head's.
+
+    The latter where they have scales that are known offline (per channel); blocks as of x.
+    """
+    if operand is not None and isinstance(operand.granularity, PerGroup) and site.conv is not None:
+        return site.k // math.prod(site.conv.kernel)
+    if operand is not None and isinstance(operand.granularity, PerChannel) and not site.static_weight:
+        return site.k * site.n
+    return site.k
 
 
 def block_of(plan: SitePlan, site: Site) -> int:

@@ -15,7 +15,9 @@ FLOAT32_BITS = 32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How an operand [groups, rows, k] of a GEMM is stored (w by its columns: [groups, n, k]).
+    """How an operand [groups, rows, k] is stored, whose rows have scales of their own.
+
+    These are rows of x and columns of w of a GEMM, images of a convolution's x, heads of keys and values.
 
     Attributes
     ----------
