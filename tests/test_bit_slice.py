@@ -377,17 +377,6 @@ class TestUnderAMapping:
         # Sums are written and read: of every tile of k 4 bytes, but finished ones 1.
         sums = groups * m * n * -(-k // tile[1])
         assert found.sums == sums
-        ports = {name: sram.array_bits_per_cycle for name, sram in srams_of(machine).items()}
-        banks = max(
-            -(-8 * moved // ports[name])
-            for name, moved in (
-                ("sram_input", found.x_read_bytes),
-                ("sram_weight", found.w_read_bytes),
-                ("sram_output", 2 * 4 * (sums - groups * m * n) + 2 * groups * m * n),
-            )
-        )
-        assert cost.busy_cycles["banks"] == banks
-        assert cost.compute_cycles == max(banks, int(compute.sum())) + found.fill_cycles
         walked = walk_costs(
             gemm=job.gemm,
             tile=tile,
@@ -404,6 +393,21 @@ class TestUnderAMapping:
         through = 4 * (sums - outputs) + outputs
         assert traffic["sram_output_read"] == through + walked.psum_write
         assert traffic["sram_output_write"] == through + walked.psum_read
+        ports = {name: sram.bits_per_cycle for name, sram in srams_of(machine).items()}
+        filled = (
+            sum(int(found.x_fill[place]) * visits for place, visits in walked.x_visits.items()),
+            sum(int(found.w_fill[place]) * visits for place, visits in walked.w_visits.items()),
+        )
+        banks = max(
+            -(-8 * moved // ports[name])
+            for name, moved in (
+                ("sram_input", found.x_read_bytes + filled[0]),
+                ("sram_weight", found.w_read_bytes + filled[1]),
+                ("sram_output", 2 * through + walked.psum_read + walked.psum_write),
+            )
+        )
+        assert cost.busy_cycles["banks"] == banks
+        assert cost.compute_cycles == max(banks, int(compute.sum())) + found.fill_cycles
         if banks <= compute.sum():
             assert cost.cycles == walked.cycles
         else:

@@ -1,10 +1,13 @@
 """One footing: what must hold over random shapes on all machines, on the common substrate and as published."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bitwright import technology
 from bitwright.accelerators.dynamic_precision.tiles import shared
 from bitwright.accelerators.srams import srams_of
 from bitwright.errors import InputError
@@ -63,6 +66,40 @@ class TestMonotone:
         whole, half = (machine.run(work(name, m, k, columns, groups)) for columns in (2 * n, n))
         figure = {"latency": lambda cost: cost.cycles, "energy": lambda cost: cost.total_energy_pj}[objective]
         assert figure(half) <= figure(whole) * (1 + ROUNDING)
+
+
+def convolution(name, m, k, n, groups):
+    """Work of which a ninth of x is distinct, as of windows of 3 x 3."""
+    whole = work(name, m, k, n, groups)
+    return dataclasses.replace(whole, site=dataclasses.replace(whole.site, x_elements=-(-groups * m * k // 9)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestMemories:
+    @settings(max_examples=20, deadline=None)
+    @given(shape=extents, of=st.sampled_from((work, convolution)), kib=st.sampled_from((16, 256)))
+    @example(shape=(4096, 1024, 1024, 1), of=work, kib=256)
+    @example(shape=(3136, 576, 8, 1), of=convolution, kib=16)
+    def test_faster_dram_is_never_slower(self, name, shape, of, kib):
+        drams = ("lpddr4", "hbm2", "hbm3")
+        machines = [
+            machine_of(name, "common", objective="latency", input_sram_kib=kib, dram=each)
+            for each in sorted(drams, key=lambda each: technology.dram(each).gb_per_s)
+        ]
+        cycles = [machine.run(of(name, *shape)).cycles for machine in machines]
+        assert cycles == sorted(cycles, reverse=True)
+
+    @settings(max_examples=20, deadline=None)
+    @given(shape=extents, of=st.sampled_from((work, convolution)), kib=st.sampled_from((8, 64, 256)))
+    @example(shape=(3136, 576, 8, 1), of=convolution, kib=16)
+    def test_no_sram_moves_more_than_its_banks_can(self, name, shape, of, kib):
+        """What is read and written, DRAM's share and a convolution's columns included."""
+        sizes = {f"{each}_sram_kib": kib for each in ("input", "weight", "output")}
+        machine = machine_of(name, "common", objective="latency", dram="hbm3", **sizes)
+        cost = machine.run(of(name, *shape))
+        for component, sram in srams_of(machine).items():
+            moved = cost.traffic_bytes[f"{component}_read"] + cost.traffic_bytes[f"{component}_write"]
+            assert 8 * moved <= sram.bits_per_cycle * cost.cycles * (1 + ROUNDING)
 
 
 class TestEqualBytes:

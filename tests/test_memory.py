@@ -34,9 +34,13 @@ class Toy:
     fill_cycles: int = 0
     startup: int = 0
     speed: int = 1
+    sram_bits_per_cycle: tuple[float, float, float] = (math.inf, math.inf, math.inf)
 
-    def compute_cycles(self, *, m, k, n):
+    def array_cycles(self, *, m, k, n):
         return self.startup + -(-m * k * n // self.speed)
+
+    def array_bits(self, *, m, k, n):
+        return 8.0 * m * k, 4.0 * k * n, 64.0 * m * n
 
     def energy_pj(self, *, gemm, kinds, moved):
         return (moved.dram_read + moved.dram_write).astype(float)
@@ -80,6 +84,7 @@ machines = st.builds(
     startup=st.integers(0, 20),
     fill_cycles=st.sampled_from([0, 7]),
     speed=st.integers(1, 9),
+    sram_bits_per_cycle=st.sampled_from([(math.inf,) * 3, (16.0, 16.0, 64.0), (3.0, 200.0, 90.0), (200.0, 5.0, 7.0)]),
     objective=st.sampled_from(["latency", "energy", "edp"]),
     leakage_pj_per_cycle=st.sampled_from([0, 0.5, 8]),
 )
@@ -166,6 +171,28 @@ class TestPipelineByHand:
     def test_one_buffer_of_an_operand_makes_the_array_wait_for_its_tiles_where_they_change(self):
         assert self.cycles(compute=9, buffers=(1, 2, 2)) == (4 + 4) + 10 + 4 + 10 + 4
         assert self.cycles(compute=9, buffers=(2, 1, 2)) == (4 + 4) + 10 + 10 + 4  # w stays
+
+    @pytest.mark.parametrize(
+        ("widths", "cycles"),
+        [
+            # The array takes 10 cycles a tile and moves 32 bits of x, 16 of w and 256 of sums; x comes in 4 bytes.
+            ((8.0, 16.0, 64.0), (4 + 4) + 10 + 10 + 4),  # 32 + 32 bits of x while the first tile is at work: 8 cycles
+            ((4.0, 16.0, 64.0), (8 + 4) + 16 + 10 + 4),  # 8 cycles before, 64 bits in 16, and 32 bits in 8
+            ((16.0, 2.0, 64.0), (4 + 16) + 10 + 10 + 4),  # w comes once: 32 bits in 16 cycles, then 16 in 8
+            ((16.0, 16.0, 20.0), (4 + 4) + 13 + 13 + 4),  # 256 bits of sums in 13; outputs leave with them
+        ],
+    )
+    def test_an_sram_moves_the_words_of_the_array_and_of_dram(self, widths, cycles):
+        machine = Toy(startup=9, speed=10**9, sram_bits_per_cycle=widths)
+        assert pipelined_cycles(gemm=self.gemm, tilings=one(m=2, k=2, n=2), machine=machine).tolist() == [cycles]
+
+    def test_a_convolution_fills_its_sram_with_more_than_dram_moves(self):
+        """A ninth of x is distinct: 2 bytes of DRAM, but 18 bytes of fill for each of two tiles, 8 bits a cycle."""
+        gemm = int8_gemm(4, 9, 2, x_distinct=4)
+        machine = Toy(startup=9, speed=10**9, sram_bits_per_cycle=(8.0, math.inf, math.inf))
+        first, words = 18 + 18, 18 + 18  # x and w before; the array's words of x and the next tile's fill
+        cycles = pipelined_cycles(gemm=gemm, tilings=one(m=2, k=9, n=2), machine=machine)
+        assert cycles.tolist() == [first + words + 18 + 4]
 
     def test_filling_and_draining_the_array_is_paid_once(self):
         machine = Toy(startup=9, speed=10**9, fill_cycles=13)

@@ -28,7 +28,7 @@ from bitwright.accelerators.systolic import OutputStationary
 from bitwright.accelerators.systolic.dataflow import Timing
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor
-from bitwright.memory.reference import walk_costs
+from bitwright.memory.reference import Words, walk_costs
 from bitwright.memory.tiling import ORDERS, candidates
 from bitwright.memory.timeline import TileCosts
 from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
@@ -166,7 +166,7 @@ def walk_mapped(machine, given_work, tile, order, buffers):
     gemm, stored = machine.product(given_work), machine.stored(given_work)
     sum_bits = machine.psum_bits if machine.dataflow == "os" else stored.bits
     timing = Timing(hidden=machine.weight_loading == "hidden", pipelined=machine.fold_pipelining)
-    ports = {name: sram.array_bits_per_cycle for name, sram in srams_of(machine).items()}
+    ports = {name: sram.bits_per_cycle for name, sram in srams_of(machine).items()}
     m_sizes, k_sizes, n_sizes = (
         [min(size, extent - start) for start in range(0, extent, size)]
         for extent, size in zip((gemm.m, gemm.k, gemm.n), tile, strict=True)
@@ -177,6 +177,7 @@ def walk_mapped(machine, given_work, tile, order, buffers):
         x_bytes=np.zeros(shape[:3], dtype=np.int64),
         w_bytes=np.zeros((gemm.groups, *shape[2:]), dtype=np.int64),
     )
+    of_array = {}
     found = Walked(
         traffic=dict.fromkeys((f"{name}_{way}" for name in SRAMS for way in ("read", "write")), 0),
         cycles=0,
@@ -194,11 +195,12 @@ def walk_mapped(machine, given_work, tile, order, buffers):
         found.sums += sums
         found.traffic["sram_input_read"] += steps.x_read * gemm.x_bits / 8
         found.traffic["sram_weight_read"] += steps.w_read * gemm.w_bits / 8
-        finished = m * n if k == gemm.k else 0  # of a tile with all of the reduction
+        finished = m * n * (k / gemm.k)  # tiles of k have shares
         out = 2 * (sums - finished) * sum_bits + 2 * finished * gemm.y_bits
         bits = (steps.x_read * gemm.x_bits, steps.w_read * gemm.w_bits, out)
         waits = (math.ceil(float(each) / ports[name]) for name, each in zip(SRAMS, bits, strict=True))
         costs.compute[place] = max(clock, *waits)
+        of_array[place] = [float(each) for each in bits]
         costs.x_bytes[group, i, j] = math.ceil(m * k * gemm.x_bits * gemm.x_share / 8)
         costs.w_bytes[group, j, column] = math.ceil(k * n * gemm.w_bits * gemm.w_share / 8)
     fill = machine.fill_cycles * timing.pipelined + (timing.hidden and machine.dataflow != "os")
@@ -210,6 +212,7 @@ def walk_mapped(machine, given_work, tile, order, buffers):
         costs=costs,
         dram_bytes_per_cycle=machine.dram_bandwidth,
         fill_cycles=fill,
+        words=Words(widths=tuple(ports[name] for name in SRAMS), of_array=of_array),
     )
     for (_, i, j), visits in moved.x_visits.items():
         found.traffic["sram_input_write"] += visits * math.ceil(m_sizes[i] * k_sizes[j] * gemm.x_bits / 8)

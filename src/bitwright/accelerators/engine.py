@@ -4,8 +4,8 @@ A machine hands over a job: a product, the dataflows that it may take, and where
 engine maps the product, times it, counts what SRAMs and DRAM move, and prices every use. Ours, the same for all:
 elements are packed into full words; a sum that finishes an output is requantized as it leaves the array and lies in the
 output SRAM at its own width, every other sum as a partial one, which is read back once and added to the next, in lanes
-that add a sum per cycle each; an SRAM that cannot move a tile's words in the array's cycles makes the array wait;
-leakage is charged for every cycle; not modelled is the energy that DRAM spends in the background.
+that add a sum per cycle each; an SRAM that cannot move a tile's words and DRAM's in time makes the array wait; leakage
+is charged for every cycle; not modelled is the energy that DRAM spends in the background.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from bitwright.memory import (
     Kinds,
     Mapping,
     Objective,
+    TileCosts,
     Timeline,
     Traffic,
     best_mapping,
@@ -98,24 +99,25 @@ class AtWork:
         """Of the dataflow."""
         return self.dataflow.fill_cycles
 
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles of the array for a tile, waiting for SRAMs included, element-wise."""
-        return np.maximum(self.dataflow.cycles(m=m, k=k, n=n), self.bank_cycles(m=m, k=k, n=n))
+    @property
+    def sram_bits_per_cycle(self) -> tuple[float, float, float]:
+        """Of all banks."""
+        x, w, outputs = (self.books.srams[name].bits_per_cycle for name in SRAMS)
+        return x, w, outputs
 
-    def bank_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles in which the SRAM that is busiest moves a tile's words, element-wise.
+    def array_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+        """Of the dataflow."""
+        return self.dataflow.cycles(m=m, k=k, n=n)
 
-        Sums go out and come back; of a tile with all of the reduction, the finished ones at their own width.
+    def array_bits(self, *, m: IntArray, k: IntArray, n: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Bits between the array and the SRAMs for a tile, element-wise.
+
+        Sums go out and come back; the finished ones at their own width, of which tiles of k have shares.
         """
         gemm, moved = self.gemm, self.dataflow.accesses(m=m, k=k, n=n)
-        finished = np.where(k == gemm.k, m * n, 0)
+        finished = m * n * (k / gemm.k)
         sum_bits = (moved.sums - finished) * float(self.dataflow.sum_bits) + finished * float(gemm.y_bits)
-        bits = (moved.x * float(gemm.x_bits), moved.w * float(gemm.w_bits), 2 * sum_bits)
-        cycles = [
-            np.ceil(each / self.books.srams[name].array_bits_per_cycle) for name, each in zip(SRAMS, bits, strict=True)
-        ]
-        busiest: IntArray = np.maximum.reduce(cycles).astype(np.int64)
-        return busiest
+        return moved.x * float(gemm.x_bits), moved.w * float(gemm.w_bits), 2 * sum_bits
 
     def energy_pj(self, *, gemm: Gemm, kinds: Kinds, moved: Traffic) -> FloatArray:  # noqa: ARG002
         """Energy but for leakage, in pJ [candidates]."""
@@ -284,15 +286,12 @@ def _static(at_work: AtWork, mapping: Mapping) -> Cost:
     tile = {"m": kinds.m, "k": kinds.k, "n": kinds.n}
     accesses = at_work.dataflow.accesses(**tile)
     sram = at_work.sram_bytes(kinds=kinds, accesses=accesses, moved=moved)
-    array, banks = (
-        gemm.groups * int(kinds.total(cycles)[0])
-        for cycles in (at_work.dataflow.cycles(**tile), at_work.bank_cycles(**tile))
-    )
+    array = gemm.groups * int(kinds.total(at_work.array_cycles(**tile))[0])
     return cost_of(
         at_work,
         cycles=mapping.cycles,
         compute_cycles=mapping.compute_cycles,
-        busy={"array": array + at_work.fill_cycles, "banks": banks, "dram": mapping.dram_cycles},
+        busy={"array": array + at_work.fill_cycles, "banks": mapping.port_cycles, "dram": mapping.dram_cycles},
         dram=_dram_bytes(mapping),
         sram={name: float(each[0]) for name, each in sram.items()},
         finished=_finished(gemm),
@@ -303,31 +302,26 @@ def _static(at_work: AtWork, mapping: Mapping) -> Cost:
 
 
 def _by_values(at_work: AtWork, mapping: Mapping, measured: Measured) -> Cost:
-    gemm, tiles = at_work.gemm, measured.tiles
-    array, banks = int(tiles.compute.sum()), _bank_cycles(at_work, measured)
-    if banks > array:  # tiles wait for SRAMs in proportion
-        tiles = dataclasses.replace(tiles, compute=_stretched(tiles.compute, banks))
-    line = timeline(
-        gemm=gemm,
-        mapping=mapping,
-        costs=tiles,
-        dram_bytes_per_cycle=at_work.dram_bytes_per_cycle,
-        fill_cycles=measured.fill_cycles,
-    )
+    gemm, line = at_work.gemm, _line(at_work, mapping, measured, measured.tiles)
+    outputs = _output_bytes(gemm, at_work.dataflow.sum_bits, measured.sums, line.psum_read_bytes, line.psum_write_bytes)
     sram = {
-        "sram_input_read": measured.x_read_bytes,
+        "sram_input_read": float(measured.x_read_bytes),
         "sram_input_write": float((line.x_visits * measured.x_fill).sum()) * (not gemm.x_on_chip) + _staying(gemm),
-        "sram_weight_read": measured.w_read_bytes,
+        "sram_weight_read": float(measured.w_read_bytes),
         "sram_weight_write": float((line.w_visits * measured.w_fill).sum()),
-        **_output_bytes(gemm, at_work.dataflow.sum_bits, measured.sums, line.psum_read_bytes, line.psum_write_bytes),
+        **{name: float(moved) for name, moved in outputs.items()},
     }
+    array, banks = int(measured.tiles.compute.sum()), _bank_cycles(at_work, sram)
+    if banks > array:  # tiles wait for SRAMs in proportion
+        tiles = dataclasses.replace(measured.tiles, compute=_stretched(measured.tiles.compute, banks))
+        line = _line(at_work, mapping, measured, tiles)
     return cost_of(
         at_work,
         cycles=line.cycles,
         compute_cycles=line.compute_cycles,
         busy={"array": array + measured.fill_cycles, "banks": banks, "dram": line.dram_cycles},
         dram=_dram_bytes(line),
-        sram={name: float(np.asarray(each)) for name, each in sram.items()},
+        sram=sram,
         finished=_finished(gemm),
         uses=[
             *measured.uses,
@@ -340,12 +334,21 @@ def _by_values(at_work: AtWork, mapping: Mapping, measured: Measured) -> Cost:
     )
 
 
-def _bank_cycles(at_work: AtWork, measured: Measured) -> int:
-    gemm, outputs = at_work.gemm, _outputs(at_work.gemm)
-    sums = 2 * (measured.sums - outputs) * _bytes_of(at_work.dataflow.sum_bits) + 2 * outputs * _bytes_of(gemm.y_bits)
-    moved = dict(zip(SRAMS, (measured.x_read_bytes, measured.w_read_bytes, sums), strict=True))
+def _line(at_work: AtWork, mapping: Mapping, measured: Measured, tiles: TileCosts) -> Timeline:
+    return timeline(
+        gemm=at_work.gemm,
+        mapping=mapping,
+        costs=tiles,
+        dram_bytes_per_cycle=at_work.dram_bytes_per_cycle,
+        fill_cycles=measured.fill_cycles,
+    )
+
+
+def _bank_cycles(at_work: AtWork, sram: Dictionary[str, float]) -> int:
+    """Cycles in which the busiest SRAM moves all of its words, of `sram` bytes by direction."""
+    moved = {name: sram[f"{name}_read"] + sram[f"{name}_write"] for name in SRAMS}
     srams = at_work.books.srams
-    return max(math.ceil(BITS_PER_BYTE * moved[name] / srams[name].array_bits_per_cycle) for name in SRAMS)
+    return max(math.ceil(BITS_PER_BYTE * moved[name] / srams[name].bits_per_cycle) for name in SRAMS)
 
 
 def _stretched(compute: IntArray, total: int) -> IntArray:

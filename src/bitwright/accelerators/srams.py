@@ -2,7 +2,7 @@
 
 Ours: all SRAMs are banks of the substrate's capacity and word, side by side, single-ported; smaller SRAMs are one bank
 of their own capacity. A tile's words are spread evenly over all banks, so that an SRAM moves a word per bank and cycle,
-of which as many as DRAM moves at most, but no more than half, are kept for it. An access costs a word of a bank and the
+for the array and DRAM together. An access costs a word of a bank and the
 wires to it: banks lie in a square with the port at the middle of a side, from which they are 3/4 of a side away on
 average. Wires' area and the crossbar are not modelled. So equal bytes cost equal energy, however wide the port.
 """
@@ -38,8 +38,8 @@ class Sram:
         Energy of a word, wires included.
     leakage_uw, area_um2 : float
         Of all banks.
-    array_bits_per_cycle : float
-        What the array can read and write in a cycle.
+    bits_per_cycle : float
+        What all banks read and write in a cycle.
     source : str
         Where the numbers come from.
     """
@@ -50,7 +50,7 @@ class Sram:
     write_pj: float
     leakage_uw: float
     area_um2: float
-    array_bits_per_cycle: float
+    bits_per_cycle: float
     source: str
 
     @property
@@ -97,7 +97,6 @@ def sram_of(machine: Substrate, capacity_bytes: int) -> Sram:
     area_um2 = banks * macro.area_um2
     wire = machine.technology.price("wire_bit_mm")
     wires_pj = word_bits * wire.energy() * MEAN_DISTANCE * math.sqrt(area_um2) / UM_PER_MM
-    left = banks * word_bits - BITS_PER_BYTE * machine.dram_bandwidth
     return Sram(
         banks=banks,
         word_bits=word_bits,
@@ -105,6 +104,6 @@ def sram_of(machine: Substrate, capacity_bytes: int) -> Sram:
         write_pj=macro.write_pj + wires_pj,
         leakage_uw=banks * macro.leakage_uw,
         area_um2=area_um2,
-        array_bits_per_cycle=max(left, banks * word_bits / 2),
+        bits_per_cycle=float(banks * word_bits),
         source=f"{macro.source}; wires of {MEAN_DISTANCE:g} x {math.sqrt(area_um2):.0f} um: {wire.source}",
     )

@@ -41,8 +41,15 @@ class TiledMachine(Protocol):
     def fill_cycles(self) -> int:
         """Cycles that filling the array before the first tile and draining it after the last take, once."""
 
-    def compute_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles of the array for one tile of m x k x n, element-wise."""
+    @property
+    def sram_bits_per_cycle(self) -> tuple[float, float, float]:
+        """Bits that the SRAMs of x, of w and of the outputs move in a cycle, for the array and DRAM together."""
+
+    def array_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
+        """Cycles of the array for one tile of m x k x n, if SRAMs keep pace, element-wise."""
+
+    def array_bits(self, *, m: IntArray, k: IntArray, n: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Bits between the array and the three SRAMs for one tile, element-wise."""
 
     def energy_pj(self, *, gemm: Gemm, kinds: Kinds, moved: Traffic) -> FloatArray:
         """Energy of all groups but for leakage, in pJ [candidates]; `kinds` of tiles, `moved` is what crosses DRAM."""

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from bitwright.memory.gemm import BITS_PER_BYTE, Bits, Gemm
+from bitwright.memory.gemm import BITS_PER_BYTE, Bits, Gemm, IntArray
 from bitwright.memory.machine import TiledMachine
 from bitwright.memory.tiling import AXES
 from bitwright.memory.timeline import TileCosts
@@ -59,7 +59,33 @@ def walk(*, gemm: Gemm, tile: tuple[int, int, int], order: str, buffers: Numbers
         costs=uniform_costs(gemm=gemm, tile=tile, machine=machine),
         dram_bytes_per_cycle=machine.dram_bytes_per_cycle,
         fill_cycles=machine.fill_cycles,
+        words=uniform_words(gemm=gemm, tile=tile, machine=machine),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Words:
+    """What SRAMs move: bits of a cycle of the three of them, and the array's for each tile."""
+
+    widths: tuple[float, float, float]
+    of_array: dict[tuple[int, int, int, int], list[float]]
+
+
+FREE = Words(widths=(math.inf, math.inf, math.inf), of_array=collections.defaultdict(lambda: [0.0, 0.0, 0.0]))
+"""SRAMs that nobody waits for."""
+
+
+def uniform_words(*, gemm: Gemm, tile: tuple[int, int, int], machine: TiledMachine) -> Words:
+    """What SRAMs move where sizes alone decide."""
+    of_array = {}
+    for each in _tiles(gemm, tile, AXES):
+        bits = machine.array_bits(**_arrays(each))
+        of_array[each.place] = [float(moved[0]) for moved in bits]
+    return Words(widths=machine.sram_bits_per_cycle, of_array=of_array)
+
+
+def _arrays(tile: "_Tile") -> dict[str, IntArray]:
+    return {axis: np.array([extent]) for axis, extent in zip(AXES, (tile.m, tile.k, tile.n), strict=True)}
 
 
 def uniform_costs(*, gemm: Gemm, tile: tuple[int, int, int], machine: TiledMachine) -> TileCosts:
@@ -71,8 +97,9 @@ def uniform_costs(*, gemm: Gemm, tile: tuple[int, int, int], machine: TiledMachi
         w_bytes=np.zeros((groups, k, n), dtype=np.int64),
     )
     for each in _tiles(gemm, tile, AXES):
-        size = (np.array([extent], dtype=np.int64) for extent in (each.m, each.k, each.n))
-        costs.compute[each.place] = machine.compute_cycles(**dict(zip(AXES, size, strict=True)))[0]
+        words = zip(machine.array_bits(**_arrays(each)), machine.sram_bits_per_cycle, strict=True)
+        waits = [math.ceil(bits[0] / width) for bits, width in words]
+        costs.compute[each.place] = max(int(machine.array_cycles(**_arrays(each))[0]), *waits)
         costs.x_bytes[each.x] = _bytes(each.m * each.k, gemm.x_bits, gemm.x_share)
         costs.w_bytes[each.w] = _bytes(each.k * each.n, gemm.w_bits, gemm.w_share)
     return costs
@@ -87,10 +114,11 @@ def walk_costs(
     costs: TileCosts,
     dram_bytes_per_cycle: float,
     fill_cycles: int = 0,
+    words: Words = FREE,
 ) -> Walk:
     """Cycles and traffic of a mapping with tiles of (m, k, n) that take `costs`, loops in `order` (outermost first)."""
     total = Walk()
-    x_reads, w_reads, read_backs, writes, compute = [], [], [], [], []  # cycles of each tile
+    x_reads, w_reads, read_backs, writes, compute = [], [], [], [], []  # transfers of each tile, and its cycles
     tiles = list(_tiles(gemm, tile, order))
     reduced: dict[Place, int] = {}  # how far along k each output tile has come
     for i, now in enumerate(tiles):
@@ -106,41 +134,62 @@ def walk_costs(
         total.w_visits[now.w] += new_w
         total.x_read, total.w_read, total.psum_read = total.x_read + x, total.w_read + w, total.psum_read + back
         total.y_write, total.psum_write = total.y_write + out * finished, total.psum_write + out * (not finished)
-        x_reads.append(_cycles(x, dram_bytes_per_cycle))
-        w_reads.append(_cycles(w, dram_bytes_per_cycle))
-        read_backs.append(_cycles(back, dram_bytes_per_cycle))
-        writes.append(_cycles(out, dram_bytes_per_cycle))
+        filled = 8 * _bytes(now.m * now.k, gemm.x_bits) * (new_x and not gemm.x_on_chip)
+        kept = float(now.m * now.n * gemm.y_bits) * (leaves and finished and gemm.y_on_chip)
+        bandwidth = dram_bytes_per_cycle
+        x_reads.append(_Moved(dram=_cycles(x, bandwidth), bits=(filled, 0, 0)))
+        w_reads.append(_Moved(dram=_cycles(w, bandwidth), bits=(0, 8 * _bytes(now.k * now.n, gemm.w_bits) * new_w, 0)))
+        read_backs.append(_Moved(dram=_cycles(back, bandwidth), bits=(0, 0, 8 * back)))
+        writes.append(_Moved(dram=_cycles(out, bandwidth), bits=(kept, 0, 8 * out * (not finished))))
         compute.append(int(costs.compute[now.place]))
     compute[-1] += fill_cycles
-    total.compute_cycles, total.dram_cycles = sum(compute), sum([*x_reads, *w_reads, *read_backs, *writes])
-    total.cycles = _time(compute, x_reads, w_reads, read_backs, writes, buffers)
+    moved = [*x_reads, *w_reads, *read_backs, *writes]
+    total.compute_cycles, total.dram_cycles = sum(compute), sum(each.dram for each in moved)
+    of_array = [words.of_array[each.place] for each in tiles]
+    total.cycles = _time(compute, of_array, x_reads, w_reads, read_backs, writes, buffers, words.widths)
     return total
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Moved:
+    """A transfer: cycles of DRAM, and bits through the SRAMs of x, w and the outputs."""
+
+    dram: int
+    bits: tuple[float, float, float]
+
+    def alone(self, widths: tuple[float, float, float]) -> int:
+        """Cycles if nothing else moves."""
+        return max(self.dram, *(math.ceil(bits / width) for bits, width in zip(self.bits, widths, strict=True)))
 
 
 def _time(
     compute: list[int],
-    x_reads: list[int],
-    w_reads: list[int],
-    read_backs: list[int],
-    writes: list[int],
+    of_array: list[list[float]],
+    x_reads: list[_Moved],
+    w_reads: list[_Moved],
+    read_backs: list[_Moved],
+    writes: list[_Moved],
     buffers: Numbers,
+    widths: tuple[float, float, float],
 ) -> int:
-    clock = x_reads[0] + w_reads[0]
+    clock = x_reads[0].alone(widths) + w_reads[0].alone(widths)
     last = len(compute) - 1
     for i, busy in enumerate(compute):
-        meanwhile, afterwards = 0, 0  # what moves while the array works on tile i, and before it starts the next one
+        meanwhile, afterwards = list[_Moved](), list[_Moved]()  # while the array works on tile i, and before the next
         if i < last:
             for reads, count in ((x_reads, buffers[0]), (w_reads, buffers[1]), (read_backs, buffers[2])):
-                if count == 2:
-                    meanwhile += reads[i + 1]
-                else:
-                    afterwards += reads[i + 1]
+                (meanwhile if count == 2 else afterwards).append(reads[i + 1])
         if buffers[2] == 1:
-            afterwards += writes[i]
+            afterwards.append(writes[i])
         elif i:
-            meanwhile += writes[i - 1]
-        clock += max(busy, meanwhile) + afterwards
-    return clock + (writes[last] if buffers[2] == 2 else 0)
+            meanwhile.append(writes[i - 1])
+        ports = [
+            math.ceil((of_array[i][sram] + sum(each.bits[sram] for each in meanwhile)) / width)
+            for sram, width in enumerate(widths)
+        ]
+        clock += max(busy, sum(each.dram for each in meanwhile), *ports)
+        clock += sum(each.alone(widths) for each in afterwards)
+    return clock + (writes[last].alone(widths) if buffers[2] == 2 else 0)
 
 
 def _tiles(gemm: Gemm, tile: tuple[int, int, int], order: str) -> Iterator[_Tile]:

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from bitwright.memory.gemm import FloatArray, Gemm, IntArray
+from bitwright.memory.gemm import BITS_PER_BYTE, FloatArray, Gemm, IntArray
 from bitwright.memory.machine import TiledMachine
-from bitwright.memory.pipeline import first_read_cycles, last_write_cycles, pipelined_cycles
+from bitwright.memory.pipeline import first_read_cycles, last_write_cycles, pipelined_cycles, port_cycles
 from bitwright.memory.tiling import ORDERS, Kinds, Tilings, candidates
 from bitwright.memory.traffic import Traffic, traffic
 
@@ -37,8 +37,8 @@ class Mapping:
         Tiles of all groups.
     cycles : int
         From the first DRAM read to the last DRAM write.
-    compute_cycles, dram_cycles : int
-        Cycles in which the array, and DRAM, are busy.
+    compute_cycles, port_cycles, dram_cycles : int
+        Cycles in which the array, the busiest SRAM, and DRAM, are busy.
     dram_x_read_bytes, dram_w_read_bytes, dram_psum_read_bytes : int
         Bytes read from DRAM.
     dram_psum_write_bytes, dram_y_write_bytes : int
@@ -57,6 +57,7 @@ class Mapping:
     tiles: int
     cycles: int
     compute_cycles: int
+    port_cycles: int
     dram_cycles: int
     dram_x_read_bytes: int
     dram_w_read_bytes: int
@@ -116,7 +117,8 @@ def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
     moved = traffic(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth, kinds=kinds)
     compute = total_compute_cycles(gemm=gemm, kinds=kinds, machine=machine)
     energy = machine.energy_pj(gemm=gemm, kinds=kinds, moved=moved)
-    bound = score(machine, _lower_bound(gemm, tilings, machine, moved, compute), energy)
+    ports = total_port_cycles(gemm=gemm, kinds=kinds, machine=machine, moved=moved)
+    bound = score(machine, _lower_bound(gemm, tilings, machine, moved, compute, ports), energy)
     timed, cycles = _promising(gemm, tilings, machine, bound, energy)
     reached, size = energy[timed] + machine.leakage_pj_per_cycle * cycles, tilings.m * tilings.k * tilings.n
     second = reached if machine.objective == "latency" else cycles
@@ -128,6 +130,7 @@ def best_mapping(*, gemm: Gemm, machine: TiledMachine) -> Mapping:
         best=best,
         cycles=int(cycles[first]),
         compute_cycles=int(compute[best]),
+        port_cycles=int(ports[best]),
         moved=moved,
     )
 
@@ -141,19 +144,31 @@ def score(machine: TiledMachine, cycles: IntArray, energy_pj: FloatArray) -> Flo
 
 
 def total_compute_cycles(*, gemm: Gemm, kinds: Kinds, machine: TiledMachine) -> IntArray:
-    """Cycles in which the array works, of every candidate, over all groups, with filling and draining."""
-    cycles = machine.compute_cycles(m=kinds.m, k=kinds.k, n=kinds.n)
+    """Cycles in which the array works or waits for its words, of every candidate, all groups, with filling."""
+    tile = {"m": kinds.m, "k": kinds.k, "n": kinds.n}
+    cycles = np.maximum(machine.array_cycles(**tile), port_cycles(machine.array_bits(**tile), machine))
     return machine.fill_cycles + gemm.groups * kinds.total(cycles)
 
 
-def _lower_bound(gemm: Gemm, tilings: Tilings, machine: TiledMachine, moved: Traffic, compute: IntArray) -> IntArray:
+def total_port_cycles(*, gemm: Gemm, kinds: Kinds, machine: TiledMachine, moved: Traffic) -> IntArray:
+    """Cycles in which the busiest SRAM moves all words of the array and of DRAM, of every candidate, all groups."""
+    each = machine.array_bits(m=kinds.m, k=kinds.k, n=kinds.n)
+    of_array = [gemm.groups * kinds.total(np.ceil(bits).astype(np.int64)) for bits in each]
+    of_dram = (moved.x_fill, moved.w_fill, moved.psum_read + moved.psum_write)
+    bits = [array + BITS_PER_BYTE * dram for array, dram in zip(of_array, of_dram, strict=True)]
+    return port_cycles(bits, machine)
+
+
+def _lower_bound(
+    gemm: Gemm, tilings: Tilings, machine: TiledMachine, moved: Traffic, compute: IntArray, ports: IntArray
+) -> IntArray:
     bandwidth = machine.dram_bytes_per_cycle
     last_write = last_write_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
-    first_x, first_w = first_read_cycles(gemm=gemm, tilings=tilings, dram_bytes_per_cycle=bandwidth)
+    first_x, first_w = first_read_cycles(gemm=gemm, tilings=tilings, machine=machine)
     exposed = np.where(tilings.output_buffers == 2, last_write, moved.output_cycles)
     exposed += np.where(tilings.input_buffers == 2, first_x, moved.x_cycles)
     exposed += np.where(tilings.weight_buffers == 2, first_w, moved.w_cycles)
-    bound: IntArray = np.maximum(compute + exposed, moved.dram_cycles)
+    bound: IntArray = np.maximum(np.maximum(compute + exposed, moved.dram_cycles), ports)
     return bound
 
 
@@ -175,7 +190,16 @@ def _promising(
     return by_bound[: len(cycles)], cycles
 
 
-def _mapping(*, gemm: Gemm, tilings: Tilings, best: int, cycles: int, compute_cycles: int, moved: Traffic) -> Mapping:
+def _mapping(
+    *,
+    gemm: Gemm,
+    tilings: Tilings,
+    best: int,
+    cycles: int,
+    compute_cycles: int,
+    port_cycles: int,
+    moved: Traffic,
+) -> Mapping:
     m_count, k_count, n_count = (int(count[best]) for count in tilings.counts(gemm))
     return Mapping(
         tile_m=int(tilings.m[best]),
@@ -188,6 +212,7 @@ def _mapping(*, gemm: Gemm, tilings: Tilings, best: int, cycles: int, compute_cy
         tiles=gemm.groups * m_count * k_count * n_count,
         cycles=cycles,
         compute_cycles=compute_cycles,
+        port_cycles=port_cycles,
         dram_cycles=int(moved.dram_cycles[best]),
         dram_x_read_bytes=int(moved.x_read[best]),
         dram_w_read_bytes=int(moved.w_read[best]),

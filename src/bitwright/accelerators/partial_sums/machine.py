@@ -304,6 +304,7 @@ def _as_tiles(machine: Apsq, gemm: Gemm, moved: Moved, took: Mapping[str, int]) 
         tiles=gemm.groups * moved.grid.steps,
         cycles=took["cycles"],
         compute_cycles=took["compute"],
+        port_cycles=0,
         dram_cycles=took["dram"],
         dram_x_read_bytes=int(x),
         dram_w_read_bytes=dram["read"] - dram["psum_read"] - int(x),
