@@ -23,6 +23,7 @@ from bitwright.accelerators.dynamic_precision.reference import Product
 from bitwright.accelerators.dynamic_precision.register_level import simulate
 from bitwright.accelerators.dynamic_precision.scheduler import schedule, start
 from bitwright.accelerators.dynamic_precision.tiles import spread
+from bitwright.accelerators.dynamic_precision.walk import walk_of
 from bitwright.accelerators.partial_sums import Apsq
 from bitwright.accelerators.precision_scalable import Ant, BitFusion
 from bitwright.accelerators.systolic import WeightStationary
@@ -30,6 +31,8 @@ from bitwright.accelerators.systolic.dataflow import OutputStationary, Timing
 from bitwright.accelerators.systolic.dataflow import WeightStationary as WeightStationaryFolds
 from bitwright.errors import InputError
 from bitwright.formats import Integer, LogPosit, PerTensor, Quantized
+from bitwright.memory import Gemm, Mapping
+from bitwright.memory.tiling import ORDERS
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.classes import PAIRS, Classes
 from bitwright.methods.drift.conversion import Conversion
@@ -587,6 +590,69 @@ class TestMachines:
         longest = found.cycles.max(axis=0)[0].tolist()
         assert (longest[0], longest[2]) == (longest[1], longest[3])
         assert found.spent[0].tolist() == [longest[0], longest[0], longest[2] + 78, longest[2]]
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+        tile=st.tuples(*[st.integers(1, 12)] * 3),
+        sides=st.tuples(*[st.integers(1, 5)] * 2),
+        order=st.sampled_from(ORDERS),
+        seed=st.integers(0, 99),
+    )
+    def test_a_walk_is_that_over_every_tile_and_its_blocks(self, lengths, tile, sides, order, seed):
+        """Groups, tiles in order, and in each tile its blocks in turn: entries from others, stays and waits."""
+        k, groups, random = sum(lengths), 2, np.random.default_rng(seed)
+        gemm = Gemm(m=sides[0], k=k, n=sides[1], groups=groups, x_bits=8, w_bits=8, y_bits=8, psum_bits=32)
+        sizes = dict(zip("mkn", (min(e, t) for e, t in zip((gemm.m, k, gemm.n), tile, strict=True)), strict=True))
+        counts = {axis: -(-extent // sizes[axis]) for axis, extent in (("m", gemm.m), ("k", k), ("n", gemm.n))}
+        starts = np.cumsum([0, *lengths])
+        visited = []
+        for group in range(groups):
+            for place in itertools.product(*(range(counts[axis]) for axis in order)):
+                at = place[order.index("k")]
+                first, end = at * sizes["k"], min(k, (at + 1) * sizes["k"])
+                visited += [(group, b) for b in range(len(lengths)) if starts[b] < end and starts[b + 1] > first]
+        keys, shape = random.integers(0, 3, (1, groups, len(lengths))), (groups, len(lengths))
+        spent, scheduling = random.integers(0, 500, shape), random.integers(0, 200, shape)
+        entered, waited = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
+        stays = np.zeros(shape, dtype=int)
+        for i, at in enumerate(visited):
+            stays[at] += i == 0 or visited[i - 1] != at
+        waited[visited[0]] = scheduling[visited[0]]
+        for before, at in itertools.pairwise(visited):
+            if keys[0][before] != keys[0][at]:
+                entered[at] += 1
+                waited[at] += max(0, scheduling[at] - spent[before] // stays[before])
+        values = dict.fromkeys((field.name for field in dataclasses.fields(Mapping)), 1)
+        mapping = Mapping(**{**values, **{f"tile_{axis}": size for axis, size in sizes.items()}, "order": order})
+        walk = walk_of(np.array(lengths), gemm, mapping)
+        differing = walk.differing(keys)
+        assert [walk.stays.tolist()] * groups == stays.tolist()
+        assert walk.entries(*differing).tolist() == entered.tolist()
+        assert walk.waits(spent, scheduling, *differing).tolist() == waited.tolist()
+
+    def test_tiles_that_come_back_to_a_block_drain_and_schedule_anew(self):
+        """Cuts that move from each of 4 blocks to the next: 4 tiles of rows go over all of them, 15 moves in all."""
+        one = classes_of(480, 960, [240] * 4, [400, 240] * 2, [640, 160] * 2)
+        whole, cut = Drift().place(one), Drift().place(one, np.full(4, 4))
+        for found, moves in ((whole, 3), (cut, 15)):
+            assert (found.spent - found.cycles.max(axis=0)).sum() == 78 * moves
+            tried = [reference.greedy("ws-double", (24, 32), product)[1] for product in self.halves(found, 4)]
+            assert found.evaluations.sum() == sum(tried) * (moves + 1) // 4
+
+    @staticmethod
+    def halves(found, blocks):
+        """The products of the blocks, as scheduled in one run or in several."""
+        return [
+            Product(
+                480 - int(found.classes.m_narrow[0, block]),
+                int(found.classes.m_narrow[0, block]),
+                960 - int(found.classes.n_narrow[0, block]),
+                int(found.classes.n_narrow[0, block]),
+                240,
+            )
+            for block in range(blocks)
+        ]
 
     @pytest.mark.parametrize(("form", "drained"), [("ws", 0), ("ws-double", 78), ("ws-hidden", 24), ("os-double", 78)])
     def test_where_the_cut_moves_the_array_is_drained(self, form, drained):

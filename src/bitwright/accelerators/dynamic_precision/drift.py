@@ -4,8 +4,9 @@ Our reconstruction of Drift (Liu et al., DAC 2024: "online scheduling" of run-ti
 Top left wide by wide, top right wide by narrow, below narrow rows alike; a block takes as long as its longest part. The
 scheduler (`bitwright.accelerators.dynamic_precision.scheduler`) cuts the array anew for each group and block of the
 reduction, unless it counts what the block before counted, and works on the next block while the array works on this
-one; where a cut moves, the array is drained and filled. Cut once per site, it takes the mean counts of all blocks.
-Where the whole array is faster with all of a block wide, it does that.
+one; where a cut moves, the array is drained and filled, whenever tiles come back to a block
+(`bitwright.accelerators.dynamic_precision.walk`). Cut once per site, it takes the mean counts of all blocks. Where the
+whole array is faster with all of a block wide, it does that.
 """
 
 import dataclasses
@@ -16,8 +17,9 @@ from pydantic import Field
 
 from bitwright.accelerators.dynamic_precision.latency import ONE, fill_cycles, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
-from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes, exposed_cycles
+from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes
 from bitwright.accelerators.dynamic_precision.scheduler import Cuts, schedule
+from bitwright.accelerators.dynamic_precision.walk import Walk, in_turn
 from bitwright.memory import BoolArray, IntArray
 from bitwright.methods.classes import Classes
 
@@ -58,9 +60,11 @@ class Drift(SplitArray):
         """As the parameter says."""
         return self.scheduler_cycles_per_evaluation
 
-    def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
+    def place(self, classes: Classes, runs: IntArray = ONE, walk: Walk | None = None) -> Placement:
         """Parts side by side, but blocks that the whole array does sooner with all of them wide, or all blocks, so."""
-        cut = self._cut_ways(classes, runs)
+        walk = walk or in_turn(blocks=len(classes.k), times=int(runs.max()))
+        cuts = self._lines(classes, runs)
+        cut = self._cut_ways(classes, runs, walk, cuts)
         whole = part_cycles(
             self.form,
             m=np.full_like(classes.m_narrow, classes.m),
@@ -74,15 +78,19 @@ class Drift(SplitArray):
         )
         wide = np.full_like(classes.m_narrow, True, dtype=np.bool_)
         choices = [wide] if self.recut == "site" else [whole < cut.spent, wide]
-        ways = [cut, *(self._cut_ways(_widened(classes, choice), runs) for choice in choices)]
+        wider = [_widened(classes, choice) for choice in choices]
+        ways = [cut, *(self._cut_ways(each, runs, walk, self._lines(each, runs)) for each in wider)]
         best = min(ways, key=lambda way: int(way.spent.sum()))
-        tried = cut.evaluations  # whichever is best, the cut has been looked for
-        waits = exposed_cycles(best.spent, tried * self.scheduler_cycles_per_evaluation)
-        return dataclasses.replace(best, evaluations=tried, exposed=waits)
+        # Whichever is best, the cuts have been looked for.
+        changed, between = walk.differing(self._counted(classes, runs))
+        times = walk.entries(changed, between)
+        times[0, 0] += 1
+        waits = walk.waits(best.spent, cuts.evaluations * self.scheduler_cycles_per_evaluation, changed, between)
+        return dataclasses.replace(best, evaluations=times * cuts.evaluations, exposed=waits)
 
-    def _cut_ways(self, classes: Classes, runs: IntArray) -> Placement:
+    def _cut_ways(self, classes: Classes, runs: IntArray, walk: Walk, cuts: Cuts) -> Placement:
         m, n = class_sizes(classes)
-        row, col, evaluations = self._lines(classes, runs)
+        row, col = cuts.rows, cuts.cols
         rows = np.stack([row, row, self.rows - row, self.rows - row])
         cols = np.stack([col, self.cols - col, col, self.cols - col])
         sides = [{"m": m[i], "k": classes.k, "n": n[i], "rows": rows[i], "cols": cols[i]} for i in range(len(PORTS))]
@@ -92,40 +100,39 @@ class Drift(SplitArray):
                 for side, (fx, fw) in zip(sides, PORTS, strict=True)
             ]
         )
-        spent = cycles.max(axis=0) + self._drained(row, col)
+        moved = walk.entries(*walk.differing(np.stack([row, col])))
+        nothing = np.zeros_like(row)
         return Placement(
             classes=classes,
             rows=rows,
             cols=cols,
             cycles=cycles,
-            spent=spent,
-            evaluations=evaluations,
-            exposed=exposed_cycles(spent, evaluations * self.scheduler_cycles_per_evaluation),
+            spent=cycles.max(axis=0) + moved * fill_cycles(self.form, self.rows, self.cols),
+            evaluations=nothing,
+            exposed=nothing,
             side_by_side=True,
         )
 
-    def _drained(self, row: IntArray, col: IntArray) -> IntArray:
-        """Cycles to drain and fill the array before each block whose cuts are not those of the block before."""
-        lines = np.stack([row.reshape(-1), col.reshape(-1)])
-        moved = np.concatenate([[False], (lines[:, 1:] != lines[:, :-1]).any(axis=0)])
-        return (moved * fill_cycles(self.form, self.rows, self.cols)).reshape(row.shape)
-
-    def _lines(self, classes: Classes, runs: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-        """The row line, the column line and the cuts tried for each block [groups, blocks]."""
-        shape = classes.m_narrow.shape
+    def _counted(self, classes: Classes, runs: IntArray) -> IntArray:
+        """What the scheduler goes by [counts, groups, blocks]: the means of all blocks if it cuts once per site."""
         counts = [classes.m - classes.m_narrow, classes.m_narrow, classes.n - classes.n_narrow, classes.n_narrow]
+        shape = classes.m_narrow.shape
         if self.recut == "site":
-            means = [np.array([-(-each.sum() // each.size)]) for each in counts]
-            cuts = self._cut(*means, k=np.array([classes.k.max()]), runs=np.array([runs.max()]))
-            tried = np.zeros(shape, dtype=np.int64)
-            tried[0, 0] = cuts.evaluations[0]
-            return np.full(shape, cuts.rows[0]), np.full(shape, cuts.cols[0]), tried
-        k, runs = (np.broadcast_to(each, shape).reshape(-1) for each in (classes.k, runs))
-        cuts = self._cut(*(each.reshape(-1) for each in counts), k=k, runs=runs)
-        products = np.stack([*(each.reshape(-1) for each in counts), k, runs])
-        again = np.concatenate([[False], (products[:, 1:] == products[:, :-1]).all(axis=0)])
-        tried = np.where(again, 0, cuts.evaluations)
-        return cuts.rows.reshape(shape), cuts.cols.reshape(shape), tried.reshape(shape)
+            means = [-(-each.sum() // each.size) for each in counts]
+            return np.stack([np.full(shape, each) for each in (*means, classes.k.max(), runs.max())])
+        return np.stack([*counts, *(np.broadcast_to(each, shape) for each in (classes.k, runs))])
+
+    def _lines(self, classes: Classes, runs: IntArray) -> Cuts:
+        """The cuts of each block [groups, blocks], and how many were tried for one visit."""
+        shape = classes.m_narrow.shape
+        *counts, k, runs = (each.reshape(-1) for each in self._counted(classes, runs))
+        cuts = self._cut(*counts, k=k, runs=runs)
+        return Cuts(
+            rows=cuts.rows.reshape(shape),
+            cols=cuts.cols.reshape(shape),
+            cycles=cuts.cycles,
+            evaluations=cuts.evaluations.reshape(shape),
+        )
 
     def _cut(self, *counts: IntArray, k: IntArray, runs: IntArray) -> Cuts:
         """The cuts of products with so many wide and narrow rows, wide and narrow columns [products]."""

@@ -24,6 +24,7 @@ from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, per_
 from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import Placement, class_sizes
+from bitwright.accelerators.dynamic_precision.walk import Walk
 from bitwright.accelerators.systolic.machine import REGISTER
 from bitwright.memory import FloatArray, IntArray
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
@@ -112,7 +113,7 @@ class Drq(SplitArray):
         found: FloatArray = windows.prod(axis=2).mean(axis=1)
         return found
 
-    def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
+    def place(self, classes: Classes, runs: IntArray = ONE, walk: Walk | None = None) -> Placement:  # noqa: ARG002
         """Every class takes the whole array of multipliers, which goes at the pace of its waves.
 
         Slow and fast waves follow one another past the same weights.

@@ -54,6 +54,7 @@ from bitwright.accelerators.dynamic_precision.tiles import (
     spread,
     tile_elements,
 )
+from bitwright.accelerators.dynamic_precision.walk import Walk, walk_of
 from bitwright.accelerators.engine import Ran
 from bitwright.accelerators.job import Job, Measured
 from bitwright.accelerators.machine import Machine
@@ -105,8 +106,18 @@ class SplitArray(Machine):
         return work.classes
 
     @abstractmethod
-    def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
-        """Where and for how long the classes of each block run, with `runs` by block as tiles cut its streams."""
+    def place(self, classes: Classes, runs: IntArray = ONE, walk: Walk | None = None) -> Placement:
+        """Where and for how long the classes of each block run.
+
+        Parameters
+        ----------
+        classes : Classes
+            What runs.
+        runs : IntArray
+            Into how many runs tiles cut the stream of each block [blocks].
+        walk : Walk or None
+            In which order tiles visit the blocks; None: all in turn for each run.
+        """
 
     @property
     def overhead_percent_of_cuts(self) -> float:
@@ -238,7 +249,7 @@ class SplitArray(Machine):
         """Where the classes run under a mapping, and what that moves."""
         classes = self.classes(work)
         runs = self._runs(classes, mapping)
-        placed = self.place(classes, runs)
+        placed = self.place(classes, runs, walk_of(classes.k, self.product(work), mapping))
         return placed, count(placed, self.dataflow, runs)
 
     def stored(self, work: Execution) -> tuple[Stored, Stored]:

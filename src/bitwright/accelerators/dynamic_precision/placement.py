@@ -33,9 +33,9 @@ class Placement:
     spent : IntArray
         Cycles of the array for each block [groups, blocks], draining where the cuts move included.
     evaluations : IntArray
-        Cuts that the scheduler tried for each block [groups, blocks].
+        Cuts that the scheduler tried for each block, all visits [groups, blocks].
     exposed : IntArray
-        Cycles that the array waits for each block's schedule [groups, blocks].
+        Cycles that the array waits for each block's schedules [groups, blocks].
     side_by_side : bool
         Whether the classes run at once, or one after another.
     ports : IntArray
@@ -88,21 +88,6 @@ def class_sizes(classes: Classes) -> tuple[IntArray, IntArray]:
     """Rows and columns of the four classes [4, groups, blocks]."""
     parts = list(classes.parts)
     return np.stack([rows for _, rows, _ in parts]), np.stack([columns for _, _, columns in parts])
-
-
-def exposed_cycles(spent: IntArray, scheduling: IntArray) -> IntArray:
-    """Cycles that blocks wait for their schedules: all of the first, of others what the block before does not hide.
-
-    Ours: the scheduler works on the next block while the array works on this one.
-
-    Examples
-    --------
-    >>> exposed_cycles(np.array([[100, 10, 50]]), np.array([[30, 40, 40]])).tolist()
-    [[30, 0, 30]]
-    """
-    before = np.concatenate([[0], spent.reshape(-1)[:-1]])
-    waits: IntArray = np.maximum(0, scheduling.reshape(-1) - before)
-    return waits.reshape(spent.shape)
 
 
 def count(placed: Placement, dataflow: Dataflow, runs: IntArray = ONE) -> Counts:

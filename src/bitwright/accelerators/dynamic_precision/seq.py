@@ -11,6 +11,7 @@ import numpy as np
 from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes
+from bitwright.accelerators.dynamic_precision.walk import Walk
 from bitwright.memory import IntArray
 from bitwright.methods.classes import Classes
 
@@ -28,7 +29,7 @@ class Seq(SplitArray):
     edges: ClassVar[int] = 1
     schedules: ClassVar[bool] = False
 
-    def place(self, classes: Classes, runs: IntArray = ONE) -> Placement:
+    def place(self, classes: Classes, runs: IntArray = ONE, walk: Walk | None = None) -> Placement:  # noqa: ARG002
         """Classes in turn."""
         m, n = class_sizes(classes)
         rows, cols = np.full_like(m, self.rows), np.full_like(m, self.cols)
