@@ -11,7 +11,7 @@ from bitwright import technology
 from bitwright.accelerators.dynamic_precision.tiles import shared
 from bitwright.accelerators.srams import srams_of
 from bitwright.errors import InputError
-from bitwright.formats import AdaptivFloat, Integer, LogPosit, PerTensor
+from bitwright.formats import AdaptivFloat, Integer, LogPosit, PerGroup, PerTensor
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.networks.sites import Site
@@ -100,6 +100,45 @@ class TestMemories:
         for component, sram in srams_of(machine).items():
             moved = cost.traffic_bytes[f"{component}_read"] + cost.traffic_bytes[f"{component}_write"]
             assert 8 * moved <= sram.bits_per_cycle * cost.cycles * (1 + ROUNDING)
+
+
+def narrow(name, bits, block):
+    """A plan of so many bits, with scales of w along the reduction if there is a block."""
+    numbers = {"lpa": (LogPosit(n=8, es=2, rs=3), LogPosit(n=bits, es=0, rs=1))}
+    floats = (AdaptivFloat(bits=8), AdaptivFloat(bits=max(4, bits)))
+    x, w = {**numbers, "adaptivfloat": floats}.get(name, (Integer(bits=bits), Integer(bits=bits)))
+    return SitePlan(
+        x=OperandPlan(format=x, granularity=PerTensor()),
+        w=OperandPlan(format=w, granularity=PerGroup(block) if block else PerTensor()),
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestLanes:
+    """What is added, rescaled and requantized has a lane in the bill, which takes one per cycle."""
+
+    @settings(max_examples=25, deadline=None)
+    @given(shape=extents, bits=st.sampled_from((2, 4, 8)), block=st.sampled_from((0, 8, 32)))
+    @example(shape=(4096, 96, 4096, 1), bits=2, block=0)
+    @example(shape=(4096, 24, 4096, 1), bits=4, block=0)
+    @example(shape=(4096, 256, 512, 1), bits=2, block=32)
+    @example(shape=(4096, 9, 1, 32), bits=8, block=0)
+    @example(shape=(4800, 16, 6400, 1), bits=4, block=0)
+    def test_no_lane_takes_more_than_one_per_cycle(self, name, shape, bits, block):
+        for parameters in ({"dataflow": "os"}, {}) if name in ("drift", "seq", "drq") else ({},):
+            more = {"rescaling": True} if "rescaling" in machine_of(name, "common").parameters() else {}
+            machine = machine_of(name, "common", dram="hbm3", **parameters, **more)
+            one = dataclasses.replace(work(name, *shape), plan=narrow(name, bits, block))
+            if machine.supports(one.plan) is not None:
+                return
+            cost = machine.run(one)
+            lanes = {
+                "requantizers": machine.requantizer_lanes,
+                "rescalers": machine.rescaler_lanes,
+                "sum_adders": machine.sum_lanes,
+            }
+            for event in cost.events:
+                assert event.count <= lanes.get(event.component, np.inf) * cost.busy_cycles["array"], event
 
 
 class TestEqualBytes:

@@ -278,6 +278,21 @@ class TestModes:
         waiting, tiles = narrower.run(one), narrower.explain(one)["tiles"]
         assert 0 <= waiting.compute_cycles - 2 * (23 * 200 + 50) - 78 <= tiles
 
+    def test_outputs_wait_for_their_requantizers(self):
+        """4 x 4 bits: 24 of k are half a fold, 64 columns; 4,096 x 4,096 outputs on 32 lanes take twice the folds."""
+        cost = BitFusion(dram="hbm3", objective="latency").run(work(4096, 24, 4096, plan=plan_of(BitFusion, 4, 4)))
+        folds, lanes = 4096 * 4096 // 64, 4096 * 4096 // 32
+        assert lanes == 2 * folds
+        assert cost.busy_cycles["array"] == lanes + 2 * 48 + 64 - 2
+
+    def test_blocks_wait_for_their_rescalers(self):
+        """2 x 2 bits in blocks of 96: a fold each, of 128 columns, whose sums 32 rescalers take in four cycles."""
+        w = OperandPlan(format=Integer(bits=2), granularity=PerGroup(96))
+        plan = dataclasses.replace(plan_of(BitFusion, 2, 2), w=w)
+        cost = BitFusion(rescaling=True, objective="latency").run(work(512, 384, 128, plan=plan))
+        assert event(cost, "rescalers", "rescale").count == 512 * 128 * 4
+        assert cost.busy_cycles["array"] == 512 * 128 * 4 // 32 + 2 * 48 + 64 - 2
+
     def test_the_activation_of_lpa_takes_the_full_width(self):
         assert {self.cycles(Lpa, x_bits, 4) for x_bits in (2, 4, 8)} == {24 * 2 * 200 + 78}
 

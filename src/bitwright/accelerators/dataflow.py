@@ -45,6 +45,10 @@ class Dataflow(Protocol):
         """What works once for every sum that is read back, beside the adder that all machines have."""
 
     @property
+    def rescales(self) -> bool:
+        """Whether sums are rescaled as they leave the array, because scales change along the reduction."""
+
+    @property
     def fill_cycles(self) -> int:
         """Cycles that filling the array before the first tile and draining it after the last take, once."""
 

@@ -3,9 +3,10 @@
 A machine hands over a job: a product, the dataflows that it may take, and where values decide, what its tiles take. The
 engine maps the product, times it, counts what SRAMs and DRAM move, and prices every use. Ours, the same for all:
 elements are packed into full words; a sum that finishes an output is requantized as it leaves the array and lies in the
-output SRAM at its own width, every other sum as a partial one, which is read back once and added to the next, in lanes
-that add a sum per cycle each; an SRAM that cannot move a tile's words and DRAM's in time makes the array wait; leakage
-is charged for every cycle; not modelled is the energy that DRAM spends in the background.
+output SRAM at its own width, every other sum as a partial one, which is read back once and added to the next; lanes
+take a sum per cycle each, and there are as many as the bill says: an array that makes more sums in a tile than those
+that add, rescale or requantize take waits, and so it does for an SRAM that cannot move a tile's words and DRAM's in
+time; leakage is charged for every cycle; not modelled is the energy that DRAM spends in the background.
 """
 
 import dataclasses
@@ -106,8 +107,19 @@ class AtWork:
         return x, w, outputs
 
     def array_cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Of the dataflow."""
-        return self.dataflow.cycles(m=m, k=k, n=n)
+        """Of the dataflow, and of the lanes that its sums leave through, element-wise."""
+        sums = self.dataflow.accesses(m=m, k=k, n=n).sums
+        lanes = self.lane_cycles(sums, m * n * (k / self.gemm.k)).astype(np.int64)
+        return np.maximum(self.dataflow.cycles(m=m, k=k, n=n), lanes)
+
+    def lane_cycles(self, sums: IntArray | int, finished: FloatArray | int) -> FloatArray:
+        """Cycles in which the busiest lanes take so many sums, of which so many are finished, element-wise.
+
+        Tiles of k have shares of the finished ones.
+        """
+        machine = self.machine
+        taken = min(machine.sum_lanes, machine.rescaler_lanes) if self.dataflow.rescales else machine.sum_lanes
+        return np.maximum(np.ceil(np.divide(sums, taken)), np.ceil(np.divide(finished, machine.requantizer_lanes)))
 
     def array_bits(self, *, m: IntArray, k: IntArray, n: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Bits between the array and the SRAMs for a tile, element-wise.
@@ -311,9 +323,10 @@ def _by_values(at_work: AtWork, mapping: Mapping, measured: Measured) -> Cost:
         "sram_weight_write": float((line.w_visits * measured.w_fill).sum()),
         **{name: float(moved) for name, moved in outputs.items()},
     }
-    array, banks = int(measured.tiles.compute.sum()), _bank_cycles(at_work, sram)
-    if banks > array:  # tiles wait for SRAMs in proportion
-        tiles = dataclasses.replace(measured.tiles, compute=_stretched(measured.tiles.compute, banks))
+    made, banks = int(measured.tiles.compute.sum()), _bank_cycles(at_work, sram)
+    array = max(made, int(at_work.lane_cycles(measured.sums, _outputs(gemm))))
+    if max(array, banks) > made:  # tiles wait for lanes and SRAMs in proportion
+        tiles = dataclasses.replace(measured.tiles, compute=_stretched(measured.tiles.compute, max(array, banks)))
         line = _line(at_work, mapping, measured, tiles)
     return cost_of(
         at_work,

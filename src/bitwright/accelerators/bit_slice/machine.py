@@ -318,6 +318,11 @@ class DenseSlices:
         return False
 
     @property
+    def rescales(self) -> bool:
+        """Never."""
+        return False
+
+    @property
     def read_back(self) -> tuple[Use, ...]:
         """Nothing more."""
         return ()

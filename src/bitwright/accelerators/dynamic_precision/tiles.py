@@ -85,6 +85,11 @@ class WholeArray:
         return True
 
     @property
+    def rescales(self) -> bool:
+        """Never."""
+        return False
+
+    @property
     def read_back(self) -> tuple[Use, ...]:
         """Nothing more."""
         return ()

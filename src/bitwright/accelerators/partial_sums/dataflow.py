@@ -69,6 +69,11 @@ class InnerProducts:
         return True
 
     @property
+    def rescales(self) -> bool:
+        """Never."""
+        return False
+
+    @property
     def read_back(self) -> tuple[Use, ...]:
         """Nothing is stored where sums rest."""
         return () if self.rests == "os" else self.loaded

@@ -91,6 +91,11 @@ class Folds:
         return True
 
     @property
+    def rescales(self) -> bool:
+        """Where there are blocks."""
+        return self.block > 0
+
+    @property
     def read_back(self) -> tuple[Use, ...]:
         """Nothing more."""
         return ()
@@ -151,7 +156,7 @@ class Folds:
         found = [(self.product, self.products(m=m, k=k, n=n))]
         if self.exchange is not None:
             found.append((self.exchange, folds))
-        if self.rescale is not None and self.block:
+        if self.rescale is not None and self.rescales:
             found.append((self.rescale, moved.sums))
         if self.decode_x is not None:
             found.append((self.decode_x, moved.x // k * -(-k // self.deep) * self.x_words))
