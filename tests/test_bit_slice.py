@@ -269,28 +269,36 @@ class TestSchedule:
         column_blocks=st.integers(1, 4),
         hidden=st.booleans(),
         pipelined=st.booleans(),
+        loops=st.sampled_from(("mkn", "mnk", "kmn", "knm", "nkm", "nmk")),
         seed=seeds,
     )
     def test_every_tile_takes_the_cycles_of_a_clock(
-        self, rows, columns, row_blocks, column_blocks, hidden, pipelined, seed
+        self, rows, columns, row_blocks, column_blocks, hidden, pipelined, loops, seed
     ):
         random = np.random.default_rng(seed)
         shape = (2, 2, rows, columns)
         stages = Stages(**{name: random.integers(1, 10, shape) for name in ("decode", "compute", "output")})
         timing = Timing(hidden=hidden, pipelined=pipelined)
-        found, _ = tile_cycles(stages, row_blocks=row_blocks, column_blocks=column_blocks, timing=timing)
+        found, fill = tile_cycles(
+            stages, row_blocks=row_blocks, column_blocks=column_blocks, timing=timing, loops=loops
+        )
         assert found.shape == (2, -(-rows // row_blocks), 2, -(-columns // column_blocks))
-        for group, i, k, j in np.ndindex(*found.shape):
-            blocks = [
-                tuple(int(getattr(stages, name)[group, k, row, column]) for name in ("decode", "compute", "output"))
-                for column in range(j * column_blocks, min(columns, (j + 1) * column_blocks))
-                for row in range(i * row_blocks, min(rows, (i + 1) * row_blocks))
-            ]
-            if pipelined:  # what one more of many alike takes
-                expected = watch([blocks] * 4, hidden=hidden) - watch([blocks] * 3, hidden=hidden)
-            else:
-                expected = watch([blocks], hidden=hidden)
-            assert found[group, i, k, j] == expected
+        extents, tiles = dict(zip("mkn", found.shape[1:], strict=True)), []
+        for group, *place in itertools.product(range(2), *(range(extents[axis]) for axis in loops)):
+            i, k, j = (place[loops.index(axis)] for axis in "mkn")
+            tiles.append(
+                [
+                    tuple(int(getattr(stages, name)[group, k, row, column]) for name in ("decode", "compute", "output"))
+                    for column in range(j * column_blocks, min(columns, (j + 1) * column_blocks))
+                    for row in range(i * row_blocks, min(rows, (i + 1) * row_blocks))
+                ]
+            )
+            if not pipelined:
+                assert found[group, i, k, j] == watch(tiles[-1:], hidden=hidden)
+        if pipelined:  # one after another, however unequal
+            assert found.sum() + fill == watch(tiles, hidden=hidden)
+        else:
+            assert fill == 0
 
     def test_by_hand(self):
         # Two blocks of 2 and 5 cycles, decoded in 3 and 4, written in 1 and 6.
@@ -307,9 +315,30 @@ class TestSchedule:
         assert cycles(pipelined=False) == 3 + max(2, 4) + max(5, 1) + 6
         assert cycles(pipelined=False) == int(tile_cycles(stages, row_blocks=2, column_blocks=1)[0].item())
         assert cycles(hidden=False, pipelined=False) == 3 + (max(2, 4) + 1) + (5 + 6)
-        # Followed by its like: the last block hides a decoding of 3, the first one the writing of 6.
-        assert cycles() == max(2, 4, 6) + max(5, 3, 1)
-        assert cycles(hidden=False) == (max(2, 4) + 1) + (max(5, 3) + 6)
+        # Pipelined, the first decoding and the last output are paid once, and there is one tile only.
+        assert cycles() == max(2, 4) + max(5, 1)
+        assert cycles(hidden=False) == (max(2, 4) + 1) + (5 + 6)
+
+    def test_an_unequal_last_tile_waits_for_the_outputs_before(self):
+        """Tiles of 8 and 1 rows' worth, a block each: decoded in 2, 5 and 1 cycles of work, written in 9 and 1."""
+        stages = Stages(
+            **{
+                name: np.array(each).reshape(1, 1, 2, 1)
+                for name, each in (("decode", [2, 2]), ("compute", [5, 1]), ("output", [9, 1]))
+            }
+        )
+        found, fill = tile_cycles(stages, row_blocks=1, column_blocks=1, timing=Timing())
+        assert found.reshape(-1).tolist() == [max(5, 2), max(1, 9)]
+        assert fill == 2 + 1
+
+    @pytest.mark.parametrize("rows", [128, 129, 191, 192])
+    def test_outputs_are_written_in_their_lanes(self, rows):
+        """16 of k are too few to hide 64 columns' outputs: rows x 64 on 32 lanes, however many are in the last tile."""
+        work = nothing_skipped(work_of(rows, 16, 64, x_format=INT7))
+        cost = Sibia(dram="hbm2", objective="latency").run(work)
+        assert cost.compute_cycles >= rows * 64 / 32
+        more = Sibia(dram="hbm2", objective="latency").run(nothing_skipped(work_of(rows + 1, 16, 64, x_format=INT7)))
+        assert more.compute_cycles >= (rows + 1) * 64 / 32
         assert Timing(pipelined=False) == ALONE
 
     @pytest.mark.parametrize("hidden", [True, False])

@@ -324,7 +324,8 @@ def _by_values(at_work: AtWork, mapping: Mapping, measured: Measured) -> Cost:
         **{name: float(moved) for name, moved in outputs.items()},
     }
     made, banks = int(measured.tiles.compute.sum()), _bank_cycles(at_work, sram)
-    array = max(made, int(at_work.lane_cycles(measured.sums, _outputs(gemm))))
+    lanes = int(at_work.lane_cycles(measured.sums, _outputs(gemm)))
+    array = max(made, lanes - measured.fill_cycles)  # sums leave while the array drains, too
     if max(array, banks) > made:  # tiles wait for lanes and SRAMs in proportion
         tiles = dataclasses.replace(measured.tiles, compute=_stretched(measured.tiles.compute, max(array, banks)))
         line = _line(at_work, mapping, measured, tiles)

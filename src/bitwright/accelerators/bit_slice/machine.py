@@ -182,6 +182,7 @@ class SliceArray(Machine):
             row_blocks=-(-mapping.tile_m // self.block_rows),
             column_blocks=-(-mapping.tile_n // self.block_columns),
             timing=timing_of(self),
+            loops=mapping.order,
         )
         assert work.x is not None
         return Counted(

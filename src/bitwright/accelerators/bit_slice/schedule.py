@@ -3,8 +3,8 @@
 While the operators work on a block, decoders expand the next block's vectors and the post-processing unit takes the one
 before, from second accumulators: within a tile that is filled and drained by itself, cycles = first decode + sum of
 max(compute, next decode, output before) + last output. Without second accumulators operators wait for every output. If
-tiles follow one another, a tile's last block hides the decoding of a first block, and its first block the output of a
-last one; those of its own stand for its neighbours', and the product's first decoding and last output are paid once.
+tiles follow one another, a tile's last block hides the decoding of the next tile's first block, and its first block the
+output of the last one of the tile before; the product's first decoding and last output are paid once.
 The order of blocks is our choice: columns outside, rows inside, so that weights are decoded for rows that follow one
 another. Twin: `bitwright.accelerators.bit_slice.operator_level`.
 """
@@ -29,10 +29,12 @@ class Stages:
     output: IntArray
 
 
-def tile_cycles(stages: Stages, *, row_blocks: int, column_blocks: int, timing: Timing = ALONE) -> tuple[IntArray, int]:
+def tile_cycles(
+    stages: Stages, *, row_blocks: int, column_blocks: int, timing: Timing = ALONE, loops: str = "mkn"
+) -> tuple[IntArray, int]:
     """Cycles of each tile [groups, row tiles, k tiles, column tiles], and of filling and draining once.
 
-    Tiles are so many blocks, fewer at the end.
+    Tiles are so many blocks, fewer at the end, and follow one another in the order of `loops`, outermost first.
     """
     groups, k_tiles, rows, columns = stages.compute.shape
     row_tiles, column_tiles = -(-rows // row_blocks), -(-columns // column_blocks)
@@ -41,26 +43,32 @@ def tile_cycles(stages: Stages, *, row_blocks: int, column_blocks: int, timing: 
     decode, compute, output = (
         stage.reshape(groups, k_tiles, -1)[..., order] for stage in (stages.decode, stages.compute, stages.output)
     )
+    shape = (groups, k_tiles, row_tiles, column_tiles)
+    first, last = decode[..., starts], output[..., ends]  # what a tile begins and ends with
     following, before = np.empty_like(decode), np.empty_like(output)
     following[..., :-1], before[..., 1:] = decode[..., 1:], output[..., :-1]
-    following[..., ends] = decode[..., starts] if timing.pipelined else 0
-    before[..., starts] = output[..., ends] if timing.pipelined else 0
-    slots = _slots(compute, following, before, output, timing)
-    cycles = np.add.reduceat(slots, starts, axis=-1)
-    fill = 0
-    if timing.pipelined:  # nothing follows the last block or goes before the first
-        following[-1, -1, -1], before[0, 0, 0] = 0, 0
-        hidden = int((slots - _slots(compute, following, before, output, timing)).sum())
-        fill = int(decode[0, 0, 0]) + int(output[-1, -1, -1]) * timing.hidden - hidden
+    following[..., ends] = _shifted(first.reshape(shape), loops, -1).reshape(first.shape) * timing.pipelined
+    before[..., starts] = _shifted(last.reshape(shape), loops, 1).reshape(last.shape) * timing.pipelined
+    slots = np.maximum(compute, following)  # blocks hide the output before if accumulators are double
+    slots = np.maximum(slots, before) if timing.hidden else slots + output
+    cycles, fill = np.add.reduceat(slots, starts, axis=-1), 0
+    if timing.pipelined:
+        fill = int(first[0, 0, 0]) + int(last[-1, -1, -1]) * timing.hidden
     else:
-        cycles += decode[..., starts] + output[..., ends] * timing.hidden
-    return cycles.reshape(groups, k_tiles, row_tiles, column_tiles).transpose(0, 2, 1, 3), fill
+        cycles += first + last * timing.hidden
+    return cycles.reshape(shape).transpose(0, 2, 1, 3), fill
 
 
-def _slots(compute: IntArray, following: IntArray, before: IntArray, output: IntArray, timing: Timing) -> IntArray:
-    """Cycles of blocks that hide the decoding that follows, and the output before if accumulators are double."""
-    slots = np.maximum(compute, following)
-    return np.maximum(slots, before) if timing.hidden else slots + output
+def _shifted(of_tiles: IntArray, loops: str, by: int) -> IntArray:
+    """What the tile before (1) or after (-1) has [groups, k tiles, row tiles, column tiles]; 0 where there is none.
+
+    Tiles are in the order of `loops`, with groups outside of all.
+    """
+    axes = (0, *(1 + "kmn".index(axis) for axis in loops))
+    in_order = of_tiles.transpose(axes)
+    flat = np.roll(in_order.reshape(-1), by)
+    flat[0 if by > 0 else -1] = 0
+    return flat.reshape(in_order.shape).transpose(np.argsort(axes))
 
 
 def _order(rows: int, columns: int, row_blocks: int, column_blocks: int) -> tuple[IntArray, IntArray]:
