@@ -331,6 +331,19 @@ class TestSchedule:
         assert found.reshape(-1).tolist() == [max(5, 2), max(1, 9)]
         assert fill == 2 + 1
 
+    @pytest.mark.parametrize("bits", [7, 10, 13])
+    def test_sums_are_merged_in_their_lanes(self, bits):
+        """64 x 64 outputs a block, each with 2, 3 or 4 slices of x by 2 of w; 4 x 32 mergers keep pace with 4 kinds."""
+        work = nothing_skipped(work_of(256, 16, 64, x_format=Integer(bits=bits)))
+        machine, kinds = Sibia(dram="hbm2", objective="latency"), 2 * (bits - 1) // 3
+        cost = machine.run(work)
+        merges = next(each.count for each in cost.events if each.component == "mergers")
+        assert merges == 256 * 64 * kinds
+        assert merges <= 4 * 32 * cost.busy_cycles["array"]
+        prices = machine.technology
+        one_um2 = prices.price("shift_int32").area() + prices.price("add_int32").area()
+        assert machine.area().components_um2["mergers"] == pytest.approx(4 * 32 * one_um2)
+
     @pytest.mark.parametrize("rows", [128, 129, 191, 192])
     def test_outputs_are_written_in_their_lanes(self, rows):
         """16 of k are too few to hide 64 columns' outputs: rows x 64 on 32 lanes, however many are in the last tile."""
@@ -348,7 +361,7 @@ class TestSchedule:
         machine = machine(weight_loading="hidden" if hidden else "exposed")
         work = nothing_skipped(work_of(128, 384, 64, x_format=UINT8 if isinstance(machine, Panacea) else INT7))
         found = mapped(machine, work, 128, 64, 64)
-        stages = machine._stages(found.gemm, found.products.pea_cycles, found.x, found.w)
+        stages = machine._stages(found.gemm, found.slicing, found.products.pea_cycles, found.x, found.w)
         tiles = [
             [
                 tuple(int(each[0, k, row, 0]) for each in (stages.decode, stages.compute, stages.output))

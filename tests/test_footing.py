@@ -11,7 +11,7 @@ from bitwright import technology
 from bitwright.accelerators.dynamic_precision.tiles import shared
 from bitwright.accelerators.srams import srams_of
 from bitwright.errors import InputError
-from bitwright.formats import AdaptivFloat, Integer, LogPosit, PerGroup, PerTensor
+from bitwright.formats import AdaptivFloat, Integer, LogPosit, PerGroup, PerTensor, PerToken
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.networks.sites import Site
@@ -139,6 +139,39 @@ class TestLanes:
             }
             for event in cost.events:
                 assert event.count <= lanes.get(event.component, np.inf) * cost.busy_cycles["array"], event
+
+
+HOMES = {
+    "mac": {"mac_array", "pe_array", "bit_groups"},
+    "registers": {"mac_array", "pe_array", "bit_groups"},  # what rests is shifted through the units' own
+    "decode": {"decoders", "pe_array"},  # published areas of elements may hold them
+    "encode": {"encoders"},
+}
+"""Where circuits stand whose work has another name than they have; all else has its own."""
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+class TestBills:
+    def test_what_takes_energy_has_area_and_leaks(self, name):
+        """Scales found at run time, sums that meet a zero point and all that a product takes."""
+        machine = machine_of(name, "common")
+        area = machine.area().components_um2
+        lane = sum(
+            count * machine.technology.price(event).area()
+            for event, count in (("multiply_int32", 1), ("add_int32", 2), ("shift_int32", 1))
+        )
+        assert area["operands"] == pytest.approx(machine.requantizer_lanes * lane)
+        if name in VALUES:  # `tests/test_bit_slice.py` has theirs
+            return
+        plan = plan_of(name)
+        x = dataclasses.replace(plan.x, granularity=PerToken())
+        cost = machine.run(dataclasses.replace(work(name, 100, 200, 300), plan=dataclasses.replace(plan, x=x)))
+        leaking = {event.name for event in cost.events if event.component == "leakage"}
+        assert leaking == set(area)
+        working = {event.component for event in cost.events} - {"leakage", "dram"}
+        assert "operands" in working
+        for component in working:
+            assert HOMES.get(component, {component}) & set(area), component
 
 
 class TestEqualBytes:

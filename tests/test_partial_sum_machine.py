@@ -835,7 +835,7 @@ class TestEnergy:
         assert (rae.count, rae.price_pj) == (cost.cycles, pytest.approx(96 * lane_um2 * logic / 500))
         names = {each.name for each in cost.events if each.component == "leakage"}
         assert names == {
-            *("mac_array", "rae", "second_registers", "requantizers", "sum_adders", "vector_unit"),
+            *("mac_array", "rae", "second_registers", "requantizers", "sum_adders", "operands", "vector_unit"),
             *SRAMS,
         }
 

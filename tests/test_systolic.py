@@ -16,7 +16,7 @@ from torch import nn
 
 from bitwright import registry, technology
 from bitwright.accelerators.bill import Use
-from bitwright.accelerators.books import REQUANTIZER, RESCALER, SUM_ADDER, books_of
+from bitwright.accelerators.books import OPERAND_LANE, REQUANTIZER, RESCALER, SUM_ADDER, books_of
 from bitwright.accelerators.circuits import priced
 from bitwright.accelerators.engine import AtWork
 from bitwright.accelerators.machine import scale_bits, w_length, x_length
@@ -704,6 +704,7 @@ class TestEnergyAndArea:
             "requantizers",
             "rescalers",
             "sum_adders",
+            "operands",
             "vector_unit",
             "sram_input",
             "sram_weight",
@@ -751,7 +752,7 @@ class TestEnergyAndArea:
 
     def test_area_is_that_of_the_bill(self):
         area = WeightStationary(**SQUARE).area()
-        parts = {"requantizers": REQUANTIZER, "rescalers": RESCALER, "sum_adders": SUM_ADDER}
+        parts = {"requantizers": REQUANTIZER, "rescalers": RESCALER, "sum_adders": SUM_ADDER, "operands": OPERAND_LANE}
         bank = self.prices.sram(2048, 128)
         assert area.components_um2 == pytest.approx(
             {

@@ -1,7 +1,9 @@
 """The books of a machine: its bill of components, memories and common circuits, with prices, leakage and area.
 
 Ours, the same for all: a requantizer is one 32-bit multiplication (the scale), one addition (bias, rounding) and one
-shift; leakage is that of every component; control and wiring of the array are not modelled.
+shift; beside each stands what quantizes at run time and adds up what meets a zero point, because operands are outputs
+that have left through these lanes; leakage is that of every component; control and wiring of the array are not
+modelled.
 """
 
 import dataclasses
@@ -16,6 +18,7 @@ from bitwright.accelerators.srams import CACHED_MACHINES, Sram, srams_of
 from bitwright.accelerators.substrate import Substrate
 
 REQUANTIZERS, RESCALERS, SUM_ADDERS, VECTOR = "requantizers", "rescalers", "sum_adders", "vector_unit"
+OPERANDS = "operands"
 MULTIPLY, ADD, SHIFT = "multiply_int32", "add_int32", "shift_int32"
 REQUANTIZER = Circuit(
     name="requantizer",
@@ -33,6 +36,22 @@ RESCALER = Circuit(
     ),
 )
 SUM_ADDER = Circuit(name="adder of a partial sum", parts=(Part(event=ADD, count=1, what="to the sum before"),))
+RUN_TIME_SCALE = Circuit(
+    name="quantizer of an element at run time",
+    parts=(
+        Part(event=ADD, count=1, what="comparison with the largest so far"),
+        Part(event=MULTIPLY, count=1, what="by the inverse of the scale"),
+        Part(event=SHIFT, count=1, what="to the code"),
+    ),
+)
+ZERO_POINT_SUM = Circuit(
+    name="sum of the operand that meets a zero point",
+    parts=(Part(event=ADD, count=1, what="one more element"),),
+)
+OPERAND_LANE = Circuit(
+    name="what an operand takes at run time: its quantizer, and its sum that meets a zero point",
+    parts=(*RUN_TIME_SCALE.parts, *ZERO_POINT_SUM.parts),
+)
 LANE = "mac_float16"
 
 
@@ -94,6 +113,7 @@ def books_of(machine: Billed) -> Books:
             else []
         ),
         Component(name=SUM_ADDERS, count=machine.sum_lanes, circuit=adder),
+        Component(name=OPERANDS, count=machine.requantizer_lanes, circuit=priced(OPERAND_LANE, prices, "parts")),
         Component(name=VECTOR, count=machine.vector_lanes, circuit=lane),
     )
     srams = srams_of(machine)

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from bitwright.accelerators import engine, residency, vector
 from bitwright.accelerators.bill import Use, use
-from bitwright.accelerators.books import Billed, area_of
-from bitwright.accelerators.circuits import Circuit, Part, priced
+from bitwright.accelerators.books import OPERANDS, RUN_TIME_SCALE, ZERO_POINT_SUM, Billed, area_of
+from bitwright.accelerators.circuits import priced
 from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.engine import Ran
 from bitwright.accelerators.job import Job
@@ -23,19 +23,6 @@ from bitwright.methods.execution import Execution, OnChip
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.networks.flows import Flows
 from bitwright.networks.sites import OtherOperation, Site
-
-RUN_TIME_SCALE = Circuit(
-    name="quantizer of an element at run time",
-    parts=(
-        Part(event="add_int32", count=1, what="comparison with the largest so far"),
-        Part(event="multiply_int32", count=1, what="by the inverse of the scale"),
-        Part(event="shift_int32", count=1, what="to the code"),
-    ),
-)
-ZERO_POINT_SUM = Circuit(
-    name="sum of the operand that meets a zero point",
-    parts=(Part(event="add_int32", count=1, what="one more element"),),
-)
 
 
 class Machine(Billed):
@@ -218,8 +205,8 @@ class Machine(Billed):
             met += site.x_elements
         prices = self.technology
         uses = (
-            (use("operands", "quantize at run time", "element", priced(RUN_TIME_SCALE, prices, "parts")), quantized),
-            (use("operands", "add to meet a zero point", "element", priced(ZERO_POINT_SUM, prices, "parts")), met),
+            (use(OPERANDS, "quantize at run time", "element", priced(RUN_TIME_SCALE, prices, "parts")), quantized),
+            (use(OPERANDS, "add to meet a zero point", "element", priced(ZERO_POINT_SUM, prices, "parts")), met),
         )
         return tuple((each, count) for each, count in uses if count)
 

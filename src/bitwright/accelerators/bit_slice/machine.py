@@ -132,8 +132,18 @@ class SliceArray(Machine):
         """As the parameter says."""
         return self.ppu_lanes
 
+    @property
+    def mergers(self) -> int:
+        """Sums of one kind of slice product that are merged per cycle."""
+        return bill.MERGED_KINDS * self.ppu_lanes
+
+    def output_cycles(self, outputs: IntArray, slicing: Slicing, *, times: int = 1) -> IntArray:
+        """Cycles in which so many sums are merged and leave, or are read back first (`times` 2), element-wise."""
+        merged: IntArray = -(-outputs * slicing.products // self.mergers)
+        return np.maximum(merged, times * -(-outputs // self.ppu_lanes))
+
     def components(self) -> Sequence[Component]:
-        """Multipliers, accumulators of a block, run-length logic, compensators."""
+        """Multipliers, accumulators of a block, mergers, run-length logic, compensators."""
         compensators = self.compensators_per_pe
         return bill.components(
             prices=self.technology,
@@ -143,6 +153,7 @@ class SliceArray(Machine):
             run_bits=self.run_bits,
             decoders=self.block_rows // VECTOR + self.peas,
             encoders=-(-self.ppu_lanes // VECTOR),
+            mergers=self.mergers,
             compensators=self.peas * compensators,
             multipliers_by_r=self.peas * bool(compensators),
         )
@@ -178,7 +189,7 @@ class SliceArray(Machine):
         x = self._store(masks.x, gemm.m, slicing.x_low, slicing.x_high, mapping.tile_k, mapping.tile_m)
         w = self._store(masks.w, gemm.n, slicing.w_low, slicing.w_high, mapping.tile_k, mapping.tile_n)
         cycles, fill = tile_cycles(
-            self._stages(gemm, products.pea_cycles, x, w),
+            self._stages(gemm, slicing, products.pea_cycles, x, w),
             row_blocks=-(-mapping.tile_m // self.block_rows),
             column_blocks=-(-mapping.tile_n // self.block_columns),
             timing=timing_of(self),
@@ -287,7 +298,7 @@ class SliceArray(Machine):
             run_bits=self.run_bits,
         )
 
-    def _stages(self, gemm: Gemm, pea_cycles: IntArray, x: Stored, w: Stored) -> Stages:
+    def _stages(self, gemm: Gemm, slicing: Slicing, pea_cycles: IntArray, x: Stored, w: Stored) -> Stages:
         """Cycles of decoding, multiplying and writing out each block."""
         row_vectors = self.block_rows // VECTOR
         rows = _sizes(gemm.m, self.block_rows)
@@ -296,8 +307,9 @@ class SliceArray(Machine):
         of_w = np.maximum.reduceat(w.entries, np.arange(0, w.entries.shape[1], self.peas), axis=1)
         compute = np.maximum.reduceat(pea_cycles, np.arange(0, pea_cycles.shape[3], self.peas), axis=3)
         decode = np.maximum(of_x.transpose(0, 2, 1)[..., None], of_w.transpose(0, 2, 1)[:, :, None, :])
-        output = np.broadcast_to(-(-rows[:, None] * columns // self.ppu_lanes), compute.shape).copy()
-        output[:, 1:] *= 2  # partial sums of earlier tiles of k are read back first
+        outputs = rows[:, None] * columns
+        output = np.broadcast_to(self.output_cycles(outputs, slicing), compute.shape).copy()
+        output[:, 1:] = self.output_cycles(outputs, slicing, times=2)  # sums of earlier tiles of k are read back first
         return Stages(decode=np.broadcast_to(decode, compute.shape), compute=compute, output=output)
 
 
@@ -348,10 +360,10 @@ class DenseSlices:
         for count, size in ((full, np.full_like(m, rows)), (np.ones_like(m), last)):
             pairs = -(-size // VECTOR) * k
             slot = np.maximum(k, machine.dense_pe_cycles(slicing=self.slicing, pairs=pairs))
-            outputs = -(-size * width // machine.ppu_lanes)
+            outputs = machine.output_cycles(size * width, self.slicing)
             total += count * (np.maximum(slot, outputs) if timing.hidden else slot + outputs)
-        alone = 0 if timing.pipelined else k + -(-np.minimum(m, rows) * width // machine.ppu_lanes) * timing.hidden
-        cycles: IntArray = columns * total + alone
+        last_output = machine.output_cycles(np.minimum(m, rows) * width, self.slicing) * timing.hidden
+        cycles: IntArray = columns * total + (0 if timing.pipelined else k + last_output)
         return cycles
 
     def accesses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Accesses:

@@ -82,7 +82,8 @@ def simulate_tile(
             clock += 1
         cycles += clock
         outputs = (min(rows, 4 * at_x.stop) - 4 * at_x.start) * (min(columns, 4 * at_w.stop) - 4 * at_w.start)
-        previous = _output(outputs, array.lanes) * (1 if first_k else 2)
+        kinds = len(array.x_slices) * len(array.w_slices)
+        previous = max(_output(outputs, array.lanes) * (1 if first_k else 2), _output(outputs * kinds, 4 * array.lanes))
     return Simulated(cycles=cycles + previous, products=products)
 
 

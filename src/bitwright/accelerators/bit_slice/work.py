@@ -1,7 +1,10 @@
 """What the circuits of a bit-slice machine do for a product, and what they are.
 
-Ours: a slice product is priced as a 4-bit multiply-accumulate with its register, signed or not. Sums of equal
-significance are merged once per output and tile of k by a shift and an addition per kind of slice product. The
+Ours: a slice product is priced as a 4-bit multiply-accumulate with its register, signed or not. An operator works on
+one kind of slice product of one vector of outputs at a time, whose sums lie in its multipliers' registers until they
+are merged into the accumulators: by a shift and an addition per output, tile of k and kind, in lanes of which there are
+as many per output of the post-processing unit as 8 by 8 bits have kinds, so that they keep pace with it; wider operands
+have more kinds and wait. The
 compensator (sourced: it reuses loaded weight slices) adds each weight vector that meets a kept activation vector, 4
 additions of 16 bits, and multiplies its 4 sums by r once per activation vector and tile of k. Reading or writing a
 run-length entry is an 8-bit addition (the run counter) and registers for its bits; cutting and comparing four finished
@@ -27,6 +30,16 @@ COMPENSATOR = Circuit(
     parts=(
         Part(event="add_int16", count=VECTOR, what="weights of a vector"),
         Part(event="register_bit", count=VECTOR * 16, what="their sums"),
+    ),
+)
+MERGERS = "mergers"
+MERGED_KINDS = 4
+"""Kinds of slice products of 8 by 8 bits."""
+MERGER = Circuit(
+    name="merger of sums of one kind of slice product",
+    parts=(
+        Part(event="shift_int32", count=1, what="to their significance"),
+        Part(event="add_int32", count=1, what="to the accumulator"),
     ),
 )
 BY_R = Circuit(
@@ -61,14 +74,16 @@ def components(
     run_bits: int,
     decoders: int,
     encoders: int,
+    mergers: int,
     compensators: int,
     multipliers_by_r: int,
 ) -> Sequence[Component]:
-    """Multipliers, accumulators, run-length logic, compensators, so many of each."""
+    """Multipliers, accumulators, mergers, run-length logic, compensators, so many of each."""
     register = priced(REGISTER, prices, "parts")
     found = [
         Component(name=ARRAY, count=multipliers, circuit=listed(MULTIPLIER, prices)),
         Component(name="accumulators", count=accumulator_bits, circuit=register),
+        Component(name=MERGERS, count=mergers, circuit=priced(MERGER, prices, "parts")),
         Component(name="run_length_decoders", count=decoders, circuit=priced(decoder(run_bits), prices, "parts")),
         Component(name="run_length_encoders", count=encoders, circuit=priced(encoder(run_bits), prices, "parts")),
     ]
@@ -100,8 +115,7 @@ def uses_of(
     k_tiles, outputs = len(blocks.k_sizes), gemm.groups * gemm.m * gemm.n
     yield listed_use("mac", MULTIPLIER, prices), VECTOR * VECTOR * products.executed
     merged = outputs * slicing.products * k_tiles
-    yield listed_use("accumulate", "shift_int32", prices), merged
-    yield listed_use("accumulate", "add_int32", prices), merged
+    yield use(MERGERS, "merge", "operation", priced(MERGER, prices, "parts")), merged
     if compensates:
         x_vectors, w_vectors = int(blocks.x_vectors.sum()), blocks.both.shape[3]
         yield listed_use("compensation", "add_int16", prices), VECTOR * products.with_high_x
