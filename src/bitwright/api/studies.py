@@ -15,7 +15,7 @@ from bitwright.studies import compare as comparing
 from bitwright.studies.compare import METHODS, Comparison, Settings
 from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, families_of, frontier, parse_budget
 from bitwright.studies.judges import refuse_unjudged
-from bitwright.studies.machines import accelerator_names, build_accelerators
+from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
 from bitwright.tasks.evaluate import Progress, silent
@@ -93,7 +93,7 @@ def compare(
         None is float, int8 and int8-sym. With a budget, names of families of operating points (or of methods), and
         None is all families.
     accelerators : sequence of str or None
-        All registered accelerators if None.
+        Registered names and files of machines (`mine.yaml`); all registered accelerators if None.
     budget : float, str or None
         The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`): asks for Pareto
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
@@ -128,7 +128,7 @@ def compare(
     files = {name: Path(file) for name, file in (plans or {}).items()}
     made = provenance(command or "bitwright.compare", seed)
     if share is not None:
-        families_of(methods or (), list(machines))
+        families_of(methods or (), list(machines), kinds(machines))
         return frontier(
             several,
             machines,

@@ -81,17 +81,17 @@ def compare(
         from bitwright import api
         from bitwright.reports.files import check_out, write_comparison
         from bitwright.studies.frontier import families_of, parse_budget
-        from bitwright.studies.machines import accelerator_names, build_accelerators
+        from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 
         for file in out or ():
             check_out(file)
         machines = accelerator_names() if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
-        build_accelerators(machines, settings, substrate)
+        built = build_accelerators(machines, settings, substrate)
         chosen = None if methods is None else given.names(methods, "method")
         if budget is not None:
             parse_budget(budget)
-            families_of(chosen or (), machines)
+            families_of(chosen or (), list(built), kinds(built))
         else:
             check_no_system(*(chosen or ()))
         networks = given.networks(

@@ -35,7 +35,9 @@ Technology = Annotated[
 ]
 Substrate = Annotated[
     str,
-    typer.Option("--substrate", metavar="common|native", help="The same for all machines, or each as published."),
+    typer.Option(
+        "--substrate", metavar="common|native|FILE", help="The same for all machines, each as published, or your own."
+    ),
 ]
 Plan = Annotated[Path | None, typer.Option("--plan", help="Use this plan; it brings its own method.")]
 SavePlan = Annotated[Path | None, typer.Option("--save-plan", help="Keep the plan in this file.")]

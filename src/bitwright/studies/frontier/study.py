@@ -22,7 +22,7 @@ from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.frontier.result import Frontier
 from bitwright.studies.frontier.standings import compared, standings
 from bitwright.studies.inputs import check_plans, simulation_input
-from bitwright.studies.machines import COMMON, footing
+from bitwright.studies.machines import COMMON, footing, kinds
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation, simulate_each
@@ -71,18 +71,29 @@ class FrontierSettings:
     calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
 
 
-def families_of(names: Sequence[str], machines: Sequence[str]) -> dict[str, Family]:
+def families_of(
+    names: Sequence[str], machines: Sequence[str], kinds: Mapping[str, str] | None = None
+) -> dict[str, Family]:
     """The families asked for and the baseline, with those of their machines that are among `machines`.
+
+    Parameters
+    ----------
+    kinds : mapping or None
+        The registered accelerator that a machine of another name is.
 
     Raises
     ------
     InputError
         For a name that is neither a family nor a method, and families none of whose machines was asked for.
     """
+    by_kind: dict[str, list[str]] = {}
+    for machine in machines:
+        for kind in {machine, (kinds or {}).get(machine, machine)}:
+            by_kind.setdefault(kind, []).append(machine)
     chosen: dict[str, Family] = {}
     for name in dict.fromkeys([BASELINE, *names]) if names else FAMILIES:
         family = FAMILIES.get(name) or _of_method(name, machines)
-        kept = tuple(machine for machine in family.machines if machine in machines)
+        kept = tuple(dict.fromkeys(machine for kind in family.machines for machine in by_kind.get(kind, ())))
         if kept:
             chosen[name] = dataclasses.replace(family, machines=kept)
     if not chosen:
@@ -118,7 +129,7 @@ def frontier(
         An unknown family or task, a plan that is not there, a network without numbers, or data that do not fit, before
         anything runs. What goes wrong later stands at its point.
     """
-    families = families_of(settings.families, list(accelerators))
+    families = families_of(settings.families, list(accelerators), kinds(accelerators))
     check_plans(settings.plans, {*families, *method_names()}, "family or method")
     for name in settings.plans:
         families[name] = Family(about=f"the saved plan {name}", machines=tuple(accelerators), choices=((name, {}),))

@@ -11,7 +11,7 @@ from typing import Any
 
 from bitwright.errors import unknown_name
 from bitwright.studies.row import Row
-from bitwright.studies.sweep.reader import Reader
+from bitwright.studies.reader import Reader
 
 MINIMISE, MAXIMISE = "minimise", "maximise"
 DIRECTIONS = {MINIMISE: MINIMISE, MAXIMISE: MAXIMISE, "minimize": MINIMISE, "maximize": MAXIMISE}
