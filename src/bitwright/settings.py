@@ -12,19 +12,30 @@ from collections.abc import Sequence
 from typing import Any, Literal, Union
 
 import annotated_types
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 OURS = "our choice"
 RECOLLECTED = "recollected, our default"
+NULL = "null"
+SHOWN = 80  # characters of a value that is refused
 Json = dict[str, Any]
 LIMITS = {
     annotated_types.Gt: ("gt", "above {}"),
-    annotated_types.Ge: ("ge", "at least {}"),
+    annotated_types.Ge: ("ge", "of at least {}"),
     annotated_types.Lt: ("lt", "below {}"),
-    annotated_types.Le: ("le", "at most {}"),
-    annotated_types.MultipleOf: ("multiple_of", "a multiple of {}"),
+    annotated_types.Le: ("le", "of at most {}"),
+    annotated_types.MultipleOf: ("multiple_of", "in steps of {}"),
 }
 KINDS: dict[Any, str] = {int: "an integer", float: "a number", str: "a text"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How a text is written, beside its type's pattern."""
+
+    text: str
 
 
 def about(source: str, *, unit: str = "", choices: Sequence[str] = ()) -> Json:
@@ -57,7 +68,7 @@ class Setting:
     takes : str
         The values that it may have, in words.
     choices : tuple of str
-        All of them, where they can be listed; with `null` for none.
+        Those that have names; `null` is none.
     minimum, maximum : float or None
         Ends of a range of numbers; `exclusive` says which ends are no value themselves.
     exclusive : tuple of str
@@ -98,7 +109,7 @@ def setting(name: str, field: FieldInfo, default: Any) -> Setting:
     >>> class Options(BaseModel):
     ...     bits: int | None = Field(8, ge=2, lt=16, description="bits of a code")
     >>> setting("bits", Options.model_fields["bits"], 8).takes
-    'an integer, at least 2, below 16, or null'
+    'an integer of at least 2 and below 16 or null'
     """
     found, extra = _found(field), _extra(field)
     low, high = (next((key for key in keys if key in found.limits), "") for keys in (("gt", "ge"), ("lt", "le")))
@@ -107,7 +118,7 @@ def setting(name: str, field: FieldInfo, default: Any) -> Setting:
         default=default,
         description=field.description or "",
         takes=takes(field),
-        choices=tuple(found.choices) if not found.words else (),
+        choices=tuple(found.choices),
         minimum=found.limits.get(low),
         maximum=found.limits.get(high),
         exclusive=tuple(end for end, key in (("minimum", low), ("maximum", high)) if key in ("gt", "lt")),
@@ -117,17 +128,57 @@ def setting(name: str, field: FieldInfo, default: Any) -> Setting:
 
 
 def takes(field: FieldInfo) -> str:
-    """The values that a field takes, in words."""
-    found, unit = _found(field), _extra(field)["unit"]
-    words = [f"{word} of {unit}" if unit and word in KINDS.values() else word for word in found.words]
-    limits = [text.format(f"{found.limits[key]:g}") for key, text in LIMITS.values() if key in found.limits]
-    return _either([", ".join([*words, *limits])] * bool(words or limits) + found.choices)
+    """The values that a field takes, in words, without the unit."""
+    found = _found(field)
+    words = [f"{word}{_range(found.limits)}" for word in found.words]
+    null = [NULL] if NULL in found.choices else []
+    return _either([each for each in found.choices if each != NULL] + words + null)
+
+
+def _range(limits: Json) -> str:
+    """` from 2 to 16`, ` above 0 and below 1`."""
+    left = dict(limits)
+    said = []
+    if "ge" in left and "le" in left:
+        said.append(f"from {left.pop('ge'):g} to {left.pop('le'):g}")
+    said += [text.format(f"{left[key]:g}") for key, text in LIMITS.values() if key in left]
+    return f" {' and '.join(said)}" if said else ""
+
+
+def refusal(model: type[BaseModel], what: str, error: ErrorDetails) -> str:
+    """One clause for a value that a model refuses: `parameter rows of systolic-ws is 0, but it should be above 0`.
+
+    Parameters
+    ----------
+    model : type
+        The model.
+    what : str
+        What its fields are and whose: `parameter of systolic-ws`.
+    error : ErrorDetails
+        One of those of a `ValidationError`.
+    """
+    kind, _, owner = what.partition(" of ")
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    key = str(error["loc"][0]) if error["loc"] else ""
+    field = model.model_fields.get(key)
+    if not key:
+        return f"{owner} cannot be had: {message}"
+    if error["type"] == "missing":
+        return f"{kind} {key} of {owner} has no default; set it"
+    if field is not None and error["type"] != "value_error":
+        message = f"should be {takes(field)}"
+    return f"{kind} {key} of {owner} is {shown(error['input'])}, but it {message}"
+
+
+def shown(value: Any) -> str:
+    """A value as a message has it, which is short whatever was given."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _either(parts: Sequence[str]) -> str:
     *first, last = parts or ["anything"]
-    comma = "," if any("," in part for part in parts) else ""
-    return f"{', '.join(first)}{comma} or {last}" if first else last
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _extra(field: FieldInfo) -> Json:
@@ -150,14 +201,11 @@ def _limit(metadata: Sequence[Any], found: _Found) -> None:
     for each in metadata:
         if isinstance(each, FieldInfo):
             _limit(each.metadata, found)
-            found.words = [str(each.json_schema_extra["form"])] if _has_form(each) else found.words
+        elif isinstance(each, Form):
+            found.words = [each.text]
         elif type(each) in LIMITS:
             key, _ = LIMITS[type(each)]
             found.limits[key] = dataclasses.asdict(each)[key]
-
-
-def _has_form(field: FieldInfo) -> bool:
-    return isinstance(field.json_schema_extra, dict) and "form" in field.json_schema_extra
 
 
 def _read(annotation: Any, found: _Found) -> None:
@@ -171,21 +219,21 @@ def _read(annotation: Any, found: _Found) -> None:
         _read(inner, found)
         _limit(metadata, found)
     elif origin is Literal:
-        found.choices += [_word(each) for each in typing.get_args(annotation)]
+        found.choices += [plain(each) for each in typing.get_args(annotation)]
     elif annotation is bool:
         found.choices += ["true", "false"]
     elif annotation is type(None):
-        found.choices.append("null")
+        found.choices.append(NULL)
     elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        found.choices += [_word(each) for each in annotation]
+        found.choices += [plain(each) for each in annotation]
     elif annotation in KINDS:
         found.words.append(KINDS[annotation])
     elif origin is dict:
         found.words.append("a mapping")
 
 
-def _word(value: Any) -> str:
-    """A value as YAML has it."""
+def plain(value: Any) -> str:
+    """A value as a user types it."""
     if isinstance(value, enum.Enum):
-        return str(value.value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        value = value.value
+    return NULL if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, names
 from bitwright.cli.app import FAILURE, app
 from bitwright.cli.plans import check_no_system
 from bitwright.cli.show import show
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from bitwright.studies.frontier import Frontier
     from bitwright.studies.row import Row
 
-Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.")]
+Models = Annotated[
+    str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.", autocompletion=names.models)
+]
 Methods = Annotated[
     str | None,
     typer.Option(
@@ -26,6 +28,7 @@ Methods = Annotated[
         "-m",
         help="Separated by commas; see: bitwright methods. With --budget: families of operating points, or methods.  "
         "[default: float,int8,int8-sym; with --budget all families]",
+        autocompletion=names.methods,
     ),
 ]
 Budget = Annotated[
@@ -37,7 +40,13 @@ Budget = Annotated[
     ),
 ]
 Accelerators = Annotated[
-    str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: all there are]")
+    str | None,
+    typer.Option(
+        "--accelerators",
+        "-a",
+        help="Names or files of machines, separated by commas.  [default: all there are]",
+        autocompletion=names.accelerators,
+    ),
 ]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="A saved plan to stand beside them. Repeatable.")]
 Out = Annotated[

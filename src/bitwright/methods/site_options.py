@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import pydantic
 
 from bitwright.errors import InputError
+from bitwright.settings import about
 
 
 class SiteOptions(pydantic.BaseModel):
@@ -20,7 +21,9 @@ class SiteOptions(pydantic.BaseModel):
     """Options that no single site can have."""
 
     sites: dict[str, dict[str, Any]] = pydantic.Field(
-        default_factory=dict, description="options per glob on site names"
+        default_factory=dict,
+        description="options per glob on site names",
+        json_schema_extra=about("none: every site alike"),
     )
 
     @pydantic.field_validator("sites")

@@ -14,7 +14,8 @@ import pydantic
 from bitwright import registry
 from bitwright.accelerators.protocol import Accelerator, Published
 from bitwright.errors import InputError, unknown_name
-from bitwright.studies.setting_files import COMMON, GROUP, NATIVE, Stated, find_machine, find_substrate, refused
+from bitwright.settings import refusal
+from bitwright.studies.setting_files import COMMON, GROUP, NATIVE, Stated, find_machine, find_substrate
 
 __all__ = [
     "COMMON",
@@ -210,7 +211,7 @@ def _build(name: str, machine: Any, parameters: Mapping[str, Any], places: Mappi
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = places.get(str(first["loc"][0])) if first["loc"] else None
-        message = refused(machine, name, first)
+        message = refusal(machine, f"parameter of {name}", first)
         raise InputError(f"{place}: {message}" if place else message) from None
     made.area()  # a missing price list is refused before anything runs
     return made

@@ -18,7 +18,7 @@ import pydantic
 from bitwright import registry, strict_yaml
 from bitwright.accelerators.substrate import Substrate
 from bitwright.errors import InputError, unknown_name
-from bitwright.settings import takes
+from bitwright.settings import refusal, shown
 from bitwright.studies.reader import Reader
 
 GROUP = "bitwright.accelerators"
@@ -27,7 +27,6 @@ MACHINE, SUBSTRATE, NAME, PARAMETERS = "accelerator", "substrate", "name", "para
 PRICES = "node_nm"
 """The parameter that may be a path: as in its file, relative to that."""
 NAMES = re.compile(r"\w[\w .+-]{0,62}")
-SHOWN = 80  # characters of a value that is refused
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,32 +123,6 @@ def find_substrate(name: str) -> Stated:
     return _stated(reader, data, name=own, base=base, file=name, model=Substrate)
 
 
-def refused(model: type[pydantic.BaseModel], owner: str, error: Any) -> str:
-    """One clause for a parameter that `model` refuses.
-
-    Parameters
-    ----------
-    owner : str
-        Whose parameter it is.
-    error : pydantic_core.ErrorDetails
-        What is wrong with it.
-    """
-    key = str(error["loc"][0]) if error["loc"] else ""
-    given, message = _shown(error["input"]), error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if not key:
-        return f"{owner} cannot be built: {message}"
-    if error["type"] == "missing":
-        return f"parameter {key} of {owner} has no default; set it"
-    if len(error["loc"]) > 1 or error["type"] == "literal_error":
-        message = f"should be {takes(model.model_fields[key])}"
-    return f"parameter {key} of {owner} is {given}, but it {message}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-
-
 def _name(reader: Reader, data: Mapping[str, Any], file: str) -> str:
     """The name in the file, or the file's own."""
     given = reader.text((NAME,), data[NAME]) if NAME in data else Path(file).stem
@@ -167,7 +140,7 @@ def _stated(
     """The parameters of a file, of the types that the model has; whether they go together is seen when it is built."""
     values = data.get(PARAMETERS) or {}
     if not isinstance(values, Mapping):
-        raise reader.error((PARAMETERS,), f"{PARAMETERS} is a mapping of keys to values, not {_shown(values)}")
+        raise reader.error((PARAMETERS,), f"{PARAMETERS} is a mapping of keys to values, not {shown(values)}")
     places = {str(key): reader.where((PARAMETERS, str(key))) for key in values}
     for key in values:
         if key not in model.model_fields:
@@ -180,7 +153,9 @@ def _stated(
     except pydantic.ValidationError as error:
         wrong = [each for each in error.errors() if each["loc"] and each["type"] not in ("missing", "value_error")]
         if wrong:
-            raise InputError(f"{places[str(wrong[0]['loc'][0])]}: {refused(model, name, wrong[0])}") from None
+            raise InputError(
+                f"{places[str(wrong[0]['loc'][0])]}: {refusal(model, f'parameter of {name}', wrong[0])}"
+            ) from None
     found = dict(values)
     if isinstance(found.get(PRICES), str) and not found[PRICES].isdigit():
         found[PRICES] = str(Path(file).parent / found[PRICES])

@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bitwright.studies.sweep.axes import Axis, applying
 from bitwright.studies.reader import Scalar
+from bitwright.studies.sweep.axes import Axis, applying
 from bitwright.studies.sweep.study import Study
 
 Record = dict[str, Any]

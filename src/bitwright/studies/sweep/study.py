@@ -12,11 +12,11 @@ from typing import Any
 from bitwright import strict_yaml
 from bitwright.errors import InputError
 from bitwright.networks.catalogue import DISTRIBUTIONS
+from bitwright.studies.reader import Reader
 from bitwright.studies.setting_files import COMMON, Stated, find_machine, find_substrate, is_file
 from bitwright.studies.sweep.axes import Axis, read_axes
 from bitwright.studies.sweep.conditions import Condition, read_conditions
 from bitwright.studies.sweep.metrics import read_objectives
-from bitwright.studies.reader import Reader
 
 GRID, RANDOM, NSGA2 = "grid", "random", "nsga2"
 POPULATION = 20
