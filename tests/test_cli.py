@@ -149,7 +149,7 @@ class TestLists:
         assert {"float", "int8", "int8-sym", "int8-token", "w4a8"} <= set(names)
         options = {entry["name"]: entry["default"] for entry in json_of("methods", "int7-sym")["method"]["parameters"]}
         assert options["x_bits"] == 7
-        assert "bits of activations" in run("methods", "int8").stdout
+        assert "width of activations" in run("methods", "int8").stdout
 
     def test_accelerators_with_somebody_elses(self):
         found = run("accelerators").stdout

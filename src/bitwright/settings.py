@@ -19,6 +19,8 @@ from pydantic_core import ErrorDetails
 OURS = "our choice"
 RECOLLECTED = "recollected, our default"
 NULL = "null"
+PLAIN = ("value_error", "finite_number")
+"""Errors whose messages say more than what the field takes."""
 SHOWN = 80  # characters of a value that is refused
 Json = dict[str, Any]
 LIMITS = {
@@ -165,7 +167,7 @@ def refusal(model: type[BaseModel], what: str, error: ErrorDetails) -> str:
         return f"{owner} cannot be had: {message}"
     if error["type"] == "missing":
         return f"{kind} {key} of {owner} has no default; set it"
-    if field is not None and error["type"] != "value_error":
+    if field is not None and error["type"] not in PLAIN:
         message = f"should be {takes(field)}"
     return f"{kind} {key} of {owner} is {shown(error['input'])}, but it {message}"
 

@@ -78,7 +78,7 @@ class Substrate(BaseModel):
     dram: str = Field(
         default="lpddr4",
         description="DRAM technology: bandwidth of one channel, and energy",
-        json_schema_extra=about(OURS, choices=technology.drams()),
+        json_schema_extra=about(OURS, choices=tuple(technology.drams())),
     )
     dram_bytes_per_cycle: float | None = Field(
         default=None,

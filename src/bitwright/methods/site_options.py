@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import pydantic
 
 from bitwright.errors import InputError
-from bitwright.settings import about
+from bitwright.settings import about, refusal
 
 
 class SiteOptions(pydantic.BaseModel):
@@ -33,7 +33,10 @@ class SiteOptions(pydantic.BaseModel):
             for key in overrides:
                 if key not in cls.model_fields or key in cls.whole_network:
                     raise ValueError(f"{glob}: {key!r} is no option of a single site")
-            cls(**overrides)
+            try:
+                cls(**overrides)
+            except pydantic.ValidationError as error:
+                raise ValueError(f"says: {refusal(cls, f'option of {glob}', error.errors()[0])}") from None
         return value
 
     def at(self, name: str) -> Self:

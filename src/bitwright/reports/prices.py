@@ -1,5 +1,6 @@
 """A technology in words: its prices, its DRAMs, and where its SRAM macros come from."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
@@ -37,7 +38,7 @@ def print_technology(found: "Technology", console: "Console") -> None:
             ]
         )
     )
-    say(console, f"Node: {found.node_nm:g} nm. SRAM: {_srams(found)}.")
+    say(console, *textwrap.wrap(f"Node: {found.node_nm:g} nm. SRAM: {_srams(found)}.", console.width))
     say(console, "Next: bitwright technology 28 --yaml > prices.yaml has every source, and can be changed")
 
 

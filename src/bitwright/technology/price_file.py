@@ -176,7 +176,7 @@ def _described(error: ErrorDetails) -> str:
     """One clause that says where a price list is wrong, what is there and what was expected."""
     place = ".".join(str(part) for part in error["loc"] if part != "[key]") or "top level"
     if error["type"] == "extra_forbidden":
-        inner = {"prices": _Entry, "dram": _DramEntry, "sram": _SramEntry}
+        inner: dict[str, type[BaseModel]] = {"prices": _Entry, "dram": _DramEntry, "sram": _SramEntry}
         model = inner.get(str(error["loc"][0]), _PriceList) if len(error["loc"]) > 1 else _PriceList
         return f"{place}: no such key; known: {', '.join(model.model_fields)}"
     if error["type"] == "missing":
