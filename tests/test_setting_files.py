@@ -104,6 +104,22 @@ class TestMachines:
         assert found["int8+psq"].machines == ("panacea", "p", "simd")
         assert families_of(["panacea"], ["p"], {"p": "panacea"})["panacea"].machines == ("p",)
 
+    def test_systems_at_equal_accuracy(self, folder, monkeypatch):
+        """As a file's machine is that of its kind with equal values, so are its rows."""
+        lines = ["import torch", "def net():", "    torch.manual_seed(0)"]
+        made = "torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))"
+        written(folder, "nets.py", "\n".join([*lines, f"    return {made}, torch.randn(4, 32)"]))
+        monkeypatch.syspath_prepend(folder)
+        file = written(folder, "s.yaml", "accelerator: sibia\n")
+        given = ("compare", "nets:net", "--budget", "5%", "-m", "sibia", "-a", f"sibia,simd,{file}", "--json")
+        rows = json.loads(run(*given).stdout)["rows"]
+        energy = {
+            name: [row["total_energy_pj"] for row in rows if row["system"] == "sibia" and row["accelerator"] == name]
+            for name in ("sibia", "s")
+        }
+        assert len(energy["s"]) == 3
+        assert energy["s"] == energy["sibia"]
+
     def test_prices_lie_beside_the_file_that_names_them(self, folder):
         (folder / "deep").mkdir()
         written(folder / "deep", "prices.yaml", f"extends: 28\nprices:\n  mac_int8: {{{PRICE}}}\n")
@@ -342,5 +358,6 @@ class TestPrices:
 
 
 def test_one_form_at_a_time():
+    assert "common or the native" in CliRunner().invoke(app, ["reproduce", "lp", "--substrate", "e.yaml"]).stderr
     assert "two forms" in CliRunner().invoke(app, ["substrate", "--yaml", "--json"]).stderr
     assert "name it" in CliRunner().invoke(app, ["accelerators", "--yaml"]).stderr
