@@ -135,6 +135,7 @@ NATIVE_WS = {
     "dram_bytes_per_cycle": {"value": 128, "common": None},
 }
 """The ANT artifact's array, timed as SCALE-Sim does."""
+COMMON = {"name": "common", "differences": {}, "base": "common", "kinds": {}}
 
 
 class TestLists:
@@ -149,7 +150,7 @@ class TestLists:
         assert {"float", "int8", "int8-sym", "int8-token", "w4a8"} <= set(names)
         options = {entry["name"]: entry["default"] for entry in json_of("methods", "int7-sym")["method"]["parameters"]}
         assert options["x_bits"] == 7
-        assert "bits of activations" in run("methods", "int8").stdout
+        assert "width of activations" in run("methods", "int8").stdout
 
     def test_accelerators_with_somebody_elses(self):
         found = run("accelerators").stdout
@@ -217,7 +218,7 @@ class TestSimulate:
 
     def test_the_substrate(self):
         command = ("simulate", "gemm:8x8x8", "-a", "systolic-ws", "--substrate")
-        assert json_of(*command, "common")["substrate"] == {"name": "common", "differences": {}}
+        assert json_of(*command, "common")["substrate"] == COMMON
         found = json_of(*command, "native")
         assert found["parameters"]["rows"] == found["substrate"]["differences"]["systolic-ws"]["rows"]["value"] == 32
         several = json_of("simulate", "gemm:8x8x8", "-a", "systolic-ws,simd", "--set", "simd.cols=8")
@@ -465,7 +466,7 @@ class TestCompare:
         assert shown == json.loads((toys / "c.json").read_text())
         assert shown["rows"][0]["cycles"] > 0
         assert shown["parameters"]["systolic-ws"]["rows"] == 24
-        assert shown["substrate"] == {"name": "common", "differences": {}}
+        assert shown["substrate"] == COMMON
         assert (toys / "c.csv").read_text().splitlines()[1].endswith(",common")
 
     def test_systems_at_equal_accuracy(self, toys):

@@ -247,7 +247,7 @@ class TestMachines:
         ("settings", "message"),
         [
             ({"row": 8}, "Did you mean 'rows'"),
-            ({"rows": 0}, "parameter rows of systolic-ws is 0, but it should be greater than 0"),
+            ({"rows": 0}, "parameter rows of systolic-ws is 0, but it should be an integer above 0"),
             ({"mac": "int9"}, "parameter mac of systolic-ws is 'int9'"),
             ({"systolic-os.rows": 8}, "unknown accelerator among those asked for 'systolic-os'"),
             ({"node_nm": 29}, "unknown technology node '29'"),

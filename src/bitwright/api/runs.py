@@ -178,13 +178,15 @@ def simulate(
     method : str or Plan
         A name is calibrated first (only formats where the network has shapes only and no synthetic operands).
     accelerator : str or sequence of str
-        One name gives one `Simulation`, several give a mapping by name.
+        A registered name or the file of a machine (`mine.yaml`). One gives one `Simulation`, several give a mapping by
+        name.
     samples : iterable of batches or None
         What a method is calibrated on, as in `calibrate`; the inference costed is on an input of the network's own.
     parameters : mapping or None
         Of the machines: `rows`, or `systolic-ws.rows` for one of them.
     substrate : str
-        `common`, the same for all machines; or `native`, as published; `parameters` go before either.
+        `common`, the same for all machines; `native`, as published; or the file of one. `parameters` go before a
+        machine's file, which goes before the substrate.
 
     Raises
     ------
@@ -199,6 +201,7 @@ def simulate(
     """
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
     machines = build_accelerators(names, parameters, substrate)
+    first = next(iter(machines))
     samples = kept(samples)
     network = named(network, samples)
     refuse_seed(network, seed)
@@ -210,4 +213,4 @@ def simulate(
     progress("simulating", 0, 0)
     batch, described = simulation_input(network, seed=seed)
     found = simulate_plan(network, method, machines, batch=batch, described=described)
-    return found[accelerator] if isinstance(accelerator, str) else found
+    return found[first] if isinstance(accelerator, str) else found

@@ -15,7 +15,7 @@ from bitwright.studies import compare as comparing
 from bitwright.studies.compare import Comparison, Settings
 from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, frontier, parse_budget, systems_of
 from bitwright.studies.judges import refuse_unjudged
-from bitwright.studies.machines import accelerator_names, build_accelerators
+from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
 from bitwright.tasks.evaluate import Progress, silent
@@ -93,7 +93,8 @@ def compare(
         None is the four systems and static INT8, each on its own machines (or what goes with `accelerators`). With a
         budget, names of systems (or of methods), and None is all systems.
     accelerators : sequence of str or None
-        None is all that run the methods; pairs that do not fit are left out and counted.
+        Registered names and files of machines (`mine.yaml`). None is all that run the methods; pairs that do not fit
+        are left out and counted.
     budget : float, str or None
         The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`): asks for Pareto
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
@@ -128,7 +129,7 @@ def compare(
     files = {name: Path(file) for name, file in (plans or {}).items()}
     made = provenance(command or "bitwright.compare", seed)
     if share is not None:
-        systems_of(methods or (), list(machines))
+        systems_of(methods or (), list(machines), kinds(machines))
         return frontier(
             several,
             machines,

@@ -31,8 +31,9 @@ class Commands(TyperGroup):
 
 
 def stop(message: str, code: int) -> NoReturn:
-    """One line on stderr, then the end."""
-    sys.stderr.write(f"bitwright: {' '.join(message.split())}\n")
+    """One line on stderr, in which names from files are printable, then the end."""
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in " ".join(message.split()))
+    sys.stderr.write(f"bitwright: {line}\n")
     raise typer.Exit(code)
 
 
@@ -41,7 +42,6 @@ app = typer.Typer(
     help="Quantize real networks, execute them bit-exactly, and cost the same integers on models of accelerators.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

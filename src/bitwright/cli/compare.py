@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, names
 from bitwright.cli.app import FAILURE, INTERRUPTED, app, stop
 from bitwright.cli.plans import check_new, check_no_system
 from bitwright.cli.show import show
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from bitwright.studies.frontier import Frontier
     from bitwright.studies.row import Row
 
-Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.")]
+Models = Annotated[
+    str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.", autocompletion=names.models)
+]
 Methods = Annotated[
     str | None,
     typer.Option(
@@ -27,6 +29,7 @@ Methods = Annotated[
         "-m",
         help="Separated by commas; see: bitwright methods. With --budget: systems, or methods.  "
         "[default: the four systems and int8; with --budget all systems]",
+        autocompletion=names.methods,
     ),
 ]
 Budget = Annotated[
@@ -38,7 +41,13 @@ Budget = Annotated[
     ),
 ]
 Accelerators = Annotated[
-    str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: those that run the methods]")
+    str | None,
+    typer.Option(
+        "--accelerators",
+        "-a",
+        help="Names or files of machines, separated by commas.  [default: those that run the methods]",
+        autocompletion=names.accelerators,
+    ),
 ]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="A saved plan to stand beside them. Repeatable.")]
 Out = Annotated[
@@ -83,19 +92,18 @@ def compare(
         from bitwright import api
         from bitwright.reports.files import check_out, write_comparison
         from bitwright.studies.frontier import parse_budget, systems_of
-        from bitwright.studies.machines import accelerator_names, build_accelerators
+        from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 
         for file in out or ():
             check_out(file)
             check_new(file, overwrite=overwrite)
         machines = None if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
-        known = accelerator_names() if machines is None else machines
-        build_accelerators(known, settings, substrate)
+        built = build_accelerators(accelerator_names() if machines is None else machines, settings, substrate)
         chosen = None if methods is None else given.names(methods, "method")
         if budget is not None:
             parse_budget(budget)
-            systems_of(chosen or (), known)
+            systems_of(chosen or (), list(built), kinds(built))
         else:
             check_no_system(*(chosen or ()))
         networks = given.networks(

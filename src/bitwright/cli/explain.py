@@ -4,13 +4,16 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, names
 from bitwright.cli.app import app
 from bitwright.cli.plans import find_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
-Accelerator = Annotated[str, typer.Option("--accelerator", "-a", help="One accelerator.")]
+Accelerator = Annotated[
+    str,
+    typer.Option("--accelerator", "-a", help="One accelerator, by name or file.", autocompletion=names.accelerators),
+]
 Site = Annotated[
     str | None,
     typer.Option("--site", "-s", help="A site's name; without one, what bounds the whole network, and a roofline."),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitwright.cli import names as known
 from bitwright.errors import InputError
 from bitwright.networks.catalogue import DISTRIBUTIONS
 
@@ -16,11 +17,15 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        autocompletion=known.models,
         help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, WORKLOAD.yaml, "
         "or gemm:MxKxN.",
     ),
 ]
-Method = Annotated[str | None, typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]")]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]", autocompletion=known.methods),
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="[GLOB:]KEY=VALUE", help="An option of the method (for sites matching GLOB)."),
@@ -35,7 +40,12 @@ Technology = Annotated[
 ]
 Substrate = Annotated[
     str,
-    typer.Option("--substrate", metavar="common|native", help="The same for all machines, or each as published."),
+    typer.Option(
+        "--substrate",
+        metavar="common|native|FILE",
+        help="The same for all machines, each as published, or your own.",
+        autocompletion=known.substrates,
+    ),
 ]
 Plan = Annotated[Path | None, typer.Option("--plan", help="Use this plan; it brings its own method.")]
 SavePlan = Annotated[Path | None, typer.Option("--save-plan", help="Keep the plan in this file.")]
@@ -43,7 +53,12 @@ Calibration = Annotated[
     int | None,
     typer.Option("--calibration", min=1, help="Calibration images, sentences or windows of tokens."),
 ]
-Task = Annotated[str | None, typer.Option("--task", "-t", help="top1, perplexity, sts, or fidelity (needs no data).")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task", "-t", help="top1, perplexity, sts, or fidelity (needs no data).", autocompletion=known.tasks
+    ),
+]
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The task's labelled samples.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images, pairs or tokens.")]
 Samples = Annotated[

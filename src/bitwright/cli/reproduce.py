@@ -44,6 +44,8 @@ def reproduce(
     wide: given.Wide = False,
 ) -> None:
     """Put a system's published figures beside what is measured here; without SYSTEM, the headlines of all."""
+    if substrate.endswith((".yaml", ".yml")):
+        raise InputError(f"what is published stands on the common or the native substrate, not on {substrate}")
     if system is None:
         only_of_one = {
             "--models": models,

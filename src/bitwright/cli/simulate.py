@@ -4,13 +4,21 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, names
 from bitwright.cli.app import USAGE, app, stop
 from bitwright.cli.plans import check_new, find_plan, keep_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
-Accelerators = Annotated[str, typer.Option("--accelerator", "-a", help="One or several, separated by commas.")]
+Accelerators = Annotated[
+    str,
+    typer.Option(
+        "--accelerator",
+        "-a",
+        help="Names or files of machines (bitwright accelerators NAME --yaml prints one), separated by commas.",
+        autocompletion=names.accelerators,
+    ),
+]
 
 
 @app.command()

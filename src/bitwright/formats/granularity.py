@@ -5,6 +5,11 @@ x: [groups, M, K] and w: [groups, K, N], so that "channel" and "token" have one 
 """
 
 import dataclasses
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from bitwright.settings import Form
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,10 @@ class PerGroup:
 
 
 Granularity = PerTensor | PerChannel | PerToken | PerGroup
+
+
+GroupName = Annotated[str, StringConstraints(pattern=r"^group:[1-9][0-9]*$"), Form("group:SIZE")]
+"""How a `PerGroup` is written."""
 
 
 def parse_granularity(text: str) -> Granularity:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import pydantic
 
 from bitwright.errors import InputError
+from bitwright.settings import about, refusal
 
 
 class SiteOptions(pydantic.BaseModel):
@@ -20,7 +21,9 @@ class SiteOptions(pydantic.BaseModel):
     """Options that no single site can have."""
 
     sites: dict[str, dict[str, Any]] = pydantic.Field(
-        default_factory=dict, description="options per glob on site names"
+        default_factory=dict,
+        description="options per glob on site names",
+        json_schema_extra=about("none: every site alike"),
     )
 
     @pydantic.field_validator("sites")
@@ -30,7 +33,10 @@ class SiteOptions(pydantic.BaseModel):
             for key in overrides:
                 if key not in cls.model_fields or key in cls.whole_network:
                     raise ValueError(f"{glob}: {key!r} is no option of a single site")
-            cls(**overrides)
+            try:
+                cls(**overrides)
+            except pydantic.ValidationError as error:
+                raise ValueError(f"says: {refusal(cls, f'option of {glob}', error.errors()[0])}") from None
         return value
 
     def at(self, name: str) -> Self:

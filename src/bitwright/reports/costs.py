@@ -57,10 +57,11 @@ def print_simulations(
 
 def substrate_lines(substrate: Footing) -> list[str]:
     """Which substrate the machines stand on, and a line for each that differs from the common one."""
-    common = substrate.name == COMMON
-    first = "the machines' defaults" if common else "each machine's published configuration"
+    first = "the machines' defaults" if substrate.base == COMMON else "each machine's published configuration"
+    changed = "" if substrate.name == substrate.base else ", and what its file states"
     return [
-        f"Substrate: {substrate.name} ({first}).",
+        f"Substrate: {substrate.name} ({first}{changed}).",
+        *(f"  {name} is {kind} with parameters of its own." for name, kind in substrate.kinds.items()),
         *(
             f"  {name}: {', '.join(f'{key}={each.value} (common: {each.common})' for key, each in of.items())}"
             for name, of in substrate.differences.items()

@@ -9,7 +9,7 @@ from bitwright.accelerators.machine import Machine
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
-from bitwright.studies.machines import COMMON, build_accelerators
+from bitwright.studies.machines import COMMON, build_one
 from bitwright.studies.simulate import Simulation, simulate
 
 VECTOR = "vector"
@@ -93,7 +93,7 @@ def bounds_of(
     >>> found.points[0].bound, found.points[0].rate < found.peak
     ('dram', True)
     """
-    machine = build_accelerators([accelerator], parameters, substrate)[accelerator]
+    accelerator, machine = build_one(accelerator, parameters, substrate)
     simulation = simulate(network, plan, {accelerator: machine})[accelerator]
     points = tuple(_point(entry.site, entry.cost) for entry in simulation.sites)
     cycles: dict[str, int] = {}

@@ -17,7 +17,7 @@ from bitwright.studies.cells import Cells, Wanted
 from bitwright.studies.gains import gain, yardstick
 from bitwright.studies.inputs import check_plans
 from bitwright.studies.judges import judges_of
-from bitwright.studies.machines import COMMON, Footing, footing
+from bitwright.studies.machines import COMMON, Footing, footing, kinds
 from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
@@ -68,7 +68,7 @@ class Comparison:
 
     def yardstick(self, network: str, objective: Objective) -> Row | None:
         """The static row that gains are measured by; None if there is none."""
-        return yardstick(self.rows_of(network), objective)
+        return yardstick(self.rows_of(network), objective, self.substrate.kinds)
 
     def frame(self) -> "pd.DataFrame":
         """One line per row, units in the columns' names; what a row does not have is NA."""
@@ -119,11 +119,11 @@ class Settings:
     samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
     calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
 
-    def pairs(self, kind: str, machines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def pairs(self, kind: str, machines: Mapping[str, Accelerator]) -> dict[str, tuple[str, ...]]:
         """Method -> which of the machines, for a kind of networks."""
         if self.methods is not None:
             return dict.fromkeys(self.methods, tuple(machines))
-        return sensible_pairs(kind, machines if self.chosen else None)
+        return sensible_pairs(kind, list(machines) if self.chosen else None, kinds(machines))
 
 
 def compare(
@@ -147,7 +147,7 @@ def compare(
         before anything runs.
     """
     for network in networks:
-        methods = settings.pairs(network.kind, list(accelerators))
+        methods = settings.pairs(network.kind, accelerators)
         check_plans(settings.plans, methods, "method")
         for method in methods:
             compose(method, options_of(method, methods, settings.options))
@@ -195,7 +195,7 @@ def _rows(
 ) -> Iterator[Row]:
     """All rows of one network."""
     methods, saved = (
-        settings.pairs(network.kind, list(accelerators)),
+        settings.pairs(network.kind, accelerators),
         dict.fromkeys(settings.plans, tuple(accelerators)),
     )
     cells = Cells(

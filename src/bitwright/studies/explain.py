@@ -17,7 +17,7 @@ from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
-from bitwright.studies.machines import COMMON, Footing, build_accelerators, footing
+from bitwright.studies.machines import COMMON, Footing, build_one, footing
 from bitwright.studies.simulate import Costing, SiteCost, kept_activations, notes_on, run_listening
 
 
@@ -86,8 +86,8 @@ def explain(
     >>> found.cycles["busy"]  # 841 x 576 x 128 by 1024
     60552.0
     """
-    machines = build_accelerators([accelerator], parameters, substrate)
-    machine = machines[accelerator]
+    accelerator, machine = build_one(accelerator, parameters, substrate)
+    machines = {accelerator: machine}
     batch, described = simulation_input(network, seed=seed)
     kept = kept_activations(network, plan, machines, batch).get(accelerator)
     costing, mapping = Costing(accelerator, machine, kept), dict[str, Any]()

@@ -114,7 +114,14 @@ def legend(rows: Sequence[Row], frontier: Frontier | None) -> str:
 
 
 def substrate(footing: Footing) -> str:
-    """What the machines stand on."""
+    """What the machines stand on, and what those are that have names of their own."""
+    kinds = "".join(f" {name} is {kind} with parameters of its own." for name, kind in footing.kinds.items())
+    return f"{_substrate(footing)}{kinds}"
+
+
+def _substrate(footing: Footing) -> str:
+    if footing.name != footing.base:
+        return f"Substrate {footing.name}: the user's own, from the {footing.base} one; what differs is below."
     if footing.name != COMMON:
         return "Native substrate: each machine in its published configuration, so that ratios compare whole designs."
     same = "the same node, clock, SRAMs, DRAM and number of multipliers for all machines"

@@ -15,10 +15,10 @@ from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.frontier.result import Frontier
 from bitwright.studies.frontier.standings import compared, standings
 from bitwright.studies.inputs import check_plans
-from bitwright.studies.machines import COMMON, footing
+from bitwright.studies.machines import COMMON, footing, kinds
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
-from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System
+from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System, machines_of
 from bitwright.tasks import Task, get_task
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
 from bitwright.tasks.relative_loss import meaning
@@ -59,8 +59,15 @@ class FrontierSettings:
     calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
 
 
-def systems_of(names: Sequence[str], machines: Sequence[str]) -> dict[str, System]:
+def systems_of(
+    names: Sequence[str], machines: Sequence[str], kinds: Mapping[str, str] | None = None
+) -> dict[str, System]:
     """The systems asked for and the static ones, with those of their machines that are among `machines`.
+
+    Parameters
+    ----------
+    kinds : mapping or None
+        The registered accelerator that a machine of another name is.
 
     Raises
     ------
@@ -70,7 +77,7 @@ def systems_of(names: Sequence[str], machines: Sequence[str]) -> dict[str, Syste
     chosen: dict[str, System] = {}
     for name in dict.fromkeys([*STATIC, *names]) if names else SYSTEMS:
         system = SYSTEMS.get(name) or _of_method(name, machines)
-        kept = tuple(machine for machine in system.machines if machine in machines)
+        kept = machines_of(system, machines, kinds or {})
         if kept:
             chosen[name] = dataclasses.replace(system, machines=kept)
     if not chosen:
@@ -106,7 +113,7 @@ def frontier(
         An unknown system or task, a plan that is not there, a network without numbers, or data that do not fit, before
         anything runs. What goes wrong later stands at its point.
     """
-    systems = systems_of(settings.systems, list(accelerators))
+    systems = systems_of(settings.systems, list(accelerators), kinds(accelerators))
     check_plans(settings.plans, {*systems, *method_names()}, "system or method")
     for name in settings.plans:
         systems[name] = System(about=f"the saved plan {name}", machines=tuple(accelerators), choices=((name, {}),))
