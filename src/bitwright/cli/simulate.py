@@ -17,6 +17,8 @@ Accelerators = Annotated[str, typer.Option("--accelerator", "-a", help="One or s
 def simulate(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     method: given.Method = None,
     accelerator: Accelerators = "systolic-ws",
     setting: given.Settings = None,
@@ -52,6 +54,7 @@ def simulate(
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
         network = api.load(
             model,
+            **given.reading(preprocess, tokenizer),
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,

@@ -20,7 +20,7 @@ from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation, simulate_each
-from bitwright.tasks import Task
+from bitwright.tasks import Labelled, Task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, evaluate_many, silent
 
@@ -96,7 +96,7 @@ def compare(
     provenance: Provenance,
     substrate: str = COMMON,
     task: str | None = None,
-    data: "Path | None" = None,
+    data: "Path | Labelled | None" = None,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Comparison:

@@ -14,7 +14,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network
-from bitwright.networks.own_inputs import BatchAxes, own_inputs
+from bitwright.networks.own_inputs import OWN, BatchAxes, own_inputs
 from bitwright.networks.packages import told
 from bitwright.networks.user import forward_parameters
 from bitwright.tasks.inputs import image_inputs, sentence_inputs
@@ -56,7 +56,7 @@ class GivenSamples:
         batches = self._cut(self.batches[0]) if cut else self.batches
         if len(batches) < 2:
             raise InputError(
-                "samples has one sample only, and half of them calibrate, the others judge; give at least 2, or "
+                "there is one sample only, and half of them calibrate, the others judge; give at least 2, or "
                 "calibration_samples= apart"
             )
         parts = batches[::2], batches[1::2]
@@ -98,9 +98,13 @@ def given_samples(network: Network, samples: Iterable[Any], what: str = "samples
     InputError
         What is no iterable of batches, has none, does not end, or does not fit the network.
     """
+    return given_of(network, itertools.islice(iterated(samples, what), MOST + 1), what)
+
+
+def given_of(network: Network, items: Iterable[Any], what: str) -> GivenSamples:
+    """The batches of `items`, of which there are at most `MOST` and one; as `given_samples`."""
     taken = taken_by(network)
-    items = enumerate(itertools.islice(iterated(samples, what), MOST + 1))
-    batches = [given_batch(taken, item, f"batch {at} of {what}") for at, item in items]
+    batches = [given_batch(taken, item, f"batch {at} of {what}") for at, item in enumerate(items)]
     if not batches:
         raise InputError(f"{what} has no batch; give an iterable of at least one (a generator gives its batches once)")
     if len(batches) > MOST:
@@ -133,7 +137,7 @@ class Taken:
 
 def taken_by(network: Network) -> Taken:
     """What a network takes; needs a network with an example."""
-    if network.kind == "tensor":
+    if network.kind == "tensor" or OWN in network.tools:
         own = own_inputs(network)
         return Taken(network=network, example=own.example, names=own.names)
     assert network.example is not None

@@ -118,6 +118,11 @@ class Perplexity:
         del reference
         if output.ndim != 3 or output.shape[:2] != batch.labels.shape:
             raise InputError(f"perplexity needs logits [B, T, vocabulary]; the network's output is {[*output.shape]}")
+        if batch.labels.max() >= output.shape[2]:
+            raise InputError(
+                f"the text has the token id {batch.labels.max()}, but the network's logits are for {output.shape[2]}; "
+                "give it the tokenizer that it was trained with"
+            )
         targets = torch.from_numpy(np.ascontiguousarray(batch.labels))[:, 1:]
         nats = [negative_log_likelihood(output[i, :-1], targets[i]).cpu().numpy() for i in range(len(output))]
         return block_sums(np.stack([np.stack(nats), np.ones(targets.shape)], axis=2))

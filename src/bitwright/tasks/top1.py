@@ -88,6 +88,25 @@ def _rgb(path: Path) -> "Image":
             raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
 
 
+def right_of(output: torch.Tensor, labels: Array, whose: str) -> torch.Tensor:
+    """Whether the largest of logits [B, classes] is the label's [B]; where one is not finite, it is not.
+
+    Raises
+    ------
+    InputError
+        Outputs of another shape, and class ids that the network does not have, which are in `whose`.
+    """
+    if output.ndim != 2 or len(output) != len(labels):
+        raise InputError(f"top1 needs logits [images, classes]; the network's output is {list(output.shape)}")
+    wrong = labels[(labels < 0) | (labels >= output.shape[1])]
+    if wrong.size:
+        raise InputError(
+            f"class id {wrong.max()} is in the {whose}, but the network has classes 0 to {output.shape[1] - 1}; number "
+            "them as the network numbers its classes"
+        )
+    return (output.argmax(dim=1).cpu() == torch.from_numpy(labels)) & output.isfinite().all(dim=1).cpu()
+
+
 _percent = mean_of(0, scale=100.0)
 
 
@@ -132,15 +151,7 @@ class Top1:
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor | None = None) -> Array:
         """1 or 0 per image [B, 1] from logits [B, classes]; logits that are not finite are wrong."""
         del reference
-        if output.ndim != 2 or output.shape[0] != len(batch.labels):
-            raise InputError(f"top1 needs logits [images, classes]; the network's output is {list(output.shape)}")
-        if batch.labels.max() >= output.shape[1]:
-            raise InputError(
-                f"class id {batch.labels.max()} is in the images' names, but the network has classes 0 to "
-                f"{output.shape[1] - 1}; number the images as the network numbers its classes"
-            )
-        right = (output.argmax(dim=1).cpu() == torch.from_numpy(batch.labels)) & output.isfinite().all(dim=1).cpu()
-        return right.numpy().astype(float)[:, None]
+        return right_of(output, batch.labels, "images' names").numpy().astype(float)[:, None]
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Crops of photographs that come with scikit-image: none of the test images."""

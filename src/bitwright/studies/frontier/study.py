@@ -26,7 +26,7 @@ from bitwright.studies.machines import COMMON, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation, simulate_each
-from bitwright.tasks import Task, get_task
+from bitwright.tasks import Labelled, Task, get_task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, evaluate_many, require_numbers, silent
 from bitwright.tasks.float_outputs import FloatOutputs
@@ -106,7 +106,7 @@ def frontier(
     provenance: Provenance,
     substrate: str = COMMON,
     task: str | None = None,
-    data: "Path | None" = None,
+    data: "Path | Labelled | None" = None,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Frontier:
@@ -150,9 +150,10 @@ def frontier(
 
 
 def _judge(
-    network: Network, task: str | None, data: "Path | None", limit: int | None, settings: FrontierSettings
+    network: Network, task: str | None, data: "Path | Labelled | None", limit: int | None, settings: FrontierSettings
 ) -> Task:
-    if limit is None and (settings.samples is None or data is not None):
+    given = isinstance(data, Labelled) or (settings.samples is not None and data is None)  # batches come as they are
+    if limit is None and not given:
         limit = LIMITS.get(network.kind)
     return get_task(
         task,
