@@ -19,6 +19,7 @@ from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.own_kinds import Reader, reader, refuse_reader
 from bitwright.networks.synthetic import check_distribution, with_distribution
+from bitwright.words import counted
 
 DEFAULT_SHAPE = InputShape()
 OTHER_FORMS = (
@@ -330,8 +331,8 @@ def _with_weights(network: Network, path: Path) -> Network:
     missing = [key for key in missing if id(own[key]) not in given and not key.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise InputError(
-            f"weights {path} do not fit {network.name}: {len(missing)} tensors are missing{_first(missing)}, "
-            f"{len(unexpected)} have no place{_first(unexpected)}."
+            f"weights {path} do not fit {network.name}: {counted(len(missing), 'tensor')} missing{_first(missing)}, "
+            f"{len(unexpected)} without a place{_first(unexpected)}."
         )
     return dataclasses.replace(network, source=f"{network.source}; weights {path}", weight_grid=None, notes=())
 

@@ -14,6 +14,7 @@ from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.tasks.evaluate import Progress, silent
 from bitwright.tasks.samples import default_samples
+from bitwright.words import counted
 
 SEARCHED = "lpq"
 COUNTS = {"image": 64, "sentence": 64, "language": 8, "tensor": 64}  # our choice; recollected: 128 images
@@ -93,7 +94,7 @@ def search_network(
         progress=progress,
     )
     judged = found.evaluations + found.remembered
-    described = f"{samples.description}; searched among {judged:,} candidates on the same"
+    described = f"{samples.description}; searched among {counted(judged, 'candidate')} on the same"
     widths: Counter[int] = Counter()
     for layer, fields in found.fields.items():
         widths[fields.n] += found.elements[layer]

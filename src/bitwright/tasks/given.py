@@ -18,7 +18,8 @@ from bitwright.networks.own_inputs import OWN, BatchAxes, own_inputs
 from bitwright.networks.packages import told
 from bitwright.networks.user import forward_parameters
 from bitwright.tasks.inputs import image_inputs, sentence_inputs
-from bitwright.tasks.samples import Samples, counted
+from bitwright.tasks.samples import Samples
+from bitwright.words import counted
 
 MOST = 4096  # batches; one that gives more is taken for endless
 LABELS = frozenset({"label", "labels", "target", "targets"})
@@ -42,9 +43,9 @@ class GivenSamples:
 
     def samples(self) -> Samples:
         """All of them, to calibrate on."""
-        return self._described(self.batches, counted_batches(len(self.batches)))
+        return self._described(self.batches, counted(len(self.batches), "batch", "batches"))
 
-    def halves(self) -> tuple[Samples, Samples]:
+    def halves(self, what: str = "samples") -> tuple[Samples, Samples]:
         """Every other batch to calibrate on, and the rest to judge by; a single batch is cut along its batch axis.
 
         Raises
@@ -56,11 +57,11 @@ class GivenSamples:
         batches = self._cut(self.batches[0]) if cut else self.batches
         if len(batches) < 2:
             raise InputError(
-                "there is one sample only, and half of them calibrate, the others judge; give at least 2, or "
+                f"{what} has one sample only, and half of them calibrate, the others judge; give at least 2, or "
                 "calibration_samples= apart"
             )
         parts = batches[::2], batches[1::2]
-        said = [f"{len(part)} of the {len(batches)} batches" for part in parts]
+        said = [f"{len(part)} of the {counted(len(batches), 'batch', 'batches')}" for part in parts]
         said = ["half of the batch", "the other half of the batch"] if cut else said
         return self._described(parts[0], said[0]), self._described(parts[1], said[1])
 
@@ -74,11 +75,6 @@ class GivenSamples:
         count = len(batches) if self.axes is None else sum(self.axes.size(batch) for batch in batches)
         inputs = "" if self.axes is None else f" ({counted(count, 'input')})"
         return Samples(batches=tuple(batches), count=count, description=f"{said} given by the caller{inputs}")
-
-
-def counted_batches(count: int) -> str:
-    """`1 batch`, `4 batches`."""
-    return "1 batch" if count == 1 else f"{count} batches"
 
 
 def given_samples(network: Network, samples: Iterable[Any], what: str = "samples") -> GivenSamples:

@@ -15,6 +15,7 @@ from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN
 from bitwright.networks.packages import told
 from bitwright.tasks.statistics import Array
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,13 +78,15 @@ def window_inputs(network: Network, windows: Array) -> Batch:
 
 def sentence_inputs(network: Network, sentences: Sequence[str]) -> Batch:
     """A batch of sentences, padded to the longest and cut at the network's `sequence_length`."""
+    tokenizer = tool(network, "tokenizer")
     try:
-        encoded = tool(network, "tokenizer")(
+        encoded = tokenizer(
             list(sentences), padding=True, truncation=True, max_length=window_length(network), return_tensors="pt"
         )
     except Exception as error:
         raise InputError(
-            f"{network.name}: its tokenizer fails on {len(sentences)} sentences ({told(error)}); it is called as those "
+            f"{network.name}: its tokenizer fails on {counted(len(sentences), 'sentence')} ({told(error)}); it is "
+            "called as those "
             'of Hugging Face, with padding=True, truncation=True, max_length=n, return_tensors="pt"'
         ) from error
     names = [name for name in input_names(network, list(encoded)) if name in encoded]

@@ -18,10 +18,11 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.packages import told
 from bitwright.tasks.given import LABELS, MOST, GivenSamples, given_of, given_samples, iterated
-from bitwright.tasks.samples import Samples, counted, default_samples, require_kind
+from bitwright.tasks.samples import Samples, default_samples, require_kind
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
 from bitwright.tasks.task import MeasureKind, TaskBatch
 from bitwright.tasks.top1 import right_of
+from bitwright.words import counted
 
 Metric = Callable[[torch.Tensor, Any], Any]
 """(the network's output for a batch, on the CPU; its labels) -> one score per sample, in one dimension."""
@@ -128,7 +129,7 @@ def labelled(
     if apart is not None or not calibrates:
         judged = found.samples()
         return _task(data, _batches(judged, truths, found), judged.description, apart)
-    calibrated, judged = found.halves()
+    calibrated, judged = found.halves("data")
     rest = truths[1::2] if len(pairs) > 1 else [_rest(truths[0], calibrated.count)]
     return _task(data, _batches(judged, rest, found), judged.description, calibrated)
 
@@ -266,7 +267,7 @@ class OwnTask:
     @property
     def sample_unit(self) -> str:
         """What `samples` counts."""
-        return "labelled samples"
+        return "labelled sample" if self.samples == 1 else "labelled samples"
 
     def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
         """The caller's batches, in order."""

@@ -16,9 +16,10 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
-from bitwright.tasks.samples import Samples, counted, default_samples
+from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction
 from bitwright.tasks.task import MeasureKind, TaskBatch
+from bitwright.words import counted
 
 DEFAULT_TOKENS = 2048
 
@@ -48,10 +49,12 @@ def perplexity(*, network: Network, data: Path, limit: int | None = None, window
     if length < 2:
         raise InputError(
             f"perplexity needs windows of at least 2 tokens; here they have {length} "
-            f"({data.name} has {len(ids)} tokens, the limit is {DEFAULT_TOKENS if limit is None else limit})"
+            f"({data.name} has {counted(len(ids), 'token')}, the limit is {DEFAULT_TOKENS if limit is None else limit})"
         )
     windows = ids[: tokens // length * length].reshape(-1, length)
-    return Perplexity(windows=windows, tested_on=f"the first {windows.size} of {len(ids)} tokens of {data.name}")
+    return Perplexity(
+        windows=windows, tested_on=f"the first {windows.size} of {counted(len(ids), 'token')} of {data.name}"
+    )
 
 
 def _read(path: Path) -> str:

@@ -19,6 +19,7 @@ from bitwright.tasks.inputs import image_inputs
 from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
 from bitwright.tasks.task import MeasureKind, TaskBatch
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +51,7 @@ def top1(*, data: Path, limit: int | None = None) -> "Top1":
     return Top1(
         files=tuple(path for _, _, path in chosen),
         labels=tuple(label for label, _, _ in chosen),
-        tested_on=f"{len(chosen)} of the {len(labelled)} images in {data.name}",
+        tested_on=f"{len(chosen)} of the {counted(len(labelled), 'image')} in {data.name}",
     )
 
 
@@ -129,7 +130,6 @@ class Top1:
     metric: str = "top-1 accuracy"
     unit: str = "%"
     higher_is_better: bool = True
-    sample_unit: str = "images"
     needs_reference: bool = False
     score: ScoreFunction = _percent
     further: tuple[MeasureKind, ...] = ()
@@ -139,6 +139,11 @@ class Top1:
     def samples(self) -> int:
         """How many images."""
         return len(self.files)
+
+    @property
+    def sample_unit(self) -> str:
+        """What `samples` counts."""
+        return "image" if self.samples == 1 else "images"
 
     def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
         """Images in order, each batch decoded when it is asked for (16 at once by default)."""
