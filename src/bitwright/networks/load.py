@@ -18,19 +18,14 @@ from bitwright.networks.checks import check_device, check_finite, check_shape
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.own_kinds import Reader, reader, refuse_reader
+from bitwright.networks.sizes import DEFAULT_SHAPE, fitting, given_sizes, no_size, unfit_sizes
 from bitwright.networks.synthetic import check_distribution, with_distribution
 from bitwright.words import counted
 
-DEFAULT_SHAPE = InputShape()
 OTHER_FORMS = (
     "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), WORKLOAD.yaml, "
     "gemm:MxKxN."
 )
-SIZES: Mapping[str, tuple[str, ...]] = {  # what of a shape each kind of network has, beside batch and phase
-    "image": ("image_size",),
-    "sentence": ("sequence_length",),
-    "language": ("sequence_length",),
-}
 NO_SIZES: Mapping[str, Mapping[str, Any]] = {}
 BRINGS_ITS_OWN = "only a module of one's own (package.module:callable) needs one"
 PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
@@ -101,9 +96,9 @@ def load(
         distribution=distribution,
         seed=seed,
     )
-    unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
+    unfit = unfit_sizes(network, shape, users=_is_users(name))
     if unfit:
-        raise _no_size(unfit, network.name, shape, _instead(network))
+        raise no_size(unfit, network.name, shape, network)
     return _shaped(network, shape)
 
 
@@ -141,48 +136,19 @@ def load_several(
         _loaded(name, each, reads=reads if name in mine else None, **options)
         for name, each in zip(names, shapes, strict=True)
     ]
-    known: set[str] = set().union(*(sizes_of(network) for network in networks))
+    fitted = [
+        fitting(network, each, users=_is_users(name))
+        for name, network, each in zip(names, networks, shapes, strict=True)
+    ]
+    known = {field for each in fitted for field in given_sizes(each)}
     unfit = [field for field in sizes if field not in known]
     if unfit:
-        raise _no_size(unfit, ", ".join(names), shape, _instead(networks[0]) if len(networks) == 1 else "")
-    return [_shaped(network, _fitting(network, each)) for network, each in zip(networks, shapes, strict=True)]
+        raise no_size(unfit, ", ".join(names), shape, networks[0] if len(networks) == 1 else None)
+    return [_shaped(network, each) for network, each in zip(networks, fitted, strict=True)]
 
 
-def _fitting(network: Network, shape: InputShape) -> InputShape:
-    """The shape without what the network does not have."""
-    unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
-    return dataclasses.replace(shape, **{field: getattr(DEFAULT_SHAPE, field) for field in unfit})
-
-
-def given_sizes(shape: InputShape) -> tuple[str, ...]:
-    """The fields of a shape that are not the default's."""
-    names = (field.name for field in dataclasses.fields(shape))
-    return tuple(name for name in names if getattr(shape, name) != getattr(DEFAULT_SHAPE, name))
-
-
-def sizes_of(network: Network) -> frozenset[str]:
-    """The fields of a shape that change what the network runs on; a phase is refused by its example where it must."""
-    if network.example is None:
-        return frozenset()
-    if OWN in network.tools:  # a module of the user's, whose example decides all but the length of text
-        return frozenset({"batch", "phase", *(("sequence_length",) if "tokenizer" in network.tools else ())})
-    if network.kind == "tensor":  # a Network of the user's, whose example decides
-        return frozenset(field.name for field in dataclasses.fields(InputShape))
-    return frozenset({"batch", "phase", *SIZES.get(network.kind, ())})
-
-
-def _no_size(fields: Sequence[str], names: str, shape: InputShape, instead: str) -> InputError:
-    said = " and ".join(f"{field} is {getattr(shape, field)}" for field in fields)
-    return InputError(f"{names}: {said}, which changes nothing there{instead}; leave {' and '.join(fields)} out")
-
-
-def _instead(network: Network) -> str:
-    """What decides instead of a size."""
-    if network.example is None:
-        return " (the products' sizes are given)"
-    if OWN in network.tools and "tokenizer" not in network.tools:
-        return " (its preprocess decides)" if "preprocess" in network.tools else " (its example inputs decide)"
-    return f" (it is of kind {network.kind})"
+def _is_users(name: str | torch.nn.Module) -> bool:
+    return isinstance(name, str) and is_python_path(name)
 
 
 def _loaded(
