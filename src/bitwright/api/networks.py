@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,19 @@ from bitwright.methods.executor import Executor
 from bitwright.methods.plan import Plan
 from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
+from bitwright.tasks import Labelled
 from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized
 from bitwright.tasks.evaluate import require_numbers
 from bitwright.tasks.given import MOST, first_inputs, given_batch, given_samples, iterated, taken_by
+from bitwright.tasks.labelled import Metric
 
 
 def load(
     name: str | torch.nn.Module,
-    *,
     inputs: Any = None,
+    *,
+    preprocess: Callable[[Any], torch.Tensor] | Mapping[str, Any] | str | None = None,
+    tokenizer: Callable[..., Any] | None = None,
     batch: int = 1,
     sequence_length: int | None = None,
     image_size: int | None = None,
@@ -39,7 +43,15 @@ def load(
         One of `models()`, `package.module:callable`, a folder, a Hugging Face id, a workload file or `gemm:MxKxN`; or a
         module, which is left as it is: a copy in evaluation mode runs, with the same parameters.
     inputs : tensor, tuple or dict of tensors, function or None
-        A module's example inputs; None is its attribute `example_inputs`.
+        A module's example inputs; None is its attribute `example_inputs`, or what `preprocess` or `tokenizer` makes.
+    preprocess : callable, mapping, str or None
+        For a module, or `package.module:callable`, that reads pictures: a callable (PIL image -> tensor of one sample),
+        or a specification: `size`, `mean` and `std` (a number, or one per channel), and `scale` (255: mean and std are
+        of pixels from 0 to 255; 1: from 0 to 1), `resize`, `crop`, `interpolation`, `channels`. It makes an image
+        network, judged by top-1 and on photographs as those known by name.
+    tokenizer : callable or None
+        For one that reads text, as those of Hugging Face. It makes a sentence network of what returns embeddings
+        [B, width] or a `last_hidden_state`, and a language network of what returns logits [B, tokens, vocabulary].
     batch, sequence_length, image_size, phase
         The shape of its input; phase is `prefill` or `decode`. One that changes nothing there is refused.
     device : str or None
@@ -55,25 +67,44 @@ def load(
     Raises
     ------
     InputError
-        Unknown name, missing package, a shape that does not fit, or a distribution for a network with numbers.
+        Unknown name, missing package, a shape, preprocessing or tokenizer that does not fit, or a distribution for a
+        network with numbers.
 
     Examples
     --------
     >>> load("gemm:841x576x128").sites[0].macs
     62005248
+    >>> layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> load(layers, preprocess={"size": 32, "mean": 127, "std": 128}).kind
+    'image'
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     shape = InputShape(batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase)
     return load_network(
-        name, inputs=inputs, shape=shape, device=device, weights=weights, distribution=distribution, seed=seed
+        name,
+        inputs,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        shape=shape,
+        device=device,
+        weights=weights,
+        distribution=distribution,
+        seed=seed,
     )
 
 
-def named(network: Network | str | torch.nn.Module, samples: Iterable[Any] | None = None) -> Network:
-    """A network, loaded where only its name or its module is given; the first of `samples` is a module's example."""
+def named(
+    network: Network | str | torch.nn.Module, samples: Iterable[Any] | None = None, data: object = None
+) -> Network:
+    """A network, loaded where only its name or its module is given; the first of `samples` is a module's example.
+
+    Or else the inputs of the first labelled batch of `data`.
+    """
     if isinstance(network, Network):
         return network
+    if samples is None and isinstance(data, Labelled):
+        samples = data.inputs()
     if samples is None or not isinstance(network, torch.nn.Module) or hasattr(network, "example_inputs"):
         return load(network)
     return load(network, inputs=first_inputs(network, samples))
@@ -126,6 +157,21 @@ def kept(samples: Iterable[Any] | None) -> Iterable[Any] | None:
     if not isinstance(samples, Iterator):
         return samples
     return list(itertools.islice(iterated(samples, "samples"), MOST + 1))
+
+
+def judged_by(
+    data: str | Path | Iterable[Any] | None, metric: Metric | None, *, higher_is_better: bool
+) -> Path | Labelled | None:
+    """A path of labelled samples, or the caller's own batches and metric; `InputError` for a metric of no such."""
+    if data is not None and not isinstance(data, str | Path):
+        batches = list(itertools.islice(iterated(data, "data"), MOST + 1))  # the same ones for every network
+        return Labelled(batches=batches, metric=metric, higher_is_better=higher_is_better)
+    if metric is not None:
+        instead = "none is given" if data is None else f"data is the path {data}"
+        raise InputError(f"a metric judges batches of (inputs, labels), but {instead}; give data=, a loader of them")
+    if not higher_is_better:
+        raise InputError("higher_is_better=False is given without a metric that it is of; leave it out")
+    return None if data is None else Path(data)
 
 
 def refuse_samples(network: Network, **beside: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
-from bitwright.api.networks import calibrate, kept, named, refuse_beside_plan, refuse_seed
+from bitwright.api.networks import calibrate, judged_by, kept, named, refuse_beside_plan, refuse_seed
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
@@ -14,23 +14,21 @@ from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import build_accelerators
 from bitwright.studies.simulate import Simulation
 from bitwright.studies.simulate import simulate as simulate_plan
-from bitwright.tasks import get_task
+from bitwright.tasks import Labelled, get_task
 from bitwright.tasks.calibrate import FLOAT
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
 from bitwright.tasks.evaluate import evaluate as evaluate_plan
-
-
-def path_of(data: str | Path | None) -> Path | None:
-    """A path of what may be text, or nothing."""
-    return None if data is None else Path(data)
+from bitwright.tasks.labelled import Metric
 
 
 def evaluate(
     network: Network | str | torch.nn.Module,
     method: str | Plan,
     task: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Iterable[Any] | None = None,
     *,
+    metric: Metric | None = None,
+    higher_is_better: bool = True,
     exact: bool = True,
     samples: Iterable[Any] | None = None,
     calibration_samples: Iterable[Any] | None = None,
@@ -51,8 +49,15 @@ def evaluate(
         A name is calibrated first.
     task : str or None
         top1, perplexity, sts or fidelity; None is the network's own with `data`, and fidelity without.
-    data : path or None
-        Labelled samples, as the task reads them.
+    data : path, iterable of (inputs, labels) or None
+        Labelled samples: a path, as the task reads it; or a data loader, or any iterable of batches that are (inputs,
+        labels), or dicts with one of label, labels, target and targets. Of such batches every other one calibrates and
+        only the rest judge, unless `calibration_samples` or `samples` do, or nothing is calibrated.
+    metric : callable or None
+        For data that are batches: metric(output, labels) -> one score per sample, in one dimension. None is top-1,
+        where outputs are logits [B, classes] and labels class ids [B].
+    higher_is_better : bool
+        Of the metric.
     exact : bool
         Exact arithmetic, or its fast float emulation.
     samples : iterable of batches or None
@@ -81,13 +86,14 @@ def evaluate(
     0
     """
     samples, calibration_samples = kept(samples), kept(calibration_samples)
-    network = named(network, samples)
+    judged = judged_by(data, metric, higher_is_better=higher_is_better)
+    network = named(network, samples, judged)
     require_numbers(network)
-    check_evaluation(method, samples, calibration_samples, options, calibration_count, batch_size, data, exact=exact)
+    check_evaluation(method, samples, calibration_samples, options, calibration_count, batch_size, judged, exact=exact)
     judge = get_task(
         task,
         network=network,
-        data=path_of(data),
+        data=judged,
         limit=limit,
         seed=seed,
         samples=samples,
@@ -114,16 +120,17 @@ def check_evaluation(
     options: Mapping[str, Any] | None,
     calibration_count: int | None,
     batch_size: int | None,
-    data: str | Path | None,
+    data: Path | Labelled | None,
     *,
     exact: bool,
 ) -> None:
     """Raise `InputError` for what would have no effect on an evaluation."""
     if isinstance(method, Plan):
         refuse_beside_plan(options=options, calibration_count=calibration_count)
-    if calibration_count is not None and (samples is not None or calibration_samples is not None):
+    own = isinstance(data, Labelled)
+    if calibration_count is not None and (own or samples is not None or calibration_samples is not None):
         raise InputError("calibration_count is given, and the samples to calibrate on too; leave calibration_count out")
-    if batch_size is not None and samples is not None and data is None:
+    if batch_size is not None and (own or (samples is not None and data is None)):
         raise InputError("batch_size is given, but the caller's samples come in batches; leave batch_size out")
     if method == FLOAT and (calibration_count is not None or not exact):
         what = "exact=False (--fast)" if not exact else "a number of calibration samples"

@@ -6,8 +6,8 @@ from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
-from bitwright.api.networks import kept, named
-from bitwright.api.runs import check_evaluation, path_of
+from bitwright.api.networks import judged_by, kept, named
+from bitwright.api.runs import check_evaluation
 from bitwright.errors import InputError
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
@@ -18,7 +18,9 @@ from bitwright.studies.judges import refuse_unjudged
 from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
+from bitwright.tasks import Labelled
 from bitwright.tasks.evaluate import Progress, silent
+from bitwright.tasks.labelled import Metric
 
 Given = Network | str | torch.nn.Module
 
@@ -27,7 +29,9 @@ class _Compared(TypedDict, total=False):
     """What both forms of `compare` take."""
 
     task: str | None
-    data: str | Path | None
+    data: str | Path | Iterable[Any] | None
+    metric: Metric | None
+    higher_is_better: bool
     limit: int | None
     samples: Iterable[Any] | None
     calibration_samples: Iterable[Any] | None
@@ -68,7 +72,9 @@ def compare(
     *,
     budget: float | str | None = None,
     task: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Iterable[Any] | None = None,
+    metric: Metric | None = None,
+    higher_is_better: bool = True,
     limit: int | None = None,
     samples: Iterable[Any] | None = None,
     calibration_samples: Iterable[Any] | None = None,
@@ -100,7 +106,7 @@ def compare(
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
-    data, limit, samples, calibration_samples, options, parameters, substrate
+    data, metric, higher_is_better, limit, samples, calibration_samples, options, parameters, substrate
         As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Systems have options of their
         own.
     command : str or None
@@ -124,8 +130,11 @@ def compare(
     machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters, substrate)
     samples, calibration_samples = kept(samples), kept(calibration_samples)
     given = [networks] if isinstance(networks, Network | str | torch.nn.Module) else list(networks)
-    several = [named(network, samples) for network in given]
-    check_compared(several, samples, calibration_samples, calibration_count, batch_size, limit, task, data, exact=exact)
+    judged = judged_by(data, metric, higher_is_better=higher_is_better)
+    several = [named(network, samples, judged) for network in given]
+    check_compared(
+        several, samples, calibration_samples, calibration_count, batch_size, limit, task, judged, exact=exact
+    )
     files = {name: Path(file) for name, file in (plans or {}).items()}
     made = provenance(command or "bitwright.compare", seed)
     if share is not None:
@@ -134,7 +143,7 @@ def compare(
             several,
             machines,
             task=task,
-            data=path_of(data),
+            data=judged,
             limit=limit,
             settings=FrontierSettings(
                 budget=share,
@@ -157,7 +166,7 @@ def compare(
         several,
         machines,
         task=task,
-        data=path_of(data),
+        data=judged,
         limit=limit,
         settings=Settings(
             methods=None if methods is None else tuple(methods),
@@ -185,7 +194,7 @@ def check_compared(
     batch_size: int | None,
     limit: int | None,
     task: str | None,
-    data: str | Path | None,
+    data: Path | Labelled | None,
     *,
     exact: bool,
 ) -> None:
@@ -244,7 +253,7 @@ def sweep(
     return run_sweep(
         read_study(study, seed=seed),
         place=store,
-        results=path_of(results),
+        results=None if results is None else Path(results),
         workers=workers,
         dask=dask,
         progress=progress,

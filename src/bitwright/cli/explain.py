@@ -24,6 +24,8 @@ Site = Annotated[
 def explain(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     site: Site = None,
     accelerator: Accelerator = "systolic-ws",
     method: given.Method = None,
@@ -60,6 +62,7 @@ def explain(
         build_accelerators([accelerator], settings, substrate)
         network = api.load(
             model,
+            **given.reading(preprocess, tokenizer),
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,

@@ -36,6 +36,8 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes
 def search(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     save_plan: SavePlan,
     method: Method = "lpq",
     option: given.Options = None,
@@ -84,7 +86,13 @@ def search(
             if key in named:
                 raise InputError(f"--set {key} has an option of its own: --{key.replace('_', '-')}")
         settings = search_settings(named | more)
-        network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
+        network = api.load(
+            model,
+            **given.reading(preprocess, tokenizer),
+            sequence_length=sequence_length,
+            image_size=image_size,
+            device=device,
+        )
         found = search_network(
             network,
             method,

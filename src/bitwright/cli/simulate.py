@@ -25,6 +25,8 @@ Accelerators = Annotated[
 def simulate(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     method: given.Method = None,
     accelerator: Accelerators = "systolic-ws",
     setting: given.Settings = None,
@@ -62,6 +64,7 @@ def simulate(
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
         network = api.load(
             model,
+            **given.reading(preprocess, tokenizer),
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,

@@ -28,6 +28,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkp
 def train(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     save_plan: SavePlan,
     method: given.Method = None,
     option: given.Options = None,
@@ -74,7 +76,9 @@ def train(
         rates: dict[str, Any] = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features}
         chosen = {"steps": steps, "minutes": minutes, "every": every, "patience": patience, "seed": seed}
         settings = training_settings(chosen | {name: value for name, value in rates.items() if value is not None})
-        network = api.load(model, sequence_length=sequence_length, image_size=image_size)
+        network = api.load(
+            model, **given.reading(preprocess, tokenizer), sequence_length=sequence_length, image_size=image_size
+        )
         found = train_network(
             network,
             None if resume else method or "int8+apsq",

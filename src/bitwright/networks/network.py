@@ -69,11 +69,13 @@ class Network:
         InputShape -> a batch of that shape on the module's device (zeros or ones; only shapes matter).
     sites : tuple of Site
         Given sites of a network without a module.
+    batch : int
+        Samples in one inference, where more than one was asked for.
     default_task : str or None
         The task that judges this network when the user names none.
     tools : mapping
-        What its inputs need: `tokenizer`, `preprocess` (PIL image -> [3, H, W] tensor), `image_size`,
-        `sequence_length` (defaults).
+        What its inputs need: `tokenizer`, `preprocess` (PIL image -> tensor of one sample, such as [3, H, W]),
+        `image_size`, `sequence_length` (defaults).
     source : str
         Where it came from.
     notes : tuple of str
@@ -94,6 +96,7 @@ class Network:
     run: Callable[[torch.nn.Module, Batch], torch.Tensor] = lambda module, batch: module(**batch)
     example: Callable[[InputShape], dict[str, torch.Tensor]] | None = None
     sites: tuple[Site, ...] = ()
+    batch: int = 1
     default_task: str | None = None
     tools: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     source: str = ""

@@ -36,7 +36,8 @@ def print_simulations(
     first = found[0]
     say(
         console,
-        f"{first.network}, method {first.method}: one inference of {scaled(first.macs, 'MACs')} on {first.input}.",
+        f"{first.network}, method {first.method}: one inference {_of_batch(first)}{scaled(first.macs, 'MACs')} on "
+        f"{first.input}.",
     )
     running = [simulation for simulation in found if simulation.refusal is None]
     if running:
@@ -53,6 +54,11 @@ def print_simulations(
     say(console, *substrate_lines(substrate))
     _print_parameters(found, console)
     say(console, *(f"Note: {note}" for note in first.notes))
+
+
+def _of_batch(simulation: Simulation) -> str:
+    """Which inference it is, where several samples are in it."""
+    return "of " if simulation.batch == 1 else f"of a batch of {simulation.batch:,}: "
 
 
 def substrate_lines(substrate: Footing) -> list[str]:

@@ -82,6 +82,7 @@ def simulation_record(simulation: Simulation) -> dict[str, Any]:
         "method": simulation.method,
         "accelerator": simulation.accelerator,
         "input": simulation.input,
+        "batch": simulation.batch,
         "supported": refusal is None,
         "reason": refusal,
         "macs": simulation.macs,

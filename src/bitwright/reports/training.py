@@ -8,6 +8,7 @@ from bitwright.reports.tables import Column, say, table
 from bitwright.reports.units import number, scaled
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.training import Training
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ def print_training(training: Training, plan: Path, console: "Console") -> None:
     )
     say(
         console,
-        f"{outcome.steps:,} steps in {scaled(outcome.seconds, 's')}: {WHY[outcome.stopped]}. "
+        f"{counted(outcome.steps, 'step')} in {scaled(outcome.seconds, 's')}: {WHY[outcome.stopped]}. "
         f"{loss} of exact execution {number(outcome.first_loss)} before, {number(outcome.best_loss)} in {plan}.",
         *judgement(training.judged),
         f"Use it: bitwright evaluate {training.network} --plan {plan}",

@@ -90,7 +90,7 @@ class Cells:
 
     def of(self, wanted: Sequence[Wanted]) -> Iterator[Cell]:
         """Every choice, some plans at a time; what fails stands in its cell, and the journal is empty at the end."""
-        kept = self._journal() if self.judge is not None else None
+        kept = self._journal() if self.judge is not None and self.judge.repeatable else None
         outputs = FloatOutputs(self.network)
         batch, described = self._input()
         for start in range(0, len(wanted), PLANS_AT_ONCE):

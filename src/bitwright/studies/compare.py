@@ -22,7 +22,7 @@ from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.systems import sensible_pairs
-from bitwright.tasks import Task
+from bitwright.tasks import Labelled, Task
 from bitwright.tasks.evaluate import Progress, silent
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def compare(
     provenance: Provenance,
     substrate: str = COMMON,
     task: str | None = None,
-    data: "Path | None" = None,
+    data: "Path | Labelled | None" = None,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Comparison:

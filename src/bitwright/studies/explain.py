@@ -19,6 +19,7 @@ from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, build_one, footing
 from bitwright.studies.simulate import Costing, SiteCost, kept_activations, notes_on, run_listening
+from bitwright.words import counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,7 @@ def _cycles(entry: SiteCost, peak: float, utilization: float | None) -> dict[str
 def _no_site(network: str, given: str, names: list[str]) -> InputError:
     near = difflib.get_close_matches(given, names, n=3, cutoff=0) or names[:3]
     return InputError(
-        f"unknown site {given!r} of {network}, which has {len(names)} sites; the nearest are {', '.join(near)} "
+        f"unknown site {given!r} of {network}, which has {counted(len(names), 'site')}; the nearest are "
+        f"{', '.join(near)} "
         "(bitwright simulate --sites lists all)"
     )

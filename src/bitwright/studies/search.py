@@ -15,6 +15,7 @@ from bitwright.networks.network import Network
 from bitwright.studies.judging import judged
 from bitwright.tasks.evaluate import Evaluation, Progress, silent
 from bitwright.tasks.samples import default_samples
+from bitwright.words import counted
 
 SEARCHED = "lpq"
 INTERRUPTED = "interrupted"  # why a search or a training stopped
@@ -98,7 +99,7 @@ def search_network(
         progress=progress,
     )
     seen = found.evaluations + found.remembered
-    described = f"{samples.description}; searched among {seen:,} candidates on the same"
+    described = f"{samples.description}; searched among {counted(seen, 'candidate')} on the same"
     widths: Counter[int] = Counter()
     for layer, fields in found.fields.items():
         widths[fields.n] += found.elements[layer]

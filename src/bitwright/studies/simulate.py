@@ -76,6 +76,8 @@ class Simulation:
         Of the machine.
     input : str
         What the network ran on.
+    batch : int
+        Samples in the one inference, where more than one was asked for.
     sites : tuple of SiteCost
         In the order of execution, those the machine runs.
     cost : Cost
@@ -111,6 +113,7 @@ class Simulation:
     unsupported: tuple[Unsupported, ...]
     others: tuple[OtherOperation, ...]
     notes: tuple[str, ...] = ()
+    batch: int = 1
 
     @property
     def refusal(self) -> str | None:
@@ -378,6 +381,7 @@ def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, d
         ),
         others=others,
         notes=notes_on(network, plan),
+        batch=network.batch,
     )
 
 

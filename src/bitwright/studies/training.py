@@ -12,6 +12,7 @@ from bitwright.studies.search import INTERRUPTED
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, silent
 from bitwright.tasks.training_samples import training_samples
+from bitwright.words import counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def train_network(
         samples=samples.description,
         progress=progress,
     )
-    note = f"trained for {outcome.steps} steps on {samples.description}"
+    note = f"trained for {counted(outcome.steps, 'step')} on {samples.description}"
     trained = dataclasses.replace(outcome.plan, calibrated_on=f"{_calibrated(outcome.plan.calibrated_on)}; {note}")
     ended = outcome.stopped != INTERRUPTED
     return Training(

@@ -21,6 +21,7 @@ from bitwright.tasks.precision import PrecisionRecord, record_for
 from bitwright.tasks.relative_loss import RelativeLoss, relative_loss
 from bitwright.tasks.statistics import Array
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
+from bitwright.words import counted
 
 Progress = Callable[[str, int, int], None]
 """Told (what is going on, done, of how many); 0 of 0 is a stage of unknown length."""
@@ -231,7 +232,8 @@ class _Run:
         """Refuse a plan none of whose quantized sites ran: its score would be float's."""
         if self.executor is not None and self.plan.quantizes and not self.executor.off_by:
             raise InputError(
-                f"none of the {len(self.plan.sites)} sites in the plan of {self.plan.method} ran on the test samples, "
+                f"none of the {counted(len(self.plan.sites), 'site')} in the plan of {self.plan.method} ran on the "
+                "test samples, "
                 "so that nothing was quantized; calibrate and test on inputs that take the same way"
             )
 

@@ -15,6 +15,7 @@ from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.palette import style_of
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import SiteCost
+from bitwright.words import counted
 
 FORMATS_SHOWN = 12
 BAR_HEIGHT = 26
@@ -147,7 +148,7 @@ def _heat_map(
             "xaxis": {
                 "showticklabels": False,
                 "ticks": "",
-                "title": {"text": f"{len(names)} sites in the order of execution"},
+                "title": {"text": f"{counted(len(names), 'site')} in the order of execution"},
             },
             "yaxis": {"automargin": True, "autorange": "reversed"},
         },
@@ -183,7 +184,9 @@ def _histogram(title: str, points: Sequence[Costed], get: Callable[[SiteCost], s
     shown, rest = ordered[:FORMATS_SHOWN], ordered[FORMATS_SHOWN:]
     bars = [(name, shares[name]) for name in shown]
     if rest:
-        bars.append((f"{len(rest)} others", [sum(shares[name][i] for name in rest) for i in range(len(points))]))
+        bars.append(
+            (f"{counted(len(rest), 'other')}", [sum(shares[name][i] for name in rest) for i in range(len(points))])
+        )
     return {
         "title": title,
         "data": [

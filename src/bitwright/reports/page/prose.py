@@ -15,6 +15,7 @@ from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC
 from bitwright.tasks.calibrate import NOTHING
+from bitwright.words import counted
 
 
 def title(result: Comparison | Frontier) -> str:
@@ -30,13 +31,15 @@ def lead(result: Comparison | Frontier) -> str:
     methods, machines = len({row.method for row in rows}), len({row.accelerator for row in rows})
     if isinstance(result, Frontier):
         return (
-            f"{len(result.systems)} systems were offered at {methods} operating points on {machines} machines. Each "
+            f"{counted(len(result.systems), 'system')} offered at {counted(methods, 'operating point')} on "
+            f"{counted(machines, 'machine')}. Each "
             "point's accuracy and cost come from the same integers. Of every system the cheapest point that loses at "
             f"most {percent(result.budget)} against the float network is taken, and measured by the best static "
             "machine."
         )
     return (
-        f"{methods} methods were put on {machines} machines. Accuracy and cost of a row come from the same integers. "
+        f"{counted(methods, 'method')} on {counted(machines, 'machine')}. Accuracy and cost of a row come from the "
+        "same integers. "
         "Without a budget of accuracy nothing is ranked."
     )
 

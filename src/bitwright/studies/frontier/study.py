@@ -19,7 +19,7 @@ from bitwright.studies.machines import COMMON, footing, kinds
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System, machines_of
-from bitwright.tasks import Task, get_task
+from bitwright.tasks import Labelled, Task, get_task
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
 from bitwright.tasks.relative_loss import meaning
 
@@ -101,7 +101,7 @@ def frontier(
     provenance: Provenance,
     substrate: str = COMMON,
     task: str | None = None,
-    data: "Path | None" = None,
+    data: "Path | Labelled | None" = None,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Frontier:
@@ -145,9 +145,10 @@ def frontier(
 
 
 def _judge(
-    network: Network, task: str | None, data: "Path | None", limit: int | None, settings: FrontierSettings
+    network: Network, task: str | None, data: "Path | Labelled | None", limit: int | None, settings: FrontierSettings
 ) -> Task:
-    if limit is None and (settings.samples is None or data is not None):
+    given = isinstance(data, Labelled) or (settings.samples is not None and data is None)  # batches come as they are
+    if limit is None and not given:
         limit = LIMITS.get(network.kind)
     return get_task(
         task,
