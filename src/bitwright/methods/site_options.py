@@ -3,6 +3,7 @@
 Every option can be overridden for sites whose name matches a glob: `sites={"*.down_proj": {"x_bits": 16}}`.
 """
 
+import difflib
 import fnmatch
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
@@ -43,5 +44,5 @@ class SiteOptions(pydantic.BaseModel):
         known = list(names)
         for glob in self.sites:
             if not fnmatch.filter(known, glob):
-                examples = ", ".join(known[:3])
-                raise InputError(f"option sites: {glob!r} matches no site; sites are named like {examples}")
+                near = difflib.get_close_matches(glob, known, n=3, cutoff=0) or known[:3]
+                raise InputError(f"option sites: {glob!r} matches no site; sites are named like {', '.join(near)}")

@@ -22,6 +22,7 @@ from bitwright.networks.packages import told
 from bitwright.networks.sites import Site
 from bitwright.networks.state import put_back, same_random_numbers
 from bitwright.networks.unseen import unseen
+from bitwright.shown import Headline, Shown
 
 Batch = Mapping[str, torch.Tensor]
 LARGE_BYTES = 2**26
@@ -50,8 +51,8 @@ class InputShape:
     phase: str = "prefill"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Network:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Network(Shown):
     """A network with what is needed to run it.
 
     Attributes
@@ -102,6 +103,15 @@ class Network:
     distribution: str = ""
     distribution_seed: int = 0
     remembers: bool = False
+
+    def headline(self) -> Headline:
+        """How large it is, where it came from, and what must be said of it."""
+        figures = [("products", f"{len(self.sites):,}")] if self.module is None else []
+        if self.module is not None:
+            count = sum(each.numel() for each in self.module.parameters())
+            figures.append(("parameters", f"{count:,}, {'shapes only' if self.shape_only else f'on {self.device}'}"))
+        figures += [("from", self.source)] if self.source else []
+        return Headline(f"{self.name}, of kind {self.kind}", [*figures, *(("note:", note) for note in self.notes)])
 
     @property
     def shape_only(self) -> bool:

@@ -7,11 +7,11 @@ from bitwright.reports.costs import BUSY, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
 from bitwright.reports.tables import Column, print_fitting, say, text
-from bitwright.reports.units import DASH, number
 from bitwright.studies.compare import Comparison
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 from bitwright.tasks.calibrate import NOTHING
+from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import DASH, number, scaled, signed
 from bitwright.tasks.evaluate import Evaluation
 from bitwright.tasks.precision import SHIFTS
 from bitwright.tasks.task import Score
+from bitwright.units import DASH, number, scaled, signed
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table
-from bitwright.reports.units import number, scaled
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.search import Search
+from bitwright.units import number, scaled
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,7 +1,7 @@
 """A study at equal accuracy in words: who wins within the budget, by how much, and how sure that is."""
 
-from bitwright.reports.units import number, scaled
 from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, Objective, OperatingPoint, Standing
+from bitwright.units import number, scaled
 
 SAME = "1.00x"
 UNSURE = "≈"

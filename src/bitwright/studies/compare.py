@@ -14,6 +14,7 @@ from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
 from bitwright.studies.inputs import check_plans, simulation_input
 from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import plotly.graph_objects as go
 
 METHODS = ("float", "int8", "int8-sym")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The rows of a comparison and what they were made with.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(Shown):
+    """The rows of a comparison and what they were made with; `.frame()`, `.plot()`.
 
     Attributes
     ----------
@@ -53,12 +55,48 @@ class Comparison:
     substrate: Footing
     provenance: Provenance
 
-    def frame(self) -> "pd.DataFrame":
-        """One line per row, units in the columns' names; what a row does not have is NA."""
+    def headline(self) -> Headline:
+        """Score and costs of every row."""
+        title = f"{', '.join(self.networks)}: {len(self.rows)} rows on the {self.substrate.name} substrate"
+        return Headline(title, [row.brief() for row in self.rows])
+
+    @property
+    def networks(self) -> list[str]:
+        """Their names."""
+        return list(dict.fromkeys(row.network for row in self.rows))
+
+    def rows_of(self, network: str | None) -> list[Row]:
+        """One network's rows, or all of them; raises `InputError` for a network that has none."""
+        if network is not None and network not in self.networks:
+            raise unknown_name("network", network, self.networks)
+        return [row for row in self.rows if network in (None, row.network)]
+
+    def frame(self, network: str | None = None) -> "pd.DataFrame":
+        """One line per row (of one network), units in the columns' names; what a row does not have is NA."""
         import pandas as pd
 
-        records = [{**row.record(), "substrate": self.substrate.name} for row in self.rows]
+        records = [{**row.record(), "substrate": self.substrate.name} for row in self.rows_of(network)]
         return pd.DataFrame(records).convert_dtypes()
+
+    def plot(self, network: str | None = None, objective: str = "energy") -> "go.Figure":
+        """Score against cost, or costs where there are no scores, as a plotly figure.
+
+        Parameters
+        ----------
+        network : str or None
+            None is the first.
+        objective : str
+            energy, latency or energy_delay_area.
+
+        Raises
+        ------
+        InputError
+            For an unknown network or objective.
+        """
+        from bitwright.studies.drawing import draw_scores
+        from bitwright.studies.frontier.points import objective_named
+
+        return draw_scores(self.rows_of(network or self.networks[0]), objective_named(objective))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

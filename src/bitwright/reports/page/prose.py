@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from bitwright.reports.frontier import reasons_of
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, value
-from bitwright.reports.units import number
 from bitwright.reports.words import UNSURE_LEGEND, against, amount, findings, loss_words, percent
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import BASELINE, OBJECTIVES, Frontier, OperatingPoint
 from bitwright.studies.machines import COMMON, Footing
 from bitwright.studies.row import Row
 from bitwright.tasks.calibrate import NOTHING
+from bitwright.units import number
 
 NAMED = 4
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bitwright.errors import unknown_name
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 from bitwright.tasks.relative_loss import RelativeLoss
@@ -43,6 +44,14 @@ OBJECTIVES = (
     Objective(name="energy_delay_area", title="energy x delay x area", unit="J s mm2", power=-24, of=energy_delay_area),
 )
 """What points are ordered by; 1 pJ us um2 is 1e-24 J s mm2."""
+
+
+def objective_named(name: str) -> Objective:
+    """The objective; raises `InputError`, with the names that there are, for an unknown one."""
+    found = next((each for each in OBJECTIVES if each.name == name), None)
+    if found is None:
+        raise unknown_name("objective", name, [each.name for each in OBJECTIVES])
+    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
