@@ -6,14 +6,14 @@ from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
-from bitwright.api.networks import calibrate, kept, named, refuse_beside_plan, refuse_seed
+from bitwright.api.networks import fitting, kept, named, planned, refuse_beside_plan, refuse_seed
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import build_accelerators
-from bitwright.studies.simulate import Simulation
 from bitwright.studies.simulate import simulate as simulate_plan
+from bitwright.studies.simulation import Simulation, Simulations
 from bitwright.tasks import get_task
 from bitwright.tasks.calibrate import FLOAT
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
@@ -83,6 +83,8 @@ def evaluate(
     samples, calibration_samples = kept(samples), kept(calibration_samples)
     network = named(network, samples)
     require_numbers(network)
+    if isinstance(method, Plan):
+        fitting(method, network)
     check_evaluation(method, samples, calibration_samples, options, calibration_count, batch_size, data, exact=exact)
     judge = get_task(
         task,
@@ -155,7 +157,7 @@ def simulate(
     method: str | Plan,
     accelerator: list[str] | tuple[str, ...],
     **given: Unpack[_Simulated],
-) -> dict[str, Simulation]: ...
+) -> Simulations: ...
 def simulate(
     network: Network | str | torch.nn.Module,
     method: str | Plan = "int8",
@@ -168,7 +170,7 @@ def simulate(
     calibration_count: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> Simulation | dict[str, Simulation]:
+) -> Simulation | Simulations:
     """What one inference costs on an accelerator, or on several.
 
     Parameters
@@ -178,7 +180,7 @@ def simulate(
     method : str or Plan
         A name is calibrated first (only formats where the network has shapes only and no synthetic operands).
     accelerator : str or sequence of str
-        One name gives one `Simulation`, several give a mapping by name.
+        One name gives one `Simulation`, several give `Simulations`, a mapping by name.
     samples : iterable of batches or None
         What a method is calibrated on, as in `calibrate`; the inference costed is on an input of the network's own.
     parameters : mapping or None
@@ -200,14 +202,19 @@ def simulate(
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
     machines = build_accelerators(names, parameters, substrate)
     samples = kept(samples)
-    network = named(network, samples)
+    given, network = network, named(network, samples)
     refuse_seed(network, seed)
-    if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        method = calibrate(network, method, samples=samples, options=options, count=calibration_count, seed=seed)
-    else:
-        refuse_beside_plan(samples=samples, options=options, calibration_count=calibration_count)
+    plan = planned(
+        network,
+        method,
+        samples,
+        given=given,
+        options=options,
+        calibration_count=calibration_count,
+        seed=seed,
+        progress=progress,
+    )
     progress("simulating", 0, 0)
     batch, described = simulation_input(network, seed=seed)
-    found = simulate_plan(network, method, machines, batch=batch, described=described)
+    found = simulate_plan(network, plan, machines, batch=batch, described=described)
     return found[accelerator] if isinstance(accelerator, str) else found

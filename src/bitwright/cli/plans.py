@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.cli.given import method_options
 from bitwright.errors import InputError
+from bitwright.files import check_file
 
 if TYPE_CHECKING:
     from bitwright.methods.plan import Plan
@@ -27,9 +28,9 @@ class Choice:
         """The plan in the file, checked against the network, or the method's name."""
         if self.file is None:
             return self.method
-        from bitwright.methods.plan_file import load_plan
+        from bitwright.methods.plan import Plan
 
-        plan = load_plan(self.file, network)
+        plan = Plan.load(self.file, network)
         if self.method not in ("", plan.method):
             raise InputError(
                 f"the plan {self.file} is one of {plan.method!r}, not of {self.method!r}; leave --method out"
@@ -47,7 +48,7 @@ def find_plan(
     samples: str | None = None,
 ) -> Choice:
     """Refuse contradictions, unknown methods and options, and no folder to `keep` a plan in, before anything runs."""
-    check_folder(keep)
+    check_file(keep)
     if file is not None and options:
         raise InputError(f"the plan {file} has options of its own; leave --option out")
     for flag, value in (("--calibration", calibration), ("--samples", samples)):
@@ -77,15 +78,7 @@ def check_no_system(*methods: str) -> None:
             raise InputError(f"no method {method!r}: {said}")
 
 
-def check_folder(file: Path | None) -> None:
-    """Refuse a file in a folder that does not exist, before anything runs."""
-    if file is not None and not file.parent.is_dir():
-        raise InputError(f"the folder {file.parent} of {file.name} does not exist; make it first")
-
-
 def keep_plan(plan: "Plan", file: Path | None) -> None:
     """Write the plan if a file is named."""
     if file is not None:
-        from bitwright.methods.plan_file import save_plan
-
-        save_plan(plan, file)
+        plan.save(file)

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import gc
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +138,7 @@ class Network(Shown):
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
         try:
-            state = put_back(self.module) if self.remembers else contextlib.nullcontext()
-            with eager(), same_random_numbers(self.device), state:
+            with self.undisturbed():
                 output = self.run(self.module, copies(batch))
                 return output.clone() if self.remembers else output  # it may be what the module keeps
         except (BitwrightError, MemoryError, torch.OutOfMemoryError):
@@ -151,6 +150,13 @@ class Network(Shown):
             raise InputError(
                 f"{self.name} fails on inputs of {sizes}: {told(error)}; give inputs that it runs on"
             ) from error
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Within this, a pass of the module is like every other: eager, by the same random numbers, from one state."""
+        state = put_back(self.module) if self.remembers and self.module is not None else contextlib.nullcontext()
+        with eager(), same_random_numbers(self.device), state:
+            yield
 
     def to(self, device: torch.device | str) -> "Network":
         """The same network with its module moved to `device`."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from bitwright import registry
 from bitwright.methods.protocol import GROUP as METHODS
+from bitwright.studies.frontier import FAMILIES, methods_of
 from bitwright.studies.machines import GROUP as ACCELERATORS
 
 
@@ -27,8 +28,38 @@ class Entry:
     parameters: tuple[Parameter, ...]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SystemEntry:
+    """A published system: its name, the methods and the accelerators it consists of, and one line about it."""
+
+    name: str
+    methods: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    summary: str
+
+
+def systems() -> tuple[SystemEntry, ...]:
+    """Every system: which methods go with which accelerators.
+
+    Examples
+    --------
+    >>> {entry.name: entry.accelerators for entry in systems()}["panacea"]
+    ('panacea',)
+    """
+    return tuple(
+        SystemEntry(name=name, methods=tuple(methods_of(each)), accelerators=tuple(each.machines), summary=each.about)
+        for name, each in FAMILIES.items()
+    )
+
+
 def methods() -> tuple[Entry, ...]:
-    """Every method and recipe that has a name, sorted; a recipe's defaults are its own."""
+    """Every method and recipe that has a name, sorted; a recipe's defaults are its own.
+
+    Examples
+    --------
+    >>> {"int8", "aqs", "lpq"} <= {entry.name for entry in methods()}
+    True
+    """
     found = []
     for name in registry.names(METHODS):
         method = registry.lookup(METHODS, name)
@@ -41,7 +72,13 @@ def methods() -> tuple[Entry, ...]:
 
 
 def accelerators() -> tuple[Entry, ...]:
-    """Every registered accelerator, sorted."""
+    """Every registered accelerator, sorted.
+
+    Examples
+    --------
+    >>> [entry.name for entry in accelerators() if entry.name.startswith("systolic")]
+    ['systolic-os', 'systolic-ws']
+    """
     found = []
     for name in registry.names(ACCELERATORS):
         machine = registry.lookup(ACCELERATORS, name)

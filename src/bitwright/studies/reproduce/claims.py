@@ -60,6 +60,11 @@ class Claimed(abc.ABC):
     def by_system(self) -> Mapping[str, Sequence[Claim]]:
         """System -> its claims, with what was measured."""
 
+    @property
+    @abc.abstractmethod
+    def failed(self) -> bool:
+        """Whether anything is missing that should be there."""
+
     def headline(self) -> Headline:
         """Every claim, published and measured."""
         found = self.by_system()

@@ -76,6 +76,11 @@ class Reproduction(Claimed, Shown):
         """Of this one."""
         return {self.system: self.claims}
 
+    @property
+    def failed(self) -> bool:
+        """Whether a network, or a part of one, is missing."""
+        return any(network.failed for network in self.networks)
+
 
 def reproduce(
     networks: Sequence[Network],

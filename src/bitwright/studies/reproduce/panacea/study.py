@@ -141,6 +141,11 @@ class Reproduction(Claimed, Shown):
         return {self.system: self.claims}
 
     @property
+    def failed(self) -> bool:
+        """Whether a network, or a part of one, is missing."""
+        return any(network.failed for network in self.networks)
+
+    @property
     def claims(self) -> tuple[Claim, ...]:
         """Of all networks."""
         return tuple(claim for network in self.networks for claim in network.claims)
