@@ -16,16 +16,22 @@ from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 
 NAMES = [
+    "Plan",
     "accelerators",
     "calibrate",
     "compare",
     "evaluate",
+    "explain",
     "load",
     "methods",
     "models",
     "quantize",
+    "reproduce",
+    "search",
     "simulate",
     "sweep",
+    "systems",
+    "train",
 ]
 
 
@@ -79,8 +85,8 @@ def test_a_notebook_session(tmp_path):
     plan = bitwright.calibrate(network, "int8", options={"smoothing": "none"})
     assert isinstance(plan, Plan)
     exact, fast = (bitwright.quantize(network, plan, exact=exact) for exact in (True, False))
-    batch = {"input_0": normal(2, 8)}
-    assert torch.equal(exact(batch), exact.run(batch))
+    batch = normal(2, 8)
+    assert torch.equal(exact(batch), exact.run({"input_0": batch}))
     torch.testing.assert_close(exact(batch), fast(batch))
     assert bitwright.evaluate(network, plan, limit=8).off_by == 0
     found = bitwright.simulate(network, plan, ["systolic-ws", "systolic-os"], parameters={"rows": 8})

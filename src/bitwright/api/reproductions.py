@@ -13,9 +13,9 @@ from bitwright.errors import InputError
 from bitwright.networks.load import load_several
 from bitwright.networks.network import InputShape, Network
 from bitwright.studies.provenance import provenance
+from bitwright.studies.reproduce import systems
 from bitwright.studies.reproduce.claims import Claimed
 from bitwright.studies.reproduce.overview import Overview, overview
-from bitwright.studies.reproduce.systems import SYSTEMS, System, find_system
 from bitwright.tasks.evaluate import Progress, silent
 
 OF_ONE = {
@@ -101,7 +101,7 @@ def reproduce(
         return _overview(loads, provenance=made, given=of_all, substrate=substrate, full=full, progress=progress)
     if full:
         raise InputError("--full is for all systems; one system takes all its networks anyway, or those of --models")
-    chosen = find_system(system)
+    chosen = systems.find_system(system)
     settings = chosen.settings_from({**of_system, **of_all})
     machines = chosen.machines(parameters or {}, substrate)
     found: Claimed = chosen.reproduce(
@@ -116,7 +116,7 @@ def reproduce(
 
 
 def _overview(loads: Any, **given: Any) -> Overview:
-    return overview(list(SYSTEMS.values()), loads, **given)
+    return overview(list(systems.SYSTEMS.values()), loads, **given)
 
 
 def _refuse_of_one(given: Mapping[str, Any]) -> None:
@@ -128,7 +128,7 @@ def _refuse_of_one(given: Mapping[str, Any]) -> None:
 
 
 def _networks(
-    system: System,
+    system: systems.System,
     networks: Sequence[Network | str | torch.nn.Module] | None,
     sizes: Mapping[str, Any],
     *,

@@ -82,7 +82,7 @@ def search(
     >>> layer.example_inputs = torch.rand(2, 8)
     >>> brief = {"population": 2, "passes": 1, "cycles": 1, "random_parents": 1, "profile": False}
     >>> found = search(layer, mean_bits=4, objective="mse", settings=brief, calibration_count=2)
-    >>> found.mean_bits <= 4, found.plan.site("weight").quantized
+    >>> found.mean_bits <= 4, found.plan.site("linear").quantized
     (True, True)
     """
     kept = path_of(log)

@@ -18,6 +18,7 @@ from bitwright.studies.judges import refuse_unjudged
 from bitwright.studies.machines import accelerator_names, build_accelerators
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
+from bitwright.studies.sweep.result import check_results
 from bitwright.tasks.evaluate import Progress, silent
 
 Given = Network | str | torch.nn.Module
@@ -237,13 +238,28 @@ def sweep(
     ------
     InputError
         Anything given that cannot be used, or a store or cluster that fails; finished trials are kept.
+
+    Examples
+    --------
+    >>> study = {
+    ...     "networks": ["gemm:64x64x64"],
+    ...     "methods": ["int8"],
+    ...     "accelerators": ["systolic-ws"],
+    ...     "parameters": {"rows": [16, 32]},
+    ...     "objectives": {"cycles": "minimise"},
+    ... }
+    >>> sweep(study).frame()["status"].tolist()
+    ['ok', 'ok']
     """
     from bitwright.studies.sweep.run import sweep as run_sweep
 
+    read, kept_rows = read_study(study, seed=seed), path_of(results)
+    if kept_rows is not None:
+        check_results(kept_rows)
     return run_sweep(
-        read_study(study, seed=seed),
+        read,
         place=store,
-        results=path_of(results),
+        results=kept_rows,
         workers=workers,
         dask=dask,
         progress=progress,
