@@ -65,6 +65,15 @@ def evaluate(
         At most so many samples.
     options, calibration_count
         Of the method, and how many samples it is calibrated on; a plan has its own.
+    batch_size : int or None
+        Test samples at once; None is a size that suits the task.
+    seed : int
+        Of every choice of samples and of the bootstrap.
+
+    Returns
+    -------
+    Evaluation
+        `.score` in its unit with a 95 % interval; `.frame()`, `.frame("sites")`, `.plot()`.
 
     Raises
     ------
@@ -187,6 +196,16 @@ def simulate(
         Of the machines: `rows`, or `systolic-ws.rows` for one of them.
     substrate : str
         `common`, the same for all machines; or `native`, as published; `parameters` go before either.
+    options, calibration_count
+        Of the method, and how many samples it is calibrated on; a plan has its own.
+    seed : int
+        Of the samples, and of the input that is costed.
+
+    Returns
+    -------
+    Simulation or Simulations
+        Cycles, energies in pJ, areas in um2, traffic in bytes; `.frame()` by site, `.frame("components")` by part of
+        the machine, `.site(name)`, `.plot()`.
 
     Raises
     ------

@@ -62,7 +62,9 @@ def search(
     calibration_count : int or None
         Samples that candidates are judged on.
     log : path or None
-        Every judged candidate is kept there; with `resume` the search goes on from it.
+        Every judged candidate is kept there.
+    resume : bool
+        Go on from the log, which is not written anew unasked.
     workers : int
         Processes of this computer.
     minutes : float
@@ -154,7 +156,9 @@ def train(
     batch_size : int or None
         Samples in a batch.
     checkpoint : path or None
-        Where all state is kept at every look; with `resume` training goes on from it.
+        Where all state is kept at every look.
+    resume : bool
+        Go on from the checkpoint, which is not written anew unasked.
     seed : int
         Of the samples.
 

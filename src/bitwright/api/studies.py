@@ -100,11 +100,18 @@ def compare(
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
-    data, limit, samples, calibration_samples, options, parameters, substrate
+    task, data, limit, exact, samples, calibration_samples, calibration_count, batch_size, seed
+        As in `evaluate`.
+    options, parameters, substrate
         As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Families have options of their
         own.
     command : str or None
         What made this, for the record.
+
+    Returns
+    -------
+    Comparison or Frontier
+        Both with `.frame()`, units in the columns' names, and `.plot()`.
 
     Raises
     ------
@@ -233,6 +240,11 @@ def sweep(
         A cluster instead of them.
     seed : int or None
         Instead of the study's.
+
+    Returns
+    -------
+    Sweep
+        `.front()` are the rows that no other is better than.
 
     Raises
     ------

@@ -9,7 +9,13 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class PerTensor:
-    """One scale for the whole operand."""
+    """One scale for the whole operand.
+
+    Examples
+    --------
+    >>> str(PerTensor())
+    'tensor'
+    """
 
     def __str__(self) -> str:
         return "tensor"

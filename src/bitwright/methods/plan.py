@@ -26,7 +26,13 @@ SCHEMA_VERSION = 2
 
 
 class Part(enum.StrEnum):
-    """The three parts of a site's plan that methods fill."""
+    """The three parts of a site's plan that methods fill.
+
+    Examples
+    --------
+    >>> Part("operands") is Part.OPERANDS
+    True
+    """
 
     OPERANDS = "operands"
     PRECISION = "precision"
@@ -51,6 +57,14 @@ class OperandPlan:
     dropped_mean : float
         Mean of the low-order part that a format with dropped bits leaves out of each code; what it costs the product
         is a constant per output and added offline.
+
+    Examples
+    --------
+    >>> from bitwright.formats import PerTensor
+    >>> unsigned = Integer(bits=8, signed=False)
+    >>> x = OperandPlan(format=unsigned, granularity=PerTensor(), scale=torch.tensor(0.1), zero_point=3)
+    >>> x.format.name
+    'uint8'
     """
 
     format: Format
@@ -72,7 +86,16 @@ class OperandPlan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SitePlan:
-    """What happens at one site; an operand of None stays float32, and then so does the product."""
+    """What happens at one site; an operand of None stays float32, and then so does the product.
+
+    Examples
+    --------
+    >>> from bitwright.formats import PerTensor
+    >>> w = OperandPlan(format=Integer(bits=4), granularity=PerTensor(), scale=torch.tensor(0.1))
+    >>> site = SitePlan(w=w)
+    >>> site.w_type, site.x_type, site.quantized
+    ('int4', 'float32', False)
+    """
 
     x: OperandPlan | None = None
     w: OperandPlan | None = None
@@ -137,6 +160,13 @@ class Plan(Shown):
         Which samples it was calibrated on, in a phrase.
     notes : tuple of str
         What every report on this plan must say.
+
+    Examples
+    --------
+    >>> from bitwright.api import calibrate
+    >>> plan = calibrate("gemm:841x576x128", "int8")
+    >>> plan.site("gemm").x_type, plan.frame()["w_bits"].tolist()
+    ('uint8', [8])
     """
 
     method: str

@@ -14,7 +14,15 @@ from bitwright.errors import InputError
 
 
 class SiteOptions(pydantic.BaseModel):
-    """What options of methods are made from: frozen, no unknown keys, overrides per glob on site names."""
+    """What options of methods are made from: frozen, no unknown keys, overrides per glob on site names.
+
+    Examples
+    --------
+    >>> class Options(SiteOptions):
+    ...     bits: int = 8
+    >>> Options(sites={"*.head": {"bits": 4}}).at("decoder.head").bits
+    4
+    """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     whole_network: ClassVar[frozenset[str]] = frozenset({"sites"})
