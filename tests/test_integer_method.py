@@ -555,7 +555,7 @@ class TestRefusals:
     def test_a_glob_that_matches_nothing(self):
         network, samples = toy_networks()["linear"]
         for case, data in ((network, samples), (shape_only(network), [])):
-            with pytest.raises(InputError, match=r"'layer\.\*' matches no site; sites are named like first, last"):
+            with pytest.raises(InputError, match=r"'layer\.\*' matches no site; sites are named like last, first"):
                 planned(case, data, sites={"layer.*": {"x_bits": 4}})
 
     def test_no_samples(self):

@@ -21,7 +21,6 @@ from bitwright.reports.comparison import print_comparison
 from bitwright.reports.files import check_out, plain
 from bitwright.reports.records import comparison_record, simulation_record
 from bitwright.reports.scores import difference
-from bitwright.reports.units import exponent, number, scaled
 from bitwright.studies.compare import Settings, compare, options_of
 from bitwright.studies.conservation import check_site, check_total
 from bitwright.studies.explain import explain
@@ -32,6 +31,7 @@ from bitwright.studies.simulate import simulate
 from bitwright.tasks import Interval, get_task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import evaluate, evaluate_many
+from bitwright.units import exponent, number, scaled
 
 PRICE = {"component": "mac", "name": "mac", "unit": "operation", "price_pj": 0.5, "source": "a test"}
 

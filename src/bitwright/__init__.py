@@ -12,20 +12,41 @@ from typing import TYPE_CHECKING, Any
 from bitwright import accelerators, methods
 
 if TYPE_CHECKING:
-    from bitwright.api import calibrate, compare, evaluate, load, models, quantize, simulate, sweep
+    from bitwright.api import (
+        Plan,
+        calibrate,
+        compare,
+        evaluate,
+        explain,
+        load,
+        models,
+        quantize,
+        reproduce,
+        search,
+        simulate,
+        sweep,
+        systems,
+        train,
+    )
 
 __version__ = version("bitwright")
 __all__ = [
+    "Plan",
     "accelerators",
     "calibrate",
     "compare",
     "evaluate",
+    "explain",
     "load",
     "methods",
     "models",
     "quantize",
+    "reproduce",
+    "search",
     "simulate",
     "sweep",
+    "systems",
+    "train",
 ]
 
 

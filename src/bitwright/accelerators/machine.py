@@ -39,7 +39,15 @@ ZERO_POINT_SUM = Circuit(
 
 
 class Machine(Billed):
-    """A machine model; frozen parameters turn work into cost."""
+    """A machine model; frozen parameters turn work into cost.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> machine = WeightStationary(rows=8, cols=8)
+    >>> isinstance(machine, Machine), machine.peak_macs_per_cycle
+    (True, 64)
+    """
 
     summary: ClassVar[str]
     """One line for `bitwright accelerators`."""

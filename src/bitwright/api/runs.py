@@ -6,14 +6,14 @@ from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
-from bitwright.api.networks import calibrate, judged_by, kept, named, refuse_beside_plan, refuse_seed
+from bitwright.api.networks import fitting, judged_by, kept, named, planned, refuse_beside_plan, refuse_seed
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import build_accelerators
-from bitwright.studies.simulate import Simulation
 from bitwright.studies.simulate import simulate as simulate_plan
+from bitwright.studies.simulation import Simulation, Simulations
 from bitwright.tasks import Labelled, get_task
 from bitwright.tasks.calibrate import FLOAT
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
@@ -70,6 +70,15 @@ def evaluate(
         At most so many samples.
     options, calibration_count
         Of the method, and how many samples it is calibrated on; a plan has its own.
+    batch_size : int or None
+        Test samples at once; None is a size that suits the task.
+    seed : int
+        Of every choice of samples and of the bootstrap.
+
+    Returns
+    -------
+    Evaluation
+        `.score` in its unit with a 95 % interval; `.frame()`, `.frame("sites")`, `.plot()`.
 
     Raises
     ------
@@ -89,6 +98,8 @@ def evaluate(
     judged = judged_by(data, metric, higher_is_better=higher_is_better)
     network = named(network, samples, judged)
     require_numbers(network)
+    if isinstance(method, Plan):
+        fitting(method, network)
     check_evaluation(method, samples, calibration_samples, options, calibration_count, batch_size, judged, exact=exact)
     judge = get_task(
         task,
@@ -162,7 +173,7 @@ def simulate(
     method: str | Plan,
     accelerator: list[str] | tuple[str, ...],
     **given: Unpack[_Simulated],
-) -> dict[str, Simulation]: ...
+) -> Simulations: ...
 def simulate(
     network: Network | str | torch.nn.Module,
     method: str | Plan = "int8",
@@ -175,7 +186,7 @@ def simulate(
     calibration_count: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> Simulation | dict[str, Simulation]:
+) -> Simulation | Simulations:
     """What one inference costs on an accelerator, or on several.
 
     Parameters
@@ -185,8 +196,8 @@ def simulate(
     method : str or Plan
         A name is calibrated first (only formats where the network has shapes only and no synthetic operands).
     accelerator : str or sequence of str
-        A registered name or the file of a machine (`mine.yaml`). One gives one `Simulation`, several give a mapping by
-        name.
+        A registered name or the file of a machine (`mine.yaml`). One gives one `Simulation`, several give
+        `Simulations`, a mapping by name.
     samples : iterable of batches or None
         What a method is calibrated on, as in `calibrate`; the inference costed is on an input of the network's own.
     parameters : mapping or None
@@ -194,6 +205,16 @@ def simulate(
     substrate : str
         `common`, the same for all machines; `native`, as published; or the file of one. `parameters` go before a
         machine's file, which goes before the substrate.
+    options, calibration_count
+        Of the method, and how many samples it is calibrated on; a plan has its own.
+    seed : int
+        Of the samples, and of the input that is costed.
+
+    Returns
+    -------
+    Simulation or Simulations
+        Cycles, energies in pJ, areas in um2, traffic in bytes; `.frame()` by site, `.frame("components")` by part of
+        the machine, `.site(name)`, `.plot()`.
 
     Raises
     ------
@@ -210,14 +231,19 @@ def simulate(
     machines = build_accelerators(names, parameters, substrate)
     first = next(iter(machines))
     samples = kept(samples)
-    network = named(network, samples)
+    given, network = network, named(network, samples)
     refuse_seed(network, seed)
-    if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        method = calibrate(network, method, samples=samples, options=options, count=calibration_count, seed=seed)
-    else:
-        refuse_beside_plan(samples=samples, options=options, calibration_count=calibration_count)
+    plan = planned(
+        network,
+        method,
+        samples,
+        given=given,
+        options=options,
+        calibration_count=calibration_count,
+        seed=seed,
+        progress=progress,
+    )
     progress("simulating", 0, 0)
     batch, described = simulation_input(network, seed=seed)
-    found = simulate_plan(network, method, machines, batch=batch, described=described)
+    found = simulate_plan(network, plan, machines, batch=batch, described=described)
     return found[first] if isinstance(accelerator, str) else found

@@ -18,6 +18,7 @@ from bitwright.studies.judges import refuse_unjudged
 from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
+from bitwright.studies.sweep.result import check_results
 from bitwright.tasks import Labelled
 from bitwright.tasks.evaluate import Progress, silent
 from bitwright.tasks.labelled import Metric
@@ -106,11 +107,20 @@ def compare(
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
-    data, metric, higher_is_better, limit, samples, calibration_samples, options, parameters, substrate
+    task, data, metric, higher_is_better, limit, exact, samples, calibration_samples
+        As in `evaluate`.
+    calibration_count, batch_size, seed
+        As in `evaluate`.
+    options, parameters, substrate
         As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Systems have options of their
         own.
     command : str or None
         What made this, for the record.
+
+    Returns
+    -------
+    Comparison or Frontier
+        Both with `.frame()`, units in the columns' names, and `.plot()`.
 
     Raises
     ------
@@ -243,17 +253,37 @@ def sweep(
     seed : int or None
         Instead of the study's.
 
+    Returns
+    -------
+    Sweep
+        `.front()` are the rows that no other is better than.
+
     Raises
     ------
     InputError
         Anything given that cannot be used, or a store or cluster that fails; finished trials are kept.
+
+    Examples
+    --------
+    >>> study = {
+    ...     "networks": ["gemm:64x64x64"],
+    ...     "methods": ["int8"],
+    ...     "accelerators": ["systolic-ws"],
+    ...     "parameters": {"rows": [16, 32]},
+    ...     "objectives": {"cycles": "minimise"},
+    ... }
+    >>> sweep(study).frame()["status"].tolist()
+    ['ok', 'ok']
     """
     from bitwright.studies.sweep.run import sweep as run_sweep
 
+    read, kept_rows = read_study(study, seed=seed), None if results is None else Path(results)
+    if kept_rows is not None:
+        check_results(kept_rows)
     return run_sweep(
-        read_study(study, seed=seed),
+        read,
         place=store,
-        results=None if results is None else Path(results),
+        results=kept_rows,
         workers=workers,
         dask=dask,
         progress=progress,

@@ -80,13 +80,18 @@ def accelerators(
 def systems(json: Json = False) -> None:
     """List the systems: which methods go with which machines."""
     with working():
-        from bitwright.studies.systems import SYSTEMS, methods_of
+        from bitwright.api import systems as entries
 
     from bitwright.reports.listings import print_listing
 
     found = [
-        {"system": name, "methods": methods_of(each), "accelerators": list(each.machines), "what it is": each.about}
-        for name, each in SYSTEMS.items()
+        {
+            "system": entry.name,
+            "methods": list(entry.methods),
+            "accelerators": list(entry.accelerators),
+            "what it is": entry.summary,
+        }
+        for entry in entries()
     ]
     words = [
         {key: value if isinstance(value, str) else ", ".join(value) for key, value in one.items()} for one in found

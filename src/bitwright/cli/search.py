@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
 from bitwright.cli.app import INTERRUPTED, app, stop
-from bitwright.cli.plans import check_folder, keep_plan
+from bitwright.cli.plans import check_file
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -58,34 +58,15 @@ def search(
     wide: given.Wide = False,
 ) -> None:
     """Search each layer's format on unlabelled samples; the plan found works wherever plans do."""
-    for file in (save_plan, log):
-        check_folder(file)
-        if file is not None and file.is_dir():
-            raise InputError(f"{file} is a folder; name a file in it")
+    check_file(save_plan)
     if log is not None and log.resolve() == save_plan.resolve():
         raise InputError(f"{log} cannot be both the log and the plan; name two files")
-    if resume and log is None:
-        raise InputError("--resume continues from a log; name it with --log FILE")
-    if log is not None and log.exists() != resume:
-        raise InputError(
-            f"there is no search log {log} to resume; leave --resume out"
-            if resume
-            else f"{log} exists; --resume continues it, or name another --log"
-        )
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.methods.lpq.search.settings import search_settings
         from bitwright.reports.search import print_search, search_record
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.search import search_network
 
-        named: dict[str, Any] = {"objective": objective, "widths": widths, "mean_bits": mean_bits, "seed": seed}
-        more = given.machine_settings(setting, None)
-        for key in more:
-            if key in named:
-                raise InputError(f"--set {key} has an option of its own: --{key.replace('_', '-')}")
-        settings = search_settings(named | more)
         network = api.load(
             model,
             **given.reading(preprocess, tokenizer),
@@ -93,19 +74,23 @@ def search(
             image_size=image_size,
             device=device,
         )
-        found = search_network(
+        found = api.search(
             network,
             method,
-            settings,
+            objective=objective,
+            widths=widths,
+            mean_bits=mean_bits,
+            settings=given.machine_settings(setting, None),
             options=given.method_options(option),
             calibration_count=calibration,
             log=log,
             resume=resume,
             workers=workers or os.cpu_count() or 1,
             minutes=budget,
+            seed=seed,
             progress=progress,
         )
-        keep_plan(found.found.plan, save_plan)
+        found.plan.save(save_plan)
     made = provenance(given.command_line(), seed)
     show(
         lambda: search_record(found, save_plan, made),

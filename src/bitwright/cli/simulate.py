@@ -77,7 +77,7 @@ def simulate(
         if isinstance(used, str):
             progress("calibrating", 0, 0)
             used = api.calibrate(
-                network, used, samples=given.samples(samples), options=chosen.options, count=calibration, seed=seed
+                network, used, given.samples(samples), options=chosen.options, count=calibration, seed=seed
             )
         found = api.simulate(
             network, used, machines, parameters=settings, substrate=substrate, seed=seed, progress=progress

@@ -42,24 +42,20 @@ def sweep(
         raise InputError("--workers are this computer's and --dask is a cluster with its own; give one of them")
     with working() as progress:
         progress("reading the study", 0, 0)
+        from bitwright import api
         from bitwright.reports.sweep import print_sweep, sweep_record
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.sweep import read_study
-        from bitwright.studies.sweep.result import check_results
-        from bitwright.studies.sweep.run import sweep as run_sweep
 
-        read = read_study(study, seed=seed)
-        kept = results or study.with_suffix(".parquet")
-        check_results(kept)
-        found = run_sweep(
-            read,
-            place=store or study.with_suffix(".db"),
-            results=kept,
+        found = api.sweep(
+            study,
+            store=store or study.with_suffix(".db"),
+            results=results or study.with_suffix(".parquet"),
             workers=workers or os.cpu_count() or 1,
             dask=dask,
+            seed=seed,
             progress=progress,
         )
-    made = provenance(given.command_line(), read.seed)
+    made = provenance(given.command_line(), found.study.seed)
     show(lambda: sweep_record(found, made), lambda console: print_sweep(found, console), json=json, wide=wide)
     if found.stopped == "interrupted":
         stop(f"interrupted; {len(found.rows):,} rows are in {found.store}, and the same command goes on", INTERRUPTED)

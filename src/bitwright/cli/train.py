@@ -1,13 +1,13 @@
 """`train`: weights and scales learn with quantization in the loop, from the float network."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
 from bitwright.cli.app import INTERRUPTED, app, stop
-from bitwright.cli.plans import check_folder, keep_plan
+from bitwright.cli.plans import check_file
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -51,45 +51,37 @@ def train(
     wide: given.Wide = False,
 ) -> None:
     """Train with quantization in the loop, on unlabelled samples; the trained plan works wherever plans do."""
-    for file in (save_plan, checkpoint):
-        check_folder(file)
-        if file is not None and file.is_dir():
-            raise InputError(f"{file} is a folder; name a file in it")
+    check_file(save_plan)
     if checkpoint is not None and checkpoint.resolve() == save_plan.resolve():
         raise InputError(f"{checkpoint} cannot be both the checkpoint and the plan; name two files")
-    if checkpoint is not None and checkpoint.exists() and not resume:
-        raise InputError(f"{checkpoint} exists; --resume continues it, or name another --checkpoint")
-    if resume and checkpoint is None:
-        raise InputError("--resume continues from a checkpoint; name it with --checkpoint FILE")
-    if resume and (method is not None or option or calibration):
-        raise InputError(
-            "a resumed training has its method, options and calibration from the checkpoint; leave them out"
-        )
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.methods.training.settings import training_settings
         from bitwright.reports.training import print_training, training_record
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.training import train_network
 
-        rates: dict[str, Any] = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features}
-        chosen = {"steps": steps, "minutes": minutes, "every": every, "patience": patience, "seed": seed}
-        settings = training_settings(chosen | {name: value for name, value in rates.items() if value is not None})
         network = api.load(
             model, **given.reading(preprocess, tokenizer), sequence_length=sequence_length, image_size=image_size
         )
-        found = train_network(
+        found = api.train(
             network,
-            None if resume else method or "int8+apsq",
-            settings,
+            method,
+            steps=steps,
+            minutes=minutes,
+            learning_rate=learning_rate,
+            scale_rate=scale_rate,
+            features=features,
+            every=every,
+            patience=patience,
             options=given.method_options(option),
             calibration_count=calibration,
             batch_size=batch_size,
             checkpoint=checkpoint,
+            resume=resume,
+            seed=seed,
             progress=progress,
         )
-        keep_plan(found.outcome.plan, save_plan)
+        found.plan.save(save_plan)
     made = provenance(given.command_line(), seed)
     show(
         lambda: training_record(found, save_plan, made),

@@ -14,7 +14,13 @@ from bitwright.settings import Form
 
 @dataclasses.dataclass(frozen=True)
 class PerTensor:
-    """One scale for the whole operand."""
+    """One scale for the whole operand.
+
+    Examples
+    --------
+    >>> str(PerTensor())
+    'tensor'
+    """
 
     def __str__(self) -> str:
         return "tensor"

@@ -40,7 +40,14 @@ class Provides(enum.StrEnum):
 
 @runtime_checkable
 class Method(Protocol):
-    """A quantization method, registered as an instance under the entry point group `bitwright.methods`."""
+    """A quantization method, registered as an instance under the entry point group `bitwright.methods`.
+
+    Examples
+    --------
+    >>> from bitwright.methods.aqs import METHOD
+    >>> isinstance(METHOD, Method), sorted(METHOD.fills)
+    (True, [<Part.OPERANDS: 'operands'>])
+    """
 
     summary: str
     """One line for `bitwright methods`."""

@@ -24,7 +24,7 @@ from bitwright.networks.own_kinds import Reader, refuse_reader
 from bitwright.networks.packages import told
 
 INPUTS_HINT = "return (module, example_inputs) or set module.example_inputs: a tensor, a tuple or a dict of tensors"
-GIVEN_HINT = "give inputs=: a tensor, a tuple or a dict of tensors; or set module.example_inputs"
+GIVEN_HINT = "give inputs= of load, or samples: a tensor, a tuple or a dict of tensors; or set module.example_inputs"
 
 
 def build(name: str, reads: Reader | None = None) -> Network:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.claims import claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, area_column, percents, print_fitting, quantity, say, table, text
-from bitwright.reports.units import number
 from bitwright.studies.reproduce.apsq.areas import Engine
 from bitwright.studies.reproduce.apsq.arrays import described
 from bitwright.studies.reproduce.apsq.claims import ENGINE_UM2
@@ -13,6 +12,7 @@ from bitwright.studies.reproduce.apsq.fit import DRAM_BYTE, MAC, Weighed
 from bitwright.studies.reproduce.apsq.measured import Measured
 from bitwright.studies.reproduce.apsq.runs import NARROW, SUMS, VARIANTS, WIDE, Line, Run, SiteLine
 from bitwright.studies.reproduce.apsq.study import Reproduction
+from bitwright.units import number
 from bitwright.words import counted
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, percents, say, table, text
-from bitwright.reports.units import number
 from bitwright.studies.bounds import VECTOR, Bounds
+from bitwright.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console

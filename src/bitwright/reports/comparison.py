@@ -7,7 +7,6 @@ from bitwright.reports.costs import BESIDE, BUSY, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, promised, value
 from bitwright.reports.tables import Column, print_fitting, say, text
-from bitwright.reports.units import DASH, number
 from bitwright.studies.compare import UNSUPPORTED, Comparison
 from bitwright.studies.gains import gain
 from bitwright.studies.objectives import ENERGY, LATENCY
@@ -15,6 +14,7 @@ from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 from bitwright.tasks.calibrate import NOTHING
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,9 +15,9 @@ from bitwright.reports.tables import (
     say,
     text,
 )
-from bitwright.reports.units import DASH, number, scaled
 from bitwright.studies.machines import COMMON, Footing
 from bitwright.studies.simulate import Simulation, Unsupported
+from bitwright.units import DASH, number, scaled
 
 if TYPE_CHECKING:
     from rich.console import Console

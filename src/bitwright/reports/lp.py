@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from bitwright.accelerators.precision_scalable import compute_area_um2
 from bitwright.reports.claims import claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
-from bitwright.reports.units import number
 from bitwright.studies.reproduce.lp.arrays import SMALL, described
 from bitwright.studies.reproduce.lp.claims import KINDS
 from bitwright.studies.reproduce.lp.errors import quartiles
@@ -16,6 +15,7 @@ from bitwright.studies.reproduce.lp.measured import Measured
 from bitwright.studies.reproduce.lp.mixes import MIXES
 from bitwright.studies.reproduce.lp.runs import Line, Run
 from bitwright.studies.reproduce.lp.study import Reproduction
+from bitwright.units import number
 from bitwright.words import counted
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import number
+from bitwright.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import DASH, number, scaled, signed
 from bitwright.tasks.evaluate import Evaluation
 from bitwright.tasks.floor import dead
 from bitwright.tasks.precision import SHIFTS
 from bitwright.tasks.task import Score
+from bitwright.units import DASH, number, scaled, signed
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.scores import judgement, judgement_record
 from bitwright.reports.tables import Column, say, table
-from bitwright.reports.units import number, scaled
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.search import Search
+from bitwright.units import number, scaled
 from bitwright.words import counted
 
 if TYPE_CHECKING:

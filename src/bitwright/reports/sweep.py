@@ -4,9 +4,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import DASH, number, scaled
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.sweep import Sweep
+from bitwright.units import DASH, number, scaled
 from bitwright.words import counted
 
 if TYPE_CHECKING:

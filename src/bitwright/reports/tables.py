@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-from bitwright.reports.units import PREFIXES, exponent, number
+from bitwright.units import PREFIXES, exponent, number
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,7 +18,7 @@ from bitwright.settings import Setting, plain, setting
 from bitwright.studies.machines import COMMON, build_accelerators
 from bitwright.studies.setting_files import GROUP as ACCELERATORS
 from bitwright.studies.setting_files import Stated, find_machine, find_substrate
-from bitwright.studies.systems import SYSTEMS
+from bitwright.studies.systems import SYSTEMS, methods_of
 
 NETWORK, TRAINED, MACHINE, OPERANDS = "resnet18", "minilm-l6", "systolic-ws", "int8"
 """What examples take where nothing speaks for another."""
@@ -44,8 +44,38 @@ class Entry:
     example: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SystemEntry:
+    """A published system: its name, the methods and the accelerators it consists of, and one line about it."""
+
+    name: str
+    methods: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    summary: str
+
+
+def systems() -> tuple[SystemEntry, ...]:
+    """Every system: which methods go with which accelerators.
+
+    Examples
+    --------
+    >>> {entry.name: entry.accelerators for entry in systems()}["panacea"]
+    ('panacea',)
+    """
+    return tuple(
+        SystemEntry(name=name, methods=tuple(methods_of(each)), accelerators=tuple(each.machines), summary=each.about)
+        for name, each in SYSTEMS.items()
+    )
+
+
 def methods() -> tuple[Entry, ...]:
-    """Every method and recipe that has a name, sorted; a recipe's defaults are its own."""
+    """Every method and recipe that has a name, sorted; a recipe's defaults are its own.
+
+    Examples
+    --------
+    >>> {"int8", "aqs", "lpq"} <= {entry.name for entry in methods()}
+    True
+    """
     found = []
     for name in registry.names(METHODS):
         method = registry.lookup(METHODS, name)
@@ -58,7 +88,13 @@ def methods() -> tuple[Entry, ...]:
 
 
 def accelerators() -> tuple[Entry, ...]:
-    """Every registered accelerator, sorted."""
+    """Every registered accelerator, sorted.
+
+    Examples
+    --------
+    >>> [entry.name for entry in accelerators() if entry.name.startswith("systolic")]
+    ['systolic-os', 'systolic-ws']
+    """
     return tuple(_machine(find_machine(name), find_substrate(COMMON)) for name in registry.names(ACCELERATORS))
 
 

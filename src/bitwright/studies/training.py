@@ -3,21 +3,28 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bitwright.methods.plan import Plan
 from bitwright.methods.training import Outcome, TrainingSettings, train
 from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
 from bitwright.studies.judging import judged
 from bitwright.studies.search import INTERRUPTED
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, silent
 from bitwright.tasks.training_samples import training_samples
+from bitwright.units import number, scaled
 from bitwright.words import counted
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Training:
-    """One training.
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Training(Shown):
+    """One training; `.plan` is the best one, `.frame()` the losses, `.plot()` the same as a picture.
 
     Attributes
     ----------
@@ -41,6 +48,42 @@ class Training:
     samples: str
     logits: bool
     judged: Evaluation | None
+
+    @property
+    def plan(self) -> Plan:
+        """The best one seen."""
+        return self.outcome.plan
+
+    @property
+    def loss(self) -> str:
+        """What losses are, with their unit."""
+        return "KL divergence from float [nats]" if self.logits else "relative squared error"
+
+    def headline(self) -> Headline:
+        """Losses before and after, and how many steps were taken."""
+        outcome = self.outcome
+        figures = [
+            (f"{self.loss}, held out", f"{number(outcome.first_loss)} before, {number(outcome.best_loss)} after"),
+            ("steps", f"{outcome.steps:,} in {scaled(outcome.seconds, 's')}"),
+            ("stopped by", outcome.stopped),
+            ("samples", self.samples),
+        ]
+        return Headline(f"{self.network}, {outcome.plan.method}", figures)
+
+    def frame(self) -> "pd.DataFrame":
+        """One line per look at the held-out samples: the step, and the loss of exact execution."""
+        import pandas as pd
+
+        return pd.DataFrame(self.outcome.losses, columns=["step", "loss"]).convert_dtypes()
+
+    def plot(self) -> "go.Figure":
+        """Loss on the held-out samples over steps, as a plotly figure."""
+        import plotly.graph_objects as go
+
+        steps, losses = zip(*self.outcome.losses, strict=True)
+        figure = go.Figure(go.Scatter(x=steps, y=losses))
+        figure.update_layout(xaxis={"title": "step"}, yaxis={"title": f"{self.loss}, held out"})
+        return figure
 
 
 def train_network(

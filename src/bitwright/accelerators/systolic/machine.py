@@ -127,5 +127,12 @@ class DenseArray(Machine):
 
 
 def timing_of(machine: Machine) -> Timing:
-    """The ideals of a machine's substrate."""
+    """The ideals of a machine's substrate.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> timing_of(WeightStationary(fold_pipelining=False)).pipelined
+    False
+    """
     return Timing(hidden=machine.weight_loading == "hidden", pipelined=machine.fold_pipelining)

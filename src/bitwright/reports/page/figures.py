@@ -7,11 +7,10 @@ from typing import Any
 from bitwright.formats import Format
 from bitwright.methods.plan import OperandPlan
 from bitwright.reports.page.layers import Costed, along, short, site_names
-from bitwright.reports.scores import value
-from bitwright.reports.words import amount
+from bitwright.studies.drawing import draw_scores
 from bitwright.studies.frontier import Frontier
 from bitwright.studies.frontier.drawing import escaped
-from bitwright.studies.objectives import OBJECTIVES, Objective
+from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.palette import style_of
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import SiteCost
@@ -43,59 +42,12 @@ def drawn(figure: Any) -> Figure:
 def tradeoffs(rows: Sequence[Row]) -> list[Figure]:
     """Score against every objective, where there are scores."""
     known = [row for row in rows if row.evaluation is not None and row.simulation is not None]
-    return [_tradeoff(known, objective) for objective in OBJECTIVES] if known else []
-
-
-def _tradeoff(rows: Sequence[Row], objective: Objective) -> Figure:
-    assert rows[0].evaluation is not None
-    score = rows[0].evaluation.score
-    better = "upper" if score.higher_is_better else "lower"
-    unit = objective.unit.replace("mm2", "mm²")
-    return {
-        "title": f"{score.metric} x {objective.title}",
-        "data": [
-            _methods(method, [row for row in rows if row.method == method], objective, i)
-            for i, method in enumerate(dict.fromkeys(row.method for row in rows))
-        ],
-        "layout": {
-            "height": 420,
-            "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
-            "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
-            "hovermode": "closest",
-            "xaxis": {"title": {"text": f"{objective.title} [{unit}]"}, "type": "log", "tickformat": "~s"},
-            "yaxis": {"title": {"text": f"{score.metric} [{score.unit}]" if score.unit else score.metric}},
-            "annotations": [
-                {
-                    "text": f"{better} left is better",
-                    "xref": "paper",
-                    "yref": "paper",
-                    "x": 0,
-                    "y": 1.07,
-                    "showarrow": False,
-                    "xanchor": "left",
-                }
-            ],
-        },
-    }
-
-
-def _methods(method: str, rows: Sequence[Row], objective: Objective, index: int) -> dict[str, Any]:
-    colour, symbol = style_of(index + 1)
-    points = [(row, row.evaluation, row.simulation) for row in rows if row.evaluation and row.simulation]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": escaped(method),
-        "x": [objective.of(simulation) * 10.0**objective.power for _, _, simulation in points],
-        "y": [evaluation.score.value for _, evaluation, _ in points],
-        "text": [
-            f"{escaped(row.method)} on {escaped(row.accelerator)}<br>{value(evaluation.score)}, "
-            f"{amount(objective.of(simulation), objective)}"
-            for row, evaluation, simulation in points
-        ],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 1, "color": "#ffffff"}},
-    }
+    if not known:
+        return []
+    metric = known[0].evaluation.score.metric if known[0].evaluation else ""
+    return [
+        {"title": f"{metric} x {objective.title}", **drawn(draw_scores(known, objective))} for objective in OBJECTIVES
+    ]
 
 
 def heat_maps(points: Sequence[Costed]) -> list[Figure]:

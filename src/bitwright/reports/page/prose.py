@@ -6,7 +6,6 @@ from bitwright.reports.comparison import reasons_of
 from bitwright.reports.frontier import point_reasons_of
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, value
-from bitwright.reports.units import number
 from bitwright.reports.words import UNSURE_LEGEND, against, amount, findings, loss_words, percent
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import Frontier, OperatingPoint
@@ -15,6 +14,7 @@ from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC
 from bitwright.tasks.calibrate import NOTHING
+from bitwright.units import number
 from bitwright.words import counted
 
 

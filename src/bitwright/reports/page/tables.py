@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitwright.reports.scores import difference, value
-from bitwright.reports.units import DASH, number
 from bitwright.reports.words import amount, gain_words, loss_words
 from bitwright.studies.frontier import Frontier, OperatingPoint
 from bitwright.studies.machines import Footing
 from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
+from bitwright.units import DASH, number
 
 SHORT = 40  # characters that stay on one line
 

@@ -10,11 +10,12 @@ from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
+from bitwright.shown import Shown
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, Claimed
 from bitwright.studies.reproduce.options import known_options
 from bitwright.studies.reproduce.panacea.claims import CLAIMS
 from bitwright.studies.reproduce.panacea.findings import findings
@@ -108,8 +109,8 @@ class Measured:
         return bool(self.reason or self.sibia_score.reason or any(rung.reason for rung in self.ladder))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reproduction:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Reproduction(Claimed, Shown):
     """All networks and what they were measured with.
 
     Attributes
@@ -134,6 +135,15 @@ class Reproduction:
     substrate: Footing
     options: Mapping[str, Any]
     provenance: Provenance
+
+    def by_system(self) -> Mapping[str, Sequence[Claim]]:
+        """Of this one."""
+        return {self.system: self.claims}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a network, or a part of one, is missing."""
+        return any(network.failed for network in self.networks)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
