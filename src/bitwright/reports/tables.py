@@ -5,7 +5,8 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-from bitwright.reports.units import PREFIXES, exponent, number
+from bitwright.reports.units import number
+from bitwright.studies.prefixes import PREFIXES, exponent
 
 if TYPE_CHECKING:
     from rich.console import Console
