@@ -9,6 +9,7 @@ import torch
 from bitwright.api.networks import calibrate, kept, named, refuse_beside_plan, refuse_seed
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import build_accelerators
@@ -203,8 +204,8 @@ def simulate(
     network = named(network, samples)
     refuse_seed(network, seed)
     if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        method = calibrate(network, method, samples=samples, options=options, count=calibration_count, seed=seed)
+        with reporting(within(progress, "calibrating")):
+            method = calibrate(network, method, samples=samples, options=options, count=calibration_count, seed=seed)
     else:
         refuse_beside_plan(samples=samples, options=options, calibration_count=calibration_count)
     progress("simulating", 0, 0)

@@ -1,7 +1,7 @@
 """`bitwright`: the command that the verbs join, and what becomes of errors.
 
 An error of the input is one sentence on stderr and exit code 2, any other of bitwright's one sentence and 1, Ctrl-C a
-short line and 130. Nothing heavy is imported before a command runs.
+short line and 130, SIGTERM one and 143. Nothing heavy is imported before a command runs.
 """
 
 import sys
@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.errors import BitwrightError, InputError
 
-USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+USAGE, FAILURE = 2, 1
 
 
 class Commands(TyperGroup):
@@ -27,13 +28,18 @@ class Commands(TyperGroup):
         except BitwrightError as error:
             stop(str(error), FAILURE)
         except KeyboardInterrupt:
-            stop("interrupted; nothing was written", INTERRUPTED)
+            stop_interrupted("nothing was written")
 
 
 def stop(message: str, code: int) -> None:
     """One line on stderr, then the end."""
     sys.stderr.write(f"bitwright: {' '.join(message.split())}\n")
     raise typer.Exit(code)
+
+
+def stop_interrupted(what: str) -> None:
+    """The end after Ctrl-C or SIGTERM; `what` says what was kept."""
+    stop(f"{INTERRUPTS.word}; {what}", INTERRUPTS.code)
 
 
 app = typer.Typer(

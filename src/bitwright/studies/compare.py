@@ -12,6 +12,7 @@ from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import unknown_name
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
+from bitwright.methods.progress import reporting, within
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import check_plans, simulation_input
@@ -169,16 +170,16 @@ def _rows(
 def _calibrated(
     network: Network, method: str, task: Task | None, settings: Settings, progress: Progress
 ) -> Plan | Exception:
-    progress(f"calibrating {method}", 0, 0)
     try:
-        return calibrate_method(
-            network,
-            method,
-            options=options_of(method, settings),
-            task=task,
-            count=settings.calibration_count,
-            seed=settings.seed,
-        )
+        with reporting(within(progress, f"calibrating {method}")):
+            return calibrate_method(
+                network,
+                method,
+                options=options_of(method, settings),
+                task=task,
+                count=settings.calibration_count,
+                seed=settings.seed,
+            )
     except Exception as error:
         return error
 

@@ -14,6 +14,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, Listener
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.networks.network import Network
 from bitwright.tasks.calibrate import NOTHING, calibrate_method, require_quantized
 from bitwright.tasks.float_outputs import FloatOutputs, timed
@@ -112,8 +113,8 @@ def evaluate(
     """
     require_numbers(network)
     if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        method = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
+        with reporting(within(progress, "calibrating")):
+            method = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
     found = evaluate_many(
         network,
         {"": method},
@@ -159,8 +160,8 @@ def evaluate_many(
     float_seconds, done = 0.0, 0
     for index, batch in enumerate(task.batches(network, batch_size=batch_size)):
         if not done:
-            progress("comparing exact with fast products", 0, 0)
-            for run in runs.values():
+            for i, run in enumerate(runs.values()):
+                progress("comparing exact with fast products", i, len(runs))
                 run.attempt(run.audit, batch)
         reference, seconds = outputs.of(index, batch.inputs)
         float_seconds += seconds

@@ -187,7 +187,7 @@ def in_short(text: str) -> str:
     Examples
     --------
     >>> in_short("int8"), in_short("mixed narrow_bits=4 budget=0.01 on panacea"), in_short("<b>")
-    ('int8', 'mixed narrow_bit…on panacea', '&lt;b&gt;')
+    ('int8', 'mixed narrow_b…01 on panacea', '&lt;b&gt;')
     """
     half = (LETTERS - 1) // 2
     return escaped(text if len(text) <= LETTERS else f"{text[: LETTERS - 1 - half]}…{text[-half:]}")

@@ -13,6 +13,7 @@ from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError, unknown_name
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
+from bitwright.methods.progress import reporting
 from bitwright.methods.protocol import compose, method_names
 from bitwright.methods.sharing import sharing
 from bitwright.networks.network import Batch, Network
@@ -216,19 +217,25 @@ class _Study:
 
     def _plan(self, choice: Choice, done: int, total: int) -> Plan | Exception:
         method, options = choice
-        self.progress(f"{self.network.name}: plans (calibrating {label(choice)})", done, total)
+
+        def tell(what: str, inner: int, of: int) -> None:
+            share = f", {what} {inner} of {of}" if of else f", {what}" if what else ""
+            self.progress(f"{self.network.name}: plans (calibrating {label(choice)}{share})", done, total)
+
+        tell("", 0, 0)
         try:
             if method in self.settings.plans:
                 return load_plan(self.settings.plans[method], self.network)
             count = self.settings.calibration_count or CALIBRATION.get(self.network.kind)
-            return calibrate_method(
-                self.network,
-                method,
-                options=options,
-                task=self.judge,
-                count=count,
-                seed=self.settings.seed,
-            )
+            with reporting(tell):
+                return calibrate_method(
+                    self.network,
+                    method,
+                    options=options,
+                    task=self.judge,
+                    count=count,
+                    seed=self.settings.seed,
+                )
         except Exception as error:
             return error
 
