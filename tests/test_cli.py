@@ -740,6 +740,20 @@ class TestProcess:
         assert (shown.stdout, shown.stderr) == ("came\n", "")
 
 
+def lines(file):
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+def sent_when(process, number, ready):
+    """Send a signal as soon as `ready`; whether that was before the process ended."""
+    while process.poll() is None:
+        if ready():
+            process.send_signal(number)
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def heed_first(code):
     """Children of a shell's background job ignore interrupts from their start; this one shall not."""
     return f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
@@ -793,6 +807,20 @@ class TestSearch:
     def test_refusals(self, toys, arguments, said):
         assert said in refused(*self.COMMAND, *arguments)
         assert not (toys / "found").exists()
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_what_is_found_is_kept(self, toys, number, code):
+        command = [*self.COMMAND[:-1], "2", "--calibration", "8", "--log", "log", "--set", "passes=100000"]
+        with heeding(*command) as process:
+            sent = sent_when(process, number, lambda: (toys / "log").is_file() and len(lines(toys / "log")) > 60)
+            _, err = process.communicate(timeout=120)
+        assert sent
+        assert process.returncode == code, err
+        word = "interrupted" if code == 130 else "terminated"
+        assert err.splitlines()[-1] == (
+            f"bitwright: {word}; the best plan so far is in found; the same command goes on from log"
+        )
+        assert (toys / "found").is_file()
 
     def test_a_plan_stands_beside_methods(self, toys):
         json_of(*self.COMMAND, *self.SHORT)
@@ -851,6 +879,17 @@ class TestTrain:
         assert "try the one before it: --checkpoint state.previous --resume" in refused(*first)
         before = [word if word != "state" else "state.previous" for word in resumed]
         assert json_of(*before, "--every", "2", "--patience", "1")["steps"] > 2
+
+    def test_terminated(self, toys):
+        command = [*self.COMMAND, "--steps", "1000000", "--every", "2", "--patience", "100000"]
+        with heeding(*command, "--save-plan", "trained", "--checkpoint", "state") as process:
+            sent = sent_when(process, signal.SIGTERM, (toys / "state.previous").is_file)
+            _, err = process.communicate(timeout=120)
+        assert sent
+        assert process.returncode == 143, err
+        assert "the best plan so far is in trained; the same command goes on from state" in err.splitlines()[-1]
+        assert (toys / "trained").is_file()
+        assert "state (" in err
 
     def test_after_the_last_step_no_checkpoint_stays(self, toys):
         shown = run(*self.COMMAND, "--steps", "4", "--every", "2", "--save-plan", "trained", "--checkpoint", "state")
