@@ -593,9 +593,9 @@ class TestProgress:
                     said.append((second, line.rstrip()))
         assert said == [
             (3, "b (x): 0 of 8, 0:02 elapsed"),
-            (12, "b (x): 0 of 8, 0:11 elapsed"),
-            (21, "b (y): 4 of 8, 0:20 elapsed"),
-            (30, "b (y): 4 of 8, 0:29 elapsed"),
+            (11, "b (x): 0 of 8, 0:10 elapsed"),
+            (19, "b (x): 0 of 8, 0:18 elapsed"),
+            (27, "b (y): 4 of 8, 0:26 elapsed"),
             (33, "c: 0:02 elapsed"),
         ]
         assert capsys.readouterr().err == "for stderr\n"

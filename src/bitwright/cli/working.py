@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bitwright.tasks.evaluate import Progress
 
 PATIENCE_SECONDS = 2.0
-LINE_EVERY_SECONDS = 9.0  # so that ten seconds are kept by a thread that a busy machine wakes late
+LINE_EVERY_SECONDS = 8.0  # so that ten seconds are kept by a thread that a busy machine wakes late, and at the end
 LOOK_EVERY_SECONDS = 0.25
 
 

@@ -163,6 +163,7 @@ def evaluate_many(
             for i, run in enumerate(runs.values()):
                 progress("comparing exact with fast products", i, len(runs))
                 run.attempt(run.audit, batch)
+            progress("evaluating", 0, task.samples)
         reference, seconds = outputs.of(index, batch.inputs)
         float_seconds += seconds
         if not task.needs_reference:
