@@ -10,6 +10,7 @@ import torch
 from bitwright.api.module import QuantizedModule
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
@@ -286,8 +287,8 @@ def planned(
 ) -> Plan:
     """A plan that fits `network`, which was given as `given`; a method is calibrated."""
     if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        return calibrate(network, method, samples, options=options, count=calibration_count, seed=seed)
+        with reporting(within(progress, "calibrating")):
+            return calibrate(network, method, samples, options=options, count=calibration_count, seed=seed)
     beside = None if lacks_example(given) else samples
     refuse_beside_plan(samples=beside, options=options, calibration_count=calibration_count)
     return fitting(method, network)

@@ -63,7 +63,7 @@ def search(
     log : path or None
         Every judged candidate is kept there.
     resume : bool
-        Go on from the log, which is not written anew unasked.
+        Go on from the log, which has to be there; without it, the same search goes on from a log that is there.
     workers : int
         Processes of this computer.
     minutes : float
@@ -88,12 +88,8 @@ def search(
     """
     kept = None if log is None else Path(log)
     check_kept(kept, resume=resume, what="log")
-    if kept is not None and kept.exists() != resume:
-        raise InputError(
-            f"there is no search log {kept} to resume; leave --resume out"
-            if resume
-            else f"{kept} exists; --resume continues it, or name another --log"
-        )
+    if resume and kept is not None and not kept.exists():
+        raise InputError(f"there is no search log {kept} to resume; leave --resume out")
     own: dict[str, Any] = {"objective": objective, "widths": widths, "mean_bits": mean_bits, "seed": seed}
     for key in settings or {}:
         if key in own:
@@ -157,7 +153,7 @@ def train(
     checkpoint : path or None
         Where all state is kept at every look.
     resume : bool
-        Go on from the checkpoint, which is not written anew unasked.
+        Go on from the checkpoint, which has to be there; without it, the same training goes on from one that is there.
     seed : int
         Of the samples.
 
@@ -177,23 +173,18 @@ def train(
     """
     kept = None if checkpoint is None else Path(checkpoint)
     check_kept(kept, resume=resume, what="checkpoint")
-    if kept is not None and kept.exists() and not resume:
-        raise InputError(f"{kept} exists; --resume continues it, or name another --checkpoint")
-    if resume and (method is not None or options or calibration_count):
-        raise InputError(
-            "a resumed training has its method, options and calibration from the checkpoint; leave them out"
-        )
     rates = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features}
     given: dict[str, Any] = {"steps": steps, "minutes": minutes, "every": every, "patience": patience, "seed": seed}
     settings = training_settings(given | {name: value for name, value in rates.items() if value is not None})
     return train_network(
         named(network),
-        None if resume else method or TRAINED,
+        method if resume else method or TRAINED,
         settings,
         options=options,
         calibration_count=calibration_count,
         batch_size=batch_size,
         checkpoint=kept,
+        resume=resume,
         progress=progress,
     )
 

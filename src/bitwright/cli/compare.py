@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitwright.cli import given, names
-from bitwright.cli.app import FAILURE, INTERRUPTED, app, stop
+from bitwright.cli.app import FAILURE, app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import check_new, check_no_system
 from bitwright.cli.show import show
 from bitwright.cli.working import working
@@ -122,30 +123,31 @@ def compare(
             seed=seed,
         )
         try:
-            result = api.compare(
-                networks,
-                chosen,
-                machines,
-                budget=budget,
-                task=task,
-                data=given.data(data),
-                metric=given.metric(metric),
-                higher_is_better=not lower_is_better,
-                limit=limit,
-                samples=given.samples(samples),
-                parameters=settings,
-                substrate=substrate,
-                plans=_named(plan or ()),
-                options=given.method_options(option),
-                exact=exact,
-                calibration_count=calibration,
-                batch_size=batch_size,
-                seed=seed,
-                command=given.command_line(),
-                progress=progress,
-            )
+            with INTERRUPTS.keeping():
+                result = api.compare(
+                    networks,
+                    chosen,
+                    machines,
+                    budget=budget,
+                    task=task,
+                    data=given.data(data),
+                    metric=given.metric(metric),
+                    higher_is_better=not lower_is_better,
+                    limit=limit,
+                    samples=given.samples(samples),
+                    parameters=settings,
+                    substrate=substrate,
+                    plans=_named(plan or ()),
+                    options=given.method_options(option),
+                    exact=exact,
+                    calibration_count=calibration,
+                    batch_size=batch_size,
+                    seed=seed,
+                    command=given.command_line(),
+                    progress=progress,
+                )
         except KeyboardInterrupt:
-            stop("interrupted; plans that were judged are kept, and the same command goes on from there", INTERRUPTED)
+            stop_interrupted("plans that were judged are kept, and the same command goes on from there")
         for file in out or ():
             write_comparison(result, file)
     rows = _shown(result, json=json, wide=wide)

@@ -1,15 +1,17 @@
 """`search`: the genetic search for the log posit formats of every layer."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import INTERRUPTED, app, stop
-from bitwright.cli.plans import check_file
+from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
+from bitwright.cli.leftovers import kept
+from bitwright.cli.plans import check_new
 from bitwright.cli.show import show
+from bitwright.cli.threads import available_cores
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
@@ -28,7 +30,9 @@ Settings = Annotated[
 ]
 Budget = Annotated[float, typer.Option("--budget", min=0, help="Stop after so many minutes.")]
 Log = Annotated[Path | None, typer.Option("--log", help="Keep every judged candidate in this file.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the log.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Insist on going on from the log; without, what is there is gone on from.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
 
 
@@ -46,6 +50,7 @@ def search(
     mean_bits: MeanBits = None,
     setting: Settings = None,
     budget: Budget = 55,
+    overwrite: given.Overwrite = False,
     log: Log = None,
     resume: Resume = False,
     workers: Workers = None,
@@ -57,8 +62,11 @@ def search(
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
-    """Search each layer's format on unlabelled samples; the plan found works wherever plans do."""
-    check_file(save_plan)
+    """Search each layer's format on unlabelled samples; the plan found works wherever plans do.
+
+    With --log the same command goes on from where it was stopped.
+    """
+    check_new(save_plan, overwrite=overwrite or resume or (log is not None and log.exists()))
     if log is not None and log.resolve() == save_plan.resolve():
         raise InputError(f"{log} cannot be both the log and the plan; name two files")
     with working() as progress:
@@ -74,22 +82,23 @@ def search(
             image_size=image_size,
             device=device,
         )
-        found = api.search(
-            network,
-            method,
-            objective=objective,
-            widths=widths,
-            mean_bits=mean_bits,
-            settings=given.machine_settings(setting, None),
-            options=given.method_options(option),
-            calibration_count=calibration,
-            log=log,
-            resume=resume,
-            workers=workers or os.cpu_count() or 1,
-            minutes=budget,
-            seed=seed,
-            progress=progress,
-        )
+        with INTERRUPTS.keeping():
+            found = api.search(
+                network,
+                method,
+                objective=objective,
+                widths=widths,
+                mean_bits=mean_bits,
+                settings=given.machine_settings(setting, None),
+                options=given.method_options(option),
+                calibration_count=calibration,
+                log=log,
+                resume=resume,
+                workers=workers or available_cores(),
+                minutes=budget,
+                seed=seed,
+                progress=progress,
+            )
         found.plan.save(save_plan)
     made = provenance(given.command_line(), seed)
     show(
@@ -99,5 +108,7 @@ def search(
         wide=wide,
     )
     if found.found.stopped == "interrupted":
-        kept = f"; {log} continues with --resume" if log is not None else ""
-        stop(f"interrupted; the best plan so far is in {save_plan}{kept}", INTERRUPTED)
+        going_on = "" if log is None else f"; the same command goes on from {log}"
+        stop_interrupted(f"the best plan so far is in {save_plan}{going_on}")
+    if log is not None:
+        kept(log, "every judged candidate, from which the same command goes on; nothing else needs it")

@@ -14,6 +14,7 @@ from typing import Any
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
+from bitwright.methods.progress import reporting
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.journal import Journal, journal
@@ -152,13 +153,19 @@ class Cells:
 
     def _plan(self, each: Wanted, done: int, total: int) -> Plan | Exception:
         method, options = each.choice
-        self._say(f"calibrating {each.name}", done, total)
+
+        def tell(what: str, inner: int, of: int) -> None:
+            share = f", {what} {inner} of {of}" if of else f", {what}" if what else ""
+            self._say(f"calibrating {each.name}{share}", done, total)
+
+        tell("", 0, 0)
         try:
             if method in self.plans:
                 return load_plan(self.plans[method], self.network)
-            return calibrate_method(
-                self.network, method, options=options, task=self.judge, count=self.count, seed=self.seed
-            )
+            with reporting(tell):
+                return calibrate_method(
+                    self.network, method, options=options, task=self.judge, count=self.count, seed=self.seed
+                )
         except Exception as error:
             return error
 

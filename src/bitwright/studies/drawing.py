@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 
 from bitwright.accelerators.cost import Cost
 from bitwright.errors import unknown_name
-from bitwright.studies.frontier.drawing import escaped
+from bitwright.studies.frontier.axes import CostAxis, cost_axis
+from bitwright.studies.frontier.drawing import escaped, in_short
 from bitwright.studies.palette import style_of
 from bitwright.units import number, scaled
 
@@ -159,30 +160,33 @@ def draw_claims(systems: "Mapping[str, Sequence[Claim]]") -> go.Figure:
 def draw_scores(rows: "Sequence[Row]", objective: "Objective") -> go.Figure:
     """Score against a cost, a colour per method; without scores, the cost of each row as a bar."""
     known = [row for row in rows if row.evaluation is not None and row.simulation is not None]
-    return _tradeoff(known, objective) if known else _costs(rows, objective)
+    shown = [row for row in known if row.status == "ok"]
+    return _tradeoff(shown, len(known) - len(shown), objective) if shown else _costs(rows, objective)
 
 
 def _axis(objective: "Objective") -> str:
     return f"{objective.title} [{objective.unit.replace('mm2', 'mm²')}]"
 
 
-def _tradeoff(rows: "Sequence[Row]", objective: "Objective") -> go.Figure:
+def _tradeoff(rows: "Sequence[Row]", left_out: int, objective: "Objective") -> go.Figure:
     assert rows[0].evaluation is not None
     score = rows[0].evaluation.score
     better = "upper" if score.higher_is_better else "lower"
+    without = f"; {left_out} partial or dead left out" if left_out else ""
+    axis = cost_axis(objective, [objective.of(row.simulation) for row in rows if row.simulation])
     figure = go.Figure()
     for i, method in enumerate(dict.fromkeys(row.method for row in rows)):
-        _add_method(figure, method, [row for row in rows if row.method == method], objective, i)
+        _add_method(figure, method, [row for row in rows if row.method == method], objective, axis, i)
     figure.update_layout(
         height=420,
         margin={"l": 60, "r": 20, "t": 30, "b": 50},
         legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
         hovermode="closest",
-        xaxis={"title": {"text": _axis(objective)}, "type": "log", "tickformat": "~s"},
+        xaxis=axis.layout(),
         yaxis={"title": {"text": f"{score.metric} [{score.unit}]" if score.unit else score.metric}},
         annotations=[
             {
-                "text": f"{better} left is better",
+                "text": f"{better} left is better{without}",
                 "xref": "paper",
                 "yref": "paper",
                 "x": 0,
@@ -195,13 +199,15 @@ def _tradeoff(rows: "Sequence[Row]", objective: "Objective") -> go.Figure:
     return figure
 
 
-def _add_method(figure: go.Figure, method: str, rows: "Sequence[Row]", objective: "Objective", index: int) -> None:
+def _add_method(
+    figure: go.Figure, method: str, rows: "Sequence[Row]", objective: "Objective", axis: CostAxis, index: int
+) -> None:
     colour, symbol = style_of(index + 1)
     points = [(row, row.evaluation.score, row.simulation) for row in rows if row.evaluation and row.simulation]
     figure.add_scatter(
         mode="markers",
-        name=escaped(method),
-        x=[objective.of(simulation) * 10.0**objective.power for _, _, simulation in points],
+        name=in_short(method),
+        x=[axis.of(objective.of(simulation)) for _, _, simulation in points],
         y=[score.value for _, score, _ in points],
         text=[
             f"{escaped(row.method)} on {escaped(row.accelerator)}<br>{f'{number(score.value)} {score.unit}'.strip()}, "

@@ -139,7 +139,6 @@ def search_network(
         raise InputError(f"{network.name} has shapes only; a search needs its weights")
     count = calibration_count or COUNTS.get(network.kind, 1)
     samples = default_samples(network, count=count, seed=settings.seed)
-    progress("calibrating", 0, 0)
     found = search(
         network,
         samples.batches,

@@ -14,6 +14,7 @@ import torch
 from bitwright.errors import InputError, unknown_name
 from bitwright.methods.executor import Executor, Listener
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.networks.network import Network
 from bitwright.shown import Headline, Shown
 from bitwright.tasks.calibrate import NOTHING, calibrate_method, require_quantized
@@ -209,8 +210,8 @@ def evaluate(
     """
     require_numbers(network)
     if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        method = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
+        with reporting(within(progress, "calibrating")):
+            method = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
     found = evaluate_many(
         network,
         {"": method},
@@ -256,9 +257,10 @@ def evaluate_many(
     float_seconds, done = 0.0, 0
     for index, batch in enumerate(task.batches(network, batch_size=batch_size)):
         if not done:
-            progress("comparing exact with fast products", 0, 0)
-            for run in runs.values():
+            for i, run in enumerate(runs.values()):
+                progress("comparing exact with fast products", i, len(runs))
                 run.attempt(run.audit, batch)
+            progress("evaluating", 0, task.samples)
         reference, seconds = outputs.of(index, batch.inputs)
         float_seconds += seconds
         if not task.needs_reference:

@@ -19,6 +19,7 @@ from bitwright.methods.integer.smooth import output_loss
 from bitwright.methods.mixed.options import MixedOptions
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.precision import MultiplierTime, narrowable, said_loss, smallest
+from bitwright.methods.progress import reported
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.trace import trace
 from bitwright.words import counted
@@ -90,7 +91,7 @@ def _ranked(
     encoded: dict[Any, Quantized] = {}
     reference = Executor(judge.network, wide, prepared=True, weights=encoded).run(batch)
     costs = {}
-    for name in chosen:
+    for name in reported(chosen, "ranking sites"):
         others = {key: w for key, w in encoded.items() if key[0] != name}
         output = Executor(judge.network, _with(wide, narrow, [name]), prepared=True, weights=others).run(batch)
         costs[name] = max(output_loss(output, reference, logits=logits), LEAST_LOSS) / macs[name]

@@ -9,7 +9,7 @@ from bitwright.methods.plan import OperandPlan
 from bitwright.reports.page.layers import Costed, along, short, site_names
 from bitwright.studies.drawing import draw_scores
 from bitwright.studies.frontier import Frontier
-from bitwright.studies.frontier.drawing import escaped
+from bitwright.studies.frontier.drawing import escaped, in_short
 from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.palette import style_of
 from bitwright.studies.row import Row
@@ -40,14 +40,25 @@ def drawn(figure: Any) -> Figure:
 
 
 def tradeoffs(rows: Sequence[Row]) -> list[Figure]:
-    """Score against every objective, where there are scores."""
+    """Score against every objective, of the rows that are ok."""
     known = [row for row in rows if row.evaluation is not None and row.simulation is not None]
-    if not known:
+    if not any(row.status == "ok" for row in known):
         return []
     metric = known[0].evaluation.score.metric if known[0].evaluation else ""
     return [
         {"title": f"{metric} x {objective.title}", **drawn(draw_scores(known, objective))} for objective in OBJECTIVES
     ]
+
+
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    """An axis of names, the first on top, each as long as a picture has room for."""
+    return {
+        "type": "category",
+        "automargin": True,
+        "autorange": "reversed",
+        "tickvals": [escaped(name) for name in names],
+        "ticktext": [in_short(name) for name in names],
+    }
 
 
 def heat_maps(points: Sequence[Costed]) -> list[Figure]:
@@ -88,7 +99,7 @@ def _heat_map(
                 "zmin": 0,
                 "zmax": 100,
                 "colorscale": "Viridis",
-                "colorbar": {"title": {"text": "%"}, "thickness": 12},
+                "colorbar": {"ticksuffix": " %", "thickness": 12},
                 "hovertemplate": "%{y}<br>%{x}<br>%{z:.3g} %<extra></extra>",
                 "xgap": 1 if len(names) < 80 else 0,
                 "ygap": 1,
@@ -96,13 +107,14 @@ def _heat_map(
         ],
         "layout": {
             "height": 170 + BAR_HEIGHT * len(rows),
-            "margin": {"l": 10, "r": 10, "t": 10, "b": 60},
+            "margin": {"l": 10, "r": 24, "t": 10, "b": 60},
             "xaxis": {
+                "type": "category",
                 "showticklabels": False,
                 "ticks": "",
                 "title": {"text": f"{counted(len(names), 'site')} in the order of execution"},
             },
-            "yaxis": {"automargin": True, "autorange": "reversed"},
+            "yaxis": _named([name for name, _ in rows]),
         },
     }
 
@@ -145,7 +157,7 @@ def _histogram(title: str, points: Sequence[Costed], get: Callable[[SiteCost], s
             {
                 "type": "bar",
                 "orientation": "h",
-                "name": escaped(name),
+                "name": in_short(name),
                 "y": [escaped(point.method) for point in points],
                 "x": [short(value) for value in values],
                 "marker": {"color": style_of(i + 1)[0], "opacity": 1 if i < 10 else 0.6},
@@ -156,9 +168,9 @@ def _histogram(title: str, points: Sequence[Costed], get: Callable[[SiteCost], s
         "layout": {
             "barmode": "stack",
             "height": 150 + BAR_HEIGHT * len(points) + 12 * len(bars),
-            "margin": {"l": 10, "r": 10, "t": 10, "b": 40},
-            "xaxis": {"title": {"text": "share of multiply-accumulates [%]"}, "range": [0, 100]},
-            "yaxis": {"automargin": True, "autorange": "reversed"},
+            "margin": {"l": 10, "r": 24, "t": 10, "b": 40},
+            "xaxis": {"title": {"text": "share of products [%]"}, "range": [0, 100]},
+            "yaxis": _named([point.method for point in points]),
             "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0, "traceorder": "normal"},
         },
     }

@@ -8,6 +8,7 @@ from bitwright.accelerators.bit_slice.machine import SliceArray
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.shown import Shown
@@ -247,19 +248,19 @@ def _measured(
 
 def _plans(network: Network, task: Task | None, settings: Settings, progress: Progress) -> dict[str, Plan]:
     """The plans of the ladder, and Sibia's, calibrated on the same samples."""
-    progress("calibrating aqs", 0, 0)
-    stages = stages_of(network, settings.options, task=task, count=settings.calibration_count, seed=settings.seed)
-    progress("choosing zero points and splits", 0, 0)
-    plans = plans_of(stages)
-    progress("calibrating sibia", 0, 0)
-    plans[SIBIA] = calibrate_method(
-        network,
-        SIBIA,
-        options=settings.sibia_options,
-        task=task,
-        count=settings.calibration_count,
-        seed=settings.seed,
-    )
+    with reporting(within(progress, "calibrating aqs")):
+        stages = stages_of(network, settings.options, task=task, count=settings.calibration_count, seed=settings.seed)
+    with reporting(within(progress, "choosing zero points and splits")):
+        plans = plans_of(stages)
+    with reporting(within(progress, "calibrating sibia")):
+        plans[SIBIA] = calibrate_method(
+            network,
+            SIBIA,
+            options=settings.sibia_options,
+            task=task,
+            count=settings.calibration_count,
+            seed=settings.seed,
+        )
     return plans
 
 
