@@ -415,7 +415,7 @@ class TestCompare:
         assert {row["off_by"] for row in rows if row["network"] == "toy_networks:layers"} == {None, 0}
         assert [row["status"] for row in rows[:4]] == ["unsupported", "unsupported", "ok", "ok"]
         assert re.search(r"int8-sym +systolic-os +ok +\S+ dB", result.stdout)
-        assert "Written: c.json" in result.stderr
+        assert f"Written: {toys / 'c.json'}" in result.stderr
 
     def test_nothing_is_overwritten_unasked(self, toys):
         (toys / "c.csv").write_text("mine")

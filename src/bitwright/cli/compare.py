@@ -152,7 +152,7 @@ def compare(
             write_comparison(result, file)
     rows = _shown(result, json=json, wide=wide)
     for file in out or ():
-        sys.stderr.write(f"Written: {file}\n")
+        sys.stderr.write(f"Written: {file.resolve()}\n")
     if any(row.status == "failed" for row in rows):
         raise typer.Exit(FAILURE)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bitwright.reports.costs import BESIDE, BUSY, cost_columns, substrate_lines
+from bitwright.reports.costs import BESIDE, BUSY, GAIN, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, promised, value
 from bitwright.reports.tables import Column, print_fitting, say, text
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NAMED = 4  # sites that are named before the rest is summed up
-GAINS = {ENERGY: 0, LATENCY: BESIDE}
+GAINS = {ENERGY: 0, LATENCY: GAIN}
 """Objectives whose gains are shown, by the rank of the column."""
 
 

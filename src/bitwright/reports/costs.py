@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LISTED = 12  # lines of a list that may be long
 LARGEST = 3  # parts of an energy that are named where all of them do not fit
-BESIDE, BRIEF, EFFICIENCY, BUSY, CYCLES, PARTS = range(1, 7)
+BESIDE, GAIN, BRIEF, EFFICIENCY, BUSY, CYCLES, PARTS = range(1, 8)
 """Ranks of columns, the last ones for wide pages."""
 
 

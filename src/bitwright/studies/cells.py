@@ -136,11 +136,11 @@ class Cells:
     ) -> list[Evaluation | Plan | Exception]:
         """Scores of a few choices, those in the journal taken from it."""
         found: dict[str, Evaluation | Plan | Exception] = {}
-        for i, each in enumerate(some):
+        for each in some:
             before = None if kept is None else kept.read(self._entry(each))
             if before is not None:
-                self._say(f"{each.name} is kept from an interrupted run", done + i, total)
-            found[each.name] = before or self._plan(each, done + i, total)
+                self._say(f"{each.name} is kept from an interrupted run", done, total)
+            found[each.name] = before or self._plan(each, done, total)
         ready = {name: plan for name, plan in found.items() if isinstance(plan, Plan)}
         if self.judge is not None and ready:
             self._say(f"judging {', '.join(ready)}", done, total)
