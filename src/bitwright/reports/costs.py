@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LISTED = 12  # lines of a list that may be long
 LARGEST = 3  # parts of an energy that are named where all of them do not fit
-BESIDE, GAIN, BRIEF, EFFICIENCY, BUSY, CYCLES, PARTS = range(1, 8)
+SYSTEM, AREA, BESIDE, GAIN, BRIEF, EFFICIENCY, BUSY, CYCLES, PARTS = range(1, 10)
 """Ranks of columns, the last ones for wide pages."""
 
 
@@ -103,7 +103,7 @@ def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
         total,
         _largest_parts(simulations),
         *ranked(PARTS, *of_parts),
-        area_column("area", of(lambda simulation: simulation.area.total_um2)),
+        *ranked(AREA, area_column("area", of(lambda simulation: simulation.area.total_um2))),
         *ranked(EFFICIENCY, Column(header="TOPS/W", cells=[number(each) for each in efficiency])),
     ]
 

@@ -102,6 +102,22 @@ def sensible_pairs(
     return found or {"int8": tuple(machines or ())}
 
 
+def system_of(method: str, machine: str, kinds: Mapping[str, str]) -> str:
+    """The system that a pair belongs to, empty if to none; `kinds` as in `machines_of`.
+
+    Examples
+    --------
+    >>> system_of("aqs", "panacea", {}), system_of("lp6", "mine", {"mine": "lpa"}), system_of("aqs", "lpa", {})
+    ('panacea', 'lp', '')
+    """
+    kind = kinds.get(machine, machine)
+    for name, system in SYSTEMS.items():
+        own = {*methods_of(system), *([system.first[0]] if system.first else [])}
+        if kind in system.machines and (method in own or method in {each.format(on="int8-token+") for each in own}):
+            return name
+    return ""
+
+
 def method_meant(name: str) -> str:
     """What to write instead of a system's name where a method is asked for; empty if it names no system.
 
