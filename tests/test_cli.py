@@ -1,6 +1,7 @@
 """The command line as a user runs it: results, exit codes, one sentence for every bad input, nothing half-written."""
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -273,6 +274,16 @@ class TestSimulate:
         every = run("simulate", "resnet18", "-a", "systolic-ws,apsq,panacea", "--wide").stdout
         assert "= mac" in every
         assert "Left out" not in every
+
+    def test_sites_as_a_file(self, toys):
+        command = ("simulate", "resnet18", "-a", "systolic-ws,simd", "--out", "s.csv", "--out", "s.json")
+        assert run(*command).exit_code == 0
+        rows = list(csv.DictReader((toys / "s.csv").read_text().splitlines()))
+        found = json.loads((toys / "s.json").read_text())["accelerators"]
+        assert {row["accelerator"] for row in rows} == set(found) == {"systolic-ws", "simd"}
+        assert len(rows) == sum(len(each["sites"]) for each in found.values())
+        assert "s.csv exists; --overwrite" in refused(*command)
+        assert "end its name in .json or .csv" in refused(*command[:4], "--out", "s.html")
 
     def test_names_are_not_markup(self):
         assert "[bold]odd[" in run("simulate", "toy_networks:markup", "--sites", "--wide").stdout

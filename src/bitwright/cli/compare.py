@@ -1,6 +1,5 @@
 """`compare`: networks x methods x accelerators in one table."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from bitwright.cli import given, names
 from bitwright.cli.app import FAILURE, app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import check_new, check_no_system
-from bitwright.cli.show import show
+from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
@@ -151,8 +150,7 @@ def compare(
         for file in out or ():
             write_comparison(result, file)
     rows = _shown(result, json=json, wide=wide)
-    for file in out or ():
-        sys.stderr.write(f"Written: {file.resolve()}\n")
+    written(out or ())
     if any(row.status == "failed" for row in rows):
         raise typer.Exit(FAILURE)
 

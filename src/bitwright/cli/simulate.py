@@ -1,5 +1,6 @@
 """`simulate`: cycles, traffic, energy and area of one inference."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from bitwright.cli import given, names
 from bitwright.cli.app import USAGE, app, stop
 from bitwright.cli.plans import check_new, find_plan, keep_plan
-from bitwright.cli.show import show
+from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 
 Accelerators = Annotated[
@@ -18,6 +19,10 @@ Accelerators = Annotated[
         help="Names or files of machines (bitwright accelerators NAME --yaml prints one), separated by commas.",
         autocompletion=names.accelerators,
     ),
+]
+Out = Annotated[
+    list[Path] | None,
+    typer.Option("--out", "-o", help="Write FILE.csv (a line per site and machine) or FILE.json. Repeatable."),
 ]
 
 
@@ -36,6 +41,7 @@ def simulate(
     sites: given.Sites = False,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
+    out: Out = None,
     overwrite: given.Overwrite = False,
     samples: given.Samples = None,
     calibration: given.Calibration = None,
@@ -54,11 +60,15 @@ def simulate(
         progress("loading", 0, 0)
         from bitwright import api
         from bitwright.reports.costs import print_simulations
+        from bitwright.reports.files import SIMULATED, check_out, write_simulations
         from bitwright.reports.records import simulations_record
         from bitwright.studies.machines import build_accelerators, footing
         from bitwright.studies.provenance import provenance
 
         check_new(save_plan, overwrite=overwrite)
+        for file in out or ():
+            check_out(file, SIMULATED)
+            check_new(file, overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
@@ -84,12 +94,15 @@ def simulate(
         )
         keep_plan(used, save_plan)
     made = provenance(given.command_line(), seed)
+    for file in out or ():
+        write_simulations(found, simulations_record(found, standing, made), file)
     show(
         lambda: simulations_record(found, standing, made),
         lambda console: print_simulations(found, standing, console, sites=sites),
         json=json,
         wide=wide,
     )
+    written(out or ())
     if all(each.refusal is not None for each in found.values()):
         named = ", ".join(found)
         stop(f"nothing was costed: {named} cannot run this plan, for the reason that stands with the results", USAGE)
