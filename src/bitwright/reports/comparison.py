@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from bitwright.reports.costs import BESIDE, BUSY, GAIN, SYSTEM, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
-from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, promised, value
+from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
 from bitwright.reports.tables import Column, print_fitting, ranked, say, text
 from bitwright.studies.compare import UNSUPPORTED, Comparison
 from bitwright.studies.gains import gain
@@ -15,6 +15,7 @@ from bitwright.studies.simulate import Simulation
 from bitwright.studies.systems import system_of
 from bitwright.tasks.calibrate import NOTHING
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.floor import promised
 from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def _all_exact(rows: Sequence[Row]) -> bool:
 
 
 def _promises(rows: Sequence[Row]) -> list[str]:
-    """Of methods that were searched to a budget, whether they keep it."""
+    """Of methods that were searched to a budget, those that keep it; the status of the others says why not."""
     found = {row.method: row.evaluation for row in rows if row.evaluation is not None}
-    return [f"{name}: {promised(each)}" for name, each in found.items() if each.plan.promise is not None]
+    return [f"{name}: {promised(each)}." for name, each in found.items() if each.kept]
 
 
 def reasons_of(rows: Sequence[Row]) -> dict[str, list[str]]:

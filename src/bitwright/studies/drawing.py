@@ -172,7 +172,7 @@ def _tradeoff(rows: "Sequence[Row]", left_out: int, objective: "Objective") -> g
     assert rows[0].evaluation is not None
     score = rows[0].evaluation.score
     better = "upper" if score.higher_is_better else "lower"
-    without = f"; {left_out} partial or dead left out" if left_out else ""
+    without = f"; {left_out} left out, which are not ranked" if left_out else ""
     axis = cost_axis(objective, [objective.of(row.simulation) for row in rows if row.simulation])
     figure = go.Figure()
     for i, method in enumerate(dict.fromkeys(row.method for row in rows)):

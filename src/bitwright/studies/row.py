@@ -9,8 +9,10 @@ from bitwright.networks.network import Network
 from bitwright.shown import Headline, Shown
 from bitwright.studies.simulation import Simulation
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import dead
+from bitwright.tasks.floor import dead, promised
 from bitwright.units import number, scaled
+
+MISSED, UNDECIDED = "missed", "undecided"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -27,8 +29,9 @@ class Row(Shown):
         The cost; None where `reason` says why.
     status : str
         `ok`; `partial`: the accelerator leaves out sites, so that it costs less than the network's work; `dead`: the
-        score is below the floor of `bitwright.tasks.floor`; `unsupported`: the accelerator runs nothing of it;
-        `failed`: something went wrong. Only rows that are `ok` are ranked.
+        score is below the floor of `bitwright.tasks.floor`; `missed`, `undecided`: the loss from float exceeds the
+        budget that the plan was searched to, or its interval spans it; `unsupported`: the accelerator runs nothing of
+        it; `failed`: something went wrong. Only rows that are `ok` are ranked.
     reason : str
         Why anything is missing, and what would help; empty otherwise.
     """
@@ -56,6 +59,8 @@ class Row(Shown):
         left_out = costed.left_out if isinstance(costed, Simulation) and refusal is None else ""
         low = dead(scored.score) if isinstance(scored, Evaluation) else ""
         states = {"failed": "; ".join(failures), "unsupported": refusal, "dead": low, "partial": left_out}
+        if isinstance(scored, Evaluation) and scored.plan.promise is not None and not scored.kept:
+            states[UNDECIDED if scored.kept is None else MISSED] = promised(scored)
         status, reason = next(((state, why) for state, why in states.items() if why), ("ok", ""))
         return cls(
             network=network.name,

@@ -17,7 +17,7 @@ from bitwright.studies.frontier.standings import compared, standings
 from bitwright.studies.inputs import check_plans
 from bitwright.studies.machines import COMMON, footing, kinds
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.row import Row
+from bitwright.studies.row import MISSED, UNDECIDED, Row
 from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System, machines_of
 from bitwright.tasks import Labelled, Task, get_task
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
@@ -206,6 +206,8 @@ def _point(
     row = Row.of(network, cell.name, machine, cell.scored, cell.costs[machine])
     if row.status == "failed" and isinstance(cell.scored, InputError):
         row = dataclasses.replace(row, status="refused")
+    if row.status in {MISSED, UNDECIDED}:  # of its own budget; here the user's decides
+        row = dataclasses.replace(row, status="ok", reason="")
     loss = cell.scored.loss if isinstance(cell.scored, Evaluation) else None
     return OperatingPoint(
         system=system,
