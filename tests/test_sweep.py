@@ -470,9 +470,9 @@ class TestCommand:
         points = list(grid(study))
         assert len(points) == 8 * (2 + 1 + 2)
         assert all(dict(p.parameters)["rows"] * dict(p.parameters)["cols"] <= 2048 for p in points)
-        readme = example.parents[1].joinpath("README.md").read_text(encoding="utf-8")
-        shown = readme.partition("```yaml\n")[2].partition("```")[0]
-        assert strict_yaml.parse(shown, file="README").data == strict_yaml.read(example).data
+        page = example.parents[1].joinpath("docs", "studies", "sweep.md").read_text(encoding="utf-8")
+        shown = page.partition("```yaml\n")[2].partition("```")[0]
+        assert strict_yaml.parse(shown, file="sweep.md").data == strict_yaml.read(example).data
 
     @pytest.mark.parametrize("package", ["optuna", "distributed"])
     def test_a_package_that_is_missing(self, package, monkeypatch):
