@@ -10,7 +10,7 @@ from bitwright.reports.tables import Column, print_fitting, ranked, say, text
 from bitwright.studies.compare import UNSUPPORTED, Comparison
 from bitwright.studies.gains import gain
 from bitwright.studies.objectives import ENERGY, LATENCY
-from bitwright.studies.row import Row
+from bitwright.studies.row import MISSED, UNDECIDED, Row
 from bitwright.studies.simulate import Simulation
 from bitwright.studies.systems import system_of
 from bitwright.tasks.calibrate import NOTHING
@@ -74,7 +74,7 @@ def reasons_of(rows: Sequence[Row]) -> dict[str, list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         state = "not supported" if row.status == UNSUPPORTED else row.status
-        said = [f"{state}: {row.reason}"] if row.reason else []
+        said = [row.reason if row.status in {MISSED, UNDECIDED} else f"{state}: {row.reason}"] if row.reason else []
         if row.simulation is not None and row.simulation.unsupported and row.status != "partial":
             said.append(_left_out(row.simulation))
         for reason in said:

@@ -40,6 +40,6 @@ def promised(evaluation: Evaluation) -> str:
     low, high = (number(100 * end, 3) for end in (loss.interval.low, loss.interval.high))
     word = {True: "kept", False: "missed", None: "neither kept nor missed for sure"}[evaluation.kept]
     return (
-        f"the budget of {100 * promise:g} % is {word}: the relative loss is {number(100 * loss.value, 3)} % "
-        f"[{low}, {high}] on these samples, which chose nothing"
+        f"the budget of {100 * promise:g} % is {word} on these samples, which chose nothing: the {loss.of} is "
+        f"{number(100 * loss.value, 3)} % [{low}, {high}]"
     )
