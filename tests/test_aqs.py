@@ -285,13 +285,13 @@ class TestMethod:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            ({"w_bits": 8}, "3n + 4"),
+            ({"w_bits": 8}, "should be 4, 7, 10 or 13"),
             ({"x_bits": 7}, "x_bits"),
             ({"x_symmetric": True}, "x_symmetric"),
-            ({"w_granularity": "group:32"}, "per tensor or channel"),
+            ({"w_granularity": "group:32"}, "should be tensor or channel"),
             ({"dbs_coverage": 1.5}, "dbs_coverage"),
             ({"dbs_budget": -1}, "dbs_budget"),
-            ({"sites": {"*": {"w_bits": 6}}}, "3n + 4"),
+            ({"sites": {"*": {"w_bits": 6}}}, "should be 4, 7, 10 or 13"),
         ],
     )
     def test_what_slices_cannot_hold_is_refused(self, options, said):

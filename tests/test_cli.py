@@ -1,18 +1,23 @@
 """The command line as a user runs it: results, exit codes, one sentence for every bad input, nothing half-written."""
 
+import contextlib
+import csv
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 from typer.testing import CliRunner
 
 from bitwright import registry
-from bitwright.cli import given, working
+from bitwright.cli import given, threads, working
 from bitwright.cli.main import app
+from bitwright.cli.stage import Stage
 from bitwright.errors import InputError
 from bitwright.studies.machines import accelerator_names
 
@@ -135,6 +140,7 @@ NATIVE_WS = {
     "dram_bytes_per_cycle": {"value": 128, "common": None},
 }
 """The ANT artifact's array, timed as SCALE-Sim does."""
+COMMON = {"name": "common", "differences": {}, "base": "common", "kinds": {}}
 
 
 class TestLists:
@@ -149,7 +155,7 @@ class TestLists:
         assert {"float", "int8", "int8-sym", "int8-token", "w4a8"} <= set(names)
         options = {entry["name"]: entry["default"] for entry in json_of("methods", "int7-sym")["method"]["parameters"]}
         assert options["x_bits"] == 7
-        assert "bits of activations" in run("methods", "int8").stdout
+        assert "width of activations" in run("methods", "int8").stdout
 
     def test_accelerators_with_somebody_elses(self):
         found = run("accelerators").stdout
@@ -217,7 +223,7 @@ class TestSimulate:
 
     def test_the_substrate(self):
         command = ("simulate", "gemm:8x8x8", "-a", "systolic-ws", "--substrate")
-        assert json_of(*command, "common")["substrate"] == {"name": "common", "differences": {}}
+        assert json_of(*command, "common")["substrate"] == COMMON
         found = json_of(*command, "native")
         assert found["parameters"]["rows"] == found["substrate"]["differences"]["systolic-ws"]["rows"]["value"] == 32
         several = json_of("simulate", "gemm:8x8x8", "-a", "systolic-ws,simd", "--set", "simd.cols=8")
@@ -268,6 +274,16 @@ class TestSimulate:
         every = run("simulate", "resnet18", "-a", "systolic-ws,apsq,panacea", "--wide").stdout
         assert "= mac" in every
         assert "Left out" not in every
+
+    def test_sites_as_a_file(self, toys):
+        command = ("simulate", "resnet18", "-a", "systolic-ws,simd", "--out", "s.csv", "--out", "s.json")
+        assert run(*command).exit_code == 0
+        rows = list(csv.DictReader((toys / "s.csv").read_text().splitlines()))
+        found = json.loads((toys / "s.json").read_text())["accelerators"]
+        assert {row["accelerator"] for row in rows} == set(found) == {"systolic-ws", "simd"}
+        assert len(rows) == sum(len(each["sites"]) for each in found.values())
+        assert "s.csv exists; --overwrite" in refused(*command)
+        assert "end its name in .json or .csv" in refused(*command[:4], "--out", "s.html")
 
     def test_names_are_not_markup(self):
         assert "[bold]odd[" in run("simulate", "toy_networks:markup", "--sites", "--wide").stdout
@@ -410,7 +426,7 @@ class TestCompare:
         assert {row["off_by"] for row in rows if row["network"] == "toy_networks:layers"} == {None, 0}
         assert [row["status"] for row in rows[:4]] == ["unsupported", "unsupported", "ok", "ok"]
         assert re.search(r"int8-sym +systolic-os +ok +\S+ dB", result.stdout)
-        assert "Written: c.json" in result.stderr
+        assert f"Written: {toys / 'c.json'}" in result.stderr
 
     def test_nothing_is_overwritten_unasked(self, toys):
         (toys / "c.csv").write_text("mine")
@@ -465,7 +481,7 @@ class TestCompare:
         assert shown == json.loads((toys / "c.json").read_text())
         assert shown["rows"][0]["cycles"] > 0
         assert shown["parameters"]["systolic-ws"]["rows"] == 24
-        assert shown["substrate"] == {"name": "common", "differences": {}}
+        assert shown["substrate"] == COMMON
         assert (toys / "c.csv").read_text().splitlines()[1].endswith(",common")
 
     def test_systems_at_equal_accuracy(self, toys):
@@ -607,30 +623,105 @@ class TestSettings:
 
 
 class TestProgress:
-    def test_plain_lines_after_two_seconds(self, monkeypatch, capsys):
+    def test_lines(self, monkeypatch, capsys):
+        """None before two seconds; one for a stage that lasts, then one every ten, also while nothing is reported."""
         now = [0.0]
         monkeypatch.setattr(working.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(working._Lines, "_watch", lambda self: None)
         with working.working() as progress:
             print("for stderr")  # noqa: T201
-            for now[0], state in (
-                (0, ("a", 0, 0)),
-                (1, ("b", 1, 8)),
-                (3, ("c", 0, 0)),
-                (20, ("d", 0, 8)),
-                (31, ("d", 4, 8)),
-            ):
-                progress(*state)
+            said = []
+            states = {0: ("a", 0, 0), 1: ("b (x)", 0, 8), 20: ("b (y)", 4, 8), 31: ("c", 0, 0)}
+            for second in range(40):
+                now[0] = second
+                if second in states:
+                    progress(*states[second])
+                if line := progress.line(second):
+                    said.append((second, line.rstrip()))
+        assert said == [
+            (3, "b (x): 0 of 8, 0:02 elapsed"),
+            (11, "b (x): 0 of 8, 0:10 elapsed"),
+            (19, "b (x): 0 of 8, 0:18 elapsed"),
+            (27, "b (y): 4 of 8, 0:26 elapsed"),
+            (33, "c: 0:02 elapsed"),
+        ]
+        assert capsys.readouterr().err == "for stderr\n"
+
+    def test_lines_come_while_nothing_is_reported(self, monkeypatch, capsys):
+        for name, seconds in (("PATIENCE_SECONDS", 0.05), ("LINE_EVERY_SECONDS", 0.1), ("LOOK_EVERY_SECONDS", 0.01)):
+            monkeypatch.setattr(working, name, seconds)
+        with working.working() as progress:
+            progress("thinking", 0, 0)
+            time.sleep(1)
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err.splitlines() == ["for stderr", "c ...", "d: 4 of 8, about 11 s left"]
+        assert said.err.splitlines().count("thinking: 0:00 elapsed") > 2
+
+    def test_what_is_left_is_of_this_stage_and_runs_down(self):
+        stage = Stage(text="even", began=100.0)
+        for unit in range(5):
+            stage.report("even", unit, 10, 100 + 2 * unit)
+        assert [stage.left(now) for now in (108, 109, 119, 120.5)] == [12, 11, 1, None]
+        assert stage.figures(109) == "4 of 10, 0:09 elapsed, about 0:11 left"
+
+    def test_uneven_units_say_nothing_of_what_is_left(self):
+        stage = Stage(text="uneven", began=0.0)
+        for unit, now in enumerate((0, 1, 2, 3, 13, 23, 33)):
+            stage.report("uneven", unit, 10, now)
+        assert stage.left(33) is None
+        assert stage.figures(33) == "6 of 10, 0:33 elapsed"
+
+    def test_other_counts_of_a_stage_begin_anew_and_its_clock_goes_on(self):
+        stage = Stage(text="a", began=0.0)
+        for unit in range(5):
+            stage.report("a (first)", unit, 5, unit)
+        stage.report("a (second)", 0, 100, 5)
+        stage.report("a (second)", 1, 100, 6)
+        assert stage.figures(6) == "1 of 100, 0:06 elapsed"
 
     def test_a_bar_on_a_terminal(self):
         bar = working._Bar()
-        for state in (("a", 0, 0), ("b", 1, 2), ("b", 2, 2)):
+        for state in (("a", 0, 0), ("b (1)", 1, 2), ("b (2)", 2, 2)):
             bar(*state)
-        assert [(task.description, task.completed, task.total) for task in bar.progress.tasks] == [("b", 2, 2)]
+        assert [(task.description, task.completed, task.total) for task in bar.progress.tasks] == [("b (2)", 2, 2)]
+        assert bar.progress.columns[-1].render(bar.progress.tasks[0]).plain.startswith("2 of 2, 0:0")
         bar.close()
         assert not bar.timer.is_alive()
+
+
+class TestThreads:
+    def test_what_the_environment_says_goes_before(self, monkeypatch):
+        monkeypatch.setattr(threads, "available_cores", lambda: 6)
+        bare, given = {}, {"OMP_NUM_THREADS": "2,1", "OMP_WAIT_POLICY": "ACTIVE", "NUMBA_NUM_THREADS": "1"}
+        threads.bound_threads(bare)
+        threads.bound_threads(given)
+        assert (bare["OMP_NUM_THREADS"], bare["NUMBA_NUM_THREADS"], bare["OMP_WAIT_POLICY"]) == ("6", "6", "PASSIVE")
+        assert (given["OMP_NUM_THREADS"], given["NUMBA_NUM_THREADS"]) == ("2,1", "1")
+        assert given["OMP_WAIT_POLICY"] == "ACTIVE"
+
+    def test_cores_of_this_process(self, monkeypatch, tmp_path):
+        """Four processors are two cores of two threads each, of which a quota leaves one and a half."""
+        monkeypatch.setattr(threads.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+        for number in range(4):
+            (tmp_path / str(number)).write_text(f"{number % 2},{number % 2 + 2}\n")
+        monkeypatch.setattr(threads, "SIBLINGS", str(tmp_path / "{}"))
+        monkeypatch.setattr(threads, "QUOTA", tmp_path / "quota")
+        monkeypatch.setattr(threads.os, "cpu_count", lambda: 4)
+        assert threads.available_cores() == 2
+        for limit, cores in (("max 100000", 2), ("150000 100000", 2), ("50000 100000", 1)):
+            (tmp_path / "quota").write_text(limit)
+            assert threads.available_cores() == cores
+
+    def test_torch_and_numba_take_them(self):
+        """By the command itself: a network that says how many threads there are."""
+        told = "import torch, numba; print(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)"
+        code = f"import os, runpy; from bitwright.cli.threads import bound_threads; bound_threads(os.environ); {told}"
+        environment = {key: value for key, value in os.environ.items() if not key.endswith("NUM_THREADS")}
+        for more, expected in (({}, threads.available_cores()), ({"OMP_NUM_THREADS": "1"}, 1)):
+            shown = subprocess.run(
+                [sys.executable, "-c", code], env=environment | more, capture_output=True, text=True, check=True
+            )
+            assert shown.stdout == f"{expected} {expected}\n"
 
 
 class TestProcess:
@@ -640,23 +731,92 @@ class TestProcess:
         assert shown.stdout.startswith("bitwright 0.")
         bad = subprocess.run([*command, "simulate", "gemm:1"], capture_output=True, text=True, check=False)
         assert (bad.returncode, bad.stdout) == (2, "")
-        assert bad.stderr.startswith("bitwright: cannot read 'gemm:1'")
-        assert len(bad.stderr.splitlines()) == 1
+        said = [line for line in bad.stderr.splitlines() if not line.startswith("loading: ")]  # a busy machine's
+        assert len(said) == 1
+        assert said[0].startswith("bitwright: cannot read 'gemm:1'")
 
     def test_interrupted(self, toys):
         (toys / "slow.py").write_text(
             "import time\ndef network():\n    print('ready', flush=True)\n    time.sleep(60)\n"
         )
-        # Children of a shell's background job ignore interrupts from their start; this one shall not.
-        heeding = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        module = f"{heeding}; runpy.run_module('bitwright', run_name='__main__')"
-        command = [sys.executable, "-c", module, "evaluate", "slow:network"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr.readline() == "ready\n"
+        for number, code, word in ((signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")):
+            with heeding("evaluate", "slow:network") as process:
+                assert "ready\n" in iter(process.stderr.readline, "")
+                process.send_signal(number)
+                out, err = process.communicate(timeout=60)
+            assert (process.returncode, out) == (code, "")
+            assert err.splitlines()[-1] == f"bitwright: {word}; nothing was written"
+
+    @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0])
+    def test_interrupted_while_it_starts(self, toys, seconds):
+        """Also while torch and numba are imported, whose C++ aborts where it meets an exception."""
+        with heeding("evaluate", TOY, "--limit", "8") as process:
+            time.sleep(seconds)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
-        assert (process.returncode, out) == (130, "")
-        assert err == "bitwright: interrupted; nothing was written\n"
+            _, err = process.communicate(timeout=60)
+        if process.returncode:  # it was not done yet
+            assert process.returncode == 130
+            assert err.splitlines()[-1].startswith("bitwright: interrupted; nothing was written")
+        assert "Traceback" not in err
+        assert "terminate called" not in err
+
+    def test_an_interrupt_waits_for_an_import_where_there_is_something_to_keep(self, toys):
+        (toys / "lazy.py").write_text(
+            "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.3)\nwhole = True\n"
+        )
+        code = (
+            "from bitwright.cli.interrupts import INTERRUPTS\nimport sys, time\nINTERRUPTS.heed()\n"
+            "INTERRUPTS.working = True\n"
+            "with INTERRUPTS.keeping():\n    try:\n        import lazy\n        time.sleep(30)\n"
+            "    except KeyboardInterrupt:\n        print(sys.modules['lazy'].whole)\n"
+        )
+        command = [sys.executable, "-c", heed_first(code)]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert shown.stdout == "True\n"
+
+    def test_a_swallowed_interrupt_comes_again(self):
+        code = (
+            "from bitwright.cli.interrupts import INTERRUPTS\nimport os, signal, time\nINTERRUPTS.heed()\n"
+            "INTERRUPTS.working = True\n"
+            "class Late:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGINT)\n"
+            "        time.sleep(0.2)\n"
+            "try:\n    Late()\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    print('came')\n"
+        )
+        command = [sys.executable, "-c", heed_first(code)]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert (shown.stdout, shown.stderr) == ("came\n", "")
+
+
+def lines(file):
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+def sent_when(process, number, ready):
+    """Send a signal as soon as `ready`; whether that was before the process ended."""
+    while process.poll() is None:
+        if ready():
+            process.send_signal(number)
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def heed_first(code):
+    """Children of a shell's background job ignore interrupts from their start; this one shall not."""
+    return f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
+
+
+@contextlib.contextmanager
+def heeding(*arguments):
+    """The command in a process of its own, once it heeds signals."""
+    code = (
+        "import runpy, sys; from bitwright.cli.interrupts import INTERRUPTS; INTERRUPTS.heed(); "
+        "print('heeding', flush=True); runpy.run_module('bitwright', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", heed_first(code), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "heeding\n"
+        yield process
 
 
 class TestSearch:
@@ -667,9 +827,14 @@ class TestSearch:
         shown = json_of(*self.COMMAND, *self.SHORT, "--mean-bits", "6", "--log", "log")
         assert shown["mean_bits"] <= 6
         assert shown["evaluations"] == len((toys / "log").read_text().splitlines()) - 1
-        again = json_of(*self.COMMAND, *self.SHORT, "--mean-bits", "6", "--log", "log", "--resume")
-        assert again["evaluations"] == 0
-        assert again["layers"] == shown["layers"]
+        for more in ([], ["--resume"]):  # the same command goes on by itself
+            again = json_of(*self.COMMAND, *self.SHORT, "--mean-bits", "6", "--log", "log", *more)
+            assert again["evaluations"] == 0
+            assert again["layers"] == shown["layers"]
+        before = (toys / "log").read_bytes()
+        other = refused(*self.COMMAND, *self.SHORT, "--mean-bits", "5", "--log", "log")
+        assert "log was searched with mean_bits=6.0, not 5.0; the same command goes on with it" in other
+        assert (toys / "log").read_bytes() == before
         scored = json_of("evaluate", "toy_networks:layers", "--plan", "found", "--limit", "8")
         assert scored["method"] == "lpq"
         assert "searched among" in scored["calibrated_on"]
@@ -689,6 +854,20 @@ class TestSearch:
     def test_refusals(self, toys, arguments, said):
         assert said in refused(*self.COMMAND, *arguments)
         assert not (toys / "found").exists()
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_what_is_found_is_kept(self, toys, number, code):
+        command = [*self.COMMAND[:-1], "2", "--calibration", "8", "--log", "log", "--set", "passes=100000"]
+        with heeding(*command) as process:
+            sent = sent_when(process, number, lambda: (toys / "log").is_file() and len(lines(toys / "log")) > 60)
+            _, err = process.communicate(timeout=120)
+        assert sent
+        assert process.returncode == code, err
+        word = "interrupted" if code == 130 else "terminated"
+        assert err.splitlines()[-1] == (
+            f"bitwright: {word}; the best plan so far is in found; the same command goes on from log"
+        )
+        assert (toys / "found").is_file()
 
     def test_a_plan_stands_beside_methods(self, toys):
         json_of(*self.COMMAND, *self.SHORT)
@@ -723,18 +902,49 @@ class TestTrain:
             in run("evaluate", "toy_networks:layers", "--plan", "trained", "--sites").stdout
         )
 
-    def test_resume(self, toys):
-        first = (*self.COMMAND, "--steps", "4", "--every", "2", "--save-plan", "trained", "--checkpoint", "state")
-        json_of(*first)
-        resumed = ("train", "toy_networks:layers", "--save-plan", "again", "--checkpoint", "state", "--resume")
-        shown = json_of(*resumed, "--steps", "4", "--every", "2")
-        assert shown["steps"] == 4
-        assert "not 5; resume it with the same" in refused(*resumed, "--steps", "5")
-        assert "not from noise inputs, 3 a step" in refused(*resumed, "--steps", "4", "--batch-size", "3")
+    def test_the_same_command_goes_on(self, toys):
+        """Stopped by patience: checkpoints stay, are told of, and go on; other commands are refused."""
+        command = (*self.COMMAND, "--steps", "40", "--every", "2", "--patience", "1", "--learning-rate", "0.9")
+        first = (*command, "--save-plan", "trained", "--checkpoint", "state")
+        shown = run(*first)
+        assert shown.exit_code == 0
+        assert "state (" in shown.stderr
+        assert "keeps all state, from which the same command goes on" in shown.stderr
+        stopped = json_of(*first)
+        assert stopped["steps"] > 2
+        assert stopped["losses"][0]["step"] == 0
+        bare = ("train", "toy_networks:layers", "--steps", "40", "--learning-rate", "0.9", "--save-plan", "again")
+        resumed = (*bare, "--checkpoint", "state", "--resume")
+        assert json_of(*resumed, "--every", "2", "--patience", "1")["steps"] > stopped["steps"]
+        assert "not 5; resume it with the same" in refused(*first, "--steps", "5")
+        assert "not from noise inputs, 3 a step" in refused(*first, "--batch-size", "3")
+        other = [word if word != "psum_bits=4" else "psum_bits=6" for word in first]
+        assert "with psum_bits=4, not 6; the same command" in refused(*other)
+        assert "is a checkpoint of int8+apsq, not of int8;" in refused(*bare, "--checkpoint", "state", "-m", "int8")
+        assert "not on 3 noise inputs" in refused(*first, "--calibration", "3")
         (toys / "state").write_bytes(b"cut")
-        assert "try the one before it: --checkpoint state.previous --resume" in refused(*resumed, "--steps", "4")
+        assert "try the one before it: --checkpoint state.previous --resume" in refused(*first)
         before = [word if word != "state" else "state.previous" for word in resumed]
-        assert json_of(*before, "--steps", "4")["steps"] == 4
+        assert json_of(*before, "--every", "2", "--patience", "1")["steps"] > 2
+
+    def test_terminated(self, toys):
+        command = [*self.COMMAND, "--steps", "1000000", "--every", "2", "--patience", "100000"]
+        with heeding(*command, "--save-plan", "trained", "--checkpoint", "state") as process:
+            sent = sent_when(process, signal.SIGTERM, (toys / "state.previous").is_file)
+            _, err = process.communicate(timeout=120)
+        assert sent
+        assert process.returncode == 143, err
+        assert "the best plan so far is in trained; the same command goes on from state" in err.splitlines()[-1]
+        assert (toys / "trained").is_file()
+        assert "state (" in err
+
+    def test_after_the_last_step_no_checkpoint_stays(self, toys):
+        shown = run(*self.COMMAND, "--steps", "4", "--every", "2", "--save-plan", "trained", "--checkpoint", "state")
+        assert shown.exit_code == 0
+        assert "state and state.previous (" in shown.stderr
+        assert "removed: all steps were taken, and the plan is saved" in shown.stderr
+        assert not list(toys.glob("state*"))
+        assert (toys / "trained").is_file()
 
     def test_a_plan_for_another_tile(self, toys):
         """Trained for Pci = 4: the array, whose tiles are 8, says both and what to do."""
@@ -762,12 +972,12 @@ class TestTrain:
             (["--save-plan", "p", "--resume"], "name it with --checkpoint FILE"),
             (
                 ["--save-plan", "p", "--resume", "--checkpoint", "s", "-m", "int8"],
-                "from the checkpoint; leave them out",
+                "there is no checkpoint s",
             ),
             (["--save-plan", "p", "--resume", "--checkpoint", "s"], "there is no checkpoint s"),
             (["--save-plan", "p", "--checkpoint", "p"], "cannot be both the checkpoint and the plan"),
             (["--save-plan", "."], ". is a folder; name a file in it"),
-            (["--save-plan", "p", "--checkpoint", "toy_networks.py"], "toy_networks.py exists; --resume continues it"),
+            (["--save-plan", "p", "--checkpoint", "toy_networks.py"], "toy_networks.py is cut or no checkpoint"),
             (["--save-plan", "p", "--minutes", "0"], "--minutes is 0.0, but it should be greater than 0"),
             (["--save-plan", "p", "--learning-rate", "2"], "--learning-rate is 2.0, but it should be less than 1"),
             (["--save-plan", "p", "-m", "int8+apsq", "--option", "w_granularity=group:4"], "are scaled in groups"),

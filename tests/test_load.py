@@ -409,7 +409,7 @@ def test_weights_make_a_shape_only_network_compute(tmp_path):
     assert torch.equal(network.module.features[0][0].weight, state["features.0.0.weight"])
     del state["classifier.1.bias"]
     save_file(state, tmp_path / "short.safetensors")
-    with pytest.raises(InputError, match=r"1 tensors are missing \(first 'classifier.1.bias'\)"):
+    with pytest.raises(InputError, match=r"1 tensor missing \(first 'classifier.1.bias'\)"):
         load("mobilenetv2", weights=tmp_path / "short.safetensors")
     (tmp_path / "text").write_text("no tensors")
     with pytest.raises(InputError, match="a safetensors file is expected"):

@@ -138,9 +138,9 @@ class TestLpq:
         ("options", "said"),
         [
             ({"w_bits": 9}, "w_bits"),
-            ({"x_bits": 1}, "2 to 8 bits"),
+            ({"x_bits": 1}, "should be derived or an integer from 2 to 8"),
             ({"max_es": 6}, "max_es"),
-            ({"w_granularity": "group:8"}, "sf belongs to a tensor or to a channel"),
+            ({"w_granularity": "group:8"}, "should be tensor or channel"),
             ({"sites": {"first": {"ends": "same"}}}, "no option of a single site"),
             ({"sites": {"nobody": {"w_bits": 4}}}, "'nobody' matches no site"),
         ],

@@ -472,7 +472,7 @@ def test_batches_of_every_form_are_the_same(module, batch):
     network = bitwright.load(module, inputs=xs[0])
     found = bitwright.evaluate(network, "int8", samples=(batch(x) for x in xs))
     assert found.score.value == plain.score.value
-    assert torch.equal(*(bitwright.quantize(network, "int8", samples=xs)(form) for form in (xs[0], batch(xs[0]))))
+    assert torch.equal(*(bitwright.quantize(network, "int8", samples=xs).run(form) for form in (xs[0], batch(xs[0]))))
 
 
 def test_a_single_batch_is_cut_in_half(module):

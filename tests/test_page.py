@@ -25,6 +25,9 @@ HOSTILE_COMMAND = "bitwright compare '</code></script><script>window.hacked=1</s
 MACHINES = ["simd", "systolic-ws", "panacea", "apsq"]
 
 
+LONG = "a plan whose name goes on and on " * 5 + HOSTILE
+
+
 def hostile():
     """A network whose own name and whose layer's name are HTML."""
     torch.manual_seed(0)
@@ -63,6 +66,19 @@ def page(frontier, tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A page of a comparison without a budget, with rows that are not supported and a plan of a long, hostile name."""
+    network = hostile()
+    folder = tmp_path_factory.mktemp("plain")
+    save_plan(calibrate_method(network, "int8-sym"), folder / "plan")
+    found = bitwright.compare(
+        network, ["int8", "aqs", "float"], MACHINES, limit=8, plans={LONG: folder / "plan"}, command=HOSTILE_COMMAND
+    )
+    write_comparison(found, folder / "report.html")
+    return folder / "report.html"
+
+
 class Elements(html.parser.HTMLParser):
     """Tags with their attributes, and the texts of those that matter."""
 
@@ -99,6 +115,62 @@ CONTRAST = """() => {
     });
 }"""
 """Contrast of texts with the ground, by WCAG 2's formula."""
+
+FAULTS = """() => {
+    const faults = [], edge = 1;  // pixels
+    const box = (element) => element.getBoundingClientRect();
+    const told = (what, element) => faults.push(`${what}: ${element.textContent.slice(0, 60)}`);
+    const shown = (element) => box(element).width > 0;
+    if (document.documentElement.scrollWidth > innerWidth) faults.push("the page scrolls sideways");
+    for (const element of document.querySelectorAll("h1, h2, h3, p, li, pre, label, select, .card, .scroll, .plot")) {
+        if (shown(element) && box(element).right > innerWidth + edge) told("beyond the page", element);
+    }
+    for (const element of document.querySelectorAll("h1, p:not(.picks), li, .card, td")) {
+        if (shown(element) && element.scrollWidth > element.clientWidth + edge) told("wider than its box", element);
+    }
+    for (const plot of document.querySelectorAll(".plot.js-plotly-plot")) {
+        const inside = box(plot), texts = [...plot.querySelectorAll(".main-svg text")].filter(shown);
+        for (const text of texts) {
+            const own = box(text), apart = edge + 1;
+            if (own.left < inside.left - apart || own.right > inside.right + apart ||
+                own.top < inside.top - apart || own.bottom > inside.bottom + apart) told(`clipped in ${plot.id}`, text);
+        }
+        for (const legend of plot.querySelectorAll(".legend")) {
+            const room = box(legend.querySelector(".bg"));
+            for (const text of legend.querySelectorAll("text")) {
+                if (box(text).right > room.right + edge) told(`clipped in a legend of ${plot.id}`, text);
+            }
+        }
+        const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > edge
+            && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > edge;
+        for (const group of [".xtick text", ".ytick text", ".legendtext", ".annotation text"]) {
+            const own = texts.filter((text) => text.matches(group));
+            own.forEach((text, i) => own.slice(i + 1).forEach((other) => {
+                if (meet(box(text), box(other))) told(`meets ${other.textContent} in ${plot.id}`, text);
+            }));
+        }
+        const { l, w } = plot._fullLayout._size, from = inside.left + l;
+        for (const bar of plot.querySelectorAll(".bars .point path")) {
+            const own = box(bar);
+            if (own.left < from - edge || own.right > from + w + edge) told(`cut bar in ${plot.id}`, bar);
+        }
+    }
+    return faults;
+}"""
+"""What lies beyond the page, its box or its picture, and labels of one kind that lie on each other."""
+
+HIDDEN = """(wanted) => {
+    const faults = [];
+    for (const row of document.querySelectorAll("#points-0 tbody tr")) {
+        for (const start of wanted) {
+            const cell = [...row.cells].find((each) => each.dataset.of.startsWith(start));
+            const own = cell.getBoundingClientRect(), around = cell.closest(".scroll").getBoundingClientRect();
+            if (own.right > around.right + 1 || own.left < around.left - 1) faults.push(cell.dataset.of);
+        }
+    }
+    return [...new Set(faults)];
+}"""
+"""Columns of the table of rows that are to be seen without scrolling to the side, and are not."""
 
 
 class TestContent:
@@ -283,6 +355,40 @@ class TestBrowser:
         widths = found.page.evaluate("[...document.querySelectorAll('.plot')].map((plot) => plot.scrollWidth)")
         assert max(widths) <= 390
         assert found.said == []
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 390])
+    @pytest.mark.parametrize("kind", ["plain", "page"])
+    def test_nothing_is_clipped(self, opened, request, kind, width, scheme):
+        found = opened(width=width, scheme=scheme, file=request.getfixturevalue(kind))
+        for details in found.page.query_selector_all("details:not([open]) > summary"):
+            details.click()
+        for select in found.page.query_selector_all("select"):  # the last of all maps and histograms
+            select.evaluate(
+                "each => { each.selectedIndex = each.length - 1; each.dispatchEvent(new Event('change')); }"
+            )
+        found.page.wait_for_timeout(300)
+        assert found.page.evaluate(FAULTS) == []
+        seen = ["status", "energy [", "latency [", "loss [%]" if kind == "page" else "score"]
+        assert found.page.evaluate(HIDDEN, seen) == []
+        assert found.page.evaluate("window.hacked") is None
+        assert found.said == []
+
+    def test_every_row_has_its_status(self, opened, plain, frontier):
+        found = opened(file=plain)
+        assert set(found.column("points-0", 2)) == {"ok", "unsupported"}
+        assert opened().column("points-0", 3) == [point.row.status for point in frontier.points]
+
+    def test_axes_have_plain_numbers_in_the_unit_of_the_table(self, opened):
+        found = opened()
+        for plot in ("front-0-0", "front-0-1", "front-0-2"):
+            title = found.page.text_content(f"#{plot} .xtitle")
+            unit = title[title.index("[") :]
+            headers = found.page.eval_on_selector_all("#points-0 th", "all => all.map(each => each.innerText)")
+            assert any(header.replace("\n", " ").endswith(unit) for header in headers), (title, headers)
+            labels = found.page.eval_on_selector_all(f"#{plot} .xtick text", "all => all.map(each => each.textContent)")
+            assert len(labels) >= 2
+            assert all(float(label.replace(",", "")) > 0 for label in labels)
 
     def test_both_schemes_can_be_read(self, opened):
         found = opened(scheme="dark")

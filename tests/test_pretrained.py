@@ -13,6 +13,7 @@ from bitwright.networks.load import load
 from bitwright.networks.network import InputShape
 from bitwright.networks.trace import trace
 from bitwright.tasks.inputs import tool
+from bitwright.tasks.training_samples import training_samples
 
 transformers = pytest.importorskip("transformers")
 
@@ -102,6 +103,7 @@ MADE = {  # name -> architecture, configuration, its fields
             "use_mamba_kernels": False,
         },
     ),
+    "gpt2": ("GPT2LMHeadModel", "GPT2Config", {"vocab_size": WORDS, "n_embd": 32, "n_layer": 2, "n_head": 4}),
     "bert": ("BertModel", "BertConfig", SIZES),
     "t5": (
         "T5ForConditionalGeneration",
@@ -372,6 +374,27 @@ def test_an_encoder_without_a_tokenizer_says_what_is_missing(saved, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     (note,) = load(folder).notes[1:]
     assert note.startswith("its tokenizer cannot be loaded (")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("gpt2", "GPT2Tokenizer"), ("bert", "BertTokenizer")])
+def test_a_tokenizer_without_a_vocabulary_is_none(saved, tmp_path, name, kind):
+    """transformers make one up that turns text into no tokens, or into unknown ones."""
+    folder = config_only(tmp_path, config_of(saved, name))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    network = load(folder)
+    assert "its tokenizer has no vocabulary, so no text can be read" in network.notes
+    assert bitwright.evaluate(network, "int8", limit=8, calibration_count=2).score.value > 20
+    assert bitwright.simulate(network, "int8", calibration_count=2).cost.cycles > 0
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_a_network_without_a_tokenizer_trains_on_drawn_tokens(saved, tmp_path, name):
+    found = training_samples(load(config_only(tmp_path, config_of(saved, name))), batch_size=2)
+    assert "inputs like the network's example, 2 a step" in found.description
+    first, second = (found.stream(step)["input_ids"] for step in (0, 1))
+    assert first.shape == second.shape
+    assert not torch.equal(first, second)
+    assert torch.equal(first, found.stream(0)["input_ids"])
 
 
 def test_pictures_without_a_processor_are_scaled_to_the_whole_range(saved):

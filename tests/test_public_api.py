@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,20 +13,28 @@ import torch
 from tests.toys import network_of, normal
 
 import bitwright
+import bitwright.api
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 
+DOCS = Path(__file__).parent.parent / "docs"
 NAMES = [
+    "Plan",
     "accelerators",
     "calibrate",
     "compare",
     "evaluate",
+    "explain",
     "load",
     "methods",
     "models",
     "quantize",
+    "reproduce",
+    "search",
     "simulate",
     "sweep",
+    "systems",
+    "train",
 ]
 
 
@@ -42,9 +51,50 @@ def test_public_names():
         _ = bitwright.simulator
 
 
-def test_every_public_function_is_documented():
-    for name in set(NAMES) - {"methods", "accelerators"}:
-        assert inspect.getdoc(getattr(bitwright, name))
+def extension_points():
+    """What the pages on one's own methods and accelerators import, by where it comes from."""
+    lines = re.compile(r"^from (bitwright[\w.]*) import (.+)$", re.MULTILINE)
+    for page in ("own-method.md", "own-accelerator.md"):
+        for module, names in lines.findall((DOCS / page).read_text()):
+            yield from ((module, name) for name in names.split(", "))
+    yield from (("bitwright.methods.protocol", "Method"), ("bitwright.accelerators.protocol", "Accelerator"))
+
+
+PUBLIC = sorted({*(("bitwright", name) for name in NAMES), *extension_points()})
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC)
+def test_the_help_of_every_public_name_has_an_example(module, name):
+    """Of its own, which `test_examples_in_docstrings` runs with all others."""
+    said = inspect.getdoc(getattr(importlib.import_module(module), name)) or ""
+    assert doctest.DocTestParser().get_examples(said), f"{module}.{name} has no example"
+
+
+VERBS = [name for name in NAMES if name not in ("Plan", "accelerators", "methods", "models", "systems")]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_help_of_every_verb_has_parameters_and_errors(name):
+    function = getattr(bitwright, name)
+    said = inspect.getdoc(function)
+    assert "Parameters\n----------" in said
+    assert "Raises\n------" in said
+    described = said.partition("Parameters\n----------")[2].partition("\nReturns\n")[0].partition("\nRaises\n")[0]
+    known = set(re.findall(r"\w+", " ".join(re.findall(r"^[\w, ]+?(?= :|$)", described, re.MULTILINE))))
+    missing = set(inspect.signature(function).parameters) - known - {"progress"}
+    assert not missing, f"{name} does not say what {', '.join(sorted(missing))} is"
+
+
+def test_the_reference_has_every_public_name():
+    shown = set(re.findall(r"^::: (?:[\w.]+\.)?(\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE))
+    assert set(NAMES) <= shown
+    assert {name for name in dir(bitwright.api) if isinstance(getattr(bitwright.api, name), type)} - shown == {
+        "Entry",
+        "ModelEntry",
+        "SystemEntry",
+    }
+    for path in re.findall(r"^::: ([\w.]+)\.(\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE):
+        assert inspect.getdoc(getattr(importlib.import_module(path[0]), path[1]))
 
 
 def test_packages_that_list_stay_packages():
@@ -79,8 +129,8 @@ def test_a_notebook_session(tmp_path):
     plan = bitwright.calibrate(network, "int8", options={"smoothing": "none"})
     assert isinstance(plan, Plan)
     exact, fast = (bitwright.quantize(network, plan, exact=exact) for exact in (True, False))
-    batch = {"input_0": normal(2, 8)}
-    assert torch.equal(exact(batch), exact.run(batch))
+    batch = normal(2, 8)
+    assert torch.equal(exact(batch), exact.run({"input_0": batch}))
     torch.testing.assert_close(exact(batch), fast(batch))
     assert bitwright.evaluate(network, plan, limit=8).off_by == 0
     found = bitwright.simulate(network, plan, ["systolic-ws", "systolic-os"], parameters={"rows": 8})

@@ -280,8 +280,8 @@ class TestClaims:
 
     def test_spill_is_said(self, all_claims):
         published, mapped = all_claims.claims[4:6]  # one site, 512 and 128 KiB
-        assert "take up to 512 and 128 of 256 KiB of SRAM and spill at 1 and 0 of 1 sites: 1 stop" in published.reason
-        assert "spill at 0 and 0 of 1 sites: none stops spilling" in mapped.reason
+        assert "take up to 512 and 128 of 256 KiB of SRAM and spill at 1 and 0 of 1 site: 1 stop" in published.reason
+        assert "spill at 0 and 0 of 1 site: none stops spilling" in mapped.reason
 
     def test_area_of_the_engine(self, small, all_claims):
         claim, machine = all_claims.claims[-1], Apsq(**Apsq.native)
@@ -365,7 +365,7 @@ class TestCommand:
         for said in (
             "gemm:16384x64x8 on the given sizes, 1 site: energy by that of INT32",
             "Sites of gemm:16384x64x8, ws, on the recollected array",
-            "1 of 1 sites",
+            "1 of 1 site",
             "What a published-style fit gives",
             "not our prices",
             "Area of the RAE",

@@ -384,7 +384,7 @@ class TestRefusals:
             run(log, resume=True)
         assert not log.exists()
         log.write_text(json.dumps({"bitwright_search": 99}) + "\n")
-        with pytest.raises(InputError, match="exists; --resume continues it"):
+        with pytest.raises(InputError, match="of version 99, and this reads 1"):
             run(log)
         with pytest.raises(InputError, match="of version 99, and this reads 1"):
             run(log, resume=True)
@@ -450,7 +450,7 @@ class TestCommandLine:
             (["--save-plan", "nowhere/plan"], "the folder nowhere of plan does not exist"),
             (["--save-plan", "."], ". is a folder; name a file in it"),
             (["--save-plan", "p", "--log", "."], ". is a folder; name a file in it"),
-            (["--save-plan", "p", "--log", "searched.py"], "searched.py exists; --resume continues it"),
+            (["--save-plan", "p", "--log", "searched.py"], "searched.py is no search log; name another --log"),
             (["--save-plan", "p", "--log", "searched.py", "--resume"], "is no search log"),
             (["--save-plan", "p", "--log", "l", "--objective", "kl"], "no logits"),
             (["--save-plan", "p", "--log", "l", "--objective", "best"], "objective = 'best'"),

@@ -444,6 +444,20 @@ class TestCommand:
         assert len(pd.read_parquet("study.parquet")) == 2
         assert kept("study.db") == [0, 1]
 
+    def test_results_are_in_the_current_folder(self, monkeypatch):
+        """Not beside the study, which may be in an installed or a shared folder."""
+        Path("studies").mkdir()
+        text = f"networks: [{GEMM}]\nmethods: [int8]\naccelerators: [moody]\nparameters: {{size: [1, 2]}}\n"
+        Path("studies/mine.yaml").write_text(text)
+        options = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": "127.0.0.1:0"}
+        with distributed.LocalCluster(**options, protocol="tcp://") as cluster:
+            result = run("sweep", "studies/mine.yaml", "--dask", cluster.scheduler_address)
+        assert result.exit_code == 0, result.stderr
+        assert [path.name for path in Path("studies").iterdir()] == ["mine.yaml"]
+        assert kept("mine.db") == [0, 1]
+        assert len(pd.read_parquet("mine.parquet")) == 2
+        assert "Store: mine.db; all rows: mine.parquet" in result.stdout
+
     def test_a_network_nobody_knows(self, here):
         with pytest.raises(InputError, match="Did you mean 'bert-base'"):
             sweep(read_study({**ARRAYS, "networks": ["bert-bass"]}), dask=here)
@@ -456,9 +470,9 @@ class TestCommand:
         points = list(grid(study))
         assert len(points) == 8 * (2 + 1 + 2)
         assert all(dict(p.parameters)["rows"] * dict(p.parameters)["cols"] <= 2048 for p in points)
-        readme = example.parents[1].joinpath("README.md").read_text(encoding="utf-8")
-        shown = readme.partition("```yaml\n")[2].partition("```")[0]
-        assert strict_yaml.parse(shown, file="README").data == strict_yaml.read(example).data
+        page = example.parents[1].joinpath("docs", "studies", "sweep.md").read_text(encoding="utf-8")
+        shown = page.partition("```yaml\n")[2].partition("```")[0]
+        assert strict_yaml.parse(shown, file="sweep.md").data == strict_yaml.read(example).data
 
     @pytest.mark.parametrize("package", ["optuna", "distributed"])
     def test_a_package_that_is_missing(self, package, monkeypatch):

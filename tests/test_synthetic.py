@@ -538,7 +538,8 @@ class TestCommandLine:
     def test_the_same_seed_gives_the_same_result(self, tmp_path):
         def result(seed):
             arguments = ["simulate", "gemm:8x16x8", "--distribution", "outliers", "--seed", seed, "--json"]
-            found = json.loads(RUNNER.invoke(app, [*arguments, "--save-plan", str(tmp_path / seed)]).stdout)
+            kept = ["--save-plan", str(tmp_path / seed), "--overwrite"]
+            found = json.loads(RUNNER.invoke(app, [*arguments, *kept]).stdout)
             return {key: value for key, value in found.items() if key != "provenance"}
 
         assert result("1") == result("1")

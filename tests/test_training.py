@@ -342,7 +342,7 @@ def test_held_out_texts_are_never_learned_from():
     from bitwright.tasks import training_samples as room
 
     chosen = []
-    network = Network(name="toy", kind="sentence", module=torch.nn.Linear(1, 1))
+    network = Network(name="toy", kind="sentence", module=torch.nn.Linear(1, 1), tools={"tokenizer": str})
     original = room.sentence_inputs
     try:
         room.sentence_inputs = lambda network, texts: chosen.append(list(texts)) or {"x": torch.zeros(len(texts), 1)}

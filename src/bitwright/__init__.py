@@ -6,26 +6,46 @@ The public names are those of `bitwright.api`, imported when first used, so that
 
 import importlib
 import types
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from bitwright import accelerators, methods
 
 if TYPE_CHECKING:
-    from bitwright.api import calibrate, compare, evaluate, load, models, quantize, simulate, sweep
+    __version__: str
+    from bitwright.api import (
+        Plan,
+        calibrate,
+        compare,
+        evaluate,
+        explain,
+        load,
+        models,
+        quantize,
+        reproduce,
+        search,
+        simulate,
+        sweep,
+        systems,
+        train,
+    )
 
-__version__ = version("bitwright")
 __all__ = [
+    "Plan",
     "accelerators",
     "calibrate",
     "compare",
     "evaluate",
+    "explain",
     "load",
     "methods",
     "models",
     "quantize",
+    "reproduce",
+    "search",
     "simulate",
     "sweep",
+    "systems",
+    "train",
 ]
 
 
@@ -41,6 +61,10 @@ methods.__class__ = _Room
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("bitwright")
     if name not in __all__:
         raise AttributeError(f"module 'bitwright' has no attribute {name!r}")
     return getattr(importlib.import_module("bitwright.api"), name)

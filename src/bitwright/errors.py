@@ -5,7 +5,7 @@ any other `BitwrightError` into one sentence and exit code 1.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BitwrightError(Exception):
@@ -26,3 +26,12 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return InputError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+def unknown_site(given: str, names: Sequence[str], of: str) -> InputError:
+    """An `InputError` that names the sites of `of` nearest to `given`."""
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0) or names[:3]
+    nearest = f"; the nearest are {', '.join(near)}" if near else ""
+    return InputError(
+        f"unknown site {given!r} of {of}, which has {len(names)} sites{nearest} (bitwright simulate --sites lists all)"
+    )

@@ -8,6 +8,16 @@ from pathlib import Path
 from bitwright.errors import InputError
 
 
+def check_file(file: Path | None) -> None:
+    """Refuse a file in a folder that does not exist, and one that is a folder."""
+    if file is None:
+        return
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"the folder {file.parent} of {file.name} does not exist; make it first")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; name a file in it")
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write `content` to `path`, so that readers see all of it or what was there before.
 

@@ -1,6 +1,7 @@
 """YAML files that people write, read strictly: a key given twice is an error, and every value knows its line.
 
-Only plain values (mappings, lists, numbers, text, booleans, null); no tags that build Python objects.
+Only plain values (mappings, lists, numbers, text, booleans, null); no tags that build Python objects. Files are
+strangers': their size, what their aliases stand for and how deep they go are bounded, and text is printable.
 """
 
 import dataclasses
@@ -13,6 +14,9 @@ import yaml
 from bitwright.errors import InputError
 
 Place = tuple[str | int, ...]  # keys and indices from the top to a value, e.g. ("layers", 0, "m")
+SUFFIXES = (".yaml", ".yml")
+LARGEST_MIB = 8
+MOST_VALUES = 1_000_000  # with everything that aliases stand for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,10 +68,14 @@ def read(path: str | Path, *, what: str = "file") -> Document:
     Raises
     ------
     InputError
-        The file cannot be read, is not YAML, or gives a key twice; the message has the file and the line.
+        The file cannot be read, is too large, is not YAML, or gives a key twice; the message has the file and the line.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as stream:
+            content = stream.read(LARGEST_MIB * 2**20 + 1)
+        if len(content) > LARGEST_MIB * 2**20:
+            raise InputError(f"cannot read the {what} {path}: it is larger than {LARGEST_MIB} MiB.")
+        text = content.decode("utf-8")
     except OSError as error:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -77,12 +85,16 @@ def read(path: str | Path, *, what: str = "file") -> Document:
 
 def parse(text: str, *, file: str) -> Document:
     """Parse YAML text; `file` is what messages call it. Raises `InputError` as `read` does."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{file}: not the YAML that is expected: {' '.join(str(error).split())}.") from error
     try:
         node = loader.get_single_node()
         lines: dict[Place, int] = {}
         if node is None:
             return Document(data=None, file=file, lines=lines)
+        _count(node, {}, set())
         _note_lines(node, (), lines, set())
         return Document(data=loader.construct_document(node), file=file, lines=lines)
     except InputError as error:
@@ -91,6 +103,8 @@ def parse(text: str, *, file: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{file}{line}: not the YAML that is expected: {error.problem}.") from error
+    except RecursionError as error:
+        raise InputError(f"{file}: not the YAML that is expected: it is nested too deeply.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-99-99
         raise InputError(f"{file}: not the YAML that is expected: {' '.join(str(error).split())}.") from error
     finally:
@@ -111,3 +125,22 @@ def _note_lines(node: yaml.Node, place: Place, lines: dict[Place, int], seen: se
         for i, item in enumerate(node.value):
             lines[(*place, i)] = item.start_mark.line + 1
             _note_lines(item, (*place, i), lines, seen)
+
+
+def _count(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
+    """How many values a node stands for, each alias counted as what it repeats; text is looked at on the way."""
+    if id(node) in known:
+        return known[id(node)]
+    line = node.start_mark.line + 1
+    if id(node) in above:
+        raise InputError(f"line {line}: an alias stands for what it is a part of; write it out.")
+    if isinstance(node, yaml.ScalarNode):
+        if not all(character.isprintable() or character in "\n\t" for character in node.value):
+            raise InputError(f"line {line}: text has characters that cannot be printed; remove them.")
+        return 1
+    inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+    found = 1 + sum(_count(each, known, above | {id(node)}) for each in inner)
+    if found > MOST_VALUES:
+        raise InputError(f"line {line}: aliases and all make more than {MOST_VALUES:,} values; write fewer.")
+    known[id(node)] = found
+    return found

@@ -23,6 +23,12 @@ class Component:
         How many.
     circuit : Priced
         One of them.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> [each.count for each in WeightStationary(rows=8, cols=8).components() if each.name == "mac_array"]
+    [64]
     """
 
     name: str
@@ -56,7 +62,16 @@ class Use:
 
 
 def use(component: str, name: str, unit: str, circuit: Priced) -> Use:
-    """A use of a circuit, at its price."""
+    """A use of a circuit, at its price.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.circuits import Circuit, Part, priced
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> adder = Circuit(name="adder", parts=(Part(event="add_int32", count=1, what="a sum"),))
+    >>> use("adders", "add", "operation", priced(adder, WeightStationary().technology, "parts")).unit
+    'operation'
+    """
     return Use(component=component, name=name, unit=unit, price_pj=circuit.energy_pj, source=circuit.energy_source)
 
 

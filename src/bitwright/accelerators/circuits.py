@@ -29,6 +29,11 @@ class Part:
         How many; halves are operators of half the width.
     what : str
         What it is for.
+
+    Examples
+    --------
+    >>> Part(event="register_bit", count=32, what="the sum").count
+    32
     """
 
     event: str
@@ -48,6 +53,12 @@ class Circuit:
         What it is made of.
     published : str or None
         The price whose area is published of the whole circuit.
+
+    Examples
+    --------
+    >>> lane = Circuit(name="lane", parts=(Part(event="add_int32", count=1, what="the sum"),))
+    >>> [part.event for part in lane.parts]
+    ['add_int32']
     """
 
     name: str
@@ -83,6 +94,14 @@ def priced(circuit: Circuit, technology: Technology, by: By) -> Priced:
     ------
     MissingPriceError
         If the technology lacks a price, or a part of it, that this takes.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> adder = Circuit(name="adder", parts=(Part(event="add_int32", count=1, what="a sum"),))
+    >>> found = priced(adder, WeightStationary().technology, "parts")
+    >>> found.energy_pj > 0, found.area_um2 > 0  # pJ per cycle of work, um2
+    (True, True)
     """
     summed_um2 = sum(part.count * technology.price(part.event).area() for part in circuit.parts)
     leakage = technology.price("logic_leakage")

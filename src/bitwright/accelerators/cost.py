@@ -6,7 +6,7 @@ Costs add up. Energy is never stored beside the events it comes from, so it cann
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float)
 
@@ -93,6 +93,21 @@ class Cost:
     def total_energy_pj(self) -> float:
         """Energy of everything, in pJ."""
         return sum(event.energy_pj for event in self.events)
+
+    def event_records(self) -> list[dict[str, Any]]:
+        """Every priced event: count x price = energy, with the price's source."""
+        return [
+            {
+                "component": event.component,
+                "name": event.name,
+                "count": event.count,
+                "unit": event.unit,
+                "price_pj": event.price_pj,
+                "energy_pj": event.energy_pj,
+                "source": event.source,
+            }
+            for event in self.events
+        ]
 
     def __add__(self, other: "Cost") -> "Cost":
         return total_cost((self, other))

@@ -58,6 +58,16 @@ class Job:
         What works however the product is mapped.
     measured : callable or None
         What it takes under a mapping, where values decide; None: what the dataflow says.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> from bitwright.api import calibrate, load
+    >>> from bitwright.methods.execution import Execution
+    >>> network = load("gemm:16x32x8")
+    >>> plan = calibrate(network, "int8").site("gemm")
+    >>> WeightStationary().job(Execution(site=network.sites[0], plan=plan)).gemm.k
+    32
     """
 
     gemm: Gemm

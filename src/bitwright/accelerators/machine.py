@@ -26,7 +26,15 @@ from bitwright.networks.sites import OtherOperation, Site
 
 
 class Machine(Billed):
-    """A machine model; frozen parameters turn work into cost."""
+    """A machine model; frozen parameters turn work into cost.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> machine = WeightStationary(rows=8, cols=8)
+    >>> isinstance(machine, Machine), machine.peak_macs_per_cycle
+    (True, 64)
+    """
 
     summary: ClassVar[str]
     """One line for `bitwright accelerators`."""

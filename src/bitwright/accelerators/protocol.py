@@ -20,7 +20,14 @@ from bitwright.networks.sites import OtherOperation
 
 @runtime_checkable
 class Accelerator(Protocol):
-    """A machine model. Instances are immutable; equal parameters give equal costs."""
+    """A machine model. Instances are immutable; equal parameters give equal costs.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> isinstance(WeightStationary(rows=8, cols=8), Accelerator)
+    True
+    """
 
     summary: ClassVar[str]
     """One line for `bitwright accelerators`."""

@@ -13,10 +13,11 @@ import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from bitwright import technology
 from bitwright.memory import Buffers, Objective
+from bitwright.settings import OURS, about
 
 BYTES_PER_KIB = 1024
 DRAM = "dram"
@@ -40,51 +41,93 @@ class Substrate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     native: ClassVar[Mapping[str, Any]] = {}
 
-    psum_bits: int = Field(default=32, gt=0, description="Bits of a partial sum, not checked for overflow; our choice")
-    clock_mhz: float = Field(default=500, gt=0, allow_inf_nan=False, description=f"Clock; {ARTIFACT}")
-    node_nm: int | str = Field(default=28, description="Technology node, or path of a price list; our choice")
-    input_sram_kib: int = Field(default=256, gt=0, description=f"Input SRAM, both halves; {ARTIFACT}")
-    weight_sram_kib: int = Field(default=128, gt=0, description=f"Weight SRAM, both halves; {ARTIFACT}")
-    output_sram_kib: int = Field(default=128, gt=0, description=f"Output SRAM, both halves; {ARTIFACT}")
+    psum_bits: int = Field(
+        default=32,
+        gt=0,
+        description="Width of a partial sum, not checked for overflow",
+        json_schema_extra=about(OURS, unit="bits"),
+    )
+    clock_mhz: float = Field(
+        default=500, gt=0, allow_inf_nan=False, description="Clock", json_schema_extra=about(ARTIFACT, unit="MHz")
+    )
+    node_nm: int | str = Field(
+        default=28,
+        description="Technology node, or a price list",
+        json_schema_extra=about(OURS, unit="nm", choices=(*map(str, technology.NODES), "PRICES.yaml")),
+    )
+    input_sram_kib: int = Field(
+        default=256, gt=0, description="Input SRAM, both halves", json_schema_extra=about(ARTIFACT, unit="KiB")
+    )
+    weight_sram_kib: int = Field(
+        default=128, gt=0, description="Weight SRAM, both halves", json_schema_extra=about(ARTIFACT, unit="KiB")
+    )
+    output_sram_kib: int = Field(
+        default=128, gt=0, description="Output SRAM, both halves", json_schema_extra=about(ARTIFACT, unit="KiB")
+    )
     sram_bank_kib: float = Field(
         default=2,
         gt=0,
         allow_inf_nan=False,
         description="Capacity of an SRAM bank, the same in all SRAMs, small enough that no machine here waits for its "
-        "sums; our choice",
+        "sums",
+        json_schema_extra=about(OURS, unit="KiB"),
     )
-    sram_bank_bits: int = Field(default=128, ge=8, description="Bits of a word of a bank, one access; our choice")
-    dram: str = Field(default="lpddr4", description="DRAM technology: bandwidth of one channel, and energy; our choice")
+    sram_bank_bits: int = Field(
+        default=128, ge=8, description="Word of a bank, one access", json_schema_extra=about(OURS, unit="bits")
+    )
+    dram: str = Field(
+        default="lpddr4",
+        description="DRAM technology: bandwidth of one channel, and energy",
+        json_schema_extra=about(OURS, choices=tuple(technology.drams())),
+    )
     dram_bytes_per_cycle: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="DRAM bandwidth; None: the technology's at the clock"
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="DRAM bandwidth; null: the technology's at the clock",
+        json_schema_extra=about(OURS, unit="bytes per cycle"),
     )
     dram_pj_per_bit: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Energy of a DRAM bit; None: the technology's"
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Energy of a DRAM bit; null: the technology's",
+        json_schema_extra=about(OURS, unit="pJ per bit"),
     )
     weight_loading: WeightLoading = Field(
-        default="hidden", description="Whether what rests is exchanged behind the stream, or in the open; our choice"
+        default="hidden",
+        description="Whether what rests is exchanged behind the stream, or in the open",
+        json_schema_extra=about(OURS),
     )
     fold_pipelining: bool = Field(
-        default=True, description="Whether folds and tiles follow one another without draining the array; our choice"
+        default=True,
+        description="Whether folds and tiles follow one another without draining the array",
+        json_schema_extra=about(OURS),
     )
     activations: Activations = Field(
         default="spill",
         description="Whether activations cross DRAM between any two sites (spill), or stay in half of the input SRAM "
-        "until their last reader where they fit (resident); our choice",
+        "until their last reader where they fit (resident)",
+        json_schema_extra=about(OURS),
     )
     vector_lanes: int = Field(
-        default=32, gt=0, description="Lanes of the unit for all that is no product, float16; our choice"
+        default=32,
+        gt=0,
+        description="Lanes of the unit for all that is no product, float16",
+        json_schema_extra=about(OURS),
     )
     objective: Objective = Field(
         default="edp",
-        description="What the best mapping has least of: latency, energy, or edp, the product of both; our choice",
+        description="What the best mapping has least of: latency, energy, or edp, the product of both",
+        json_schema_extra=about(OURS),
     )
 
     @field_validator("dram")
     @classmethod
-    def _known_dram(cls, name: str) -> str:
-        if name not in technology.drams():
-            raise ValueError(f"is none of {', '.join(technology.drams())}")
+    def _known_dram(cls, name: str, info: ValidationInfo) -> str:
+        known = _technology(info.data["node_nm"]).drams if "node_nm" in info.data else technology.drams()
+        if name not in known:
+            raise ValueError(f"is none of {', '.join(known)}")
         return name
 
     @property
@@ -101,7 +144,7 @@ class Substrate(BaseModel):
         """DRAM bandwidth in bytes per cycle."""
         if self.dram_bytes_per_cycle is not None:
             return self.dram_bytes_per_cycle
-        return technology.dram(self.dram).gb_per_s * 1000 / self.clock_mhz
+        return self.technology.dram(self.dram).gb_per_s * 1000 / self.clock_mhz
 
     @property
     def dram_price(self) -> tuple[float, str]:
@@ -111,7 +154,7 @@ class Substrate(BaseModel):
         if DRAM in self.technology.prices:  # of a list of the user's own
             listed = self.technology.price(DRAM)
             return listed.energy(), listed.source
-        named = technology.dram(self.dram)
+        named = self.technology.dram(self.dram)
         return named.pj_per_bit, named.source
 
     @property

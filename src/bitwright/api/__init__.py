@@ -1,35 +1,54 @@
 """The public functions, as notebooks and the command line call them. Import them from `bitwright` itself."""
 
-from bitwright.api.networks import QuantizedNetwork, calibrate, load, quantize
+from bitwright.api.explanations import explain
+from bitwright.api.module import QuantizedModule
+from bitwright.api.networks import calibrate, load, quantize
+from bitwright.api.reproductions import reproduce
 from bitwright.api.runs import evaluate, simulate
+from bitwright.api.searches import search, train
 from bitwright.api.studies import compare, sweep
 from bitwright.methods.plan import Plan
 from bitwright.networks.catalogue import ModelEntry, models
-from bitwright.studies.catalogue import Entry, accelerators, methods
+from bitwright.studies.bounds import Bounds
+from bitwright.studies.catalogue import Entry, SystemEntry, accelerators, methods, systems
 from bitwright.studies.compare import Comparison
+from bitwright.studies.explain import Explanation
 from bitwright.studies.frontier import Frontier
-from bitwright.studies.simulate import Simulation
+from bitwright.studies.search import Search
+from bitwright.studies.simulation import Simulation, Simulations
 from bitwright.studies.sweep import Sweep
+from bitwright.studies.training import Training
 from bitwright.tasks.evaluate import Evaluation
 
 __all__ = [
+    "Bounds",
     "Comparison",
     "Entry",
     "Evaluation",
+    "Explanation",
     "Frontier",
     "ModelEntry",
     "Plan",
-    "QuantizedNetwork",
+    "QuantizedModule",
+    "Search",
     "Simulation",
+    "Simulations",
     "Sweep",
+    "SystemEntry",
+    "Training",
     "accelerators",
     "calibrate",
     "compare",
     "evaluate",
+    "explain",
     "load",
     "methods",
     "models",
     "quantize",
+    "reproduce",
+    "search",
     "simulate",
     "sweep",
+    "systems",
+    "train",
 ]

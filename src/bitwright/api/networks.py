@@ -1,27 +1,32 @@
 """Networks that compute by a plan: load, calibrate, quantize."""
 
-import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bitwright.api.module import QuantizedModule
 from bitwright.errors import InputError
-from bitwright.methods.executor import Executor
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
+from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
+from bitwright.tasks import Labelled
 from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized
-from bitwright.tasks.evaluate import require_numbers
-from bitwright.tasks.given import MOST, first_inputs, given_batch, given_samples, iterated, taken_by
+from bitwright.tasks.evaluate import Progress, require_numbers, silent
+from bitwright.tasks.given import MOST, first_inputs, given_samples, iterated
+from bitwright.tasks.labelled import Metric
 
 
 def load(
     name: str | torch.nn.Module,
-    *,
     inputs: Any = None,
+    *,
+    preprocess: Callable[[Any], torch.Tensor] | Mapping[str, Any] | str | None = None,
+    tokenizer: Callable[..., Any] | None = None,
     batch: int = 1,
     sequence_length: int | None = None,
     image_size: int | None = None,
@@ -39,7 +44,15 @@ def load(
         One of `models()`, `package.module:callable`, a folder, a Hugging Face id, a workload file or `gemm:MxKxN`; or a
         module, which is left as it is: a copy in evaluation mode runs, with the same parameters.
     inputs : tensor, tuple or dict of tensors, function or None
-        A module's example inputs; None is its attribute `example_inputs`.
+        A module's example inputs; None is its attribute `example_inputs`, or what `preprocess` or `tokenizer` makes.
+    preprocess : callable, mapping, str or None
+        For a module, or `package.module:callable`, that reads pictures: a callable (PIL image -> tensor of one sample),
+        or a specification: `size`, `mean` and `std` (a number, or one per channel), and `scale` (255: mean and std are
+        of pixels from 0 to 255; 1: from 0 to 1), `resize`, `crop`, `interpolation`, `channels`. It makes an image
+        network, judged by top-1 and on photographs as those known by name.
+    tokenizer : callable or None
+        For one that reads text, as those of Hugging Face. It makes a sentence network of what returns embeddings
+        [B, width] or a `last_hidden_state`, and a language network of what returns logits [B, tokens, vocabulary].
     batch, sequence_length, image_size, phase
         The shape of its input; phase is `prefill` or `decode`. One that changes nothing there is refused.
     device : str or None
@@ -55,35 +68,64 @@ def load(
     Raises
     ------
     InputError
-        Unknown name, missing package, a shape that does not fit, or a distribution for a network with numbers.
+        Unknown name, missing package, a shape, preprocessing or tokenizer that does not fit, or a distribution for a
+        network with numbers.
 
     Examples
     --------
     >>> load("gemm:841x576x128").sites[0].macs
     62005248
+    >>> layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> load(layers, preprocess={"size": 32, "mean": 127, "std": 128}).kind
+    'image'
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     shape = InputShape(batch=batch, sequence_length=sequence_length, image_size=image_size, phase=phase)
     return load_network(
-        name, inputs=inputs, shape=shape, device=device, weights=weights, distribution=distribution, seed=seed
+        name,
+        inputs,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        shape=shape,
+        device=place(device),
+        weights=weights,
+        distribution=distribution,
+        seed=seed,
     )
 
 
-def named(network: Network | str | torch.nn.Module, samples: Iterable[Any] | None = None) -> Network:
-    """A network, loaded where only its name or its module is given; the first of `samples` is a module's example."""
+def place(device: str | None) -> str | None:
+    """The device meant: auto is cuda where torch sees a GPU."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def named(
+    network: Network | str | torch.nn.Module, samples: Iterable[Any] | None = None, data: object = None
+) -> Network:
+    """A network, loaded where only its name or its module is given; the first of `samples` is a module's example.
+
+    Or else the inputs of the first labelled batch of `data`.
+    """
     if isinstance(network, Network):
         return network
-    if samples is None or not isinstance(network, torch.nn.Module) or hasattr(network, "example_inputs"):
+    if samples is None and isinstance(data, Labelled):
+        samples = data.inputs()
+    if samples is None or not isinstance(network, torch.nn.Module) or not lacks_example(network):
         return load(network)
     return load(network, inputs=first_inputs(network, samples))
+
+
+def lacks_example(network: Network | str | torch.nn.Module) -> bool:
+    """Whether it is a module whose example inputs are yet to come."""
+    return isinstance(network, torch.nn.Module) and not hasattr(network, "example_inputs")
 
 
 def calibrate(
     network: Network | str | torch.nn.Module,
     method: str,
-    *,
     samples: Iterable[Any] | None = None,
+    *,
     options: Mapping[str, Any] | None = None,
     count: int | None = None,
     seed: int = 0,
@@ -100,9 +142,21 @@ def calibrate(
         What to calibrate on: a data loader, or any iterable of tensors, tuples in the order of `forward`, or dicts by
         name; labels are left out. None takes `count` default samples of the network's kind.
     options : mapping or None
-        Of the method.
+        Of the method; `sites` maps globs on sites' names to options of these.
+    count : int or None
+        How many default samples.
     seed : int
         Of the default samples.
+
+    Returns
+    -------
+    Plan
+        `.site(name)` is what becomes of one site, `.frame()` all of them, `.save(path)` keeps it.
+
+    Raises
+    ------
+    InputError
+        An unknown method or option, a glob that matches no site, or samples that do not fit the network.
 
     Examples
     --------
@@ -128,6 +182,21 @@ def kept(samples: Iterable[Any] | None) -> Iterable[Any] | None:
     return list(itertools.islice(iterated(samples, "samples"), MOST + 1))
 
 
+def judged_by(
+    data: str | Path | Iterable[Any] | None, metric: Metric | None, *, higher_is_better: bool
+) -> Path | Labelled | None:
+    """A path of labelled samples, or the caller's own batches and metric; `InputError` for a metric of no such."""
+    if data is not None and not isinstance(data, str | Path):
+        batches = list(itertools.islice(iterated(data, "data"), MOST + 1))  # the same ones for every network
+        return Labelled(batches=batches, metric=metric, higher_is_better=higher_is_better)
+    if metric is not None:
+        instead = "none is given" if data is None else f"data is the path {data}"
+        raise InputError(f"a metric judges batches of (inputs, labels), but {instead}; give data=, a loader of them")
+    if not higher_is_better:
+        raise InputError("higher_is_better=False is given without a metric that it is of; leave it out")
+    return None if data is None else Path(data)
+
+
 def refuse_samples(network: Network, **beside: object) -> None:
     """Raise `InputError` where samples are given to a network without numbers, or what would choose them too."""
     if network.shape_only:
@@ -146,67 +215,97 @@ def refuse_seed(network: Network, seed: int) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class QuantizedNetwork:
-    """A network that computes by a plan; called on a batch, it returns the output tensor.
-
-    Attributes
-    ----------
-    plan : Plan
-        Formats, scales and rules per site.
-    executor : Executor
-        What runs it.
-    """
-
-    plan: Plan
-    executor: Executor
-
-    def __call__(self, batch: Any) -> torch.Tensor:
-        """The output for one batch: inputs by name, or as its `forward` takes them."""
-        network = self.executor.network
-        known = {} if network.example is None else network.example(InputShape())
-        by_name = isinstance(batch, Mapping) and set(batch) == set(known)
-        return self.executor.run(batch if by_name else given_batch(taken_by(network), batch, "the batch"))
-
-    run = __call__
-
-
 def quantize(
     network: Network | str | torch.nn.Module,
     method: str | Plan,
+    samples: Iterable[Any] | None = None,
     *,
     exact: bool = False,
-    samples: Iterable[Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    calibration_count: int | None = None,
     seed: int = 0,
-) -> QuantizedNetwork:
-    """A network that computes as `method` would: exactly in integers, or by their fast float emulation.
+) -> QuantizedModule:
+    """A torch module that computes as `method` would, called like the module it was made of, which stays as it is.
 
-    `network`, `samples`, `options` and `seed` are as in `calibrate`.
+    In evaluation mode, in which it begins, products are exact in integers or their fast float emulation. In training
+    mode they are emulated with straight-through gradients, so that it trains like any other module.
+
+    Parameters
+    ----------
+    network, method, samples, options, seed
+        As in `calibrate`. A plan is calibrated already; with it, samples are the example of a module that has none.
+    exact : bool
+        Exact arithmetic as the machine's, or its fast float emulation.
+    calibration_count : int or None
+        How many default samples.
+
+    Returns
+    -------
+    QuantizedModule
+        `.plan` is the plan as it stands, `.run(batch)` gives the output tensor that tasks judge.
 
     Raises
     ------
     InputError
-        A network with shapes only, or none of whose products the method quantizes.
+        A network with shapes only, or none of whose products the method quantizes; a plan of another network.
 
     Examples
     --------
     >>> import torch
     >>> layer = torch.nn.Linear(4, 2)
-    >>> quantized = quantize(layer, "int8", exact=True, samples=[torch.rand(8, 4) for _ in range(4)])
+    >>> quantized = quantize(layer, "int8", [torch.rand(8, 4) for _ in range(4)], exact=True)
     >>> quantized(torch.ones(1, 4)).shape
     torch.Size([1, 2])
     """
     samples = kept(samples)
-    network = named(network, samples)
+    given, network = network, named(network, samples)
     require_numbers(network)
-    if isinstance(method, Plan):
-        refuse_beside_plan(samples=samples, options=options)
-        plan = method
-    else:
-        plan = calibrate(network, method, samples=samples, options=options, seed=seed)
+    plan = planned(
+        network,
+        method,
+        samples,
+        given=given,
+        options=options,
+        calibration_count=calibration_count,
+        seed=seed,
+        progress=silent,
+    )
     require_quantized(network, plan)
-    return QuantizedNetwork(plan=plan, executor=Executor(network, plan, exact=exact))
+    return QuantizedModule(network, plan, exact=exact)
+
+
+def planned(
+    network: Network,
+    method: str | Plan,
+    samples: Iterable[Any] | None,
+    *,
+    given: Network | str | torch.nn.Module,
+    options: Mapping[str, Any] | None,
+    calibration_count: int | None,
+    seed: int,
+    progress: Progress,
+) -> Plan:
+    """A plan that fits `network`, which was given as `given`; a method is calibrated."""
+    if isinstance(method, str):
+        with reporting(within(progress, "calibrating")):
+            return calibrate(network, method, samples, options=options, count=calibration_count, seed=seed)
+    beside = None if lacks_example(given) else samples
+    refuse_beside_plan(samples=beside, options=options, calibration_count=calibration_count)
+    return fitting(method, network)
+
+
+def fitting(plan: Plan, network: Network) -> Plan:
+    """The plan, if it was made for `network`.
+
+    Raises
+    ------
+    InputError
+        If it was made for another one, or for other weights.
+    """
+    differs = difference(plan.fingerprint, fingerprint(network)) if plan.fingerprint else None
+    if differs:
+        raise InputError(f"the plan of {plan.method} was made for another network than {network.name}: {differs}")
+    return plan
 
 
 def refuse_beside_plan(**beside: object) -> None:

@@ -6,31 +6,29 @@ from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
-from bitwright.api.networks import calibrate, kept, named, refuse_beside_plan, refuse_seed
+from bitwright.api.networks import fitting, judged_by, kept, named, planned, refuse_beside_plan, refuse_seed
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import build_accelerators
-from bitwright.studies.simulate import Simulation
 from bitwright.studies.simulate import simulate as simulate_plan
-from bitwright.tasks import get_task
+from bitwright.studies.simulation import Simulation, Simulations
+from bitwright.tasks import Labelled, get_task
 from bitwright.tasks.calibrate import FLOAT
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
 from bitwright.tasks.evaluate import evaluate as evaluate_plan
-
-
-def path_of(data: str | Path | None) -> Path | None:
-    """A path of what may be text, or nothing."""
-    return None if data is None else Path(data)
+from bitwright.tasks.labelled import Metric
 
 
 def evaluate(
     network: Network | str | torch.nn.Module,
     method: str | Plan,
     task: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Iterable[Any] | None = None,
     *,
+    metric: Metric | None = None,
+    higher_is_better: bool = True,
     exact: bool = True,
     samples: Iterable[Any] | None = None,
     calibration_samples: Iterable[Any] | None = None,
@@ -51,8 +49,15 @@ def evaluate(
         A name is calibrated first.
     task : str or None
         top1, perplexity, sts or fidelity; None is the network's own with `data`, and fidelity without.
-    data : path or None
-        Labelled samples, as the task reads them.
+    data : path, iterable of (inputs, labels) or None
+        Labelled samples: a path, as the task reads it; or a data loader, or any iterable of batches that are (inputs,
+        labels), or dicts with one of label, labels, target and targets. Of such batches every other one calibrates and
+        only the rest judge, unless `calibration_samples` or `samples` do, or nothing is calibrated.
+    metric : callable or None
+        For data that are batches: metric(output, labels) -> one score per sample, in one dimension. None is top-1,
+        where outputs are logits [B, classes] and labels class ids [B].
+    higher_is_better : bool
+        Of the metric.
     exact : bool
         Exact arithmetic, or its fast float emulation.
     samples : iterable of batches or None
@@ -65,6 +70,15 @@ def evaluate(
         At most so many samples.
     options, calibration_count
         Of the method, and how many samples it is calibrated on; a plan has its own.
+    batch_size : int or None
+        Test samples at once; None is a size that suits the task.
+    seed : int
+        Of every choice of samples and of the bootstrap.
+
+    Returns
+    -------
+    Evaluation
+        `.score` in its unit with a 95 % interval; `.frame()`, `.frame("sites")`, `.plot()`.
 
     Raises
     ------
@@ -81,13 +95,16 @@ def evaluate(
     0
     """
     samples, calibration_samples = kept(samples), kept(calibration_samples)
-    network = named(network, samples)
+    judged = judged_by(data, metric, higher_is_better=higher_is_better)
+    network = named(network, samples, judged)
     require_numbers(network)
-    check_evaluation(method, samples, calibration_samples, options, calibration_count, batch_size, data, exact=exact)
+    if isinstance(method, Plan):
+        fitting(method, network)
+    check_evaluation(method, samples, calibration_samples, options, calibration_count, batch_size, judged, exact=exact)
     judge = get_task(
         task,
         network=network,
-        data=path_of(data),
+        data=judged,
         limit=limit,
         seed=seed,
         samples=samples,
@@ -114,16 +131,17 @@ def check_evaluation(
     options: Mapping[str, Any] | None,
     calibration_count: int | None,
     batch_size: int | None,
-    data: str | Path | None,
+    data: Path | Labelled | None,
     *,
     exact: bool,
 ) -> None:
     """Raise `InputError` for what would have no effect on an evaluation."""
     if isinstance(method, Plan):
         refuse_beside_plan(options=options, calibration_count=calibration_count)
-    if calibration_count is not None and (samples is not None or calibration_samples is not None):
+    own = isinstance(data, Labelled)
+    if calibration_count is not None and (own or samples is not None or calibration_samples is not None):
         raise InputError("calibration_count is given, and the samples to calibrate on too; leave calibration_count out")
-    if batch_size is not None and samples is not None and data is None:
+    if batch_size is not None and (own or (samples is not None and data is None)):
         raise InputError("batch_size is given, but the caller's samples come in batches; leave batch_size out")
     if method == FLOAT and (calibration_count is not None or not exact):
         what = "exact=False (--fast)" if not exact else "a number of calibration samples"
@@ -155,7 +173,7 @@ def simulate(
     method: str | Plan,
     accelerator: list[str] | tuple[str, ...],
     **given: Unpack[_Simulated],
-) -> dict[str, Simulation]: ...
+) -> Simulations: ...
 def simulate(
     network: Network | str | torch.nn.Module,
     method: str | Plan = "int8",
@@ -168,7 +186,7 @@ def simulate(
     calibration_count: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> Simulation | dict[str, Simulation]:
+) -> Simulation | Simulations:
     """What one inference costs on an accelerator, or on several.
 
     Parameters
@@ -178,13 +196,25 @@ def simulate(
     method : str or Plan
         A name is calibrated first (only formats where the network has shapes only and no synthetic operands).
     accelerator : str or sequence of str
-        One name gives one `Simulation`, several give a mapping by name.
+        A registered name or the file of a machine (`mine.yaml`). One gives one `Simulation`, several give
+        `Simulations`, a mapping by name.
     samples : iterable of batches or None
         What a method is calibrated on, as in `calibrate`; the inference costed is on an input of the network's own.
     parameters : mapping or None
         Of the machines: `rows`, or `systolic-ws.rows` for one of them.
     substrate : str
-        `common`, the same for all machines; or `native`, as published; `parameters` go before either.
+        `common`, the same for all machines; `native`, as published; or the file of one. `parameters` go before a
+        machine's file, which goes before the substrate.
+    options, calibration_count
+        Of the method, and how many samples it is calibrated on; a plan has its own.
+    seed : int
+        Of the samples, and of the input that is costed.
+
+    Returns
+    -------
+    Simulation or Simulations
+        Cycles, energies in pJ, areas in um2, traffic in bytes; `.frame()` by site, `.frame("components")` by part of
+        the machine, `.site(name)`, `.plot()`.
 
     Raises
     ------
@@ -199,15 +229,21 @@ def simulate(
     """
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
     machines = build_accelerators(names, parameters, substrate)
+    first = next(iter(machines))
     samples = kept(samples)
-    network = named(network, samples)
+    given, network = network, named(network, samples)
     refuse_seed(network, seed)
-    if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        method = calibrate(network, method, samples=samples, options=options, count=calibration_count, seed=seed)
-    else:
-        refuse_beside_plan(samples=samples, options=options, calibration_count=calibration_count)
+    plan = planned(
+        network,
+        method,
+        samples,
+        given=given,
+        options=options,
+        calibration_count=calibration_count,
+        seed=seed,
+        progress=progress,
+    )
     progress("simulating", 0, 0)
     batch, described = simulation_input(network, seed=seed)
-    found = simulate_plan(network, method, machines, batch=batch, described=described)
-    return found[accelerator] if isinstance(accelerator, str) else found
+    found = simulate_plan(network, plan, machines, batch=batch, described=described)
+    return found[first] if isinstance(accelerator, str) else found

@@ -6,8 +6,8 @@ from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
-from bitwright.api.networks import kept, named
-from bitwright.api.runs import check_evaluation, path_of
+from bitwright.api.networks import judged_by, kept, named
+from bitwright.api.runs import check_evaluation
 from bitwright.errors import InputError
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
@@ -15,10 +15,13 @@ from bitwright.studies import compare as comparing
 from bitwright.studies.compare import Comparison, Settings
 from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, frontier, parse_budget, systems_of
 from bitwright.studies.judges import refuse_unjudged
-from bitwright.studies.machines import accelerator_names, build_accelerators
+from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
+from bitwright.studies.sweep.result import check_results
+from bitwright.tasks import Labelled
 from bitwright.tasks.evaluate import Progress, silent
+from bitwright.tasks.labelled import Metric
 
 Given = Network | str | torch.nn.Module
 
@@ -27,7 +30,9 @@ class _Compared(TypedDict, total=False):
     """What both forms of `compare` take."""
 
     task: str | None
-    data: str | Path | None
+    data: str | Path | Iterable[Any] | None
+    metric: Metric | None
+    higher_is_better: bool
     limit: int | None
     samples: Iterable[Any] | None
     calibration_samples: Iterable[Any] | None
@@ -68,7 +73,9 @@ def compare(
     *,
     budget: float | str | None = None,
     task: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Iterable[Any] | None = None,
+    metric: Metric | None = None,
+    higher_is_better: bool = True,
     limit: int | None = None,
     samples: Iterable[Any] | None = None,
     calibration_samples: Iterable[Any] | None = None,
@@ -93,17 +100,27 @@ def compare(
         None is the four systems and static INT8, each on its own machines (or what goes with `accelerators`). With a
         budget, names of systems (or of methods), and None is all systems.
     accelerators : sequence of str or None
-        None is all that run the methods; pairs that do not fit are left out and counted.
+        Registered names and files of machines (`mine.yaml`). None is all that run the methods; pairs that do not fit
+        are left out and counted.
     budget : float, str or None
         The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`): asks for Pareto
         fronts and the best point of every system, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
-    data, limit, samples, calibration_samples, options, parameters, substrate
+    task, data, metric, higher_is_better, limit, exact, samples, calibration_samples
+        As in `evaluate`.
+    calibration_count, batch_size, seed
+        As in `evaluate`.
+    options, parameters, substrate
         As in `evaluate` and `simulate`; an option or parameter goes to whoever has it. Systems have options of their
         own.
     command : str or None
         What made this, for the record.
+
+    Returns
+    -------
+    Comparison or Frontier
+        Both with `.frame()`, units in the columns' names, and `.plot()`.
 
     Raises
     ------
@@ -123,17 +140,20 @@ def compare(
     machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters, substrate)
     samples, calibration_samples = kept(samples), kept(calibration_samples)
     given = [networks] if isinstance(networks, Network | str | torch.nn.Module) else list(networks)
-    several = [named(network, samples) for network in given]
-    check_compared(several, samples, calibration_samples, calibration_count, batch_size, limit, task, data, exact=exact)
+    judged = judged_by(data, metric, higher_is_better=higher_is_better)
+    several = [named(network, samples, judged) for network in given]
+    check_compared(
+        several, samples, calibration_samples, calibration_count, batch_size, limit, task, judged, exact=exact
+    )
     files = {name: Path(file) for name, file in (plans or {}).items()}
     made = provenance(command or "bitwright.compare", seed)
     if share is not None:
-        systems_of(methods or (), list(machines))
+        systems_of(methods or (), list(machines), kinds(machines))
         return frontier(
             several,
             machines,
             task=task,
-            data=path_of(data),
+            data=judged,
             limit=limit,
             settings=FrontierSettings(
                 budget=share,
@@ -156,7 +176,7 @@ def compare(
         several,
         machines,
         task=task,
-        data=path_of(data),
+        data=judged,
         limit=limit,
         settings=Settings(
             methods=None if methods is None else tuple(methods),
@@ -184,7 +204,7 @@ def check_compared(
     batch_size: int | None,
     limit: int | None,
     task: str | None,
-    data: str | Path | None,
+    data: Path | Labelled | None,
     *,
     exact: bool,
 ) -> None:
@@ -233,17 +253,37 @@ def sweep(
     seed : int or None
         Instead of the study's.
 
+    Returns
+    -------
+    Sweep
+        `.front()` are the rows that no other is better than.
+
     Raises
     ------
     InputError
         Anything given that cannot be used, or a store or cluster that fails; finished trials are kept.
+
+    Examples
+    --------
+    >>> study = {
+    ...     "networks": ["gemm:64x64x64"],
+    ...     "methods": ["int8"],
+    ...     "accelerators": ["systolic-ws"],
+    ...     "parameters": {"rows": [16, 32]},
+    ...     "objectives": {"cycles": "minimise"},
+    ... }
+    >>> sweep(study).frame()["status"].tolist()
+    ['ok', 'ok']
     """
     from bitwright.studies.sweep.run import sweep as run_sweep
 
+    read, kept_rows = read_study(study, seed=seed), None if results is None else Path(results)
+    if kept_rows is not None:
+        check_results(kept_rows)
     return run_sweep(
-        read_study(study, seed=seed),
+        read,
         place=store,
-        results=path_of(results),
+        results=kept_rows,
         workers=workers,
         dask=dask,
         progress=progress,

@@ -1,7 +1,7 @@
 """`bitwright`: the command that the verbs join, and what becomes of errors.
 
 An error of the input is one sentence on stderr and exit code 2, any other of bitwright's one sentence and 1, Ctrl-C a
-short line and 130. Nothing heavy is imported before a command runs.
+short line and 130, SIGTERM one and 143. Nothing heavy is imported before a command runs.
 """
 
 import sys
@@ -10,9 +10,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.errors import BitwrightError, InputError
 
-USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+USAGE, FAILURE = 2, 1
 
 
 class Commands(TyperGroup):
@@ -27,13 +28,19 @@ class Commands(TyperGroup):
         except BitwrightError as error:
             stop(str(error), FAILURE)
         except KeyboardInterrupt:
-            stop("interrupted; nothing was written", INTERRUPTED)
+            stop_interrupted("nothing was written")
 
 
 def stop(message: str, code: int) -> NoReturn:
-    """One line on stderr, then the end."""
-    sys.stderr.write(f"bitwright: {' '.join(message.split())}\n")
+    """One line on stderr, in which names from files are printable, then the end."""
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in " ".join(message.split()))
+    sys.stderr.write(f"bitwright: {line}\n")
     raise typer.Exit(code)
+
+
+def stop_interrupted(what: str) -> NoReturn:
+    """The end after Ctrl-C or SIGTERM; `what` says what was kept."""
+    stop(f"{INTERRUPTS.word}; {what}", INTERRUPTS.code)
 
 
 app = typer.Typer(
@@ -41,7 +48,6 @@ app = typer.Typer(
     help="Quantize real networks, execute them bit-exactly, and cost the same integers on models of accelerators.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

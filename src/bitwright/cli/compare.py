@@ -1,16 +1,16 @@
 """`compare`: networks x methods x accelerators in one table."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitwright.cli import given
-from bitwright.cli.app import FAILURE, INTERRUPTED, app, stop
+from bitwright.cli import given, names
+from bitwright.cli.app import FAILURE, app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import check_new, check_no_system
-from bitwright.cli.show import show
+from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from bitwright.studies.frontier import Frontier
     from bitwright.studies.row import Row
 
-Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.")]
+Models = Annotated[
+    str, typer.Argument(metavar="MODEL[,...]", help="One or several, separated by commas.", autocompletion=names.models)
+]
 Methods = Annotated[
     str | None,
     typer.Option(
@@ -27,6 +29,7 @@ Methods = Annotated[
         "-m",
         help="Separated by commas; see: bitwright methods. With --budget: systems, or methods.  "
         "[default: the four systems and int8; with --budget all systems]",
+        autocompletion=names.methods,
     ),
 ]
 Budget = Annotated[
@@ -38,7 +41,13 @@ Budget = Annotated[
     ),
 ]
 Accelerators = Annotated[
-    str | None, typer.Option("--accelerators", "-a", help="Separated by commas.  [default: those that run the methods]")
+    str | None,
+    typer.Option(
+        "--accelerators",
+        "-a",
+        help="Names or files of machines, separated by commas.  [default: those that run the methods]",
+        autocompletion=names.accelerators,
+    ),
 ]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="A saved plan to stand beside them. Repeatable.")]
 Out = Annotated[
@@ -50,11 +59,15 @@ Out = Annotated[
 def compare(
     models: Models,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     methods: Methods = None,
     accelerators: Accelerators = None,
     budget: Budget = None,
     task: given.Task = None,
-    data: given.Data = None,
+    data: given.Judged = None,
+    metric: given.Metric = None,
+    lower_is_better: given.LowerIsBetter = False,
     limit: given.Limit = None,
     setting: given.Settings = None,
     technology: given.Technology = None,
@@ -83,23 +96,23 @@ def compare(
         from bitwright import api
         from bitwright.reports.files import check_out, write_comparison
         from bitwright.studies.frontier import parse_budget, systems_of
-        from bitwright.studies.machines import accelerator_names, build_accelerators
+        from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 
         for file in out or ():
             check_out(file)
             check_new(file, overwrite=overwrite)
         machines = None if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
-        known = accelerator_names() if machines is None else machines
-        build_accelerators(known, settings, substrate)
+        built = build_accelerators(accelerator_names() if machines is None else machines, settings, substrate)
         chosen = None if methods is None else given.names(methods, "method")
         if budget is not None:
             parse_budget(budget)
-            systems_of(chosen or (), known)
+            systems_of(chosen or (), list(built), kinds(built))
         else:
             check_no_system(*(chosen or ()))
         networks = given.networks(
             given.names(models, "model"),
+            reads=given.reading(preprocess, tokenizer),
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,
@@ -109,33 +122,35 @@ def compare(
             seed=seed,
         )
         try:
-            result = api.compare(
-                networks,
-                chosen,
-                machines,
-                budget=budget,
-                task=task,
-                data=data,
-                limit=limit,
-                samples=given.samples(samples),
-                parameters=settings,
-                substrate=substrate,
-                plans=_named(plan or ()),
-                options=given.method_options(option),
-                exact=exact,
-                calibration_count=calibration,
-                batch_size=batch_size,
-                seed=seed,
-                command=given.command_line(),
-                progress=progress,
-            )
+            with INTERRUPTS.keeping():
+                result = api.compare(
+                    networks,
+                    chosen,
+                    machines,
+                    budget=budget,
+                    task=task,
+                    data=given.data(data),
+                    metric=given.metric(metric),
+                    higher_is_better=not lower_is_better,
+                    limit=limit,
+                    samples=given.samples(samples),
+                    parameters=settings,
+                    substrate=substrate,
+                    plans=_named(plan or ()),
+                    options=given.method_options(option),
+                    exact=exact,
+                    calibration_count=calibration,
+                    batch_size=batch_size,
+                    seed=seed,
+                    command=given.command_line(),
+                    progress=progress,
+                )
         except KeyboardInterrupt:
-            stop("interrupted; plans that were judged are kept, and the same command goes on from there", INTERRUPTED)
+            stop_interrupted("plans that were judged are kept, and the same command goes on from there")
         for file in out or ():
             write_comparison(result, file)
     rows = _shown(result, json=json, wide=wide)
-    for file in out or ():
-        sys.stderr.write(f"Written: {file}\n")
+    written(out or ())
     if any(row.status == "failed" for row in rows):
         raise typer.Exit(FAILURE)
 

@@ -23,9 +23,13 @@ Budget = Annotated[
 def evaluate(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     method: given.Method = None,
     task: given.Task = None,
-    data: given.Data = None,
+    data: given.Judged = None,
+    metric: given.Metric = None,
+    lower_is_better: given.LowerIsBetter = False,
     exact: given.Exact = True,
     limit: given.Limit = None,
     option: given.Options = None,
@@ -56,12 +60,20 @@ def evaluate(
         budgeted = () if budget is None else (f"budget={parse_budget(budget)}",)
         check_new(save_plan, overwrite=overwrite)
         chosen = find_plan(method, (*(option or ()), *budgeted), plan, calibration=calibration)
-        network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
+        network = api.load(
+            model,
+            **given.reading(preprocess, tokenizer),
+            sequence_length=sequence_length,
+            image_size=image_size,
+            device=device,
+        )
         result = api.evaluate(
             network,
             chosen.of(network),
             task,
-            data,
+            given.data(data),
+            metric=given.metric(metric),
+            higher_is_better=not lower_is_better,
             exact=exact,
             samples=given.samples(samples),
             limit=limit,

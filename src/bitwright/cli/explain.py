@@ -4,13 +4,16 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, names
 from bitwright.cli.app import app
 from bitwright.cli.plans import find_plan
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 
-Accelerator = Annotated[str, typer.Option("--accelerator", "-a", help="One accelerator.")]
+Accelerator = Annotated[
+    str,
+    typer.Option("--accelerator", "-a", help="One accelerator, by name or file.", autocompletion=names.accelerators),
+]
 Site = Annotated[
     str | None,
     typer.Option("--site", "-s", help="A site's name; without one, what bounds the whole network, and a roofline."),
@@ -21,6 +24,8 @@ Site = Annotated[
 def explain(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     site: Site = None,
     accelerator: Accelerator = "systolic-ws",
     method: given.Method = None,
@@ -47,8 +52,7 @@ def explain(
         from bitwright.reports.bounds import bounds_record, print_bounds
         from bitwright.reports.explanation import print_explanation
         from bitwright.reports.records import explanation_record
-        from bitwright.studies.bounds import bounds_of
-        from bitwright.studies.explain import explain as explain_site
+        from bitwright.studies.bounds import Bounds
         from bitwright.studies.machines import build_accelerators
         from bitwright.studies.provenance import provenance
 
@@ -57,6 +61,7 @@ def explain(
         build_accelerators([accelerator], settings, substrate)
         network = api.load(
             model,
+            **given.reading(preprocess, tokenizer),
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,
@@ -65,22 +70,22 @@ def explain(
             distribution=distribution,
             seed=seed,
         )
-        api.networks.refuse_seed(network, seed)
-        used = chosen.of(network)
-        if isinstance(used, str):
-            progress("calibrating", 0, 0)
-            used = api.calibrate(network, used, options=chosen.options, count=calibration, seed=seed)
-        progress("simulating", 0, 0)
-        made = provenance(given.command_line(), seed)
-        whole = found = None
-        if site is None:
-            whole = bounds_of(network, used, accelerator, parameters=settings, substrate=substrate)
-        else:
-            found = explain_site(network, used, accelerator, site, parameters=settings, substrate=substrate, seed=seed)
-    if whole is not None:
-        show(lambda: bounds_record(whole, made), lambda console: print_bounds(whole, console), json=json, wide=wide)
+        found = api.explain(
+            network,
+            chosen.of(network),
+            accelerator,
+            site,
+            parameters=settings,
+            substrate=substrate,
+            options=chosen.options,
+            calibration_count=calibration,
+            seed=seed,
+            progress=progress,
+        )
+    made = provenance(given.command_line(), seed)
+    if isinstance(found, Bounds):
+        show(lambda: bounds_record(found, made), lambda console: print_bounds(found, console), json=json, wide=wide)
         return
-    assert found is not None
     show(
         lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json, wide=wide
     )

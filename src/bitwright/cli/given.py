@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitwright.cli import names as known
 from bitwright.errors import InputError
 from bitwright.networks.catalogue import DISTRIBUTIONS
 
@@ -16,11 +17,33 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        autocompletion=known.models,
         help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, WORKLOAD.yaml, "
         "or gemm:MxKxN.",
     ),
 ]
-Method = Annotated[str | None, typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]")]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        metavar="SPEC|PATH",
+        help="For package.module:callable, which then reads pictures: size=240,mean=127,std=128 (of pixels from 0 to "
+        "255; add scale=1 where mean and std are of pixels from 0 to 1; a/b/c per channel), or "
+        "package.module:function, PIL image -> tensor.",
+    ),
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="PATH",
+        help="For package.module:callable, which then reads text: package.module:tokenizer, as those of Hugging Face.",
+    ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]", autocompletion=known.methods),
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="[GLOB:]KEY=VALUE", help="An option of the method (for sites matching GLOB)."),
@@ -35,7 +58,12 @@ Technology = Annotated[
 ]
 Substrate = Annotated[
     str,
-    typer.Option("--substrate", metavar="common|native", help="The same for all machines, or each as published."),
+    typer.Option(
+        "--substrate",
+        metavar="common|native|FILE",
+        help="The same for all machines, each as published, or your own.",
+        autocompletion=known.substrates,
+    ),
 ]
 Plan = Annotated[Path | None, typer.Option("--plan", help="Use this plan; it brings its own method.")]
 SavePlan = Annotated[Path | None, typer.Option("--save-plan", help="Keep the plan in this file.")]
@@ -43,8 +71,32 @@ Calibration = Annotated[
     int | None,
     typer.Option("--calibration", min=1, help="Calibration images, sentences or windows of tokens."),
 ]
-Task = Annotated[str | None, typer.Option("--task", "-t", help="top1, perplexity, sts, or fidelity (needs no data).")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task", "-t", help="top1, perplexity, sts, or fidelity (needs no data).", autocompletion=known.tasks
+    ),
+]
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The task's labelled samples.")]
+Judged = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="PATH",
+        help="The task's labelled samples; or package.module:callable that returns a loader of (inputs, labels), of "
+        "which every other batch calibrates and the rest judge.",
+    ),
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="PATH",
+        help="With such a loader: package.module:function, (output, labels) -> a score per sample.  [default: top-1]",
+    ),
+]
+LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="Of the metric.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images, pairs or tokens.")]
 Samples = Annotated[
     str | None,
@@ -123,6 +175,39 @@ def samples(path: str | None) -> Any:
     return found
 
 
+def data(text: str | None) -> Any:
+    """The path of labelled samples, or what the callable of `package.module:callable` returns."""
+    from bitwright.networks.load import is_python_path
+
+    if text is None or not is_python_path(text) or Path(text).exists():
+        return None if text is None else Path(text)
+    return samples(text)
+
+
+def metric(path: str | None) -> Any:
+    """The function that `package.module:function` stands for, if one is given."""
+    return None if path is None else named_object(path)
+
+
+def named_object(path: str) -> Any:
+    """What `package.module:name` stands for, which is not called."""
+    from bitwright.networks.user import current_folder_first, resolved
+
+    with current_folder_first():
+        return resolved(path)
+
+
+def reading(preprocess: str | None, tokenizer: str | None) -> dict[str, Any]:
+    """What turns samples into the inputs of a network of one's own, as `load` takes it."""
+    if preprocess is None and tokenizer is None:
+        return {}
+    specified = preprocess is None or "=" in preprocess
+    return {
+        "preprocess": preprocess if specified or preprocess is None else named_object(preprocess),
+        "tokenizer": None if tokenizer is None else named_object(tokenizer),
+    }
+
+
 def networks(
     models: Sequence[str],
     *,
@@ -130,6 +215,7 @@ def networks(
     distribution: str | None,
     seed: int,
     own: Mapping[str, Mapping[str, Any]] | None = None,
+    reads: Mapping[str, Any] | None = None,
     **shape: Any,
 ) -> "list[Network]":
     """Several networks, each with the sizes that it has (and its `own`); a size that none of them has is refused."""
@@ -140,7 +226,13 @@ def networks(
 
     here = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     return load_several(
-        models, shape=InputShape(**shape), own=own or {}, device=here, distribution=distribution, seed=seed
+        models,
+        shape=InputShape(**shape),
+        own=own or {},
+        device=here,
+        distribution=distribution,
+        seed=seed,
+        **(reads or {}),
     )
 
 

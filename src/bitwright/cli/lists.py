@@ -1,19 +1,29 @@
-"""`models`, `methods`, `accelerators`, `systems`: what there is."""
+"""`models`, `methods`, `accelerators`, `systems`, `substrate`, `technology`: what there is, and files to begin with."""
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitwright.cli import names
 from bitwright.cli.app import app
-from bitwright.cli.given import Json
+from bitwright.cli.given import Json, Substrate
 from bitwright.cli.show import show
 from bitwright.cli.working import working
-from bitwright.errors import unknown_name
+from bitwright.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from bitwright.studies.catalogue import Entry
 
-One = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show what can be set on this one.")]
+ABOUT = "Show what can be set on this one."
+OneMethod = Annotated[str | None, typer.Argument(metavar="[NAME]", help=ABOUT, autocompletion=names.methods)]
+OneMachine = Annotated[str | None, typer.Argument(metavar="[NAME|FILE]", help=ABOUT, autocompletion=names.accelerators)]
+OneSubstrate = Annotated[
+    str, typer.Argument(metavar="[common|FILE]", help="Show this one.", autocompletion=names.substrates)
+]
+OneTechnology = Annotated[str, typer.Argument(metavar="[28|45|FILE]", help="Show this one.")]
+Yaml = Annotated[bool, typer.Option("--yaml", help="Print it as a file of its own, to change and to use.")]
 
 
 @app.command()
@@ -23,40 +33,65 @@ def models(json: Json = False) -> None:
     from bitwright.reports.listings import print_listing
 
     records = [{"model": entry.name, "what it is": entry.summary} for entry in entries()]
-    show(lambda: {"models": entries()}, lambda console: print_listing(records, console), json=json)
+    following = "bitwright simulate resnet18; with trained weights, bitwright evaluate minilm-l6"
+    show(lambda: {"models": entries()}, lambda console: print_listing(records, console, following), json=json)
 
 
 @app.command()
-def methods(name: One = None, json: Json = False) -> None:
+def methods(name: OneMethod = None, json: Json = False) -> None:
     """List the quantization methods, or the options of one."""
     with working():
         from bitwright.api import methods as entries
 
         found = entries()
-    _list("method", found, name, json=json)
+    by_name = {entry.name: entry for entry in found}
+    if name is None:
+        _list("method", found, "bitwright methods int8 shows its options and an example", json=json)
+    elif name in by_name:
+        _one("method", by_name[name], "--option", json=json)
+    else:
+        raise unknown_name("method", name, by_name)
 
 
 @app.command()
-def accelerators(name: One = None, json: Json = False) -> None:
-    """List the accelerators, or the parameters of one."""
+def accelerators(
+    name: OneMachine = None, substrate: Substrate = "common", yaml: Yaml = False, json: Json = False
+) -> None:
+    """List the accelerators, or the parameters of one; --yaml prints one as a file."""
+    if name is None and (yaml or substrate != "common"):
+        raise InputError("--yaml and --substrate are for one accelerator; name it: bitwright accelerators lpa --yaml")
     with working():
         from bitwright.api import accelerators as entries
+        from bitwright.reports.setting_files import machine_yaml
+        from bitwright.studies.catalogue import accelerator
+        from bitwright.studies.setting_files import find_machine
 
-        found = entries()
-    _list("accelerator", found, name, json=json)
+        found = entries() if name is None else (accelerator(name, substrate),)
+        base = "" if name is None else find_machine(name).base
+    if name is None:
+        _list("accelerator", found, "bitwright accelerators systolic-ws shows its parameters", json=json)
+    elif yaml:
+        _write(lambda: machine_yaml(found[0], base), json=json)
+    else:
+        _one("accelerator", found[0], "--set", json=json)
 
 
 @app.command()
 def systems(json: Json = False) -> None:
     """List the systems: which methods go with which machines."""
     with working():
-        from bitwright.studies.systems import SYSTEMS, methods_of
+        from bitwright.api import systems as entries
 
     from bitwright.reports.listings import print_listing
 
     found = [
-        {"system": name, "methods": methods_of(each), "accelerators": list(each.machines), "what it is": each.about}
-        for name, each in SYSTEMS.items()
+        {
+            "system": entry.name,
+            "methods": list(entry.methods),
+            "accelerators": list(entry.accelerators),
+            "what it is": entry.summary,
+        }
+        for entry in entries()
     ]
     words = [
         {key: value if isinstance(value, str) else ", ".join(value) for key, value in one.items()} for one in found
@@ -64,18 +99,56 @@ def systems(json: Json = False) -> None:
     show(lambda: {"systems": found}, lambda console: print_listing(words, console), json=json)
 
 
-def _list(kind: str, entries: "tuple[Entry, ...]", name: str | None, *, json: bool) -> None:
+@app.command()
+def substrate(name: OneSubstrate = "common", yaml: Yaml = False, json: Json = False) -> None:
+    """Show what all machines stand on; --yaml prints it as a file."""
+    with working():
+        from bitwright.reports.setting_files import substrate_yaml
+        from bitwright.studies.catalogue import substrate as entry
+        from bitwright.studies.setting_files import NATIVE, find_substrate
+
+        base = find_substrate(name).base
+        if base == NATIVE and name == NATIVE:
+            raise InputError(
+                "the native substrate is each machine's own; see one by bitwright accelerators NAME --substrate native"
+            )
+        found = entry(name)
+    if yaml:
+        _write(lambda: substrate_yaml(found, base), json=json)
+    else:
+        _one("substrate", found, "--set", json=json)
+
+
+@app.command()
+def technology(name: OneTechnology = "28", yaml: Yaml = False, json: Json = False) -> None:
+    """Show the prices of a node; --yaml prints them as a file, with DRAM and SRAM."""
+    with working():
+        from bitwright.reports.prices import print_technology, technology_record
+        from bitwright.reports.setting_files import technology_yaml
+        from bitwright.technology import load
+
+        found = load(name)
+    if yaml:
+        _write(lambda: technology_yaml(found), json=json)
+    else:
+        show(lambda: technology_record(found), lambda console: print_technology(found, console), json=json)
+
+
+def _list(kind: str, entries: "tuple[Entry, ...]", following: str, *, json: bool) -> None:
     from bitwright.reports.listings import print_listing
 
-    records: list[dict[str, str]]
-    if name is None:
-        records = [{kind: entry.name, "what it is": entry.summary} for entry in entries]
-        shown: Any = {f"{kind}s": entries}
-    else:
-        by_name = {entry.name: entry for entry in entries}
-        if name not in by_name:
-            raise unknown_name(kind, name, by_name)
-        parameters = by_name[name].parameters
-        records = [{"key": p.name, "default": str(p.default), "what it is": p.description} for p in parameters]
-        shown = {kind: by_name[name]}
-    show(lambda: shown, lambda console: print_listing(records, console), json=json)
+    records = [{kind: entry.name, "what it is": entry.summary} for entry in entries]
+    show(lambda: {f"{kind}s": entries}, lambda console: print_listing(records, console, following), json=json)
+
+
+def _one(kind: str, entry: "Entry", key: str, *, json: bool) -> None:
+    from bitwright.reports.listings import print_entry
+
+    shown: dict[str, Any] = {kind: entry}
+    show(lambda: shown, lambda console: print_entry(entry, console, key), json=json)
+
+
+def _write(text: Callable[[], str], *, json: bool) -> None:
+    if json:
+        raise InputError("--yaml and --json are two forms; give one of them")
+    sys.stdout.write(text())

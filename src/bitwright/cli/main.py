@@ -1,23 +1,29 @@
-"""`bitwright`: the command line with all its verbs, which join `app` when they are imported."""
+"""`bitwright`: signals are heeded and threads bounded, then the command line is imported and runs."""
 
-from bitwright.cli import compare, evaluate, explain, lists, reproduce, search, simulate, sweep, train
-from bitwright.cli.app import app
+import os
+from typing import Any
 
-__all__ = [
-    "app",
-    "compare",
-    "evaluate",
-    "explain",
-    "lists",
-    "main",
-    "reproduce",
-    "search",
-    "simulate",
-    "sweep",
-    "train",
-]
+from bitwright.cli.interrupts import INTERRUPTS
 
 
 def main() -> None:
     """Run the command line."""
-    app(prog_name="bitwright")
+    INTERRUPTS.heed()
+    from bitwright.cli.threads import bound_threads
+
+    bound_threads(os.environ)
+    from bitwright.cli.verbs import app
+
+    try:
+        app(prog_name="bitwright")
+    finally:
+        INTERRUPTS.working = False
+
+
+def __getattr__(name: str) -> Any:
+    """`app` is imported when it is asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bitwright.cli.verbs import app
+
+    return app

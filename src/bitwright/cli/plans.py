@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.cli.given import method_options
 from bitwright.errors import InputError
+from bitwright.files import check_file
 
 if TYPE_CHECKING:
     from bitwright.methods.plan import Plan
@@ -27,9 +28,9 @@ class Choice:
         """The plan in the file, checked against the network, or the method's name."""
         if self.file is None:
             return self.method
-        from bitwright.methods.plan_file import load_plan
+        from bitwright.methods.plan import Plan
 
-        plan = load_plan(self.file, network)
+        plan = Plan.load(self.file, network)
         if self.method not in ("", plan.method):
             raise InputError(
                 f"the plan {self.file} is one of {plan.method!r}, not of {self.method!r}; leave --method out"
@@ -75,26 +76,14 @@ def check_no_system(*methods: str) -> None:
             raise InputError(f"no method {method!r}: {said}")
 
 
-def check_folder(file: Path | None) -> None:
-    """Refuse a file in a folder that does not exist, before anything runs."""
-    if file is not None and not file.parent.is_dir():
-        raise InputError(f"the folder {file.parent} of {file.name} does not exist; make it first")
-
-
 def check_new(file: Path | None, *, overwrite: bool) -> None:
     """Refuse, before anything runs, a file that cannot be written, or exists and is not to be replaced."""
-    check_folder(file)
-    if file is None:
-        return
-    if file.is_dir():
-        raise InputError(f"{file} is a folder; name a file in it")
-    if file.exists() and not overwrite:
+    check_file(file)
+    if file is not None and file.exists() and not overwrite:
         raise InputError(f"{file} exists; --overwrite replaces it, or name another file")
 
 
 def keep_plan(plan: "Plan", file: Path | None) -> None:
     """Write the plan if a file is named."""
     if file is not None:
-        from bitwright.methods.plan_file import save_plan
-
-        save_plan(plan, file)
+        plan.save(file)

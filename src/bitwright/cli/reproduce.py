@@ -1,7 +1,6 @@
 """`reproduce`: published figures beside what is measured here, and why they differ."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -44,116 +43,46 @@ def reproduce(
     wide: given.Wide = False,
 ) -> None:
     """Put a system's published figures beside what is measured here; without SYSTEM, the headlines of all."""
-    if system is None:
-        only_of_one = {
-            "--models": models,
-            "--task": task,
-            "--data": data,
-            "--set": setting,
-            "--technology": technology,
-            "--option": option,
-            "--sites": sites,
-            "--batch-size": batch_size,
-            "--batch": batch != 1,
-            "--sequence-length": sequence_length,
-            "--image-size": image_size,
-            "--distribution": distribution,
-        }
-        _all_systems(
-            unused=[flag for flag, value in only_of_one.items() if value],
-            samples={"limit": limit, "calibration_count": calibration, "seed": seed},
-            device=device,
-            substrate=substrate,
-            full=full,
-            seed=seed,
-            json=json,
-            wide=wide,
-        )
-        return
-    if full:
-        raise InputError("--full is for all systems; one system takes all its networks anyway, or those of --models")
+    if substrate.endswith((".yaml", ".yml")):
+        raise InputError(f"what is published stands on the common or the native substrate, not on {substrate}")
     with working() as progress:
         progress("loading", 0, 0)
+        from bitwright import api
+        from bitwright.reports.overview import overview_record, print_overview
         from bitwright.reports.reproductions import print_reproduction, reproduction_record
-        from bitwright.studies.provenance import provenance
-        from bitwright.studies.reproduce.systems import find_system
+        from bitwright.studies.reproduce.overview import Overview
 
-        chosen = find_system(system)
-        settings = chosen.settings_from(
-            {
-                "options": given.method_options(option),
-                "task": task,
-                "data": data,
-                "limit": limit,
-                "calibration_count": calibration,
-                "batch_size": batch_size,
-                "seed": seed,
-            }
-        )
-        machines = chosen.machines(given.machine_settings(setting, technology), substrate)
-        networks = given.networks(
-            given.names(models, "model") if models is not None else list(chosen.models),
-            own=chosen.models,
+        if system is None and sites:
+            raise InputError("name a system for --sites, as in: bitwright reproduce panacea --sites ...")
+        found = api.reproduce(
+            system,
+            None if models is None else given.names(models, "model"),
+            full=full,
+            task=task,
+            data=data,
+            limit=limit,
+            parameters=given.machine_settings(setting, technology),
+            substrate=substrate,
+            options=given.method_options(option),
+            calibration_count=calibration,
+            batch_size=batch_size,
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,
-            device=device,
             distribution=distribution,
+            device=device,
             seed=seed,
-        )
-        found = chosen.reproduce(
-            networks,
-            machines,
-            settings=settings,
-            provenance=provenance(given.command_line(), seed),
-            substrate=substrate,
+            command=given.command_line(),
             progress=progress,
         )
-    show(
-        lambda: reproduction_record(found),
-        lambda console: print_reproduction(found, console, sites=sites),
-        json=json,
-        wide=wide,
-    )
-    if any(network.failed for network in found.networks):
-        raise typer.Exit(FAILURE)
-
-
-def _all_systems(
-    *,
-    unused: Sequence[str],
-    samples: Mapping[str, Any],
-    device: str,
-    substrate: str,
-    full: bool,
-    seed: int,
-    json: bool,
-    wide: bool,
-) -> None:
-    """The headlines of all systems in one table."""
-    if unused:
-        raise InputError(
-            f"name a system for {' and '.join(unused)}, as in: bitwright reproduce panacea {unused[0]} ..."
+    if isinstance(found, Overview):
+        show(lambda: overview_record(found), lambda console: print_overview(found, console), json=json, wide=wide)
+    else:
+        show(
+            lambda: reproduction_record(found),
+            lambda console: print_reproduction(found, console, sites=sites),
+            json=json,
+            wide=wide,
         )
-    with working() as progress:
-        progress("loading", 0, 0)
-        from functools import partial
-
-        from bitwright import api
-        from bitwright.reports.overview import overview_record, print_overview
-        from bitwright.studies.provenance import provenance
-        from bitwright.studies.reproduce.overview import overview
-        from bitwright.studies.reproduce.systems import SYSTEMS
-
-        found = overview(
-            list(SYSTEMS.values()),
-            partial(api.load, device=device, seed=seed),
-            provenance=provenance(given.command_line(), seed),
-            given=samples,
-            substrate=substrate,
-            full=full,
-            progress=progress,
-        )
-    show(lambda: overview_record(found), lambda console: print_overview(found, console), json=json, wide=wide)
     if found.failed:
         raise typer.Exit(FAILURE)

@@ -1,15 +1,17 @@
 """`search`: the genetic search for the log posit formats of every layer."""
 
-import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import INTERRUPTED, app, stop
-from bitwright.cli.plans import check_folder, keep_plan
+from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
+from bitwright.cli.leftovers import kept
+from bitwright.cli.plans import check_new
 from bitwright.cli.show import show
+from bitwright.cli.threads import available_cores
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
@@ -28,7 +30,9 @@ Settings = Annotated[
 ]
 Budget = Annotated[float, typer.Option("--budget", min=0, help="Stop after so many minutes.")]
 Log = Annotated[Path | None, typer.Option("--log", help="Keep every judged candidate in this file.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the log.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Insist on going on from the log; without, what is there is gone on from.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
 
 
@@ -36,6 +40,8 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes
 def search(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     save_plan: SavePlan,
     method: Method = "lpq",
     option: given.Options = None,
@@ -44,6 +50,7 @@ def search(
     mean_bits: MeanBits = None,
     setting: Settings = None,
     budget: Budget = 55,
+    overwrite: given.Overwrite = False,
     log: Log = None,
     resume: Resume = False,
     workers: Workers = None,
@@ -55,49 +62,44 @@ def search(
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
-    """Search each layer's format on unlabelled samples; the plan found works wherever plans do."""
-    for file in (save_plan, log):
-        check_folder(file)
-        if file is not None and file.is_dir():
-            raise InputError(f"{file} is a folder; name a file in it")
+    """Search each layer's format on unlabelled samples; the plan found works wherever plans do.
+
+    With --log the same command goes on from where it was stopped.
+    """
+    check_new(save_plan, overwrite=overwrite or resume or (log is not None and log.exists()))
     if log is not None and log.resolve() == save_plan.resolve():
         raise InputError(f"{log} cannot be both the log and the plan; name two files")
-    if resume and log is None:
-        raise InputError("--resume continues from a log; name it with --log FILE")
-    if log is not None and log.exists() != resume:
-        raise InputError(
-            f"there is no search log {log} to resume; leave --resume out"
-            if resume
-            else f"{log} exists; --resume continues it, or name another --log"
-        )
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.methods.lpq.search.settings import search_settings
         from bitwright.reports.search import print_search, search_record
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.search import search_network
 
-        named: dict[str, Any] = {"objective": objective, "widths": widths, "mean_bits": mean_bits, "seed": seed}
-        more = given.machine_settings(setting, None)
-        for key in more:
-            if key in named:
-                raise InputError(f"--set {key} has an option of its own: --{key.replace('_', '-')}")
-        settings = search_settings(named | more)
-        network = api.load(model, sequence_length=sequence_length, image_size=image_size, device=device)
-        found = search_network(
-            network,
-            method,
-            settings,
-            options=given.method_options(option),
-            calibration_count=calibration,
-            log=log,
-            resume=resume,
-            workers=workers or os.cpu_count() or 1,
-            minutes=budget,
-            progress=progress,
+        network = api.load(
+            model,
+            **given.reading(preprocess, tokenizer),
+            sequence_length=sequence_length,
+            image_size=image_size,
+            device=device,
         )
-        keep_plan(found.found.plan, save_plan)
+        with INTERRUPTS.keeping():
+            found = api.search(
+                network,
+                method,
+                objective=objective,
+                widths=widths,
+                mean_bits=mean_bits,
+                settings=given.machine_settings(setting, None),
+                options=given.method_options(option),
+                calibration_count=calibration,
+                log=log,
+                resume=resume,
+                workers=workers or available_cores(),
+                minutes=budget,
+                seed=seed,
+                progress=progress,
+            )
+        found.plan.save(save_plan)
     made = provenance(given.command_line(), seed)
     show(
         lambda: search_record(found, save_plan, made),
@@ -106,5 +108,7 @@ def search(
         wide=wide,
     )
     if found.found.stopped == "interrupted":
-        kept = f"; {log} continues with --resume" if log is not None else ""
-        stop(f"interrupted; the best plan so far is in {save_plan}{kept}", INTERRUPTED)
+        going_on = "" if log is None else f"; the same command goes on from {log}"
+        stop_interrupted(f"the best plan so far is in {save_plan}{going_on}")
+    if log is not None:
+        kept(log, "every judged candidate, from which the same command goes on; nothing else needs it")

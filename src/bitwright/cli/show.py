@@ -1,7 +1,8 @@
 """Results on stdout: JSON for programs, tables for people."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,3 +21,9 @@ def show(
         from bitwright.reports.tables import standard_console
 
         tables(standard_console(wide=wide))
+
+
+def written(files: Iterable[Path]) -> None:
+    """Say on stderr where files are that were asked for."""
+    for file in files:
+        sys.stderr.write(f"Written: {file.resolve()}\n")

@@ -1,22 +1,37 @@
 """`simulate`: cycles, traffic, energy and area of one inference."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, names
 from bitwright.cli.app import USAGE, app, stop
 from bitwright.cli.plans import check_new, find_plan, keep_plan
-from bitwright.cli.show import show
+from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 
-Accelerators = Annotated[str, typer.Option("--accelerator", "-a", help="One or several, separated by commas.")]
+Accelerators = Annotated[
+    str,
+    typer.Option(
+        "--accelerator",
+        "-a",
+        help="Names or files of machines (bitwright accelerators NAME --yaml prints one), separated by commas.",
+        autocompletion=names.accelerators,
+    ),
+]
+Out = Annotated[
+    list[Path] | None,
+    typer.Option("--out", "-o", help="Write FILE.csv (a line per site and machine) or FILE.json. Repeatable."),
+]
 
 
 @app.command()
 def simulate(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     method: given.Method = None,
     accelerator: Accelerators = "systolic-ws",
     setting: given.Settings = None,
@@ -26,6 +41,7 @@ def simulate(
     sites: given.Sites = False,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
+    out: Out = None,
     overwrite: given.Overwrite = False,
     samples: given.Samples = None,
     calibration: given.Calibration = None,
@@ -44,16 +60,21 @@ def simulate(
         progress("loading", 0, 0)
         from bitwright import api
         from bitwright.reports.costs import print_simulations
+        from bitwright.reports.files import SIMULATED, check_out, write_simulations
         from bitwright.reports.records import simulations_record
         from bitwright.studies.machines import build_accelerators, footing
         from bitwright.studies.provenance import provenance
 
         check_new(save_plan, overwrite=overwrite)
+        for file in out or ():
+            check_out(file, SIMULATED)
+            check_new(file, overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
         network = api.load(
             model,
+            **given.reading(preprocess, tokenizer),
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,
@@ -66,19 +87,22 @@ def simulate(
         if isinstance(used, str):
             progress("calibrating", 0, 0)
             used = api.calibrate(
-                network, used, samples=given.samples(samples), options=chosen.options, count=calibration, seed=seed
+                network, used, given.samples(samples), options=chosen.options, count=calibration, seed=seed
             )
         found = api.simulate(
             network, used, machines, parameters=settings, substrate=substrate, seed=seed, progress=progress
         )
         keep_plan(used, save_plan)
     made = provenance(given.command_line(), seed)
+    for file in out or ():
+        write_simulations(found, simulations_record(found, standing, made), file)
     show(
         lambda: simulations_record(found, standing, made),
         lambda console: print_simulations(found, standing, console, sites=sites),
         json=json,
         wide=wide,
     )
+    written(out or ())
     if all(each.refusal is not None for each in found.values()):
         named = ", ".join(found)
         stop(f"nothing was costed: {named} cannot run this plan, for the reason that stands with the results", USAGE)

@@ -1,23 +1,24 @@
 """`sweep`: a study's points in parallel, kept in a database as they come."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import FAILURE, INTERRUPTED, app, stop
+from bitwright.cli.app import FAILURE, app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.show import show
+from bitwright.cli.threads import available_cores
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="What is varied; the README has its keys.")]
 Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="FILE|URL", help="A SQLite file, or postgresql://...  [default: STUDY.db]"),
+    typer.Option("--store", metavar="FILE|URL", help="A SQLite file, or postgresql://...  [default: STUDY.db here]"),
 ]
-Results = Annotated[Path | None, typer.Option("--results", help="All rows as Parquet.  [default: STUDY.parquet]")]
+Results = Annotated[Path | None, typer.Option("--results", help="All rows as Parquet.  [default: STUDY.parquet here]")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
 Dask = Annotated[
     str | None, typer.Option("--dask", metavar="ADDRESS", help="The scheduler of a Dask cluster, tcp://HOST:8786.")
@@ -42,26 +43,23 @@ def sweep(
         raise InputError("--workers are this computer's and --dask is a cluster with its own; give one of them")
     with working() as progress:
         progress("reading the study", 0, 0)
+        from bitwright import api
         from bitwright.reports.sweep import print_sweep, sweep_record
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.sweep import read_study
-        from bitwright.studies.sweep.result import check_results
-        from bitwright.studies.sweep.run import sweep as run_sweep
 
-        read = read_study(study, seed=seed)
-        kept = results or study.with_suffix(".parquet")
-        check_results(kept)
-        found = run_sweep(
-            read,
-            place=store or study.with_suffix(".db"),
-            results=kept,
-            workers=workers or os.cpu_count() or 1,
-            dask=dask,
-            progress=progress,
-        )
-    made = provenance(given.command_line(), read.seed)
+        with INTERRUPTS.keeping():
+            found = api.sweep(
+                study,
+                store=store or Path(study.with_suffix(".db").name),
+                results=results or Path(study.with_suffix(".parquet").name),
+                workers=workers or available_cores(),
+                dask=dask,
+                seed=seed,
+                progress=progress,
+            )
+    made = provenance(given.command_line(), found.study.seed)
     show(lambda: sweep_record(found, made), lambda console: print_sweep(found, console), json=json, wide=wide)
     if found.stopped == "interrupted":
-        stop(f"interrupted; {len(found.rows):,} rows are in {found.store}, and the same command goes on", INTERRUPTED)
+        stop_interrupted(f"{len(found.rows):,} rows are in {found.store}, and the same command goes on")
     if any(row["status"] == "failed" for row in found.rows):
         raise typer.Exit(FAILURE)

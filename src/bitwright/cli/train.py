@@ -1,13 +1,15 @@
 """`train`: weights and scales learn with quantization in the loop, from the float network."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import INTERRUPTED, app, stop
-from bitwright.cli.plans import check_folder, keep_plan
+from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
+from bitwright.cli.leftovers import kept, removed
+from bitwright.cli.plans import check_new
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -20,14 +22,22 @@ ScaleRate = Annotated[float | None, typer.Option("--scale-rate", help="Of scales
 Features = Annotated[float | None, typer.Option("--features", help="Weight of the sites' outputs in the loss.")]
 Every = Annotated[int, typer.Option("--every", min=1, help="Steps between looks at held-out samples, and checkpoints.")]
 Patience = Annotated[int, typer.Option("--patience", min=1, help="Looks without improvement before an early stop.")]
-Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="Keep all state in this file at every look.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", help="Keep all state in this file at every look, until all steps are taken."),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Insist on going on from the checkpoint; without, what is there is gone on from."),
+]
 
 
 @app.command()
 def train(
     model: given.Model,
     *,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
     save_plan: SavePlan,
     method: given.Method = None,
     option: given.Options = None,
@@ -38,6 +48,7 @@ def train(
     features: Features = None,
     every: Every = 50,
     patience: Patience = 8,
+    overwrite: given.Overwrite = False,
     checkpoint: Checkpoint = None,
     resume: Resume = False,
     calibration: given.Calibration = None,
@@ -48,44 +59,42 @@ def train(
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
-    """Train with quantization in the loop, on unlabelled samples; the trained plan works wherever plans do."""
-    for file in (save_plan, checkpoint):
-        check_folder(file)
-        if file is not None and file.is_dir():
-            raise InputError(f"{file} is a folder; name a file in it")
+    """Train with quantization in the loop, on unlabelled samples; the trained plan works wherever plans do.
+
+    With --checkpoint the same command goes on from where it was stopped.
+    """
+    check_new(save_plan, overwrite=overwrite or resume or (checkpoint is not None and checkpoint.exists()))
     if checkpoint is not None and checkpoint.resolve() == save_plan.resolve():
         raise InputError(f"{checkpoint} cannot be both the checkpoint and the plan; name two files")
-    if checkpoint is not None and checkpoint.exists() and not resume:
-        raise InputError(f"{checkpoint} exists; --resume continues it, or name another --checkpoint")
-    if resume and checkpoint is None:
-        raise InputError("--resume continues from a checkpoint; name it with --checkpoint FILE")
-    if resume and (method is not None or option or calibration):
-        raise InputError(
-            "a resumed training has its method, options and calibration from the checkpoint; leave them out"
-        )
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.methods.training.settings import training_settings
         from bitwright.reports.training import print_training, training_record
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.training import train_network
 
-        rates: dict[str, Any] = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features}
-        chosen = {"steps": steps, "minutes": minutes, "every": every, "patience": patience, "seed": seed}
-        settings = training_settings(chosen | {name: value for name, value in rates.items() if value is not None})
-        network = api.load(model, sequence_length=sequence_length, image_size=image_size)
-        found = train_network(
-            network,
-            None if resume else method or "int8+apsq",
-            settings,
-            options=given.method_options(option),
-            calibration_count=calibration,
-            batch_size=batch_size,
-            checkpoint=checkpoint,
-            progress=progress,
+        network = api.load(
+            model, **given.reading(preprocess, tokenizer), sequence_length=sequence_length, image_size=image_size
         )
-        keep_plan(found.outcome.plan, save_plan)
+        with INTERRUPTS.keeping():
+            found = api.train(
+                network,
+                method,
+                steps=steps,
+                minutes=minutes,
+                learning_rate=learning_rate,
+                scale_rate=scale_rate,
+                features=features,
+                every=every,
+                patience=patience,
+                options=given.method_options(option),
+                calibration_count=calibration,
+                batch_size=batch_size,
+                checkpoint=checkpoint,
+                resume=resume,
+                seed=seed,
+                progress=progress,
+            )
+        found.plan.save(save_plan)
     made = provenance(given.command_line(), seed)
     show(
         lambda: training_record(found, save_plan, made),
@@ -93,6 +102,19 @@ def train(
         json=json,
         wide=wide,
     )
+    if checkpoint is not None:
+        _account(checkpoint, found.outcome.stopped)
     if found.outcome.stopped == "interrupted":
-        kept = f"; {checkpoint} continues with --resume" if checkpoint is not None else ""
-        stop(f"interrupted at step {found.outcome.steps}; the best plan so far is in {save_plan}{kept}", INTERRUPTED)
+        going_on = "" if checkpoint is None else f"; the same command goes on from {checkpoint}"
+        stop_interrupted(f"at step {found.outcome.steps}; the best plan so far is in {save_plan}{going_on}")
+
+
+def _account(checkpoint: Path, stopped: str) -> None:
+    """Say which checkpoints stay, and what for; after the last step there is nothing to go on with."""
+    from bitwright.methods.training.checkpoint import previous_of
+
+    if stopped == "steps":
+        removed([checkpoint, previous_of(checkpoint)], "all steps were taken, and the plan is saved")
+        return
+    kept(checkpoint, "all state, from which the same command goes on")
+    kept(previous_of(checkpoint), "the state before, should the other be damaged; remove both when the plan is final")

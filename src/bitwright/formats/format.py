@@ -44,6 +44,12 @@ class TableFormat:
     Subclasses are frozen dataclasses with `bits` and `name` that list their `values`. Words are uint8, int32 of more
     than 8 bits. Encoding takes the nearest value and saturates; ties go to the even word, or to the smaller magnitude
     where both or neither are even. NaN becomes NaR where there is one, else the word of the largest value.
+
+    Examples
+    --------
+    >>> from bitwright.formats import Flint
+    >>> sorted(set(Flint(bits=4).values()))[-4:]  # magnitudes of 3 bits: 0, 1, 2, 3, then 4, 6, then 8, then 16
+    [4.0, 6.0, 8.0, 16.0]
     """
 
     bits: int

@@ -5,11 +5,22 @@ x: [groups, M, K] and w: [groups, K, N], so that "channel" and "token" have one 
 """
 
 import dataclasses
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from bitwright.settings import Form
 
 
 @dataclasses.dataclass(frozen=True)
 class PerTensor:
-    """One scale for the whole operand."""
+    """One scale for the whole operand.
+
+    Examples
+    --------
+    >>> str(PerTensor())
+    'tensor'
+    """
 
     def __str__(self) -> str:
         return "tensor"
@@ -45,6 +56,10 @@ class PerGroup:
 
 
 Granularity = PerTensor | PerChannel | PerToken | PerGroup
+
+
+GroupName = Annotated[str, StringConstraints(pattern=r"^group:[1-9][0-9]*$"), Form("group:SIZE")]
+"""How a `PerGroup` is written."""
 
 
 def parse_granularity(text: str) -> Granularity:

@@ -19,6 +19,7 @@ from bitwright.formats import Quantized
 from bitwright.methods.bias import BiasCorrection, bias_names
 from bitwright.methods.executor import Executor, Listener, prepare
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import report
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
 
@@ -55,6 +56,7 @@ class Judge:
         with torch.no_grad():
             needed = network.kind != "language"
             self.references = [network.forward(batch).float() for batch in self.samples if needed]
+        self.trials = 0
         self.start = self.accuracy(plan)
         if not self.start > 0:
             raise InputError(
@@ -73,6 +75,8 @@ class Judge:
 
     def loss(self, plan: Plan, listener: Listener | None = None) -> float:
         """Relative loss of expected accuracy; negative where a plan does better than the first."""
+        self.trials += 1
+        report(f"trial {self.trials} of the budget")
         weights: dict[Any, Quantized] = {}
         with self._corrected(plan, weights):
             return 1 - self.accuracy(plan, listener, weights) / self.start

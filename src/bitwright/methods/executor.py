@@ -5,10 +5,11 @@ What is not a site runs in float. An audit compares both products on the same co
 Synthetic operands are encoded and heard, and nothing is multiplied.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -137,12 +138,17 @@ class Executor:
         InputError
             If an activation is NaN or infinite (naming the first site that reads it), or a site is not in the plan.
         """
+        with self.executing():
+            return self.network.forward(batch)
+
+    @contextlib.contextmanager
+    def executing(self) -> Iterator[None]:
+        """Within this, one pass of the network's module has its sites computed by the plan; errors as of `run`."""
         assert self.network.module is not None
         self._finite = []
         with torch.no_grad(), SiteMode(self.network.module, self.handle):
-            output = self.network.forward(batch)
+            yield
         self._check_finite()
-        return output
 
     def trace(self, batch: Batch) -> Trace:
         """Run one batch and return which sites and operators ran."""

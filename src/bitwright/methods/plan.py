@@ -6,19 +6,33 @@ rule. A method fills one or more of them; methods that fill different parts comp
 
 import dataclasses
 import enum
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bitwright.errors import unknown_site
 from bitwright.formats import Encoding, Format, Granularity, Integer, integer_of
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
+from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 2
 
 
 class Part(enum.StrEnum):
-    """The three parts of a site's plan that methods fill."""
+    """The three parts of a site's plan that methods fill.
+
+    Examples
+    --------
+    >>> Part("operands") is Part.OPERANDS
+    True
+    """
 
     OPERANDS = "operands"
     PRECISION = "precision"
@@ -43,6 +57,14 @@ class OperandPlan:
     dropped_mean : float
         Mean of the low-order part that a format with dropped bits leaves out of each code; what it costs the product
         is a constant per output and added offline.
+
+    Examples
+    --------
+    >>> from bitwright.formats import PerTensor
+    >>> unsigned = Integer(bits=8, signed=False)
+    >>> x = OperandPlan(format=unsigned, granularity=PerTensor(), scale=torch.tensor(0.1), zero_point=3)
+    >>> x.format.name
+    'uint8'
     """
 
     format: Format
@@ -64,7 +86,16 @@ class OperandPlan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SitePlan:
-    """What happens at one site; an operand of None stays float32, and then so does the product."""
+    """What happens at one site; an operand of None stays float32, and then so does the product.
+
+    Examples
+    --------
+    >>> from bitwright.formats import PerTensor
+    >>> w = OperandPlan(format=Integer(bits=4), granularity=PerTensor(), scale=torch.tensor(0.1))
+    >>> site = SitePlan(w=w)
+    >>> site.w_type, site.x_type, site.quantized
+    ('int4', 'float32', False)
+    """
 
     x: OperandPlan | None = None
     w: OperandPlan | None = None
@@ -105,9 +136,9 @@ class SitePlan:
 FLOAT_SITE = SitePlan()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a method decided for a network.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Plan(Shown):
+    """What a method decided for a network; `.site(name)`, `.frame()`, `.save(path)`.
 
     Attributes
     ----------
@@ -131,6 +162,13 @@ class Plan:
         What every report on this plan must say.
     promise : float or None
         The relative loss that it was searched to stay within, as a share of 1; None if it was not searched.
+
+    Examples
+    --------
+    >>> from bitwright.api import calibrate
+    >>> plan = calibrate("gemm:841x576x128", "int8")
+    >>> plan.site("gemm").x_type, plan.frame()["w_bits"].tolist()
+    ('uint8', [8])
     """
 
     method: str
@@ -144,11 +182,90 @@ class Plan:
     notes: tuple[str, ...] = ()
     promise: float | None = None
 
+    def headline(self) -> Headline:
+        """How many sites have which number types, and what it was calibrated on."""
+        types = Counter(f"{site.x_type} x {site.w_type}" for site in self.sites.values())
+        figures = [("sites", f"{sum(types.values()):,}")]
+        figures += [(name, f"at {count:,} sites") for name, count in types.most_common()]
+        figures += [("calibrated on", self.calibrated_on)] if self.calibrated_on else []
+        return Headline(self.method, [*figures, *(("note:", note) for note in self.notes)])
+
+    def frame(self) -> "pd.DataFrame":
+        """One line per site: number types, bits of one element in memory, granularities, and the rules."""
+        import pandas as pd
+
+        lines = [
+            {
+                "site": name,
+                "x_type": site.x_type,
+                "w_type": site.w_type,
+                "x_bits": site.x_bits,
+                "w_bits": site.w_bits,
+                "x_granularity": str(site.x.granularity) if site.x else None,
+                "w_granularity": str(site.w.granularity) if site.w else None,
+                "x_zero_point": site.x.zero_point if site.x else None,
+                "precision": site.precision.name,
+                "accumulation": site.accumulation.name,
+            }
+            for name, site in self.sites.items()
+        ]
+        return pd.DataFrame(lines).convert_dtypes()
+
+    def save(self, path: str | Path) -> None:
+        """Write it to `path`, whole or not at all, as `--save-plan` does; a file that is there is replaced.
+
+        Safetensors with JSON: scales and factors as they are, float32, so that what is loaded is equal.
+
+        Raises
+        ------
+        InputError
+            If the folder does not exist or cannot be written, or a part of the plan is not registered.
+        """
+        from bitwright.methods.plan_file import save_plan
+
+        save_plan(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, network: Network | None = None) -> "Plan":
+        """The plan in the file `path`; nothing in it is executed.
+
+        Parameters
+        ----------
+        path : path
+            As `save` or `--save-plan` wrote it.
+        network : Network or None
+            What it is for: a plan of another network, or of other weights, is refused here. None: where it is used.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, damaged, no plan, of a newer version, or made for another network.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Plan(method="int8", notes=("a note",)).save(f"{folder}/plan")
+        ...     Plan.load(f"{folder}/plan").notes
+        ('a note',)
+        """
+        from bitwright.methods.plan_file import load_plan
+
+        return load_plan(path, network)
+
     @property
     def quantizes(self) -> bool:
         """Whether any site is computed on codes."""
         return any(site.quantized for site in self.sites.values())
 
     def site(self, name: str) -> SitePlan:
-        """The plan of one site; float32 where the method left it alone."""
+        """The plan of one site; float32 where there are none, as of the method `float`.
+
+        Raises
+        ------
+        InputError
+            A site that the plan does not have, with the nearest names.
+        """
+        if self.sites and name not in self.sites:
+            raise unknown_site(name, list(self.sites), f"the plan of {self.method}")
         return self.sites.get(name, FLOAT_SITE)

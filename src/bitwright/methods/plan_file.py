@@ -84,8 +84,8 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 
-def load_plan(path: str | Path, network: Network) -> Plan:
-    """The plan in the file `path`, if it was made for `network`.
+def load_plan(path: str | Path, network: Network | None) -> Plan:
+    """The plan in the file `path`, if it was made for `network`; None: whatever it was made for.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def load_plan(path: str | Path, network: Network) -> Plan:
     """
     source = Path(path)
     if not source.is_file():
-        raise InputError(f"there is no plan file {source}; make one with --save-plan")
+        raise InputError(f"there is no plan file {source}; make one with Plan.save (--save-plan)")
     record, tensors, intact = _read(source, network)
     try:
         made_for = record.fingerprint
@@ -102,8 +102,10 @@ def load_plan(path: str | Path, network: Network) -> Plan:
         if not intact:
             raise ValueError("its contents are not those that were written (their SHA-256 differs)")
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{source} is a damaged plan: {_first(error)}; make it anew with --save-plan") from None
-    if made_for:
+        raise InputError(
+            f"{source} is a damaged plan: {_first(error)}; make it anew with Plan.save (--save-plan)"
+        ) from None
+    if made_for and network is not None:
         differs = difference(made_for, fingerprint(network))
         if differs:
             raise InputError(f"{source} was made for another network than {network.name}: {differs}")
@@ -118,16 +120,16 @@ def _checksum(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) ->
     return found.hexdigest()
 
 
-def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor], bool]:
+def _read(source: Path, network: Network | None) -> tuple[_Plan, dict[str, torch.Tensor], bool]:
     """The record, the tensors, and whether they are those that were written; version 1 kept no checksum."""
     try:
         with safe_open(str(source), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{source} is no plan file: {error}; plans are written by --save-plan") from None
+        raise InputError(f"{source} is no plan file: {error}; plans are written by Plan.save (--save-plan)") from None
     if KEY not in metadata:
-        raise InputError(f"{source} is a safetensors file but no plan; plans are written by --save-plan")
+        raise InputError(f"{source} is a safetensors file but no plan; plans are written by Plan.save (--save-plan)")
     try:
         raw = json.loads(metadata[KEY])
         version = raw.get("schema_version") if isinstance(raw, dict) else None
@@ -137,6 +139,10 @@ def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor
                 "upgrade bitwright"
             )
         if version == 1:
+            if network is None:
+                raise InputError(
+                    f"{source} is a plan of version 1, which is read beside its network; give the network too"
+                )
             intact = True
             raw, tensors = from_version_1(raw, tensors, network)
         else:
@@ -145,7 +151,9 @@ def _read(source: Path, network: Network) -> tuple[_Plan, dict[str, torch.Tensor
     except InputError:
         raise
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{source} is a damaged plan: {_first(error)}; make it anew with --save-plan") from None
+        raise InputError(
+            f"{source} is a damaged plan: {_first(error)}; make it anew with Plan.save (--save-plan)"
+        ) from None
 
 
 def _first(error: Exception) -> str:

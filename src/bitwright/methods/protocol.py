@@ -23,6 +23,7 @@ from bitwright.methods.rules import Exact, Static
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
+from bitwright.settings import refusal
 
 GROUP = "bitwright.methods"
 
@@ -39,7 +40,14 @@ class Provides(enum.StrEnum):
 
 @runtime_checkable
 class Method(Protocol):
-    """A quantization method, registered as an instance under the entry point group `bitwright.methods`."""
+    """A quantization method, registered as an instance under the entry point group `bitwright.methods`.
+
+    Examples
+    --------
+    >>> from bitwright.methods.aqs import METHOD
+    >>> isinstance(METHOD, Method), sorted(METHOD.fills)
+    (True, [<Part.OPERANDS: 'operands'>])
+    """
 
     summary: str
     """One line for `bitwright methods`."""
@@ -269,10 +277,7 @@ def parse_options(name: str, method: Method, given: Mapping[str, Any]) -> Any:
     try:
         return method.options(**given)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "options"
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"option {key} of {name}: {message} (given {first['input']!r})") from None
+        raise InputError(refusal(method.options, f"option of {name}", error.errors()[0])) from None
 
 
 def _find(name: str) -> tuple[Method, Mapping[str, Any]]:

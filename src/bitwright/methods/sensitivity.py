@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from bitwright.errors import InputError
+from bitwright.methods.progress import reported
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
@@ -28,7 +29,7 @@ def noise_sensitivity(network: Network, batches: Sequence[Batch], *, logits: boo
     """
     generator = torch.Generator().manual_seed(seed)
     total: dict[str, float] = {}
-    for batch in batches:
+    for batch in reported(batches, "sensitivities"):
         moments: dict[str, float] = {}
         clean = _output(network, batch, _Noise(moments=moments))
         found = _by_gradients(network, batch, logits, generator)

@@ -3,6 +3,7 @@
 Every option can be overridden for sites whose name matches a glob: `sites={"*.down_proj": {"x_bits": 16}}`.
 """
 
+import difflib
 import fnmatch
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
@@ -10,17 +11,28 @@ from typing import Any, ClassVar, Self
 import pydantic
 
 from bitwright.errors import InputError
+from bitwright.settings import about, refusal
 
 
 class SiteOptions(pydantic.BaseModel):
-    """What options of methods are made from: frozen, no unknown keys, overrides per glob on site names."""
+    """What options of methods are made from: frozen, no unknown keys, overrides per glob on site names.
+
+    Examples
+    --------
+    >>> class Options(SiteOptions):
+    ...     bits: int = 8
+    >>> Options(sites={"*.head": {"bits": 4}}).at("decoder.head").bits
+    4
+    """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     whole_network: ClassVar[frozenset[str]] = frozenset({"sites"})
     """Options that no single site can have."""
 
     sites: dict[str, dict[str, Any]] = pydantic.Field(
-        default_factory=dict, description="options per glob on site names"
+        default_factory=dict,
+        description="options per glob on site names",
+        json_schema_extra=about("none: every site alike"),
     )
 
     @pydantic.field_validator("sites")
@@ -30,7 +42,10 @@ class SiteOptions(pydantic.BaseModel):
             for key in overrides:
                 if key not in cls.model_fields or key in cls.whole_network:
                     raise ValueError(f"{glob}: {key!r} is no option of a single site")
-            cls(**overrides)
+            try:
+                cls(**overrides)
+            except pydantic.ValidationError as error:
+                raise ValueError(f"says: {refusal(cls, f'option of {glob}', error.errors()[0])}") from None
         return value
 
     def at(self, name: str) -> Self:
@@ -43,5 +58,5 @@ class SiteOptions(pydantic.BaseModel):
         known = list(names)
         for glob in self.sites:
             if not fnmatch.filter(known, glob):
-                examples = ", ".join(known[:3])
-                raise InputError(f"option sites: {glob!r} matches no site; sites are named like {examples}")
+                near = difflib.get_close_matches(glob, known, n=3, cutoff=0) or known[:3]
+                raise InputError(f"option sites: {glob!r} matches no site; sites are named like {', '.join(near)}")

@@ -70,5 +70,11 @@ DISTRIBUTIONS: Mapping[str, str] = {  # of synthetic activations; `bitwright.net
 
 
 def models() -> tuple[ModelEntry, ...]:
-    """Every network that `load` knows by name, those with trained weights first."""
+    """Every network that `load` knows by name, those with trained weights first.
+
+    Examples
+    --------
+    >>> "resnet18" in {entry.name for entry in models()}
+    True
+    """
     return ENTRIES

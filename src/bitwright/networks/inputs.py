@@ -145,12 +145,16 @@ def run_image(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
 def run_sentence(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Sentence embeddings [batch, width]: the mean over the tokens that are not padding, of length 1."""
-    hidden = module(**batch).last_hidden_state
-    if "attention_mask" in batch:
-        mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-    else:
+    return averaged(module(**batch).last_hidden_state, batch.get("attention_mask"))
+
+
+def averaged(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Embeddings [batch, width] of length 1: means of hidden states [batch, tokens, width] where the mask is 1."""
+    if mask is None:
         mean = hidden.mean(1)
+    else:
+        mask = mask.unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
     return torch.nn.functional.normalize(mean, dim=-1)
 
 

@@ -17,27 +17,27 @@ from bitwright.networks import catalogue
 from bitwright.networks.checks import check_device, check_finite, check_shape
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
+from bitwright.networks.own_kinds import Reader, reader, refuse_reader
+from bitwright.networks.sizes import DEFAULT_SHAPE, fitting, given_sizes, no_size, unfit_sizes
 from bitwright.networks.synthetic import check_distribution, with_distribution
+from bitwright.words import counted
 
-DEFAULT_SHAPE = InputShape()
 OTHER_FORMS = (
     "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), WORKLOAD.yaml, "
     "gemm:MxKxN."
 )
-SIZES: Mapping[str, tuple[str, ...]] = {  # what of a shape each kind of network has, beside batch and phase
-    "image": ("image_size",),
-    "sentence": ("sequence_length",),
-    "language": ("sequence_length",),
-}
 NO_SIZES: Mapping[str, Mapping[str, Any]] = {}
+BRINGS_ITS_OWN = "only a module of one's own (package.module:callable) needs one"
 PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def load(
     name: str | torch.nn.Module,
-    *,
     inputs: Any = None,
+    *,
+    preprocess: Any = None,
+    tokenizer: Callable[..., Any] | None = None,
     shape: InputShape = DEFAULT_SHAPE,
     device: str | None = None,
     weights: str | Path | None = None,
@@ -52,7 +52,11 @@ def load(
         A known name (see `models`), `package.module:callable`, a folder with `config.json`, a Hugging Face id, a
         workload file (`*.yaml`) or `gemm:MxKxN`; or a torch module, which is left as it is.
     inputs
-        Example inputs of a torch module: a tensor, a tuple or a dict of tensors; None is its `example_inputs`.
+        Example inputs of a torch module: a tensor, a tuple or a dict of tensors; None is its `example_inputs`, or what
+        `preprocess` or `tokenizer` makes.
+    preprocess, tokenizer
+        For a module, or `package.module:callable`: what turns pictures or text into its inputs (`preprocess_of`,
+        `bitwright.networks.own_kinds`), which makes it an image, a sentence or a language network.
     shape
         Becomes the network's default input shape: what `network.example(InputShape())` gives.
     device
@@ -82,17 +86,34 @@ def load(
     >>> load("gemm:128x768x3072").sites[0].macs
     301989888
     """
-    network = _loaded(name, shape, inputs=inputs, device=device, weights=weights, distribution=distribution, seed=seed)
-    unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
+    network = _loaded(
+        name,
+        shape,
+        inputs=inputs,
+        reads=reader(preprocess, tokenizer),
+        device=device,
+        weights=weights,
+        distribution=distribution,
+        seed=seed,
+    )
+    unfit = unfit_sizes(network, shape, users=_is_users(name))
     if unfit:
-        raise _no_size(unfit, network.name, shape, _instead(network))
+        raise no_size(unfit, network.name, shape, network)
     return _shaped(network, shape)
 
 
 def load_several(
-    names: Sequence[str], *, shape: InputShape, own: Mapping[str, Mapping[str, Any]] = NO_SIZES, **options: Any
+    names: Sequence[str],
+    *,
+    shape: InputShape,
+    own: Mapping[str, Mapping[str, Any]] = NO_SIZES,
+    preprocess: Any = None,
+    tokenizer: Callable[..., Any] | None = None,
+    **options: Any,
 ) -> list[Network]:
     """Networks that share what they are given: each takes the sizes that it has; one that none of them has is refused.
+
+    So it is with a preprocessing or a tokenizer, which is for those that are `package.module:callable`.
 
     Parameters
     ----------
@@ -108,45 +129,26 @@ def load_several(
     """
     sizes = {field: getattr(shape, field) for field in given_sizes(shape)}
     shapes = [InputShape(**{**own.get(name, {}), **sizes}) for name in names]
-    networks = [_loaded(name, each, **options) for name, each in zip(names, shapes, strict=True)]
-    known: set[str] = set().union(*(sizes_of(network) for network in networks))
+    reads, mine = reader(preprocess, tokenizer), [name for name in names if is_python_path(name)]
+    if not mine:
+        refuse_reader(", ".join(names), reads, BRINGS_ITS_OWN)
+    networks = [
+        _loaded(name, each, reads=reads if name in mine else None, **options)
+        for name, each in zip(names, shapes, strict=True)
+    ]
+    fitted = [
+        fitting(network, each, users=_is_users(name))
+        for name, network, each in zip(names, networks, shapes, strict=True)
+    ]
+    known = {field for each in fitted for field in given_sizes(each)}
     unfit = [field for field in sizes if field not in known]
     if unfit:
-        raise _no_size(unfit, ", ".join(names), shape, _instead(networks[0]) if len(networks) == 1 else "")
-    return [_shaped(network, _fitting(network, each)) for network, each in zip(networks, shapes, strict=True)]
+        raise no_size(unfit, ", ".join(names), shape, networks[0] if len(networks) == 1 else None)
+    return [_shaped(network, each) for network, each in zip(networks, fitted, strict=True)]
 
 
-def _fitting(network: Network, shape: InputShape) -> InputShape:
-    """The shape without what the network does not have."""
-    unfit = [field for field in given_sizes(shape) if field not in sizes_of(network)]
-    return dataclasses.replace(shape, **{field: getattr(DEFAULT_SHAPE, field) for field in unfit})
-
-
-def given_sizes(shape: InputShape) -> tuple[str, ...]:
-    """The fields of a shape that are not the default's."""
-    names = (field.name for field in dataclasses.fields(shape))
-    return tuple(name for name in names if getattr(shape, name) != getattr(DEFAULT_SHAPE, name))
-
-
-def sizes_of(network: Network) -> frozenset[str]:
-    """The fields of a shape that change what the network runs on; a phase is refused by its example where it must."""
-    if network.example is None:
-        return frozenset()
-    if network.kind == "tensor" and OWN not in network.tools:  # a Network of the user's, whose example decides
-        return frozenset(field.name for field in dataclasses.fields(InputShape))
-    return frozenset({"batch", "phase", *SIZES.get(network.kind, ())})
-
-
-def _no_size(fields: Sequence[str], names: str, shape: InputShape, instead: str) -> InputError:
-    said = " and ".join(f"{field} is {getattr(shape, field)}" for field in fields)
-    return InputError(f"{names}: {said}, which changes nothing there{instead}; leave {' and '.join(fields)} out")
-
-
-def _instead(network: Network) -> str:
-    """What decides instead of a size."""
-    if network.example is None:
-        return " (the products' sizes are given)"
-    return " (its example inputs decide)" if network.kind == "tensor" else f" (it is of kind {network.kind})"
+def _is_users(name: str | torch.nn.Module) -> bool:
+    return isinstance(name, str) and is_python_path(name)
 
 
 def _loaded(
@@ -154,6 +156,7 @@ def _loaded(
     shape: InputShape,
     *,
     inputs: Any = None,
+    reads: Reader | None = None,
     device: str | None = None,
     weights: str | Path | None = None,
     distribution: str | None = None,
@@ -167,9 +170,9 @@ def _loaded(
         if inputs is not None:
             raise InputError(f"inputs are given and {name} brings its own; inputs= is for torch modules, leave it out")
         target = check_device(device or "cpu")
-        network = _found(name, shape, with_numbers=weights is not None)
+        network = _found(name, shape, reads, with_numbers=weights is not None)
     else:
-        network, target = _given(name, inputs, device, copied=weights is not None)
+        network, target = _given(name, inputs, device, reads, copied=weights is not None)
     if weights is not None:
         network = _with_weights(network, Path(weights))
     if network.module is not None:
@@ -180,10 +183,14 @@ def _loaded(
         if not network.shape_only and network.device != target:
             network = network.to(target)
         network = _examined(network)
+    if reads is not None:
+        network = reads.joined(network, shape)
     return network if distribution is None else with_distribution(network, distribution, seed)
 
 
-def _given(module: torch.nn.Module, inputs: Any, device: str | None, *, copied: bool) -> tuple[Network, torch.device]:
+def _given(
+    module: torch.nn.Module, inputs: Any, device: str | None, reads: Reader | None, *, copied: bool
+) -> tuple[Network, torch.device]:
     """The network of a module, and where it runs; its parameters are copied where they would be changed or moved."""
     from bitwright.networks import user
 
@@ -195,7 +202,7 @@ def _given(module: torch.nn.Module, inputs: Any, device: str | None, *, copied: 
     here = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     target = here if device is None else check_device(device)
     moves = target.type != here.type or (target.index is not None and target.index != here.index)
-    return user.build_given(module, inputs, shared=not (copied or moves)), target
+    return user.build_given(module, inputs, reads=reads, shared=not (copied or moves)), target
 
 
 def _shaped(network: Network, shape: InputShape) -> Network:
@@ -203,7 +210,7 @@ def _shaped(network: Network, shape: InputShape) -> Network:
     if network.example is None or shape == DEFAULT_SHAPE:
         return network
     network.example(shape)  # a shape that does not fit is refused here, where it was given
-    return dataclasses.replace(network, example=_defaulting(network.example, shape))
+    return dataclasses.replace(network, example=_defaulting(network.example, shape), batch=shape.batch)
 
 
 def _initialize(network: Network) -> None:
@@ -227,10 +234,18 @@ def models() -> tuple[catalogue.ModelEntry, ...]:
     return catalogue.models()
 
 
-def _found(name: str, shape: InputShape, *, with_numbers: bool) -> Network:
+def is_python_path(name: str) -> bool:
+    """Whether a name is `package.module:callable`, and nothing else that `load` knows."""
+    return PYTHON_PATH.fullmatch(name) is not None and not name.startswith("gemm:") and not Path(name).is_dir()
+
+
+def _found(name: str, shape: InputShape, reads: Reader | None, *, with_numbers: bool) -> Network:
     """The network of that name, on the CPU or the meta device."""
     from bitwright.networks import pretrained, shape_only, user, workload, zoo
 
+    if is_python_path(name):
+        return user.build(name, reads)
+    refuse_reader(name, reads, BRINGS_ITS_OWN)
     if name in zoo.NETWORKS:
         return zoo.build(name, shape)
     if name in shape_only.NETWORKS:
@@ -241,8 +256,6 @@ def _found(name: str, shape: InputShape, *, with_numbers: bool) -> Network:
         return workload.build(name)
     if Path(name).is_dir() or HUB_ID.fullmatch(name):
         return pretrained.build(name, shape)
-    if PYTHON_PATH.fullmatch(name):
-        return user.build(name)
     raise InputError(f"{unknown_name('model', name, (entry.name for entry in catalogue.ENTRIES))} {OTHER_FORMS}")
 
 
@@ -284,8 +297,8 @@ def _with_weights(network: Network, path: Path) -> Network:
     missing = [key for key in missing if id(own[key]) not in given and not key.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise InputError(
-            f"weights {path} do not fit {network.name}: {len(missing)} tensors are missing{_first(missing)}, "
-            f"{len(unexpected)} have no place{_first(unexpected)}."
+            f"weights {path} do not fit {network.name}: {counted(len(missing), 'tensor')} missing{_first(missing)}, "
+            f"{len(unexpected)} without a place{_first(unexpected)}."
         )
     return dataclasses.replace(network, source=f"{network.source}; weights {path}", weight_grid=None, notes=())
 

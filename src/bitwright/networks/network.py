@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import gc
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bitwright.networks.packages import told
 from bitwright.networks.sites import Site
 from bitwright.networks.state import put_back, same_random_numbers
 from bitwright.networks.unseen import unseen
+from bitwright.shown import Headline, Shown
 
 Batch = Mapping[str, torch.Tensor]
 LARGE_BYTES = 2**26
@@ -50,8 +51,8 @@ class InputShape:
     phase: str = "prefill"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Network:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Network(Shown):
     """A network with what is needed to run it.
 
     Attributes
@@ -69,11 +70,13 @@ class Network:
         InputShape -> a batch of that shape on the module's device (zeros or ones; only shapes matter).
     sites : tuple of Site
         Given sites of a network without a module.
+    batch : int
+        Samples in one inference, where more than one was asked for.
     default_task : str or None
         The task that judges this network when the user names none.
     tools : mapping
-        What its inputs need: `tokenizer`, `preprocess` (PIL image -> [3, H, W] tensor), `image_size`,
-        `sequence_length` (defaults).
+        What its inputs need: `tokenizer`, `preprocess` (PIL image -> tensor of one sample, such as [3, H, W]),
+        `image_size`, `sequence_length` (defaults).
     source : str
         Where it came from.
     notes : tuple of str
@@ -94,6 +97,7 @@ class Network:
     run: Callable[[torch.nn.Module, Batch], torch.Tensor] = lambda module, batch: module(**batch)
     example: Callable[[InputShape], dict[str, torch.Tensor]] | None = None
     sites: tuple[Site, ...] = ()
+    batch: int = 1
     default_task: str | None = None
     tools: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     source: str = ""
@@ -102,6 +106,15 @@ class Network:
     distribution: str = ""
     distribution_seed: int = 0
     remembers: bool = False
+
+    def headline(self) -> Headline:
+        """How large it is, where it came from, and what must be said of it."""
+        figures = [("products", f"{len(self.sites):,}")] if self.module is None else []
+        if self.module is not None:
+            count = sum(each.numel() for each in self.module.parameters())
+            figures.append(("parameters", f"{count:,}, {'shapes only' if self.shape_only else f'on {self.device}'}"))
+        figures += [("from", self.source)] if self.source else []
+        return Headline(f"{self.name}, of kind {self.kind}", [*figures, *(("note:", note) for note in self.notes)])
 
     @property
     def shape_only(self) -> bool:
@@ -128,8 +141,7 @@ class Network:
         if self.module is None:
             raise ValueError(f"{self.name} is a list of products, it cannot run")
         try:
-            state = put_back(self.module) if self.remembers else contextlib.nullcontext()
-            with eager(), same_random_numbers(self.device), state:
+            with self.undisturbed():
                 output = self.run(self.module, copies(batch))
                 return output.clone() if self.remembers else output  # it may be what the module keeps
         except (BitwrightError, MemoryError, torch.OutOfMemoryError):
@@ -141,6 +153,13 @@ class Network:
             raise InputError(
                 f"{self.name} fails on inputs of {sizes}: {told(error)}; give inputs that it runs on"
             ) from error
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Within this, a pass of the module is like every other: eager, by the same random numbers, from one state."""
+        state = put_back(self.module) if self.remembers and self.module is not None else contextlib.nullcontext()
+        with eager(), same_random_numbers(self.device), state:
+            yield
 
     def to(self, device: torch.device | str) -> "Network":
         """The same network with its module moved to `device`."""

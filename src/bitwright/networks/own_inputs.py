@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from bitwright.errors import InputError
+from bitwright.networks.checks import check_shape
 from bitwright.networks.eager import eager
+from bitwright.networks.inputs import refuse_decode
 from bitwright.networks.network import Batch, InputShape, Network, copies
 from bitwright.networks.packages import told
 from bitwright.networks.state import put_back, remembers, same_random_numbers
@@ -219,6 +221,25 @@ class OwnInputs:
                 return self.run(self.module, copies(batch)).clone()
         except Exception:
             return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnExample:
+    """InputShape -> the example inputs, `batch` times side by side; other sizes are the example's."""
+
+    inputs: OwnInputs
+
+    def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
+        """The batch; `InputError` for sizes, which are the example's, and for more at once than the network takes."""
+        check_shape(shape)
+        refuse_decode(shape, self.inputs.name)
+        for field in ("sequence_length", "image_size"):
+            if getattr(shape, field) is not None:
+                raise InputError(
+                    f"{self.inputs.name}: {field} is {getattr(shape, field)}, but a network of one's own has the sizes "
+                    f"of its example inputs; leave {field} out, or change the example"
+                )
+        return self.inputs.repeated(shape.batch)
 
 
 def own_inputs(network: Network) -> OwnInputs:

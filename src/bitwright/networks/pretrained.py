@@ -23,6 +23,7 @@ from bitwright.networks.packages import first_line, quiet, require
 from bitwright.networks.pictures import image_classifier
 
 CALLABLE_HINT = "give it as package.module:callable, a function that returns the torch module and example inputs"
+SENTENCE = "A tokenizer makes tokens of this; one without a vocabulary makes none, or unknown ones."
 LANGUAGE_TOKENS = 512
 SENTENCE_TOKENS = 128
 LANGUAGE_ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -185,7 +186,11 @@ def _tokenizer(found: Pretrained) -> tuple[Any, tuple[str, ...]]:
     if Path(found.name).is_dir() and not has_tokenizer(Path(found.name)):
         return None, ("there is no tokenizer in the folder, so no text can be read",)
     try:
-        return AutoTokenizer.from_pretrained(found.name, **found.options), ()
+        tokenizer = AutoTokenizer.from_pretrained(found.name, **found.options)
+        ids = set(tokenizer(SENTENCE, add_special_tokens=False)["input_ids"])
+        if ids <= {tokenizer.unk_token_id}:
+            return None, ("its tokenizer has no vocabulary, so no text can be read",)
+        return tokenizer, ()
     except Exception as error:  # shapes, traces and random tokens need none
         return None, (f"its tokenizer cannot be loaded ({first_line(error)}), so no text can be read",)
 

@@ -17,21 +17,25 @@ from typing import Any
 import torch
 
 from bitwright.errors import InputError, unknown_name
-from bitwright.networks.checks import check_shape
-from bitwright.networks.inputs import output_tensor, refuse_decode
-from bitwright.networks.network import Batch, InputShape, Network
-from bitwright.networks.own_inputs import OWN, OwnInputs
+from bitwright.networks.inputs import output_tensor
+from bitwright.networks.network import Batch, Network
+from bitwright.networks.own_inputs import OWN, OwnExample, OwnInputs
+from bitwright.networks.own_kinds import Reader, refuse_reader
 from bitwright.networks.packages import told
 
 INPUTS_HINT = "return (module, example_inputs) or set module.example_inputs: a tensor, a tuple or a dict of tensors"
-GIVEN_HINT = "give inputs=: a tensor, a tuple or a dict of tensors; or set module.example_inputs"
+GIVEN_HINT = "give inputs= of load, or samples: a tensor, a tuple or a dict of tensors; or set module.example_inputs"
 
 
-def build(name: str) -> Network:
-    """The network that the callable of `name` (`package.module:callable`) returns."""
+def build(name: str, reads: Reader | None = None) -> Network:
+    """The network that the callable of `name` (`package.module:callable`) returns, of kind `tensor` unless it says.
+
+    What it `reads` stands for example inputs where none are given.
+    """
     with current_folder_first():
         made = called(resolved(name), name)
         if isinstance(made, Network):
+            refuse_reader(name, reads, "the callable returns a bitwright Network, which has tools of its own")
             return dataclasses.replace(made, name=name, source=made.source or f"Python path {name}")
         module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, torch.nn.Module):
@@ -39,11 +43,13 @@ def build(name: str) -> Network:
                 f"{name} returned {type(module).__name__}; a torch.nn.Module, (module, example_inputs) or a bitwright "
                 "Network is expected."
             )
-        inputs = _example_of(module, inputs, name)
+        inputs = _example_of(module, inputs, name, reads)
     return _network(module, inputs, name, f"Python path {name}", INPUTS_HINT)
 
 
-def build_given(module: torch.nn.Module, inputs: Any = None, *, shared: bool = True) -> Network:
+def build_given(
+    module: torch.nn.Module, inputs: Any = None, *, reads: Reader | None = None, shared: bool = True
+) -> Network:
     """The network of a module that was handed over, which stays as it is: a copy with the same parameters runs.
 
     Parameters
@@ -51,12 +57,14 @@ def build_given(module: torch.nn.Module, inputs: Any = None, *, shared: bool = T
     module : torch.nn.Module
         In whatever mode.
     inputs : tensor, tuple or dict of tensors, function or None
-        Its example; None is `module.example_inputs`.
+        Its example; None is `module.example_inputs`, or else made by what the network reads.
+    reads : Reader or None
+        Pictures or text.
     shared : bool
         Whether the copy has the very same parameters (they will not be changed), or copies of them too.
     """
     name = type(module).__name__
-    inputs = _example_of(module, inputs, name)
+    inputs = _example_of(module, inputs, name, reads)
     tensors = [value for part in module.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
     kept = [*module.parameters(), *module.buffers(), *tensors] if shared else []
     try:
@@ -86,7 +94,7 @@ def _network(module: torch.nn.Module, inputs: Any, name: str, source: str, hint:
         kind="tensor",
         module=module,
         run=run,
-        example=UserExample(inputs=own),
+        example=OwnExample(inputs=own),
         tools={OWN: own},
         source=source,
     )
@@ -102,35 +110,12 @@ def forward_parameters(module: torch.nn.Module) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in parameters.items() if parameter.kind in kinds}
 
 
-def _example_of(module: torch.nn.Module, inputs: Any, name: str) -> Any:
-    """The example that was given, or the module's own."""
+def _example_of(module: torch.nn.Module, inputs: Any, name: str, reads: Reader | None) -> Any:
+    """The example that was given, or the module's own, or what the network's reader makes."""
     inputs = getattr(module, "example_inputs", None) if inputs is None else inputs
+    if inputs is None and reads is not None:
+        return reads.example(module, forward_parameters(module), name)
     return called(inputs, f"{name}: example_inputs") if callable(inputs) else inputs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class UserExample:
-    """InputShape -> the user's own example inputs, on the module's device, `batch` times side by side.
-
-    Attributes
-    ----------
-    inputs : OwnInputs
-        The example, and along which axes it is repeated.
-    """
-
-    inputs: OwnInputs
-
-    def __call__(self, shape: InputShape) -> dict[str, torch.Tensor]:
-        """The batch; `InputError` for sizes, which are the example's, and for more at once than the network takes."""
-        check_shape(shape)
-        refuse_decode(shape, self.inputs.name)
-        for field in ("sequence_length", "image_size"):
-            if getattr(shape, field) is not None:
-                raise InputError(
-                    f"{self.inputs.name}: {field} is {getattr(shape, field)}, but a network of one's own has the sizes "
-                    f"of its example inputs; leave {field} out, or change the example"
-                )
-        return self.inputs.repeated(shape.batch)
 
 
 def _run_positional(module: torch.nn.Module, batch: Batch) -> torch.Tensor:

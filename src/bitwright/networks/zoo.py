@@ -23,6 +23,7 @@ from bitwright.networks.inputs import (
 )
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.packages import package_file, quiet, require
+from bitwright.words import counted
 
 SMOLLM2_NOTE = (
     "smollm2-135m: its weights come from a 4-bit file (GGUF Q4_1: groups of 32 along the reduction axis, asymmetric; "
@@ -153,7 +154,7 @@ def check_complete(report: dict[str, Any], name: str) -> None:
     wrong = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
     if missing or wrong:
         raise InputError(
-            f"{name}: its weights lack or misshape {len(missing) + len(wrong)} tensors, first "
+            f"{name}: its weights lack or misshape {counted(len(missing) + len(wrong), 'tensor')}, first "
             f"{[*missing, *wrong][0]!r}; a file of weights for exactly this architecture is needed."
         )
 

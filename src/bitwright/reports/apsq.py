@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.claims import claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, area_column, percents, print_fitting, quantity, say, table, text
-from bitwright.reports.units import number
 from bitwright.studies.reproduce.apsq.areas import Engine
 from bitwright.studies.reproduce.apsq.arrays import described
 from bitwright.studies.reproduce.apsq.claims import ENGINE_UM2
@@ -13,6 +12,8 @@ from bitwright.studies.reproduce.apsq.fit import DRAM_BYTE, MAC, Weighed
 from bitwright.studies.reproduce.apsq.measured import Measured
 from bitwright.studies.reproduce.apsq.runs import NARROW, SUMS, VARIANTS, WIDE, Line, Run, SiteLine
 from bitwright.studies.reproduce.apsq.study import Reproduction
+from bitwright.units import number
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +106,7 @@ def _line_columns(lines: Sequence[Line]) -> list[Column]:
 
 
 def _spill(run: Run) -> str:
-    return f"{run.spilling} of {len(run.ran)} sites" if run.spilling else "no"
+    return f"{run.spilling} of {counted(len(run.ran), 'site')}" if run.spilling else "no"
 
 
 def _site_names(line: Line) -> list[Column]:

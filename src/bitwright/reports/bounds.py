@@ -3,9 +3,9 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from bitwright.reports.tables import Column, percents, say, table, text
-from bitwright.reports.units import number
+from bitwright.reports.tables import Column, percents, print_fitting, ranked, say, table, text
 from bitwright.studies.bounds import VECTOR, Bounds
+from bitwright.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,17 +38,16 @@ def print_bounds(found: Bounds, console: "Console") -> None:
     )
     say(console, *roofline(found))
     longest = sorted(found.points, key=lambda point: -point.cycles)[:10]
-    console.print(
-        table(
-            [
-                text("longest sites", [point.site.name for point in longest]),
-                text("bound by", [MEANINGS[point.bound] for point in longest]),
-                percents("share of cycles", [point.cycles / whole for point in longest]),
-                Column(header="MACs per DRAM byte", cells=[number(point.intensity) for point in longest]),
-                Column(header="MACs per cycle", cells=[number(point.rate) for point in longest]),
-                percents("of the peak", [point.rate / found.peak for point in longest]),
-            ]
-        )
+    print_fitting(
+        [text("longest sites", [point.site.name for point in longest])],
+        [
+            text("bound by", [point.bound for point in longest]),
+            percents("of cycles", [point.cycles / whole for point in longest]),
+            percents("of peak", [point.rate / found.peak for point in longest]),
+            *ranked(1, Column(header="MACs [per cycle]", cells=[number(point.rate) for point in longest])),
+            *ranked(2, Column(header="MACs [per DRAM byte]", cells=[number(point.intensity) for point in longest])),
+        ],
+        console,
     )
     say(console, *(f"Note: {note}" for note in simulation.notes))
     say(console, "bitwright explain ... --site NAME says where one site's cycles and energy come from.")

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import DASH, number
 from bitwright.studies.reproduce.claims import Claim
+from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
     from rich.console import Console

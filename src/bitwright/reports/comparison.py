@@ -1,26 +1,29 @@
 """A comparison as one table per network: a row per method and accelerator, beside the best static machine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bitwright.reports.costs import BESIDE, BUSY, cost_columns, substrate_lines
+from bitwright.reports.costs import BESIDE, BUSY, GAIN, SYSTEM, cost_columns, substrate_lines
 from bitwright.reports.records import notes_of
-from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, promised, value
-from bitwright.reports.tables import Column, print_fitting, say, text
-from bitwright.reports.units import DASH, number
+from bitwright.reports.scores import LEGEND, NOT_SEPARATED, difference, off_by, value
+from bitwright.reports.tables import Column, print_fitting, ranked, say, text
 from bitwright.studies.compare import UNSUPPORTED, Comparison
 from bitwright.studies.gains import gain
 from bitwright.studies.objectives import ENERGY, LATENCY
-from bitwright.studies.row import Row
+from bitwright.studies.row import MISSED, UNDECIDED, Row
 from bitwright.studies.simulate import Simulation
+from bitwright.studies.systems import system_of
 from bitwright.tasks.calibrate import NOTHING
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.floor import promised
+from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NAMED = 4  # sites that are named before the rest is summed up
-GAINS = {ENERGY: 0, LATENCY: BESIDE}
+EXACT = "Every row is exact: integer execution and float emulation of the same codes are 0 accumulator steps apart."
+GAINS = {ENERGY: 0, LATENCY: GAIN}
 """Objectives whose gains are shown, by the rank of the column."""
 
 
@@ -42,11 +45,12 @@ def _print_network(comparison: Comparison, network: str, console: "Console") -> 
     say(console, f"{network}: {_what(rows)}")
     scores = _score_columns(rows)
     costs, gains = cost_columns([row.simulation for row in rows]), _gain_columns(comparison, network)
-    print_fitting(_name_columns(rows), [*scores, *costs, *gains], console)
+    print_fitting(_name_columns(rows, comparison.substrate.kinds), [*scores, *costs, *gains], console)
     if any(cell.endswith(NOT_SEPARATED) for column in scores for cell in column.cells):
         say(console, f"{LEGEND}.")
     say(
         console,
+        *([EXACT] if _all_exact(rows) else []),
         *_promises(rows),
         *_yardsticks(comparison, network),
         *(f"{'; '.join(named)}: {why}" for why, named in reasons_of(rows).items()),
@@ -54,10 +58,15 @@ def _print_network(comparison: Comparison, network: str, console: "Console") -> 
     say(console, "")
 
 
+def _all_exact(rows: Sequence[Row]) -> bool:
+    """Whether something was quantized, and nothing differs between exact and fast products."""
+    return {row.evaluation.off_by for row in rows if row.evaluation is not None} - {None} == {0}
+
+
 def _promises(rows: Sequence[Row]) -> list[str]:
-    """Of methods that were searched to a budget, whether they keep it."""
+    """Of methods that were searched to a budget, those that keep it; the status of the others says why not."""
     found = {row.method: row.evaluation for row in rows if row.evaluation is not None}
-    return [f"{name}: {promised(each)}" for name, each in found.items() if each.plan.promise is not None]
+    return [f"{name}: {promised(each)}." for name, each in found.items() if each.kept]
 
 
 def reasons_of(rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -65,7 +74,7 @@ def reasons_of(rows: Sequence[Row]) -> dict[str, list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         state = "not supported" if row.status == UNSUPPORTED else row.status
-        said = [f"{state}: {row.reason}"] if row.reason else []
+        said = [row.reason if row.status in {MISSED, UNDECIDED} else f"{state}: {row.reason}"] if row.reason else []
         if row.simulation is not None and row.simulation.unsupported and row.status != "partial":
             said.append(_left_out(row.simulation))
         for reason in said:
@@ -125,8 +134,11 @@ def _what(rows: Sequence[Row]) -> str:
     return " ".join(said)
 
 
-def _name_columns(rows: Sequence[Row]) -> list[Column]:
+def _name_columns(rows: Sequence[Row], kinds: Mapping[str, str]) -> list[Column]:
     names = [text("method", [row.method for row in rows]), text("accelerator", [row.accelerator for row in rows])]
+    systems = [system_of(row.method, row.accelerator, kinds) for row in rows]
+    if len(set(systems) - {""}) > 1:
+        names[:0] = ranked(SYSTEM, text("system", [system or DASH for system in systems]))
     states = [row.status for row in rows]
     return [*names, text("status", states)] if set(states) != {"ok"} else names
 
@@ -141,7 +153,7 @@ def _score_columns(rows: Sequence[Row]) -> list[Column]:
         Column(
             header="from float [95 %]", cells=[difference(each.score) if each else DASH for each in found], rank=BUSY
         ),
-        Column(header="off by", cells=[off_by(each) if each else DASH for each in found]),
+        *([] if _all_exact(rows) else [Column(header="off by", cells=[off_by(e) if e else DASH for e in found])]),
     ]
 
 

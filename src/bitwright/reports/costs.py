@@ -15,16 +15,16 @@ from bitwright.reports.tables import (
     say,
     text,
 )
-from bitwright.reports.units import DASH, number, scaled
 from bitwright.studies.machines import COMMON, Footing
 from bitwright.studies.simulate import Simulation, Unsupported
+from bitwright.units import DASH, number, scaled
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LISTED = 12  # lines of a list that may be long
 LARGEST = 3  # parts of an energy that are named where all of them do not fit
-BESIDE, BRIEF, EFFICIENCY, BUSY, CYCLES, PARTS = range(1, 7)
+SYSTEM, AREA, BESIDE, GAIN, BRIEF, EFFICIENCY, BUSY, CYCLES, PARTS = range(1, 10)
 """Ranks of columns, the last ones for wide pages."""
 
 
@@ -36,7 +36,8 @@ def print_simulations(
     first = found[0]
     say(
         console,
-        f"{first.network}, method {first.method}: one inference of {scaled(first.macs, 'MACs')} on {first.input}.",
+        f"{first.network}, method {first.method}: one inference {_of_batch(first)}{scaled(first.macs, 'MACs')} on "
+        f"{first.input}.",
     )
     running = [simulation for simulation in found if simulation.refusal is None]
     if running:
@@ -55,12 +56,18 @@ def print_simulations(
     say(console, *(f"Note: {note}" for note in first.notes))
 
 
+def _of_batch(simulation: Simulation) -> str:
+    """Which inference it is, where several samples are in it."""
+    return "of " if simulation.batch == 1 else f"of a batch of {simulation.batch:,}: "
+
+
 def substrate_lines(substrate: Footing) -> list[str]:
     """Which substrate the machines stand on, and a line for each that differs from the common one."""
-    common = substrate.name == COMMON
-    first = "the machines' defaults" if common else "each machine's published configuration"
+    first = "the machines' defaults" if substrate.base == COMMON else "each machine's published configuration"
+    changed = "" if substrate.name == substrate.base else ", and what its file states"
     return [
-        f"Substrate: {substrate.name} ({first}).",
+        f"Substrate: {substrate.name} ({first}{changed}).",
+        *(f"  {name} is {kind} with parameters of its own." for name, kind in substrate.kinds.items()),
         *(
             f"  {name}: {', '.join(f'{key}={each.value} (common: {each.common})' for key, each in of.items())}"
             for name, of in substrate.differences.items()
@@ -96,7 +103,7 @@ def cost_columns(simulations: Sequence[Simulation | None]) -> list[Column]:
         total,
         _largest_parts(simulations),
         *ranked(PARTS, *of_parts),
-        area_column("area", of(lambda simulation: simulation.area.total_um2)),
+        *ranked(AREA, area_column("area", of(lambda simulation: simulation.area.total_um2))),
         *ranked(EFFICIENCY, Column(header="TOPS/W", cells=[number(each) for each in efficiency])),
     ]
 

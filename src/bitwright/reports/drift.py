@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.claims import claim_record, conditions_line, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
-from bitwright.reports.units import DASH, number
 from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, DRIFT, SEQ, described, drq_name
 from bitwright.studies.reproduce.drift.distortion import Bin
 from bitwright.studies.reproduce.drift.ladder import INT8, Ladder, Rung
 from bitwright.studies.reproduce.drift.measured import Measured
 from bitwright.studies.reproduce.drift.runs import PRICES, Run, Stated
 from bitwright.studies.reproduce.drift.study import Reproduction
+from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,8 +8,8 @@ from bitwright.reports.costs import substrate_lines
 from bitwright.reports.parts import parts_picture
 from bitwright.reports.records import site_fields
 from bitwright.reports.tables import Column, area_column, percents, quantity, say, table, text
-from bitwright.reports.units import number, scaled
 from bitwright.studies.explain import Explanation
+from bitwright.units import number, scaled
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from bitwright.errors import InputError
 from bitwright.files import write_atomic
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import Frontier
+from bitwright.studies.simulation import Simulation, Simulations
 
 SCHEMA_VERSION = 1
 SUFFIXES = (".html", ".json", ".csv")
+SIMULATED = (".json", ".csv")
 
 
 def plain(value: Any) -> Any:
@@ -45,7 +47,7 @@ def to_json(record: Mapping[str, Any]) -> str:
     )
 
 
-def check_out(path: Path) -> None:
+def check_out(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Refuse, before anything runs, a file whose form is unknown or whose folder does not exist.
 
     Raises
@@ -53,8 +55,8 @@ def check_out(path: Path) -> None:
     InputError
         Saying which forms there are.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} has no known form; end its name in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.suffix not in suffixes:
+        raise InputError(f"{path} has no known form; end its name in {', '.join(suffixes[:-1])} or {suffixes[-1]}")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
 
@@ -74,3 +76,12 @@ def write_comparison(comparison: Comparison | Frontier, path: Path) -> None:
     else:
         record = comparison_record(comparison) if isinstance(comparison, Comparison) else frontier_record(comparison)
         write_atomic(path, f"{to_json(record)}\n".encode())
+
+
+def write_simulations(simulations: Mapping[str, Simulation], record: Mapping[str, Any], path: Path) -> None:
+    """Write them as `.json` (the record) or `.csv` (a line per site and machine)."""
+    check_out(path, SIMULATED)
+    if path.suffix == ".json":
+        write_atomic(path, f"{to_json(record)}\n".encode())
+    else:
+        write_atomic(path, Simulations(simulations).frame("sites").to_csv(index=False).encode())

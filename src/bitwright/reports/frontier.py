@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.costs import substrate_lines
 from bitwright.reports.records import comparison_record, notes_of
-from bitwright.reports.tables import Column, area_column, print_fitting, quantity, say, table, text
+from bitwright.reports.tables import Column, area_column, print_fitting, quantity, ranked, say, text
 from bitwright.reports.words import UNSURE_LEGEND, findings, gain_words, headline, loss_words
 from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
-from bitwright.studies.objectives import OBJECTIVES
+from bitwright.studies.objectives import OBJECTIVES, Objective
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +19,10 @@ def print_frontier(frontier: Frontier, console: "Console") -> None:
         points = frontier.points_of(network)
         say(console, f"{headline(frontier, network)}.", *_samples(points), *findings(frontier, network))
         for objective in OBJECTIVES:
-            console.print(_standings(frontier.standings_of(network, objective.name), objective.title))
+            _print_standings(frontier.standings_of(network, objective.name), objective, console)
+        say(console, *_without(frontier.standings_of(network, OBJECTIVES[0].name)))
         print_fitting(*_columns(points), console)
-        say(console, f"{UNSURE_LEGEND}; *: on the Pareto front.")
+        say(console, f"{UNSURE_LEGEND}; *: on the Pareto front of energy, latency, product.")
         for reason, named in point_reasons_of(points).items():
             say(console, f"{'; '.join(named)}: {reason}")
         say(console, "")
@@ -92,22 +93,25 @@ def _samples(points: list[OperatingPoint]) -> list[str]:
     ]
 
 
-def _standings(ranked: list[Standing], title: str) -> Any:
-    objective = next(each for each in OBJECTIVES if each.title == title)
-    best = [each.best for each in ranked]
-    values = [point.value(objective) if point else None for point in best]
-    return table(
-        [
-            text(f"least {title}", [each.system for each in ranked]),
-            text(
-                "best point that keeps the budget",
-                [_named(p) if p else e.reason for p, e in zip(best, ranked, strict=True)],
-            ),
-            quantity("cost", values, objective.unit, objective.power),
-            Column(header="less than best static", cells=[gain_words(each) for each in ranked]),
-            Column(header="loss [%]", cells=[loss_words(point) if point else "-" for point in best]),
-        ]
-    )
+def _print_standings(standings: list[Standing], objective: Objective, console: "Console") -> None:
+    """Systems with a best point, the cheapest first."""
+    best = [(each, each.best) for each in standings if each.best is not None]
+    if not best:
+        return
+    names = [text(f"least {objective.title}", [each.system for each, _ in best])]
+    columns = [
+        quantity("cost", [point.value(objective) for _, point in best], objective.unit, objective.power),
+        Column(header="less than best static", cells=[gain_words(each) for each, _ in best]),
+        Column(header="loss [%]", cells=[loss_words(point) for _, point in best]),
+        text("best point that keeps the budget", [_named(point) for _, point in best]),
+    ]
+    print_fitting(names, columns, console)
+
+
+def _without(standings: list[Standing]) -> list[str]:
+    """Systems that have no best point, and why, each once."""
+    found = {each.system: each.reason for each in standings if each.best is None}
+    return [f"{system}: {reason}." for system, reason in found.items()]
 
 
 def _named(point: OperatingPoint) -> str:
@@ -120,14 +124,18 @@ def _columns(points: list[OperatingPoint]) -> tuple[list[Column], list[Column]]:
         text("method", [point.row.method for point in points]),
         text("accelerator", [point.row.accelerator for point in points]),
     ]
+    states = [point.row.status for point in points]
+    if set(states) != {"ok"}:
+        names.append(text("status", states))
     found = [point.row.simulation for point in points]
+    costs = [quantity(each.title, [p.value(each) for p in points], each.unit, each.power) for each in OBJECTIVES]
     fronts = [" ".join("*" if each.name in point.fronts else "." for each in OBJECTIVES) for point in points]
     return names, [
         Column(header="loss [%]", cells=[loss_words(point) for point in points]),
-        text("within", [_within(point) for point in points]),
-        *(quantity(each.title, [p.value(each) for p in points], each.unit, each.power) for each in OBJECTIVES),
-        area_column("area", [s.area.total_um2 if s else None for s in found]),
-        text("on front (energy, latency, product)", fronts),
+        *ranked(2, text("within", [_within(point) for point in points])),
+        *costs[:2],
+        *ranked(3, costs[2], area_column("area", [s.area.total_um2 if s else None for s in found])),
+        *ranked(1, text("front", fronts)),
     ]
 
 

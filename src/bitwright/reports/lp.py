@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from bitwright.accelerators.precision_scalable import compute_area_um2
 from bitwright.reports.claims import claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
-from bitwright.reports.units import number
 from bitwright.studies.reproduce.lp.arrays import SMALL, described
 from bitwright.studies.reproduce.lp.claims import KINDS
 from bitwright.studies.reproduce.lp.errors import quartiles
@@ -16,6 +15,8 @@ from bitwright.studies.reproduce.lp.measured import Measured
 from bitwright.studies.reproduce.lp.mixes import MIXES
 from bitwright.studies.reproduce.lp.runs import Line, Run
 from bitwright.studies.reproduce.lp.study import Reproduction
+from bitwright.units import number
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +82,10 @@ def _print_errors(network: Measured, console: "Console") -> None:
     medians = {row: quartiles([e.rmse for e in network.errors if (e.kind, e.bits) == row])[2] for row in rows}
     ends = min(s[0] for s in spreads.values()), max(s[4] for s in spreads.values())
     layers = len(next(iter(groups.values())))
-    say(console, f"Weights of {network.network}, {layers} layers: root mean square error by that of the weights.")
+    say(
+        console,
+        f"Weights of {network.network}, {counted(layers, 'layer')}: root mean square error by that of the weights.",
+    )
     console.print(
         table(
             [

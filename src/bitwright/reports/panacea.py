@@ -7,12 +7,12 @@ from bitwright.reports.claims import claim_record, conditions_line, print_claims
 from bitwright.reports.costs import cost_columns, substrate_lines
 from bitwright.reports.scores import value
 from bitwright.reports.tables import Column, percents, print_fitting, say, table, text
-from bitwright.reports.units import DASH, number, signed
 from bitwright.studies.reproduce.panacea.ladder import Change, RivalScore, Rung
 from bitwright.studies.reproduce.panacea.rates import SiteRates
 from bitwright.studies.reproduce.panacea.rivalry import Choice, Rivalry
 from bitwright.studies.reproduce.panacea.study import Measured, Reproduction
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.units import DASH, number, signed
 
 if TYPE_CHECKING:
     from rich.console import Console

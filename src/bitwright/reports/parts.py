@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bitwright.reports.units import number
+from bitwright.units import number
 
 WIDTH = 48
 WORKS, WAITS, ABSENT = "█", "░", " "

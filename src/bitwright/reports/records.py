@@ -82,12 +82,13 @@ def simulation_record(simulation: Simulation) -> dict[str, Any]:
         "method": simulation.method,
         "accelerator": simulation.accelerator,
         "input": simulation.input,
+        "batch": simulation.batch,
         "supported": refusal is None,
         "reason": refusal,
         "macs": simulation.macs,
         "supported_share": simulation.supported_share,
         **_cost_record(simulation, simulation.cost if refusal is None else None),
-        "events": [] if refusal else event_records(simulation.cost),
+        "events": [] if refusal else simulation.cost.event_records(),
         **area_record(simulation.area),
         "unsupported": simulation.unsupported,
         "other_operations": simulation.others,
@@ -143,22 +144,6 @@ def site_fields(entry: SiteCost) -> dict[str, Any]:
     }
 
 
-def event_records(cost: Cost) -> list[dict[str, Any]]:
-    """Every priced event: count x price = energy, with the price's source."""
-    return [
-        {
-            "component": event.component,
-            "name": event.name,
-            "count": event.count,
-            "unit": event.unit,
-            "price_pj": event.price_pj,
-            "energy_pj": event.energy_pj,
-            "source": event.source,
-        }
-        for event in cost.events
-    ]
-
-
 def area_record(area: Area) -> dict[str, Any]:
     """Area by component, its sum, and where the figures come from."""
     return {
@@ -191,7 +176,7 @@ def explanation_record(explanation: Explanation, made: Provenance) -> dict[str, 
         "mapping": explanation.mapping,
         "energy_pj": cost.energy_pj,
         "total_energy_pj": cost.total_energy_pj,
-        "events": event_records(cost),
+        "events": cost.event_records(),
         "traffic_bytes": cost.traffic_bytes,
         "unique_bytes": cost.unique_bytes,
         **area_record(explanation.area),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import DASH, number, scaled, signed
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import dead
+from bitwright.tasks.floor import dead, promised
 from bitwright.tasks.precision import SHIFTS
 from bitwright.tasks.task import Score
+from bitwright.units import DASH, number, scaled, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,19 +97,10 @@ def judgement_record(evaluation: Evaluation | None) -> dict[str, Any] | None:
 def verdicts(evaluation: Evaluation) -> list[str]:
     """Whether it is a network still, and whether it keeps what it promised, on samples that chose nothing."""
     found = [f"{low}; it is not ranked anywhere." for low in [dead(evaluation.score)] if low]
-    return [*found, *([promised(evaluation)] if evaluation.plan.promise is not None else [])]
-
-
-def promised(evaluation: Evaluation) -> str:
-    """What became of the budget that a plan was searched to."""
-    loss, promise = evaluation.loss, evaluation.plan.promise
-    assert promise is not None
-    low, high = (number(100 * end, 3) for end in (loss.interval.low, loss.interval.high))
-    words = {True: "kept", False: "missed", None: f"{NOT_SEPARATED} not decided"}[evaluation.kept]
-    return (
-        f"The budget of {100 * promise:g} % is {words}: the relative loss is {number(100 * loss.value, 3)} % "
-        f"[{low}, {high}] on these samples, which chose nothing."
-    )
+    if evaluation.plan.promise is not None:
+        words = promised(evaluation)
+        found.append(f"{words[0].upper()}{words[1:]}.")
+    return found
 
 
 def site_table(evaluation: Evaluation) -> "Table":

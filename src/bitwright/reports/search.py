@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.scores import judgement, judgement_record
 from bitwright.reports.tables import Column, say, table
-from bitwright.reports.units import number, scaled
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.search import Search
+from bitwright.units import number, scaled
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,8 @@ def print_search(search: Search, plan: Path, console: "Console") -> None:
     known = f", {found.remembered:,} known from the log" if found.remembered else ""
     say(
         console,
-        f"{found.evaluations:,} candidates in {scaled(found.seconds, 's')}{rate}{known}: {WHY[found.stopped]}.",
+        f"{counted(found.evaluations, 'candidate')} in {scaled(found.seconds, 's')}{rate}{known}: "
+        f"{WHY[found.stopped]}.",
         f"Weights: {search.mean_bits:.3f} bits on average; {shares}.",
         *judgement(search.judged),
         f"Use it: bitwright evaluate {search.network} --plan {plan}",

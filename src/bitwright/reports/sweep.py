@@ -4,9 +4,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.reports.units import DASH, number, scaled
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.sweep import Sweep
+from bitwright.units import DASH, number, scaled
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ def print_sweep(sweep: Sweep, console: "Console") -> None:
     best = sweep.front()
     goals = " and ".join(f"{way} {name}" for name, way in sweep.study.objectives.items())
     if best:
-        say(console, f"{sweep.study.name}: the best of {len(sweep.rows):,} rows ({goals}).")
+        say(console, f"{sweep.study.name}: the best of {counted(len(sweep.rows), 'row')} ({goals}).")
         names = dict.fromkeys(name for row in best for name in row if name.startswith(POINT))
         columns = [
             text(name, [str(row[name]) for row in best[:SHOWN]])
@@ -38,10 +39,10 @@ def print_sweep(sweep: Sweep, console: "Console") -> None:
         say(console, f"{count:,} {status}.")
     reasons = Counter((row["status"], row["reason"]) for row in sweep.rows if row["status"] != "ok")
     for (status, reason), count in reasons.most_common(REASONS):
-        say(console, f"{status}, {count:,} times: {reason}")
+        say(console, f"{status}, {counted(count, 'time')}: {reason}")
     rate = f" ({sweep.computed / sweep.seconds:,.1f} a second)" if sweep.computed and sweep.seconds else ""
     known = f", {sweep.known:,} known from the store" if sweep.known else ""
-    say(console, f"{sweep.computed:,} rows computed in {scaled(sweep.seconds, 's')}{rate}{known}.")
+    say(console, f"{counted(sweep.computed, 'row')} computed in {scaled(sweep.seconds, 's')}{rate}{known}.")
     if sweep.store is not None:
         say(console, f"Store: {sweep.store}; all rows: {sweep.results}")
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-from bitwright.reports.units import PREFIXES, exponent, number
+from bitwright.units import PREFIXES, exponent, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,13 +136,14 @@ def print_fitting(names: Sequence[Column], columns: Sequence[Column], console: "
 
     Where not even those of the lowest rank do, several tables, each with the columns of `names`.
     """
-    ranks = sorted({column.rank for column in columns})
-    kept = set(ranks) if _fits([*names, *_of_ranks(columns, set(ranks))], console) else {ranks[0]}
+    every = [*names, *columns]
+    ranks = sorted({column.rank for column in every})
+    kept = set(ranks) if _fits(_of_ranks(every, set(ranks)), console) else {ranks[0]}
     for rank in ranks:
-        if _fits([*names, *_of_ranks(columns, kept | {rank})], console):
+        if _fits(_of_ranks(every, kept | {rank}), console):
             kept.add(rank)
-    _print_spread(names, _of_ranks(columns, kept), console)
-    left = [column.header for column in columns if column.rank not in kept and column.instead_of is None]
+    _print_spread(_of_ranks(names, kept), _of_ranks(columns, kept), console)
+    left = [column.header for column in every if column.rank not in kept and column.instead_of is None]
     if left:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         say(console, f"Left out on {console.width} columns: {', '.join(left[:NAMED])}{more}; --wide shows all.")

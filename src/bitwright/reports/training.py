@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.scores import judgement, judgement_record
 from bitwright.reports.tables import Column, say, table
-from bitwright.reports.units import number, scaled
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.training import Training
+from bitwright.units import number, scaled
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,7 @@ WHY = {
 
 def print_training(training: Training, plan: Path, console: "Console") -> None:
     """The losses, then the end."""
-    outcome, loss = training.outcome, _loss(training)
+    outcome, loss = training.outcome, training.loss
     say(console, f"{training.network}, method {outcome.plan.method}, trained on {training.samples}.")
     console.print(
         table(
@@ -34,7 +35,7 @@ def print_training(training: Training, plan: Path, console: "Console") -> None:
     )
     say(
         console,
-        f"{outcome.steps:,} steps in {scaled(outcome.seconds, 's')}: {WHY[outcome.stopped]}. "
+        f"{counted(outcome.steps, 'step')} in {scaled(outcome.seconds, 's')}: {WHY[outcome.stopped]}. "
         f"{loss} of exact execution {number(outcome.first_loss)} before, {number(outcome.best_loss)} in {plan}.",
         *judgement(training.judged),
         f"Use it: bitwright evaluate {training.network} --plan {plan}",
@@ -54,14 +55,10 @@ def training_record(training: Training, plan: Path, made: Provenance) -> dict[st
         "steps": outcome.steps,
         "seconds": outcome.seconds,
         "stopped": outcome.stopped,
-        "loss": _loss(training),
+        "loss": training.loss,
         "first_loss": outcome.first_loss,
         "best_loss": outcome.best_loss,
         "losses": [{"step": step, "loss": loss} for step, loss in outcome.losses],
         "judged": judgement_record(training.judged),
         "provenance": made,
     }
-
-
-def _loss(training: Training) -> str:
-    return "KL divergence from float [nats]" if training.logits else "relative squared error"

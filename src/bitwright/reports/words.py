@@ -1,9 +1,9 @@
 """A study at equal accuracy in words: who wins within the budget, by how much, and how sure that is."""
 
-from bitwright.reports.units import number, scaled
 from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
 from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.systems import STATIC
+from bitwright.units import number, scaled
 
 SAME = "1.00x"
 UNSURE = "≈"

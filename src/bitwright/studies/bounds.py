@@ -2,15 +2,22 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.cost import Cost
 from bitwright.accelerators.machine import Machine
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
-from bitwright.studies.machines import COMMON, build_accelerators
-from bitwright.studies.simulate import Simulation, simulate
+from bitwright.shown import Headline, Shown
+from bitwright.studies.machines import COMMON, build_one
+from bitwright.studies.simulate import simulate
+from bitwright.studies.simulation import Simulation
+from bitwright.units import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 VECTOR = "vector"
 
@@ -40,9 +47,9 @@ class Point:
     rate: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What bounds a network on a machine.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Bounds(Shown):
+    """What bounds a network on a machine; `.frame()`, `.plot()` is its roofline.
 
     Attributes
     ----------
@@ -63,6 +70,36 @@ class Bounds:
     cycles: Mapping[str, int]
     peak: float
     dram_bytes_per_cycle: float
+
+    def headline(self) -> Headline:
+        """Shares of the cycles by the resource that bounds them."""
+        whole = self.simulation.cost.cycles or 1
+        shares = [(f"bound by {name}", f"{number(100 * each / whole, 3)} %") for name, each in self.cycles.items()]
+        title, figures = self.simulation.headline()
+        return Headline(title, [*shares, *figures])
+
+    def frame(self) -> "pd.DataFrame":
+        """One line per site: what bounds it, and where it lies in the roofline."""
+        import pandas as pd
+
+        lines = [
+            {
+                "site": point.site.name,
+                "bound": point.bound,
+                "cycles": point.cycles,
+                "macs_per_dram_byte": point.intensity,
+                "macs_per_cycle": point.rate,
+                "share_of_peak": point.rate / self.peak,
+            }
+            for point in self.points
+        ]
+        return pd.DataFrame(lines).convert_dtypes()
+
+    def plot(self) -> "go.Figure":
+        """The roofline, as a plotly figure."""
+        from bitwright.studies.drawing import draw_roofline
+
+        return draw_roofline(self)
 
     @property
     def ridge(self) -> float:
@@ -93,7 +130,7 @@ def bounds_of(
     >>> found.points[0].bound, found.points[0].rate < found.peak
     ('dram', True)
     """
-    machine = build_accelerators([accelerator], parameters, substrate)[accelerator]
+    accelerator, machine = build_one(accelerator, parameters, substrate)
     simulation = simulate(network, plan, {accelerator: machine})[accelerator]
     points = tuple(_point(entry.site, entry.cost) for entry in simulation.sites)
     cycles: dict[str, int] = {}

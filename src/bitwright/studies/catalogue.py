@@ -1,60 +1,181 @@
-"""What is registered: methods with their options, accelerators with their parameters, one entry each."""
+"""What is registered: methods with their options, accelerators with their parameters, one entry each.
+
+What an option takes, its unit and its source are read from its field; commands that show it at work are made from the
+systems of operating points.
+"""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from bitwright import registry
+from bitwright.accelerators.protocol import Accelerator
+from bitwright.accelerators.substrate import Substrate
+from bitwright.methods.plan import Part
 from bitwright.methods.protocol import GROUP as METHODS
-from bitwright.studies.machines import GROUP as ACCELERATORS
+from bitwright.methods.protocol import Method
+from bitwright.settings import Setting, plain, setting
+from bitwright.studies.machines import COMMON, build_accelerators
+from bitwright.studies.setting_files import GROUP as ACCELERATORS
+from bitwright.studies.setting_files import Stated, find_machine, find_substrate
+from bitwright.studies.systems import SYSTEMS, methods_of
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """One option of a method or parameter of a machine: its default, and what it is."""
-
-    name: str
-    default: Any
-    description: str
+NETWORK, TRAINED, MACHINE, OPERANDS = "resnet18", "minilm-l6", "systolic-ws", "int8"
+"""What examples take where nothing speaks for another."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A method, a recipe or an accelerator: its name, one line about it, and what can be set."""
+    """A method, a recipe or an accelerator.
+
+    Attributes
+    ----------
+    name, summary : str
+        What it is called, and one line about it.
+    parameters : tuple of Setting
+        What can be set, with its defaults.
+    example : str
+        A command that shows it at work.
+    """
 
     name: str
     summary: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[Setting, ...]
+    example: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SystemEntry:
+    """A published system: its name, the methods and the accelerators it consists of, and one line about it."""
+
+    name: str
+    methods: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    summary: str
+
+
+def systems() -> tuple[SystemEntry, ...]:
+    """Every system: which methods go with which accelerators.
+
+    Examples
+    --------
+    >>> {entry.name: entry.accelerators for entry in systems()}["panacea"]
+    ('panacea',)
+    """
+    return tuple(
+        SystemEntry(name=name, methods=tuple(methods_of(each)), accelerators=tuple(each.machines), summary=each.about)
+        for name, each in SYSTEMS.items()
+    )
 
 
 def methods() -> tuple[Entry, ...]:
-    """Every method and recipe that has a name, sorted; a recipe's defaults are its own."""
+    """Every method and recipe that has a name, sorted; a recipe's defaults are its own.
+
+    Examples
+    --------
+    >>> {"int8", "aqs", "lpq"} <= {entry.name for entry in methods()}
+    True
+    """
     found = []
     for name in registry.names(METHODS):
         method = registry.lookup(METHODS, name)
-        found.append(Entry(name=name, summary=method.summary, parameters=_parameters(method.options, {})))
+        found.append(_method(name, method.summary, name, method, {}))
         for recipe, values in method.recipes.items():
-            changed = ", ".join(f"{key}={value}" for key, value in values.items())
+            changed = ", ".join(f"{key}={plain(value)}" for key, value in values.items())
             summary = f"{name} with {changed}" if changed else f"{name} with its defaults"
-            found.append(Entry(name=recipe, summary=summary, parameters=_parameters(method.options, values)))
+            found.append(_method(recipe, summary, name, method, values))
     return tuple(sorted(found, key=lambda entry: entry.name))
 
 
 def accelerators() -> tuple[Entry, ...]:
-    """Every registered accelerator, sorted."""
-    found = []
-    for name in registry.names(ACCELERATORS):
-        machine = registry.lookup(ACCELERATORS, name)
-        found.append(Entry(name=name, summary=machine.summary, parameters=_parameters(machine, {})))
-    return tuple(found)
+    """Every registered accelerator, sorted.
+
+    Examples
+    --------
+    >>> [entry.name for entry in accelerators() if entry.name.startswith("systolic")]
+    ['systolic-os', 'systolic-ws']
+    """
+    return tuple(_machine(find_machine(name), find_substrate(COMMON)) for name in registry.names(ACCELERATORS))
 
 
-def _parameters(model: Any, changed: Mapping[str, Any]) -> tuple[Parameter, ...]:
+def accelerator(name: str, substrate: str = COMMON) -> Entry:
+    """One accelerator on a substrate, registered or the machine in a file, which is built to see that it can be.
+
+    Raises
+    ------
+    InputError
+        As `build_accelerators`.
+
+    Examples
+    --------
+    >>> accelerator("lpa", "native").parameters[-3].default  # rows
+    8
+    """
+    machine = find_machine(name)
+    below = find_substrate(substrate)
+    build_accelerators([machine], substrate=below)
+    return _machine(machine, below)
+
+
+def substrate(name: str = COMMON) -> Entry:
+    """What all machines have in common on a substrate that is `common` or comes from a file."""
+    stated = find_substrate(name)
+    return Entry(
+        name=stated.name,
+        summary="what every machine stands on, unless it says otherwise",
+        parameters=_settings(Substrate, stated.values),
+        example=f"bitwright simulate {NETWORK} --substrate {stated.file or 'mine.yaml'}",
+    )
+
+
+def _machine(stated: Stated, below: Stated) -> Entry:
+    machine = registry.lookup(ACCELERATORS, stated.base)
+    built: Accelerator | None = None
+    parameters = {key: field for key, field in machine.model_fields.items() if field.is_required()}
+    if not parameters:
+        built = build_accelerators([dataclasses.replace(stated, name=stated.base)], substrate=below)[stated.base]
+    return Entry(
+        name=stated.name,
+        summary=machine.summary,
+        parameters=_settings(machine, built.parameters() if built else stated.values),
+        example=_machine_example(stated, machine),
+    )
+
+
+def _method(name: str, summary: str, base: str, method: Method, values: Mapping[str, Any]) -> Entry:
+    return Entry(
+        name=name,
+        summary=summary,
+        parameters=_settings(method.options, values),
+        example=_method_example(name, base, method),
+    )
+
+
+def _settings(model: Any, values: Mapping[str, Any]) -> tuple[Setting, ...]:
     return tuple(
-        Parameter(
-            name=name,
-            default=changed.get(name, field.get_default(call_default_factory=True)),
-            description=field.description or "",
-        )
+        setting(name, field, values.get(name, field.get_default(call_default_factory=True)))
         for name, field in model.model_fields.items()
     )
+
+
+def _machine_example(stated: Stated, machine: Any) -> str:
+    """One inference by a method of a system that has the machine, its own where there is one."""
+    own = [SYSTEMS[stated.base]] if stated.base in SYSTEMS else []
+    has = [system for system in (*own, *SYSTEMS.values()) if stated.base in system.machines]
+    method = has[0].choices[0][0].format(on="") if has else OPERANDS
+    numbers = " --distribution gaussian" if machine.needs_codes else ""
+    return f"bitwright simulate {NETWORK} --method {method} --accelerator {stated.file or stated.name}{numbers}"
+
+
+def _method_example(name: str, base: str, method: Method) -> str:
+    """One inference on a machine of a system that has the method; else its score."""
+    alone = Part.OPERANDS in method.fills or method.on
+    chosen = [(system, choice.format(on="").split("+")) for system in SYSTEMS.values() for choice, _ in system.choices]
+    itself = [each for each in chosen if each[1][-1] == name]
+    alike = [each for each in chosen if each[1][-1] in {base, *method.recipes}]
+    for system, (*first, _) in (*itself, *alike):
+        machine = system.machines[0]
+        given = name if alone else "+".join([*first, name])
+        numbers = " --distribution gaussian" if registry.lookup(ACCELERATORS, machine).needs_codes else ""
+        return f"bitwright simulate {NETWORK} --method {given} --accelerator {machine}{numbers}"
+    return f"bitwright evaluate {TRAINED} --method {name if alone else f'{OPERANDS}+{name}'}"

@@ -14,6 +14,7 @@ from typing import Any
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
+from bitwright.methods.progress import reporting
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.journal import Journal, journal
@@ -90,7 +91,7 @@ class Cells:
 
     def of(self, wanted: Sequence[Wanted]) -> Iterator[Cell]:
         """Every choice, some plans at a time; what fails stands in its cell, and the journal is empty at the end."""
-        kept = self._journal() if self.judge is not None else None
+        kept = self._journal() if self.judge is not None and self.judge.repeatable else None
         outputs = FloatOutputs(self.network)
         batch, described = self._input()
         for start in range(0, len(wanted), PLANS_AT_ONCE):
@@ -135,11 +136,11 @@ class Cells:
     ) -> list[Evaluation | Plan | Exception]:
         """Scores of a few choices, those in the journal taken from it."""
         found: dict[str, Evaluation | Plan | Exception] = {}
-        for i, each in enumerate(some):
+        for each in some:
             before = None if kept is None else kept.read(self._entry(each))
             if before is not None:
-                self._say(f"{each.name} is kept from an interrupted run", done + i, total)
-            found[each.name] = before or self._plan(each, done + i, total)
+                self._say(f"{each.name} is kept from an interrupted run", done, total)
+            found[each.name] = before or self._plan(each, done, total)
         ready = {name: plan for name, plan in found.items() if isinstance(plan, Plan)}
         if self.judge is not None and ready:
             self._say(f"judging {', '.join(ready)}", done, total)
@@ -152,13 +153,19 @@ class Cells:
 
     def _plan(self, each: Wanted, done: int, total: int) -> Plan | Exception:
         method, options = each.choice
-        self._say(f"calibrating {each.name}", done, total)
+
+        def tell(what: str, inner: int, of: int) -> None:
+            share = f", {what} {inner} of {of}" if of else f", {what}" if what else ""
+            self._say(f"calibrating {each.name}{share}", done, total)
+
+        tell("", 0, 0)
         try:
             if method in self.plans:
                 return load_plan(self.plans[method], self.network)
-            return calibrate_method(
-                self.network, method, options=options, task=self.judge, count=self.count, seed=self.seed
-            )
+            with reporting(tell):
+                return calibrate_method(
+                    self.network, method, options=options, task=self.judge, count=self.count, seed=self.seed
+                )
         except Exception as error:
             return error
 

@@ -13,29 +13,31 @@ from bitwright.errors import unknown_name
 from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import sharing
 from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
 from bitwright.studies.cells import Cells, Wanted
 from bitwright.studies.gains import gain, yardstick
 from bitwright.studies.inputs import check_plans
 from bitwright.studies.judges import judges_of
-from bitwright.studies.machines import COMMON, Footing, footing
+from bitwright.studies.machines import COMMON, Footing, footing, kinds
 from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.systems import sensible_pairs
-from bitwright.tasks import Task
+from bitwright.tasks import Labelled, Task
 from bitwright.tasks.evaluate import Progress, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import plotly.graph_objects as go
 
 UNSUPPORTED = "unsupported"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The rows of a comparison and what they were made with.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(Shown):
+    """The rows of a comparison and what they were made with; `.frame()`, `.plot()`.
 
     Attributes
     ----------
@@ -57,26 +59,33 @@ class Comparison:
     provenance: Provenance
     left_out: int = 0
 
+    def yardstick(self, network: str, objective: Objective) -> Row | None:
+        """The static row that gains are measured by; None if there is none."""
+        return yardstick(self.rows_of(network), objective, self.substrate.kinds)
+
+    def headline(self) -> Headline:
+        """Score and costs of every row."""
+        title = f"{', '.join(self.networks)}: {len(self.rows)} rows on the {self.substrate.name} substrate"
+        return Headline(title, [row.brief() for row in self.rows])
+
     @property
     def networks(self) -> list[str]:
         """Their names."""
         return list(dict.fromkeys(row.network for row in self.rows))
 
-    def rows_of(self, network: str) -> list[Row]:
-        """One network's."""
-        return [row for row in self.rows if row.network == network]
+    def rows_of(self, network: str | None) -> list[Row]:
+        """One network's rows, or all of them; raises `InputError` for a network that has none."""
+        if network is not None and network not in self.networks:
+            raise unknown_name("network", network, self.networks)
+        return [row for row in self.rows if network in (None, row.network)]
 
-    def yardstick(self, network: str, objective: Objective) -> Row | None:
-        """The static row that gains are measured by; None if there is none."""
-        return yardstick(self.rows_of(network), objective)
-
-    def frame(self) -> "pd.DataFrame":
-        """One line per row, units in the columns' names; what a row does not have is NA."""
+    def frame(self, network: str | None = None) -> "pd.DataFrame":
+        """One line per row (of one network), units in the columns' names; what a row does not have is NA."""
         import pandas as pd
 
-        return pd.DataFrame(self.records()).convert_dtypes()
+        return pd.DataFrame(self.records(network)).convert_dtypes()
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self, network: str | None = None) -> list[dict[str, Any]]:
         """The lines of `frame`; gains are how many times less a row costs than the best static machine."""
         best = {(name, each.name): self.yardstick(name, each) for name in self.networks for each in OBJECTIVES}
         return [
@@ -85,8 +94,28 @@ class Comparison:
                 **{f"gain_{each.name}": gain(row, best[row.network, each.name], each) for each in OBJECTIVES},
                 "substrate": self.substrate.name,
             }
-            for row in self.rows
+            for row in self.rows_of(network)
         ]
+
+    def plot(self, network: str | None = None, objective: str = "energy") -> "go.Figure":
+        """Score against cost, or costs where there are no scores, as a plotly figure.
+
+        Parameters
+        ----------
+        network : str or None
+            None is the first.
+        objective : str
+            energy, latency or energy_delay_area.
+
+        Raises
+        ------
+        InputError
+            For an unknown network or objective.
+        """
+        from bitwright.studies.drawing import draw_scores
+        from bitwright.studies.objectives import objective_named
+
+        return draw_scores(self.rows_of(network or self.networks[0]), objective_named(objective))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,11 +148,11 @@ class Settings:
     samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
     calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
 
-    def pairs(self, kind: str, machines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def pairs(self, kind: str, machines: Mapping[str, Accelerator]) -> dict[str, tuple[str, ...]]:
         """Method -> which of the machines, for a kind of networks."""
         if self.methods is not None:
             return dict.fromkeys(self.methods, tuple(machines))
-        return sensible_pairs(kind, machines if self.chosen else None)
+        return sensible_pairs(kind, list(machines) if self.chosen else None, kinds(machines))
 
 
 def compare(
@@ -134,7 +163,7 @@ def compare(
     provenance: Provenance,
     substrate: str = COMMON,
     task: str | None = None,
-    data: "Path | None" = None,
+    data: "Path | Labelled | None" = None,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Comparison:
@@ -147,7 +176,7 @@ def compare(
         before anything runs.
     """
     for network in networks:
-        methods = settings.pairs(network.kind, list(accelerators))
+        methods = settings.pairs(network.kind, accelerators)
         check_plans(settings.plans, methods, "method")
         for method in methods:
             compose(method, options_of(method, methods, settings.options))
@@ -195,7 +224,7 @@ def _rows(
 ) -> Iterator[Row]:
     """All rows of one network."""
     methods, saved = (
-        settings.pairs(network.kind, list(accelerators)),
+        settings.pairs(network.kind, accelerators),
         dict.fromkeys(settings.plans, tuple(accelerators)),
     )
     cells = Cells(

@@ -6,24 +6,30 @@ its own gives its mapping too.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.cost import Area
 from bitwright.accelerators.protocol import Explaining
-from bitwright.errors import InputError
+from bitwright.errors import InputError, unknown_name, unknown_site
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
 from bitwright.studies.inputs import simulation_input
-from bitwright.studies.machines import COMMON, Footing, build_accelerators, footing
-from bitwright.studies.simulate import Costing, SiteCost, kept_activations, notes_on, run_listening
+from bitwright.studies.machines import COMMON, Footing, build_one, footing
+from bitwright.studies.simulate import Costing, kept_activations, notes_on, run_listening
+from bitwright.studies.simulation import SiteCost
+from bitwright.units import number, scaled
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """One site on one machine.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Explanation(Shown):
+    """One site on one machine; `.frame()`, `.plot()`.
 
     Attributes
     ----------
@@ -59,6 +65,45 @@ class Explanation:
     input: str
     notes: tuple[str, ...]
 
+    def headline(self) -> Headline:
+        """Cycles by where they go, and energy by component."""
+        cost = self.entry.cost
+        title = f"{self.entry.site.name} of {self.network}, {self.method} on {self.accelerator}"
+        figures = [("cycles", f"{cost.cycles:,}")]
+        figures += [
+            (f"of these {name}", f"{number(100 * each / cost.cycles, 3)} %") for name, each in self.cycles.items()
+        ]
+        figures.append(("energy", scaled(cost.total_energy_pj, "J", -12)))
+        figures += [(name.replace("_", " "), scaled(energy, "J", -12)) for name, energy in cost.energy_pj.items()]
+        return Headline(title, figures)
+
+    def frame(self, part: str = "events") -> "pd.DataFrame":
+        """`events`: one line per priced event, count x price in pJ = energy in pJ; `cycles`: one per cause.
+
+        Raises
+        ------
+        InputError
+            Another part.
+        """
+        import pandas as pd
+
+        cost = self.entry.cost
+        lines = {
+            "events": cost.event_records(),
+            "cycles": [
+                {"cause": name, "cycles": each, "share": each / cost.cycles} for name, each in self.cycles.items()
+            ],
+        }
+        if part not in lines:
+            raise unknown_name("part of an explanation", part, lines)
+        return pd.DataFrame(lines[part]).convert_dtypes()
+
+    def plot(self) -> "go.Figure":
+        """Shares of cycles by cause and of energy by component, as a plotly figure."""
+        from bitwright.studies.drawing import draw_explanation
+
+        return draw_explanation(self)
+
 
 def explain(
     network: Network,
@@ -86,8 +131,8 @@ def explain(
     >>> found.cycles["busy"]  # 841 x 576 x 128 by 1024
     60552.0
     """
-    machines = build_accelerators([accelerator], parameters, substrate)
-    machine = machines[accelerator]
+    accelerator, machine = build_one(accelerator, parameters, substrate)
+    machines = {accelerator: machine}
     batch, described = simulation_input(network, seed=seed)
     kept = kept_activations(network, plan, machines, batch).get(accelerator)
     costing, mapping = Costing(accelerator, machine, kept), dict[str, Any]()
@@ -104,7 +149,7 @@ def explain(
     if costing.refused:
         raise InputError(f"{accelerator} does not run {site}: {costing.refused[0][1]}")
     if not costing.sites:
-        raise _no_site(network.name, site, [each.name for each in traced.sites])
+        raise unknown_site(site, [each.name for each in traced.sites], network.name)
     entry = costing.sites[0]
     return Explanation(
         network=network.name,
@@ -127,11 +172,3 @@ def _cycles(entry: SiteCost, peak: float, utilization: float | None) -> dict[str
     busy = cost.macs_executed / peak if utilization is None else utilization * cost.compute_cycles
     busy = min(busy, cost.compute_cycles)
     return {"busy": busy, "array": cost.compute_cycles - busy, "memory": cost.cycles - cost.compute_cycles}
-
-
-def _no_site(network: str, given: str, names: list[str]) -> InputError:
-    near = difflib.get_close_matches(given, names, n=3, cutoff=0) or names[:3]
-    return InputError(
-        f"unknown site {given!r} of {network}, which has {len(names)} sites; the nearest are {', '.join(near)} "
-        "(bitwright simulate --sites lists all)"
-    )

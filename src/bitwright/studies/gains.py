@@ -4,7 +4,7 @@ The yardstick of a network is the cheapest row of static integers, with weights 
 rows whose status is `ok` are measured or measured by.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bitwright.studies.cells import label
 from bitwright.studies.objectives import Objective
@@ -12,9 +12,9 @@ from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC, SYSTEMS
 
 
-def yardstick(rows: Sequence[Row], objective: Objective) -> Row | None:
-    """The cheapest static row of one network; None if there is none."""
-    static = [(cost, i) for i, row in enumerate(rows) if _is_static(row) and (cost := _cost(row, objective))]
+def yardstick(rows: Sequence[Row], objective: Objective, kinds: Mapping[str, str]) -> Row | None:
+    """The cheapest static row of one network, None if there is none; `kinds` as in `machines_of`."""
+    static = [(cost, i) for i, row in enumerate(rows) if _is_static(row, kinds) and (cost := _cost(row, objective))]
     return rows[min(static)[1]] if static else None
 
 
@@ -29,6 +29,7 @@ def _cost(row: Row, objective: Objective) -> float | None:
     return objective.of(row.simulation) if row.status == "ok" and row.simulation is not None else None
 
 
-def _is_static(row: Row) -> bool:
+def _is_static(row: Row, kinds: Mapping[str, str]) -> bool:
     systems = (SYSTEMS[name] for name in STATIC)
-    return any(row.accelerator in system.machines and row.method in map(label, system.choices) for system in systems)
+    machine = kinds.get(row.accelerator, row.accelerator)
+    return any(machine in system.machines and row.method in map(label, system.choices) for system in systems)

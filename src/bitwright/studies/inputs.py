@@ -14,7 +14,8 @@ from bitwright.networks.synthetic import describe
 from bitwright.networks.trace import example_batch
 from bitwright.tasks.inputs import sentence_inputs, window_length
 from bitwright.tasks.prose import paragraphs
-from bitwright.tasks.samples import counted, default_samples, drawn
+from bitwright.tasks.samples import default_samples, drawn
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def simulation_input(network: Network, *, seed: int = 0) -> tuple[Batch | None, 
     count = 1 if network.kind == "tensor" else len(first)  # a tensor network's example is its whole batch
     samples = default_samples(network, count=count, seed=seed, batch_size=count)
     if samples.count < count:
-        raise InputError(f"a batch of {count} was asked for and there are only {samples.count} samples")
+        raise InputError(f"a batch of {count} was asked for and there are only {counted(samples.count, 'sample')}")
     return samples.batches[0], samples.description
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
-from bitwright.tasks import Task, get_task
+from bitwright.tasks import Labelled, Task, get_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def judges_of(
     networks: Sequence[Network],
     name: str | None,
-    data: "Path | None",
+    data: "Path | Labelled | None",
     limit: int | None,
     seed: int,
     *,

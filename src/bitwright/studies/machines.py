@@ -2,7 +2,7 @@
 
 A setting is `key=value` for every accelerator that has the parameter, or `name.key=value` for one of them. The common
 substrate is what the machines' defaults are; the native one is each machine's published configuration, its class's
-`native`. What the user sets goes before either.
+`native`. A substrate of the user's own goes before either, then what the file of a machine states, then settings.
 """
 
 import dataclasses
@@ -14,9 +14,23 @@ import pydantic
 from bitwright import registry
 from bitwright.accelerators.protocol import Accelerator, Published
 from bitwright.errors import InputError, unknown_name
+from bitwright.settings import refusal
+from bitwright.studies.setting_files import COMMON, GROUP, NATIVE, Stated, find_machine, find_substrate
 
-GROUP = "bitwright.accelerators"
-COMMON, NATIVE = "common", "native"
+__all__ = [
+    "COMMON",
+    "GROUP",
+    "NATIVE",
+    "Difference",
+    "Footing",
+    "Stated",
+    "accelerator_names",
+    "bases",
+    "build_accelerators",
+    "build_one",
+    "footing",
+    "kinds",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,14 +48,20 @@ class Footing:
     Attributes
     ----------
     name : str
-        `common` or `native`.
+        `common`, `native`, or that of a substrate of the user's own.
     differences : mapping
         By machine and parameter, what is not as on the common substrate, whether native or set by the user; machines
         without any are left out.
+    base : str
+        `common` or `native`: what a substrate of the user's own begins with.
+    kinds : mapping
+        By machine of another name, the registered accelerator that it is.
     """
 
     name: str
     differences: Mapping[str, Mapping[str, Difference]]
+    base: str = COMMON
+    kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def accelerator_names() -> list[str]:
@@ -50,14 +70,24 @@ def accelerator_names() -> list[str]:
 
 
 def build_accelerators(
-    names: Iterable[str], settings: Mapping[str, Any] | None = None, substrate: str = COMMON
+    names: Iterable[str | Stated], settings: Mapping[str, Any] | None = None, substrate: str | Stated = COMMON
 ) -> dict[str, Accelerator]:
-    """Machines by name on a substrate, `common` or `native`, with `settings` for those that have such a parameter.
+    """Machines by name on a substrate, with `settings` for those that have such a parameter.
+
+    Parameters
+    ----------
+    names : iterable of str or Stated
+        Registered accelerators, and files of machines (`mine.yaml`), which are built under the files' names.
+    settings : mapping or None
+        They go before what a file of a machine states, which goes before the substrate.
+    substrate : str or Stated
+        `common`, `native`, or the file of one.
 
     Raises
     ------
     InputError
-        Unknown accelerator, substrate or parameter (with the nearest name), or a value that is refused.
+        Unknown accelerator, substrate or parameter (with the nearest name), a value that is refused, or two machines of
+        one name.
 
     Examples
     --------
@@ -66,17 +96,15 @@ def build_accelerators(
     >>> build_accelerators(["systolic-ws"], substrate="native")["systolic-ws"].parameters()["rows"]
     32
     """
-    if substrate not in (COMMON, NATIVE):
-        raise InputError(
-            f"unknown substrate {substrate!r}; it is {COMMON} (the same for all machines) or {NATIVE} (as published)"
-        )
-    classes = {name: registry.lookup(GROUP, name) for name in names}
-    if not classes:
+    below = find_substrate(substrate) if isinstance(substrate, str) else substrate
+    wanted = _wanted(names)
+    if not wanted:
         raise InputError(f"no accelerator is named; there are: {', '.join(accelerator_names())}")
+    classes = {name: registry.lookup(GROUP, each.base) for name, each in wanted.items()}
     given: dict[str, dict[str, Any]] = {
-        name: dict(machine.native) if substrate == NATIVE and isinstance(machine, Published) else {}
-        for name, machine in classes.items()
+        name: {**_below(machine, below), **wanted[name].values} for name, machine in classes.items()
     }
+    places = {name: {**below.places, **each.places} for name, each in wanted.items()}
     for key, value in (settings or {}).items():
         target, parameter = _target(key, classes)
         takers = [name for name in target if parameter in classes[name].model_fields]
@@ -85,10 +113,38 @@ def build_accelerators(
             raise unknown_name(f"parameter of {', '.join(target)}", parameter, known)
         for name in takers:
             given[name][parameter] = value
-    return {name: _build(name, classes[name], given[name]) for name in classes}
+            places[name].pop(parameter, None)
+    return {name: _build(name, classes[name], given[name], places[name]) for name in classes}
 
 
-def footing(machines: Mapping[str, Accelerator], substrate: str = COMMON) -> Footing:
+def build_one(
+    name: str, settings: Mapping[str, Any] | None = None, substrate: str | Stated = COMMON
+) -> tuple[str, Accelerator]:
+    """A machine and what results call it. Raises as `build_accelerators`."""
+    ((found, machine),) = build_accelerators([name], settings, substrate).items()
+    return found, machine
+
+
+def bases(names: Iterable[str]) -> dict[str, str]:
+    """The registered accelerator that each machine is, by what results call it. Raises as `build_accelerators`."""
+    return {name: each.base for name, each in _wanted(names).items()}
+
+
+def kinds(machines: Mapping[str, Accelerator]) -> dict[str, str]:
+    """The registered accelerator that each machine is; those whose names say it are left out.
+
+    Examples
+    --------
+    >>> machine = build_accelerators(["lpa"])["lpa"]
+    >>> kinds({"lpa": machine, "mine": machine})
+    {'mine': 'lpa'}
+    """
+    known = set(accelerator_names())
+    found = {name: registry.name_of(GROUP, type(machine)) for name, machine in machines.items() if name not in known}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def footing(machines: Mapping[str, Accelerator], substrate: str | Stated = COMMON) -> Footing:
     """What `machines`, built on `substrate`, stand on.
 
     Examples
@@ -96,8 +152,33 @@ def footing(machines: Mapping[str, Accelerator], substrate: str = COMMON) -> Foo
     >>> footing(build_accelerators(["systolic-ws"], {"rows": 32})).differences
     {'systolic-ws': {'rows': Difference(value=32, common=24)}}
     """
+    below = find_substrate(substrate) if isinstance(substrate, str) else substrate
     found = {name: _differences(machine) for name, machine in machines.items()}
-    return Footing(name=substrate, differences={name: each for name, each in found.items() if each})
+    return Footing(
+        name=below.name,
+        base=below.base,
+        differences={name: each for name, each in found.items() if each},
+        kinds=kinds(machines),
+    )
+
+
+def _wanted(names: Iterable[str | Stated]) -> dict[str, Stated]:
+    """By what results call them; a name given twice is one machine."""
+    found: dict[str, Stated] = {}
+    for name in names:
+        each = find_machine(name) if isinstance(name, str) else name
+        other = found.setdefault(each.name, each)
+        if other.file != each.file:
+            raise InputError(
+                f"{other.file} and {each.file} both make a machine called {each.name}; give one another name: inside"
+            )
+    return found
+
+
+def _below(machine: Any, substrate: Stated) -> dict[str, Any]:
+    """What a class of machines has from the substrate."""
+    published = machine.native if substrate.base == NATIVE and isinstance(machine, Published) else {}
+    return {**published, **{key: value for key, value in substrate.values.items() if key in machine.model_fields}}
 
 
 def _differences(machine: Any) -> dict[str, Difference]:
@@ -124,13 +205,13 @@ def _target(key: str, classes: Mapping[str, Any]) -> tuple[Sequence[str], str]:
     return [name], parameter
 
 
-def _build(name: str, machine: Any, parameters: Mapping[str, Any]) -> Accelerator:
+def _build(name: str, machine: Any, parameters: Mapping[str, Any], places: Mapping[str, str]) -> Accelerator:
     try:
         made: Accelerator = machine(**parameters)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        raise InputError(f"parameter {key} of {name} is {first['input']!r}, but it {message}") from None
+        place = places.get(str(first["loc"][0])) if first["loc"] else None
+        message = refusal(machine, f"parameter of {name}", first)
+        raise InputError(f"{place}: {message}" if place else message) from None
     made.area()  # a missing price list is refused before anything runs
     return made

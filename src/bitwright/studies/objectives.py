@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
-from bitwright.studies.simulate import Simulation
+from bitwright.errors import unknown_name
+from bitwright.studies.simulation import Simulation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,3 +43,11 @@ OBJECTIVES = (
     Objective(name="energy_delay_area", title="energy x delay x area", unit="J s mm2", power=-24, of=energy_delay_area),
 )
 """What points are ordered by; 1 pJ us um2 is 1e-24 J s mm2."""
+
+
+def objective_named(name: str) -> Objective:
+    """The objective; raises `InputError`, with the names that there are, for an unknown one."""
+    found = next((each for each in OBJECTIVES if each.name == name), None)
+    if found is None:
+        raise unknown_name("objective", name, [each.name for each in OBJECTIVES])
+    return found

@@ -6,13 +6,17 @@ from typing import Any
 from bitwright.errors import BitwrightError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
-from bitwright.studies.simulate import Simulation
+from bitwright.shown import Headline, Shown
+from bitwright.studies.simulation import Simulation
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import dead
+from bitwright.tasks.floor import dead, promised
+from bitwright.units import number, scaled
+
+MISSED, UNDECIDED = "missed", "undecided"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Row(Shown):
     """One network, one method, one accelerator.
 
     Attributes
@@ -25,8 +29,9 @@ class Row:
         The cost; None where `reason` says why.
     status : str
         `ok`; `partial`: the accelerator leaves out sites, so that it costs less than the network's work; `dead`: the
-        score is below the floor of `bitwright.tasks.floor`; `unsupported`: the accelerator runs nothing of it;
-        `failed`: something went wrong. Only rows that are `ok` are ranked.
+        score is below the floor of `bitwright.tasks.floor`; `missed`, `undecided`: the loss from float exceeds the
+        budget that the plan was searched to, or its interval spans it; `unsupported`: the accelerator runs nothing of
+        it; `failed`: something went wrong. Only rows that are `ok` are ranked.
     reason : str
         Why anything is missing, and what would help; empty otherwise.
     """
@@ -54,6 +59,8 @@ class Row:
         left_out = costed.left_out if isinstance(costed, Simulation) and refusal is None else ""
         low = dead(scored.score) if isinstance(scored, Evaluation) else ""
         states = {"failed": "; ".join(failures), "unsupported": refusal, "dead": low, "partial": left_out}
+        if isinstance(scored, Evaluation) and scored.plan.promise is not None and not scored.kept:
+            states[UNDECIDED if scored.kept is None else MISSED] = promised(scored)
         status, reason = next(((state, why) for state, why in states.items() if why), ("ok", ""))
         return cls(
             network=network.name,
@@ -65,6 +72,26 @@ class Row:
             reason=reason,
         )
 
+    def headline(self) -> Headline:
+        """As a comparison lists it."""
+        name, figures = self.brief()
+        return Headline(f"{self.network}, {name}", [("", figures)])
+
+    def brief(self) -> tuple[str, str]:
+        """Method and accelerator; score, latency, energy and area, or why they are missing."""
+        found = []
+        if self.evaluation is not None:
+            score = self.evaluation.score
+            found.append(f"{number(score.value)} {score.unit}".strip())
+        if self.simulation is not None:
+            found += [
+                scaled(self.simulation.latency_us, "s", -6),
+                scaled(self.simulation.cost.total_energy_pj, "J", -12),
+                f"{number(self.simulation.area.total_um2 / 1e6)} mm²",
+            ]
+        said = [*found, *([] if self.status == "ok" else [f"{self.status} ({self.reason})"])]
+        return f"{self.method} on {self.accelerator}", ", ".join(said)
+
     def record(self) -> dict[str, Any]:
         """Flat names and plain values, units in the names."""
         names = {
@@ -74,54 +101,10 @@ class Row:
             "status": self.status,
             "reason": self.reason,
         }
-        score = _score_record(self.evaluation) if self.evaluation is not None else {}
-        return names | score | (_cost_record(self.simulation) if self.simulation is not None else {})
+        score = self.evaluation.record() if self.evaluation is not None else {}
+        return names | score | (self.simulation.record() if self.simulation is not None else {})
 
 
 def said(error: Exception) -> str:
     """The error in words; what is not bitwright's own is named."""
     return str(error) if isinstance(error, BitwrightError) else f"{type(error).__name__}: {error}"
-
-
-def _score_record(evaluation: Evaluation) -> dict[str, Any]:
-    score, interval = evaluation.score, evaluation.score.interval
-    return {
-        "task": score.task,
-        "metric": score.metric,
-        "unit": score.unit,
-        "score": score.value,
-        "score_low": score.value_interval.low,
-        "score_high": score.value_interval.high,
-        "float_score": score.float_value,
-        "difference": score.difference,
-        "difference_low": interval.low if interval else None,
-        "difference_high": interval.high if interval else None,
-        "separated_from_float": interval.separates() if interval else None,
-        **{measure.name: measure.value for measure in score.measures},
-        "samples": score.sample_count,
-        "tested_on": score.tested_on,
-        "calibrated_on": score.calibrated_on,
-        "exact": evaluation.exact,
-        "off_by": evaluation.off_by,
-        "seconds": evaluation.seconds,
-        "float_seconds": evaluation.float_seconds,
-    }
-
-
-def _cost_record(simulation: Simulation) -> dict[str, Any]:
-    cost = simulation.cost
-    return {
-        "input": simulation.input,
-        "macs": simulation.macs,
-        "supported_share": simulation.supported_share,
-        "cycles": cost.cycles,
-        "compute_cycles": cost.compute_cycles,
-        "utilization": simulation.utilization,
-        "executed_share": simulation.executed_share,
-        "latency_us": simulation.latency_us,
-        "total_energy_pj": cost.total_energy_pj,
-        **{f"energy_{component}_pj": energy for component, energy in cost.energy_pj.items()},
-        **{f"{place}_bytes": moved for place, moved in cost.traffic_bytes.items()},
-        "area_um2": simulation.area.total_um2,
-        "tops_per_watt": simulation.tops_per_watt,
-    }

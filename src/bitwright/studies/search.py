@@ -4,26 +4,33 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bitwright.errors import InputError
+from bitwright.errors import InputError, unknown_name
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.search import Found, SearchSettings, search
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
 from bitwright.studies.judging import judged
 from bitwright.tasks.evaluate import Evaluation, Progress, silent
 from bitwright.tasks.samples import default_samples
+from bitwright.units import number, scaled
+from bitwright.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 SEARCHED = "lpq"
 INTERRUPTED = "interrupted"  # why a search or a training stopped
 COUNTS = {"image": 64, "sentence": 64, "language": 8, "tensor": 64}  # our choice; recollected: 128 images
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
-    """One search.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Search(Shown):
+    """One search; `.plan` is the best one, `.frame()` how it came about, `.plot()` the same as a picture.
 
     Attributes
     ----------
@@ -54,6 +61,55 @@ class Search:
     workers: int
     judged: Evaluation | None
 
+    @property
+    def plan(self) -> Plan:
+        """Of the best candidate."""
+        return self.found.plan
+
+    def headline(self) -> Headline:
+        """Fitness and mean width of the best candidate, and how many there were."""
+        best, found = self.found.history[-1], self.found
+        figures = [
+            ("fitness", number(best.fitness)),
+            ("loss", number(best.loss)),
+            ("weights", f"{self.mean_bits:.3f} bits on average"),
+            ("candidates", f"{found.evaluations:,} in {scaled(found.seconds, 's')}, {found.remembered:,} from a log"),
+            ("stopped by", found.stopped),
+            ("samples", self.samples),
+        ]
+        return Headline(f"{self.network}, {found.plan.method}, objective {self.settings.objective}", figures)
+
+    def frame(self, part: str = "history") -> "pd.DataFrame":
+        """`history`: a line for the best candidate after every iteration; `layers`: one per weight, with its format.
+
+        Raises
+        ------
+        InputError
+            Another part.
+        """
+        import pandas as pd
+
+        found = self.found
+        lines = {
+            "history": [dataclasses.asdict(best) for best in found.history],
+            "layers": [
+                {"site": name, **dataclasses.asdict(fields), "elements": found.elements[name]}
+                for name, fields in found.fields.items()
+            ],
+        }
+        if part not in lines:
+            raise unknown_name("part of a search", part, lines)
+        return pd.DataFrame(lines[part]).convert_dtypes()
+
+    def plot(self) -> "go.Figure":
+        """Fitness of the best candidate over the number of candidates judged, as a plotly figure."""
+        import plotly.graph_objects as go
+
+        seen = [best.evaluations for best in self.found.history]
+        figure = go.Figure(go.Scatter(x=seen, y=[best.fitness for best in self.found.history], line={"shape": "hv"}))
+        figure.update_layout(xaxis={"title": "candidates judged"}, yaxis={"title": "fitness, lower is better"})
+        return figure
+
 
 def search_network(
     network: Network,
@@ -83,7 +139,6 @@ def search_network(
         raise InputError(f"{network.name} has shapes only; a search needs its weights")
     count = calibration_count or COUNTS.get(network.kind, 1)
     samples = default_samples(network, count=count, seed=settings.seed)
-    progress("calibrating", 0, 0)
     found = search(
         network,
         samples.batches,
@@ -98,7 +153,7 @@ def search_network(
         progress=progress,
     )
     seen = found.evaluations + found.remembered
-    described = f"{samples.description}; searched among {seen:,} candidates on the same"
+    described = f"{samples.description}; searched among {counted(seen, 'candidate')} on the same"
     widths: Counter[int] = Counter()
     for layer, fields in found.fields.items():
         widths[fields.n] += found.elements[layer]

@@ -7,9 +7,8 @@ run, sites and products that are no sites alike, is listed with its share of mul
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from bitwright.accelerators.cost import Area, Cost, total_cost
+from bitwright.accelerators.cost import Cost, total_cost
 from bitwright.accelerators.protocol import Accelerator, Keeping, Vectorised
 from bitwright.errors import BitwrightError
 from bitwright.methods.execution import Execution, OnChip
@@ -21,152 +20,14 @@ from bitwright.networks.sites import OtherOperation, Site
 from bitwright.networks.trace import Trace, example_batch, trace
 from bitwright.studies.conservation import check_site, check_total
 from bitwright.studies.inputs import EXAMPLE
-from bitwright.studies.shares import UNKNOWN, SiteShares, shares_of
+from bitwright.studies.shares import shares_of
+from bitwright.studies.simulation import Simulation, Simulations, SiteCost, Unsupported
 
 SHAPES_ONLY = (
     "its costs depend on the operands' values and there are shapes only; "
     "load a network with weights, or give --distribution for synthetic operands"
 )
-NAMED = 4  # sites that are named before the rest is summed up
 NO_SITE = "no accelerator model takes it"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SiteCost:
-    """What a site costs on a machine: all its runs in one inference, which `site.count` counts."""
-
-    site: Site
-    plan: SitePlan
-    cost: Cost
-    shares: SiteShares = UNKNOWN
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Unsupported:
-    """What the machine does not run: a site, or a product that is none.
-
-    Attributes
-    ----------
-    name, kind : str
-        The site's name or the operator's; `site` or `operation`.
-    macs : int
-        Its multiply-accumulates.
-    share : float
-        Of all multiply-accumulates of the network, 0 .. 1.
-    reason : str
-        Why, and what would help.
-    """
-
-    name: str
-    kind: str
-    macs: int
-    share: float
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Simulation:
-    """One network, quantized by one method, on one machine.
-
-    Attributes
-    ----------
-    network, method, accelerator : str
-        Names.
-    parameters : mapping
-        Of the machine.
-    input : str
-        What the network ran on.
-    sites : tuple of SiteCost
-        In the order of execution, those the machine runs.
-    cost : Cost
-        Their sum, and `vector`.
-    vector : Cost
-        Of `others`, on the machine's vector unit; nothing where it has none.
-    area : Area
-        Of the machine.
-    macs : int
-        Multiply-accumulates of the whole network, run or not.
-    clock_mhz, peak_macs_per_cycle : float
-        Of the machine.
-    unsupported : tuple of Unsupported
-        What is not in `cost`.
-    others : tuple of OtherOperation
-        Operators without products.
-    notes : tuple of str
-        What every report must say.
-    """
-
-    network: str
-    method: str
-    accelerator: str
-    parameters: Mapping[str, Any]
-    input: str
-    sites: tuple[SiteCost, ...]
-    cost: Cost
-    vector: Cost
-    area: Area
-    macs: int
-    clock_mhz: float
-    peak_macs_per_cycle: float
-    unsupported: tuple[Unsupported, ...]
-    others: tuple[OtherOperation, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def refusal(self) -> str | None:
-        """Why the machine runs nothing of this network; None if it runs some of it."""
-        if self.sites:
-            return None
-        kinds = [[entry for entry in self.unsupported if entry.kind == kind] for kind in ("site", "operation")]
-        reasons = dict.fromkeys(entry.reason for entry in kinds[0] or kinds[1])
-        return "; ".join(reasons) or "the network has no product"
-
-    @property
-    def left_out(self) -> str:
-        """Which sites the machine does not run, in words; empty if it runs all of them."""
-        names = [entry.name for entry in self.unsupported if entry.kind == "site"]
-        if not names:
-            return ""
-        more = ", ..." if len(names) > NAMED else ""
-        named = ", ".join(sorted(names)[:NAMED])
-        return f"costs of {100 * self.supported_share:.3g} % of the multiply-accumulates, without {named}{more}"
-
-    @property
-    def supported_share(self) -> float:
-        """Share of the network's multiply-accumulates that the machine runs, 0 .. 1."""
-        return self.cost.macs_dense / self.macs if self.macs else 0.0
-
-    @property
-    def executed_share(self) -> float | None:
-        """Multiply-accumulates executed by those of the dense products; None if nothing ran."""
-        return self.cost.macs_executed / self.cost.macs_dense if self.cost.macs_dense else None
-
-    @property
-    def latency_us(self) -> float:
-        """Of everything that runs, in microseconds."""
-        return self.latency_us_of(self.cost)
-
-    @property
-    def tops_per_watt(self) -> float | None:
-        """Of everything that runs."""
-        return self.tops_per_watt_of(self.cost)
-
-    @property
-    def utilization(self) -> float | None:
-        """Of everything that runs."""
-        return self.utilization_of(self.cost)
-
-    def latency_us_of(self, cost: Cost) -> float:
-        """Cycles by clock, in microseconds."""
-        return cost.cycles / self.clock_mhz
-
-    def tops_per_watt_of(self, cost: Cost) -> float | None:
-        """2 x dense multiply-accumulates per picojoule; None without energy."""
-        return 2 * cost.macs_dense / cost.total_energy_pj if cost.total_energy_pj else None
-
-    def utilization_of(self, cost: Cost) -> float | None:
-        """Executed multiply-accumulates by the array's peak over all cycles; None if nothing ran."""
-        return cost.macs_executed / (self.peak_macs_per_cycle * cost.cycles) if cost.cycles else None
 
 
 class Costing:
@@ -283,7 +144,7 @@ def simulate(
     *,
     batch: Batch | None = None,
     described: str = EXAMPLE,
-) -> dict[str, Simulation]:
+) -> Simulations:
     """Cost one run of `network` by `plan` on every machine at once.
 
     Parameters
@@ -312,7 +173,7 @@ def simulate(
         if isinstance(result, Exception):
             raise result
         simulations[name] = result
-    return simulations
+    return Simulations(simulations)
 
 
 def simulate_each(
@@ -378,6 +239,7 @@ def _simulation(network: Network, plan: Plan, costing: Costing, traced: Trace, d
         ),
         others=others,
         notes=notes_on(network, plan),
+        batch=network.batch,
     )
 
 

@@ -65,11 +65,25 @@ def methods_of(system: System) -> list[str]:
     return list(dict.fromkeys(method.format(on="") for method, _ in system.choices))
 
 
-def sensible_pairs(kind: str, machines: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+def machines_of(system: System, machines: Sequence[str], kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of `machines` that are the system's; `kinds` says of machines from files which registered one they are.
+
+    Examples
+    --------
+    >>> machines_of(SYSTEMS["drift"], ["lpa", "mine", "drift"], {"mine": "seq"})
+    ('drift', 'mine')
+    """
+    by_kind = {kind: [name for name in machines if kinds.get(name, name) == kind] for kind in system.machines}
+    return tuple(name for names in by_kind.values() for name in names)
+
+
+def sensible_pairs(
+    kind: str, machines: Sequence[str] | None = None, kinds: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, ...]]:
     """What is compared where nobody names methods: method -> machines, for a kind of networks.
 
     Without machines the four systems and static INT8, each on its own; else of every system that has one of `machines`
-    its first method, and int8 where no system has any.
+    (of those `kinds`) its first method, and int8 where no system has any.
 
     Examples
     --------
@@ -82,10 +96,26 @@ def sensible_pairs(kind: str, machines: Sequence[str] | None = None) -> dict[str
     for system in SYSTEMS.values():
         method, own = system.first or (system.choices[0][0], ())
         if machines is not None:
-            own = tuple(machine for machine in system.machines if machine in machines)
+            own = machines_of(system, machines, kinds or {})
         if own:
             found[method.format(on=ON.get(kind, ""))] = own
     return found or {"int8": tuple(machines or ())}
+
+
+def system_of(method: str, machine: str, kinds: Mapping[str, str]) -> str:
+    """The system that a pair belongs to, empty if to none; `kinds` as in `machines_of`.
+
+    Examples
+    --------
+    >>> system_of("aqs", "panacea", {}), system_of("lp6", "mine", {"mine": "lpa"}), system_of("aqs", "lpa", {})
+    ('panacea', 'lp', '')
+    """
+    kind = kinds.get(machine, machine)
+    for name, system in SYSTEMS.items():
+        own = {*methods_of(system), *([system.first[0]] if system.first else [])}
+        if kind in system.machines and (method in own or method in {each.format(on="int8-token+") for each in own}):
+            return name
+    return ""
 
 
 def method_meant(name: str) -> str:

@@ -3,20 +3,35 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bitwright.errors import InputError
+from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
+from bitwright.methods.protocol import compose
 from bitwright.methods.training import Outcome, TrainingSettings, train
+from bitwright.methods.training.checkpoint import load_checkpoint
 from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
 from bitwright.studies.judging import judged
 from bitwright.studies.search import INTERRUPTED
-from bitwright.tasks.calibrate import calibrate_method
+from bitwright.tasks.calibrate import CALIBRATION_COUNTS, calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, silent
+from bitwright.tasks.samples import default_samples
 from bitwright.tasks.training_samples import training_samples
+from bitwright.units import number, scaled
+from bitwright.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+GO_ON = "the same command goes on with it; for this one name another --checkpoint"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Training:
-    """One training.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Training(Shown):
+    """One training; `.plan` is the best one, `.frame()` the losses, `.plot()` the same as a picture.
 
     Attributes
     ----------
@@ -41,6 +56,42 @@ class Training:
     logits: bool
     judged: Evaluation | None
 
+    @property
+    def plan(self) -> Plan:
+        """The best one seen."""
+        return self.outcome.plan
+
+    @property
+    def loss(self) -> str:
+        """What losses are, with their unit."""
+        return "KL divergence from float [nats]" if self.logits else "relative squared error"
+
+    def headline(self) -> Headline:
+        """Losses before and after, and how many steps were taken."""
+        outcome = self.outcome
+        figures = [
+            (f"{self.loss}, held out", f"{number(outcome.first_loss)} before, {number(outcome.best_loss)} after"),
+            ("steps", f"{outcome.steps:,} in {scaled(outcome.seconds, 's')}"),
+            ("stopped by", outcome.stopped),
+            ("samples", self.samples),
+        ]
+        return Headline(f"{self.network}, {outcome.plan.method}", figures)
+
+    def frame(self) -> "pd.DataFrame":
+        """One line per look at the held-out samples: the step, and the loss of exact execution."""
+        import pandas as pd
+
+        return pd.DataFrame(self.outcome.losses, columns=["step", "loss"]).convert_dtypes()
+
+    def plot(self) -> "go.Figure":
+        """Loss on the held-out samples over steps, as a plotly figure."""
+        import plotly.graph_objects as go
+
+        steps, losses = zip(*self.outcome.losses, strict=True)
+        figure = go.Figure(go.Scatter(x=steps, y=losses))
+        figure.update_layout(xaxis={"title": "step"}, yaxis={"title": f"{self.loss}, held out"})
+        return figure
+
 
 def train_network(
     network: Network,
@@ -51,9 +102,13 @@ def train_network(
     calibration_count: int | None = None,
     batch_size: int | None = None,
     checkpoint: Path | None = None,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> Training:
-    """Calibrate `network` by `method` and train it; a method of None resumes from `checkpoint`.
+    """Calibrate `network` by `method` and train it, or go on from `checkpoint` where there is one.
+
+    A method of None is the checkpoint's. With `resume` there has to be a checkpoint, and what is not given is as it
+    says.
 
     Raises
     ------
@@ -62,10 +117,16 @@ def train_network(
         fit.
     """
     samples = training_samples(network, batch_size=batch_size, seed=settings.seed)
+    going_on = checkpoint is not None and (resume or checkpoint.exists())
     plan = None
-    if method is not None:
-        progress("calibrating", 0, 0)
-        plan = calibrate_method(network, method, options=options, count=calibration_count, seed=settings.seed)
+    if going_on and checkpoint is not None:
+        began = load_checkpoint(checkpoint, network).plan
+        asked = None if resume and not options else options or {}
+        by_count = calibration_count is not None or not resume
+        _check_same(checkpoint, began, network, method, asked, calibration_count, settings.seed, by_count=by_count)
+    elif method is not None:
+        with reporting(within(progress, "calibrating")):
+            plan = calibrate_method(network, method, options=options, count=calibration_count, seed=settings.seed)
     outcome = train(
         network,
         plan,
@@ -73,11 +134,11 @@ def train_network(
         samples.held_out,
         settings,
         checkpoint=checkpoint,
-        resume=method is None,
+        resume=going_on or method is None,
         samples=samples.description,
         progress=progress,
     )
-    note = f"trained for {outcome.steps} steps on {samples.description}"
+    note = f"trained for {counted(outcome.steps, 'step')} on {samples.description}"
     trained = dataclasses.replace(outcome.plan, calibrated_on=f"{_calibrated(outcome.plan.calibrated_on)}; {note}")
     ended = outcome.stopped != INTERRUPTED
     return Training(
@@ -88,6 +149,35 @@ def train_network(
         samples=samples.description,
         logits=network.kind in ("language", "image"),
     )
+
+
+def _check_same(
+    path: Path,
+    began: Plan,
+    network: Network,
+    method: str | None,
+    options: Mapping[str, Any] | None,
+    count: int | None,
+    seed: int,
+    *,
+    by_count: bool,
+) -> None:
+    """Refuse a checkpoint of another method, other options or, if `by_count`, other calibration samples."""
+    named = method or began.method
+    if named != began.method:
+        raise InputError(f"{path} is a checkpoint of {began.method}, not of {named}; {GO_ON}")
+    if options is not None:
+        asked = {name: chosen.model_dump(mode="json") for name, _, chosen in compose(named, options).methods}
+        for part, own in asked.items():
+            for name, value in own.items():
+                was = began.options.get(part, {}).get(name)
+                if was != value:
+                    raise InputError(f"{path} was calibrated with {name}={was}, not {value}; {GO_ON}")
+    if by_count:
+        number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
+        samples = default_samples(network, count=number, seed=seed).description
+        if samples != began.calibrated_on:
+            raise InputError(f"{path} was calibrated on {began.calibrated_on}, not on {samples}; {GO_ON}")
 
 
 def _calibrated(described: str) -> str:

@@ -1,6 +1,7 @@
 """What a network is judged by: top-1 accuracy, perplexity, sentence similarity, and fidelity to its float self."""
 
 from bitwright.tasks.catalogue import TASKS, TaskInfo, get_task, task_names
+from bitwright.tasks.labelled import Labelled
 from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Interval, bootstrap, paired_bootstrap
 from bitwright.tasks.task import Measure, Score, Task, TaskBatch, summarise
@@ -8,6 +9,7 @@ from bitwright.tasks.task import Measure, Score, Task, TaskBatch, summarise
 __all__ = [
     "TASKS",
     "Interval",
+    "Labelled",
     "Measure",
     "Samples",
     "Score",

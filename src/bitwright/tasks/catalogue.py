@@ -9,6 +9,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
 from bitwright.tasks.fidelity import Fidelity, fidelity
 from bitwright.tasks.given import given_samples
+from bitwright.tasks.labelled import Labelled, labelled
 from bitwright.tasks.perplexity import Perplexity, perplexity
 from bitwright.tasks.samples import Samples, require_kind
 from bitwright.tasks.sts import Sts, sts
@@ -83,7 +84,7 @@ def get_task(
     name: str | None,
     *,
     network: Network,
-    data: Path | None = None,
+    data: Path | Labelled | None = None,
     limit: int | None = None,
     seed: int = 0,
     samples: Iterable[Any] | None = None,
@@ -98,8 +99,8 @@ def get_task(
         None is the network's default task where `data` is given, and `fidelity` where it is not.
     network : Network
         What will be judged.
-    data : Path or None
-        The labelled samples.
+    data : Path, Labelled or None
+        The labelled samples: a file or folder as the task reads it, or the caller's own batches and metric.
     limit : int or None
         At most so many samples; `TASKS[name].limit` says of what.
     seed : int
@@ -117,6 +118,16 @@ def get_task(
     InputError
         For an unknown task, a task that does not fit the network, data missing, unusable or given in vain.
     """
+    if isinstance(data, Labelled):
+        return labelled(
+            network,
+            data,
+            task=name,
+            limit=limit,
+            samples=samples,
+            calibration_samples=calibration_samples,
+            calibrates=calibrates,
+        )
     if name is None:
         name = (network.default_task or "fidelity") if data is not None else "fidelity"
     if name not in TASKS:

@@ -6,21 +6,29 @@ with fast products of the same codes; it also encodes the weights, so that no ti
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from bitwright.errors import InputError
+from bitwright.errors import InputError, unknown_name
 from bitwright.methods.executor import Executor, Listener
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.networks.network import Network
+from bitwright.shown import Headline, Shown
 from bitwright.tasks.calibrate import NOTHING, calibrate_method, require_quantized
 from bitwright.tasks.float_outputs import FloatOutputs, timed
 from bitwright.tasks.precision import PrecisionRecord, record_for
 from bitwright.tasks.relative_loss import RelativeLoss, relative_loss
-from bitwright.tasks.statistics import Array
+from bitwright.tasks.statistics import Array, Interval
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
+from bitwright.units import number, signed
+from bitwright.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 Progress = Callable[[str, int, int], None]
 """Told (what is going on, done, of how many); 0 of 0 is a stage of unknown length."""
@@ -30,9 +38,9 @@ def silent(stage: str, done: int, total: int) -> None:
     """The progress nobody asked for."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What a plan scored, and whether exact and fast execution agree.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Evaluation(Shown):
+    """What a plan scored, and whether exact and fast execution agree; `.frame()`, `.plot()`.
 
     Attributes
     ----------
@@ -85,6 +93,83 @@ class Evaluation:
         promise = self.plan.promise
         return self.loss.within(promise) if promise is not None and self.loss.separated(promise) else None
 
+    def headline(self) -> Headline:
+        """Score, float's, their difference with its interval, and whether exact and fast agree."""
+        score = self.score
+        figures = [(score.metric, f"{number(score.value)} {score.unit} {_interval(score.value_interval)}")]
+        if score.float_value is not None:
+            figures.append(("float", f"{number(score.float_value)} {score.unit}"))
+        if score.difference is not None and score.interval is not None:
+            figures.append(("difference", f"{signed(score.difference)} {score.unit} {_interval(score.interval)}"))
+        figures += [(each.name, f"{number(each.value)} {each.unit}") for each in score.measures]
+        if self.off_by is not None:
+            figures.append(("exact and fast off by", f"{self.off_by} accumulator steps"))
+        figures += [("tested on", f"{score.sample_count}: {score.tested_on}"), ("calibrated on", score.calibrated_on)]
+        how = "exact" if self.exact else "fast"
+        return Headline(f"{self.plan.method}, {how}, task {score.task}", figures)
+
+    def record(self) -> dict[str, Any]:
+        """Flat names and plain values, units in the names."""
+        score, interval = self.score, self.score.interval
+        return {
+            "task": score.task,
+            "metric": score.metric,
+            "unit": score.unit,
+            "score": score.value,
+            "score_low": score.value_interval.low,
+            "score_high": score.value_interval.high,
+            "float_score": score.float_value,
+            "difference": score.difference,
+            "difference_low": interval.low if interval else None,
+            "difference_high": interval.high if interval else None,
+            "separated_from_float": interval.separates() if interval else None,
+            **{measure.name: measure.value for measure in score.measures},
+            "samples": score.sample_count,
+            "tested_on": score.tested_on,
+            "calibrated_on": score.calibrated_on,
+            "exact": self.exact,
+            "off_by": self.off_by,
+            "seconds": self.seconds,
+            "float_seconds": self.float_seconds,
+        }
+
+    def frame(self, part: str = "score") -> "pd.DataFrame":
+        """`score`: one line, with intervals; `sites`: one line per quantized site, on the first test batch.
+
+        Raises
+        ------
+        InputError
+            Another part.
+        """
+        import pandas as pd
+
+        lines = {"score": [self.record()], "sites": self._site_records()}
+        if part not in lines:
+            raise unknown_name("part of an evaluation", part, lines)
+        return pd.DataFrame(lines[part]).convert_dtypes()
+
+    def plot(self) -> "go.Figure":
+        """The score with its 95 % interval, beside float's where the task scores it, as a plotly figure."""
+        from bitwright.tasks.drawing import draw
+
+        return draw(self)
+
+    def _site_records(self) -> list[dict[str, Any]]:
+        classes = {} if self.precision is None else {name: site.shares for name, site in self.precision.sites.items()}
+        return [
+            {
+                "site": name,
+                "off_by": steps,
+                "accumulation_sqnr_db": self.accumulation_db.get(name),
+                **{f"share_{label}": share for label, share in classes.get(name, {}).items()},
+            }
+            for name, steps in self.sites_off_by.items()
+        ]
+
+
+def _interval(interval: Interval) -> str:
+    return f"[{number(interval.low, 3)}, {number(interval.high, 3)}]"
+
 
 def evaluate(
     network: Network,
@@ -125,8 +210,8 @@ def evaluate(
     """
     require_numbers(network)
     if isinstance(method, str):
-        progress("calibrating", 0, 0)
-        method = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
+        with reporting(within(progress, "calibrating")):
+            method = calibrate_method(network, method, options=options, task=task, count=calibration_count, seed=seed)
     found = evaluate_many(
         network,
         {"": method},
@@ -172,9 +257,10 @@ def evaluate_many(
     float_seconds, done = 0.0, 0
     for index, batch in enumerate(task.batches(network, batch_size=batch_size)):
         if not done:
-            progress("comparing exact with fast products", 0, 0)
-            for run in runs.values():
+            for i, run in enumerate(runs.values()):
+                progress("comparing exact with fast products", i, len(runs))
                 run.attempt(run.audit, batch)
+            progress("evaluating", 0, task.samples)
         reference, seconds = outputs.of(index, batch.inputs)
         float_seconds += seconds
         if not task.needs_reference:
@@ -231,7 +317,8 @@ class _Run:
         """Refuse a plan none of whose quantized sites ran: its score would be float's."""
         if self.executor is not None and self.plan.quantizes and not self.executor.off_by:
             raise InputError(
-                f"none of the {len(self.plan.sites)} sites in the plan of {self.plan.method} ran on the test samples, "
+                f"none of the {counted(len(self.plan.sites), 'site')} in the plan of {self.plan.method} ran on the "
+                "test samples, "
                 "so that nothing was quantized; calibrate and test on inputs that take the same way"
             )
 

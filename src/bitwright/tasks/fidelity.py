@@ -20,12 +20,14 @@ from bitwright.networks.own_inputs import OwnInputs, own_inputs
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.given import axes_of
 from bitwright.tasks.inputs import window_length
-from bitwright.tasks.samples import Samples, available_samples, counted, default_batches, default_samples, describe
+from bitwright.tasks.samples import Samples, available_samples, default_batches, default_samples, describe
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of, sqnr_of
 from bitwright.tasks.task import SQNR, MeasureKind, TaskBatch
+from bitwright.words import counted
 
 DEFAULT_SAMPLES = {"image": 64, "sentence": 256, "language": 4, "tensor": 64}  # language: windows
-_UNITS = {"image": "crops", "sentence": "sentences", "tensor": "inputs"}
+_UNITS = {"image": ("crop", "crops"), "sentence": ("sentence", "sentences"), "tensor": ("input", "inputs")}
+_GIVEN = (("batch", "batches"), ("input", "inputs"))  # by whether inputs lie side by side
 _SIGNAL, _NOISE, _COSINE, _POSITIONS, _KL, _AGREEMENT = range(6)  # columns of the statistics
 
 
@@ -158,6 +160,7 @@ class Fidelity:
     unit: str = "dB"
     higher_is_better: bool = True
     needs_reference: bool = True
+    repeatable: bool = True
     score: ScoreFunction = _sqnr_db
 
     @property
@@ -168,9 +171,10 @@ class Fidelity:
     @property
     def sample_unit(self) -> str:
         """What `samples` counts."""
-        if self.given is not None:
-            return "inputs" if self.axis is not None else "batches"
-        return _UNITS.get(self.kind, f"tokens in {counted(self.count, 'window')} of {self.window}")
+        if self.given is None and self.kind not in _UNITS:
+            return f"tokens in {counted(self.count, 'window')} of {self.window}"
+        one, several = _UNITS[self.kind] if self.given is None else _GIVEN[self.axis is not None]
+        return one if self.samples == 1 else several
 
     @property
     def further(self) -> tuple[MeasureKind, ...]:

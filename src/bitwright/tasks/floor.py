@@ -1,10 +1,12 @@
-"""When a score is no network's any more: the floor of fidelity below which nothing is ranked.
+"""What is not ranked: a score that is no network's any more, and a plan that misses the budget it was searched to.
 
 Ours: with labels, more than half of the float network's score is lost (or its perplexity more than doubled); without,
 noise has at least half the power of the signal, an SQNR of 3 dB.
 """
 
+from bitwright.tasks.evaluate import Evaluation
 from bitwright.tasks.task import Score
+from bitwright.units import number
 
 LEAST_SQNR_DB = 3.0
 LARGEST_LOSS = {True: 0.5, False: 1.0}
@@ -29,3 +31,15 @@ def dead(score: Score) -> str:
         below = not lost <= LARGEST_LOSS[score.higher_is_better] * abs(score.float_value)
         return f"dead: {measured}, and {score.float_value:.3g} {score.unit}".rstrip() + " in float" if below else ""
     return f"dead: {measured}, which is mostly noise" if score.unit == "dB" and not score.value >= LEAST_SQNR_DB else ""
+
+
+def promised(evaluation: Evaluation) -> str:
+    """What became of the budget that a plan was searched to, on samples that chose nothing."""
+    loss, promise = evaluation.loss, evaluation.plan.promise
+    assert promise is not None
+    low, high = (number(100 * end, 3) for end in (loss.interval.low, loss.interval.high))
+    word = {True: "kept", False: "missed", None: "neither kept nor missed for sure"}[evaluation.kept]
+    return (
+        f"the budget of {100 * promise:g} % is {word} on these samples, which chose nothing: the {loss.of} is "
+        f"{number(100 * loss.value, 3)} % [{low}, {high}]"
+    )

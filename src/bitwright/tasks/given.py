@@ -14,11 +14,12 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network
-from bitwright.networks.own_inputs import BatchAxes, own_inputs
+from bitwright.networks.own_inputs import OWN, BatchAxes, own_inputs
 from bitwright.networks.packages import told
 from bitwright.networks.user import forward_parameters
 from bitwright.tasks.inputs import image_inputs, sentence_inputs
-from bitwright.tasks.samples import Samples, counted
+from bitwright.tasks.samples import Samples
+from bitwright.words import counted
 
 MOST = 4096  # batches; one that gives more is taken for endless
 LABELS = frozenset({"label", "labels", "target", "targets"})
@@ -42,9 +43,9 @@ class GivenSamples:
 
     def samples(self) -> Samples:
         """All of them, to calibrate on."""
-        return self._described(self.batches, counted_batches(len(self.batches)))
+        return self._described(self.batches, counted(len(self.batches), "batch", "batches"))
 
-    def halves(self) -> tuple[Samples, Samples]:
+    def halves(self, what: str = "samples") -> tuple[Samples, Samples]:
         """Every other batch to calibrate on, and the rest to judge by; a single batch is cut along its batch axis.
 
         Raises
@@ -56,11 +57,11 @@ class GivenSamples:
         batches = self._cut(self.batches[0]) if cut else self.batches
         if len(batches) < 2:
             raise InputError(
-                "samples has one sample only, and half of them calibrate, the others judge; give at least 2, or "
+                f"{what} has one sample only, and half of them calibrate, the others judge; give at least 2, or "
                 "calibration_samples= apart"
             )
         parts = batches[::2], batches[1::2]
-        said = [f"{len(part)} of the {len(batches)} batches" for part in parts]
+        said = [f"{len(part)} of the {counted(len(batches), 'batch', 'batches')}" for part in parts]
         said = ["half of the batch", "the other half of the batch"] if cut else said
         return self._described(parts[0], said[0]), self._described(parts[1], said[1])
 
@@ -74,11 +75,6 @@ class GivenSamples:
         count = len(batches) if self.axes is None else sum(self.axes.size(batch) for batch in batches)
         inputs = "" if self.axes is None else f" ({counted(count, 'input')})"
         return Samples(batches=tuple(batches), count=count, description=f"{said} given by the caller{inputs}")
-
-
-def counted_batches(count: int) -> str:
-    """`1 batch`, `4 batches`."""
-    return "1 batch" if count == 1 else f"{count} batches"
 
 
 def given_samples(network: Network, samples: Iterable[Any], what: str = "samples") -> GivenSamples:
@@ -98,9 +94,13 @@ def given_samples(network: Network, samples: Iterable[Any], what: str = "samples
     InputError
         What is no iterable of batches, has none, does not end, or does not fit the network.
     """
+    return given_of(network, itertools.islice(iterated(samples, what), MOST + 1), what)
+
+
+def given_of(network: Network, items: Iterable[Any], what: str) -> GivenSamples:
+    """The batches of `items`, of which there are at most `MOST` and one; as `given_samples`."""
     taken = taken_by(network)
-    items = enumerate(itertools.islice(iterated(samples, what), MOST + 1))
-    batches = [given_batch(taken, item, f"batch {at} of {what}") for at, item in items]
+    batches = [given_batch(taken, item, f"batch {at} of {what}") for at, item in enumerate(items)]
     if not batches:
         raise InputError(f"{what} has no batch; give an iterable of at least one (a generator gives its batches once)")
     if len(batches) > MOST:
@@ -133,7 +133,7 @@ class Taken:
 
 def taken_by(network: Network) -> Taken:
     """What a network takes; needs a network with an example."""
-    if network.kind == "tensor":
+    if network.kind == "tensor" or OWN in network.tools:
         own = own_inputs(network)
         return Taken(network=network, example=own.example, names=own.names)
     assert network.example is not None

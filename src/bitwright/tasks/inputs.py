@@ -12,7 +12,10 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network
+from bitwright.networks.own_inputs import OWN
+from bitwright.networks.packages import told
 from bitwright.tasks.statistics import Array
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +36,8 @@ def tool(network: Network, name: str) -> Any:
 
 def input_names(network: Network, usual: Sequence[str]) -> list[str]:
     """The names of the network's inputs; `usual` where it has no example batch to read them from."""
+    if OWN in network.tools:
+        return list(network.tools[OWN].given)
     if network.example is None:
         return list(usual)
     return list(network.example(InputShape(batch=1, sequence_length=8)))
@@ -73,8 +78,16 @@ def window_inputs(network: Network, windows: Array) -> Batch:
 
 def sentence_inputs(network: Network, sentences: Sequence[str]) -> Batch:
     """A batch of sentences, padded to the longest and cut at the network's `sequence_length`."""
-    encoded = tool(network, "tokenizer")(
-        list(sentences), padding=True, truncation=True, max_length=window_length(network), return_tensors="pt"
-    )
+    tokenizer = tool(network, "tokenizer")
+    try:
+        encoded = tokenizer(
+            list(sentences), padding=True, truncation=True, max_length=window_length(network), return_tensors="pt"
+        )
+    except Exception as error:
+        raise InputError(
+            f"{network.name}: its tokenizer fails on {counted(len(sentences), 'sentence')} ({told(error)}); it is "
+            "called as those "
+            'of Hugging Face, with padding=True, truncation=True, max_length=n, return_tensors="pt"'
+        ) from error
     names = [name for name in input_names(network, list(encoded)) if name in encoded]
     return {name: encoded[name].to(network.device) for name in names}

@@ -16,9 +16,10 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once, powers
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
-from bitwright.tasks.samples import Samples, counted, default_samples
+from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction
 from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
+from bitwright.words import counted
 
 DEFAULT_TOKENS = 2048
 
@@ -48,10 +49,12 @@ def perplexity(*, network: Network, data: Path, limit: int | None = None, window
     if length < 2:
         raise InputError(
             f"perplexity needs windows of at least 2 tokens; here they have {length} "
-            f"({data.name} has {len(ids)} tokens, the limit is {DEFAULT_TOKENS if limit is None else limit})"
+            f"({data.name} has {counted(len(ids), 'token')}, the limit is {DEFAULT_TOKENS if limit is None else limit})"
         )
     windows = ids[: tokens // length * length].reshape(-1, length)
-    return Perplexity(windows=windows, tested_on=f"the first {windows.size} of {len(ids)} tokens of {data.name}")
+    return Perplexity(
+        windows=windows, tested_on=f"the first {windows.size} of {counted(len(ids), 'token')} of {data.name}"
+    )
 
 
 def _read(path: Path) -> str:
@@ -91,6 +94,7 @@ class Perplexity:
     unit: str = ""
     higher_is_better: bool = False
     needs_reference: bool = False
+    repeatable: bool = True
     score: ScoreFunction = _perplexity
     further: tuple[MeasureKind, ...] = (
         MeasureKind(name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio),
@@ -119,6 +123,11 @@ class Perplexity:
         """Rows (nats, tokens, signal, noise) per block, from logits [B, T, vocabulary]."""
         if output.ndim != 3 or output.shape[:2] != batch.labels.shape:
             raise InputError(f"perplexity needs logits [B, T, vocabulary]; the network's output is {[*output.shape]}")
+        if batch.labels.max() >= output.shape[2]:
+            raise InputError(
+                f"the text has the token id {batch.labels.max()}, but the network's logits are for {output.shape[2]}; "
+                "give it the tokenizer that it was trained with"
+            )
         targets = torch.from_numpy(np.ascontiguousarray(batch.labels))[:, 1:]
         nats = [negative_log_likelihood(output[i, :-1], targets[i]).cpu().numpy() for i in range(len(output))]
         of_logits = np.stack([powers(output[i, :-1], reference[i, :-1]) for i in range(len(output))])

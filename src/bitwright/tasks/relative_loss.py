@@ -18,10 +18,11 @@ _AGREEMENT, _COSINE = "top-1 agreement", "cosine"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RelativeLoss:
-    """A share of accuracy that quantization costs (negative: a gain), with its interval."""
+    """A share of accuracy that quantization costs (negative: a gain), with its interval, and what it is of."""
 
     value: float
     interval: Interval
+    of: str = ""
 
     def within(self, budget: float) -> bool:
         """Whether the point estimate is at most `budget`; NaN is not."""
@@ -50,7 +51,8 @@ def relative_loss(
     """
     both = quantized if reference is None else np.hstack([quantized, reference])
     score = _of_fidelity(_figure(task)) if task.needs_reference else _of_labels(task, quantized.shape[1])
-    return RelativeLoss(value=score_once(both, score), interval=bootstrap(both, score, resamples=resamples, seed=seed))
+    interval = bootstrap(both, score, resamples=resamples, seed=seed)
+    return RelativeLoss(value=score_once(both, score), interval=interval, of=meaning(task))
 
 
 def _figure(task: Task) -> MeasureKind:

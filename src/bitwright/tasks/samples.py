@@ -18,6 +18,7 @@ from bitwright.networks.variation import Role
 from bitwright.tasks import photographs, prose
 from bitwright.tasks.inputs import image_inputs, sentence_inputs, token_ids, window_inputs, window_length
 from bitwright.tasks.statistics import Array
+from bitwright.words import counted
 
 BATCH_SIZES = {"image": 16, "sentence": 32, "language": 1, "tensor": 16}
 
@@ -63,7 +64,7 @@ def available_samples(network: Network, *, count: int, test: bool) -> int:
     """`count`, or as many samples as the text of the test or calibration part has."""
     require_kind(network)
     if count < 1:
-        raise InputError(f"{count} samples were asked for; at least 1 is needed")
+        raise InputError(f"{counted(count, 'sample')} asked for; at least 1 is needed")
     if drawn(network):
         return count if own_inputs(reading(network)).varies else 1
     if network.kind == "sentence":
@@ -147,11 +148,6 @@ def describe(network: Network, *, count: int, seed: int, test: bool) -> str:
     return f"{what} (seed {seed}) of the prose in Python's pydoc_data.topics, {topics}"
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 window`, `4 windows`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _choice(available: int, count: int, seed: int) -> Array:
     """`count` different indices below `available`."""
     return np.random.default_rng(seed).permutation(available)[:count]
@@ -162,7 +158,7 @@ def windows(network: Network, *, test: bool) -> Array:
     ids, length = token_ids(network, "\n\n".join(prose.paragraphs(test=test))), window_length(network)
     if len(ids) < length:
         raise InputError(
-            f"one window of {length} tokens is longer than the {len(ids)} tokens of always-available text; "
+            f"one window of {length} tokens is longer than the {counted(len(ids), 'token')} of always-available text; "
             "use a shorter sequence length"
         )
     whole: Array = ids[: len(ids) // length * length]

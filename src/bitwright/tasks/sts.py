@@ -20,6 +20,7 @@ from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction, spearman
 from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
 from bitwright.tasks.top1 import evenly_spaced
+from bitwright.words import counted
 
 _COLUMNS = "genre, file, year, index, score, sentence, sentence"
 
@@ -48,8 +49,12 @@ def sts(*, data: Path, limit: int | None = None) -> "Sts":
     pairs = [_pair(line, f"{data.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
     chosen = [pairs[i] for i in evenly_spaced(len(pairs), limit)]
     if len(chosen) < 2:
-        raise InputError(f"{data.name} has {len(pairs)} pairs, the limit is {limit}; a rank correlation needs 2 pairs")
-    return Sts(pairs=tuple(chosen), tested_on=f"{len(chosen)} of the {len(pairs)} sentence pairs in {data.name}")
+        raise InputError(
+            f"{data.name} has {counted(len(pairs), 'pair')}, the limit is {limit}; a rank correlation needs 2 pairs"
+        )
+    return Sts(
+        pairs=tuple(chosen), tested_on=f"{len(chosen)} of the {counted(len(pairs), 'sentence pair')} in {data.name}"
+    )
 
 
 def _pair(line: str, where: str) -> Pair:
@@ -78,16 +83,21 @@ class Sts:
     metric: str = "Spearman"
     unit: str = ""
     higher_is_better: bool = True
-    sample_unit: str = "sentence pairs"
     needs_reference: bool = False
+    repeatable: bool = True
     score: ScoreFunction = spearman
     further: tuple[MeasureKind, ...] = (sqnr_beside(2, 3),)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def samples(self) -> int:
-        """How many pairs."""
+        """How many pairs, of which there are at least 2."""
         return len(self.pairs)
+
+    @property
+    def sample_unit(self) -> str:
+        """What `samples` counts."""
+        return "sentence pairs"
 
     def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
         """Batches of B pairs (16 by default): 2B sentences, the first of every pair, then the second of every pair."""

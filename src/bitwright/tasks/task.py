@@ -106,6 +106,10 @@ class Task(Protocol):
         """Whether the score compares with the float network's output (whose own score then says nothing)."""
 
     @property
+    def repeatable(self) -> bool:
+        """Whether another process can tell that it judges by the same: false where the caller's code scores."""
+
+    @property
     def score(self) -> ScoreFunction:
         """From statistics to the score, in `unit`."""
 

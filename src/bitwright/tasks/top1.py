@@ -21,6 +21,7 @@ from bitwright.tasks.inputs import image_inputs
 from bitwright.tasks.samples import Samples, default_samples
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
 from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
+from bitwright.words import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,7 +53,7 @@ def top1(*, data: Path, limit: int | None = None) -> "Top1":
     return Top1(
         files=tuple(path for _, _, path in chosen),
         labels=tuple(label for label, _, _ in chosen),
-        tested_on=f"{len(chosen)} of the {len(labelled)} images in {data.name}",
+        tested_on=f"{len(chosen)} of the {counted(len(labelled), 'image')} in {data.name}",
     )
 
 
@@ -90,6 +91,25 @@ def _rgb(path: Path) -> "Image":
             raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
 
 
+def right_of(output: torch.Tensor, labels: Array, whose: str) -> torch.Tensor:
+    """Whether the largest of logits [B, classes] is the label's [B]; where one is not finite, it is not.
+
+    Raises
+    ------
+    InputError
+        Outputs of another shape, and class ids that the network does not have, which are in `whose`.
+    """
+    if output.ndim != 2 or len(output) != len(labels):
+        raise InputError(f"top1 needs logits [images, classes]; the network's output is {list(output.shape)}")
+    wrong = labels[(labels < 0) | (labels >= output.shape[1])]
+    if wrong.size:
+        raise InputError(
+            f"class id {wrong.max()} is in the {whose}, but the network has classes 0 to {output.shape[1] - 1}; number "
+            "them as the network numbers its classes"
+        )
+    return (output.argmax(dim=1).cpu() == torch.from_numpy(labels)) & output.isfinite().all(dim=1).cpu()
+
+
 _percent = mean_of(0, scale=100.0)
 
 
@@ -112,8 +132,8 @@ class Top1:
     metric: str = "top-1 accuracy"
     unit: str = "%"
     higher_is_better: bool = True
-    sample_unit: str = "images"
     needs_reference: bool = False
+    repeatable: bool = True
     score: ScoreFunction = _percent
     further: tuple[MeasureKind, ...] = (sqnr_beside(1, 2),)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
@@ -122,6 +142,11 @@ class Top1:
     def samples(self) -> int:
         """How many images."""
         return len(self.files)
+
+    @property
+    def sample_unit(self) -> str:
+        """What `samples` counts."""
+        return "image" if self.samples == 1 else "images"
 
     def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
         """Images in order, each batch decoded when it is asked for (16 at once by default)."""
@@ -133,15 +158,8 @@ class Top1:
 
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
         """Rows (1 or 0, signal, noise) from logits [B, classes]; logits that are not finite are wrong."""
-        if output.ndim != 2 or output.shape[0] != len(batch.labels):
-            raise InputError(f"top1 needs logits [images, classes]; the network's output is {list(output.shape)}")
-        if batch.labels.max() >= output.shape[1]:
-            raise InputError(
-                f"class id {batch.labels.max()} is in the images' names, but the network has classes 0 to "
-                f"{output.shape[1] - 1}; number the images as the network numbers its classes"
-            )
-        right = (output.argmax(dim=1).cpu() == torch.from_numpy(batch.labels)) & output.isfinite().all(dim=1).cpu()
-        return np.hstack([right.numpy().astype(float)[:, None], powers(output, reference)])
+        right = right_of(output, batch.labels, "images' names").numpy().astype(float)
+        return np.hstack([right[:, None], powers(output, reference)])
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Crops of photographs that come with scikit-image: none of the test images."""

@@ -2,11 +2,16 @@
 
 from bitwright.technology.dram import Dram, dram, drams
 from bitwright.technology.price import Price
+from bitwright.technology.price_file import BUILT_IN
 from bitwright.technology.scaling import area_factor, energy_factor, leakage_factor
 from bitwright.technology.sram import Sram
 from bitwright.technology.technology import Technology, load
 
+NODES = tuple(BUILT_IN)
+"""Built-in nodes, in nm."""
+
 __all__ = [
+    "NODES",
     "Dram",
     "Price",
     "Sram",

@@ -10,8 +10,9 @@ logarithms.
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from bitwright.errors import InputError
@@ -23,6 +24,26 @@ SOURCE = (
 )
 
 Values = tuple[float, ...]  # read_pj, write_pj, leakage_uw, area_um2, access_ns, cycle_ns
+COLUMNS = (
+    "capacity_bytes",
+    "width_bits",
+    "read_pj",
+    "write_pj",
+    "leakage_uw",
+    "area_um2",
+    "access_ns",
+    "cycle_ns",
+)
+CACHED_MACROS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SramTable:
+    """Macros of one node, by (capacity_bytes, width_bits), and how the numbers came about."""
+
+    node_nm: float
+    points: Mapping[tuple[int, int], Values]
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +77,36 @@ class Sram:
 
 
 @cache
-def sram(node_nm: float, capacity_bytes: int, width_bits: int) -> Sram:
+def built_in(node_nm: float) -> SramTable:
+    """The table of a node, 28 or 45. Raises `InputError` for any other."""
+    points = _table().get(node_nm)
+    if points is None:
+        nodes = ", ".join(f"{node:g}" for node in sorted(_table()))
+        raise InputError(
+            f"there are no SRAM macros for {node_nm:g} nm; the table has {nodes} nm. Give those of the node under "
+            "'sram:' in the price list."
+        )
+    return SramTable(node_nm=node_nm, points=points, source=SOURCE)
+
+
+@lru_cache(maxsize=CACHED_MACROS)
+def sram(table: SramTable, capacity_bytes: int, width_bits: int) -> Sram:
     """The macro of a capacity and a port width.
 
     Parameters
     ----------
-    node_nm
-        A node of the table: 28 or 45.
+    table
+        The macros of a node.
     capacity_bytes
-        512 bytes to 16 MiB; wide ports need a few rows, so they start higher (2 KiB for 512 bits).
+        Of the built-in tables 512 bytes to 16 MiB; wide ports need a few rows, so they start higher (2 KiB for 512
+        bits).
     width_bits
-        8 to 1024 bits.
+        Of the built-in tables 8 to 1024 bits.
 
     Raises
     ------
     InputError
-        The node, the capacity or the width lies outside the table; the message names the range and a way out.
+        The capacity or the width lies outside the table; the message names the range and a way out.
 
     Notes
     -----
@@ -81,14 +116,11 @@ def sram(node_nm: float, capacity_bytes: int, width_bits: int) -> Sram:
 
     Examples
     --------
-    >>> macro = sram(28, 32 * 1024, 128)
+    >>> macro = sram(built_in(28), 32 * 1024, 128)
     >>> macro.read_pj / 128 < 0.1  # picojoules per bit
     True
     """
-    points = _table().get(node_nm)
-    if points is None:
-        nodes = ", ".join(f"{node:g}" for node in sorted(_table()))
-        raise InputError(f"there are no SRAM macros for {node_nm:g} nm; the table has {nodes} nm.")
+    points = table.points
     widths = sorted({width for _, width in points})
     if not widths[0] <= width_bits <= widths[-1]:
         raise InputError(
@@ -109,7 +141,7 @@ def sram(node_nm: float, capacity_bytes: int, width_bits: int) -> Sram:
     wide = _between(points[low, high_width], points[high, high_width], up)
     read_pj, write_pj, leakage_uw, area_um2, access_ns, cycle_ns = _between(narrow, wide, across)
     return Sram(
-        node_nm=node_nm,
+        node_nm=table.node_nm,
         capacity_bytes=capacity_bytes,
         width_bits=width_bits,
         read_pj=read_pj,
@@ -118,7 +150,7 @@ def sram(node_nm: float, capacity_bytes: int, width_bits: int) -> Sram:
         area_um2=area_um2,
         access_ns=access_ns,
         cycle_ns=cycle_ns,
-        source=SOURCE,
+        source=table.source,
     )
 
 

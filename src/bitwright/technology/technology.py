@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from bitwright.errors import InputError, MissingPriceError, unknown_name
 from bitwright.technology import price_file
+from bitwright.technology.dram import Dram, drams
 from bitwright.technology.price import Price
-from bitwright.technology.sram import Sram, sram
+from bitwright.technology.sram import Sram, SramTable, built_in, sram
 
 GIVEN = "given by the user"
 
@@ -39,7 +40,7 @@ def load(node_nm: int | str | Path) -> "Technology":
     if isinstance(node_nm, int | float) or text.isdigit():
         if text not in {str(node) for node in price_file.BUILT_IN}:
             raise unknown_name("technology node", text, map(str, price_file.BUILT_IN))
-        read_nm, prices = price_file.read_built_in(int(text))
+        listed = price_file.read_built_in(int(text))
         name = price_file.BUILT_IN[int(text)].name
     else:
         path = Path(node_nm)
@@ -48,9 +49,15 @@ def load(node_nm: int | str | Path) -> "Technology":
                 f"no technology {text!r}: it is neither a known node ({price_file.known_nodes()}) "
                 "nor a YAML file that exists."
             )
-        read_nm, prices = price_file.read(path)
+        listed = price_file.read(path)
         name = str(path)
-    return Technology(node_nm=read_nm, file=name, prices=MappingProxyType(prices))
+    return Technology(
+        node_nm=listed.node_nm,
+        file=name,
+        prices=MappingProxyType(listed.prices),
+        drams=MappingProxyType({**drams(), **listed.drams}),
+        srams=listed.srams,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +72,17 @@ class Technology:
         The price list that was loaded.
     prices
         The prices by event; `price` is the way to ask for one that must exist.
+    drams
+        DRAM technologies by name.
+    srams
+        The list's own SRAM macros; None: those of the built-in table for the node.
     """
 
     node_nm: float
     file: str
     prices: Mapping[str, Price] = field(hash=False, repr=False)
+    drams: Mapping[str, Dram] = field(hash=False, repr=False, default_factory=drams)
+    srams: SramTable | None = field(hash=False, repr=False, default=None)
 
     def price(self, event: str) -> Price:
         """The price of `event`.
@@ -125,7 +138,18 @@ class Technology:
 
     def sram(self, capacity_bytes: int, width_bits: int) -> Sram:
         """The SRAM macro of this node; see `bitwright.technology.sram.sram`."""
-        return sram(self.node_nm, capacity_bytes, width_bits)
+        return sram(self.sram_table, capacity_bytes, width_bits)
+
+    @property
+    def sram_table(self) -> SramTable:
+        """The macros that there are. Raises `InputError` where none is known for the node."""
+        return built_in(self.node_nm) if self.srams is None else self.srams
+
+    def dram(self, name: str) -> Dram:
+        """The DRAM technology of that name. Raises `InputError` with the nearest if there is none."""
+        if name not in self.drams:
+            raise unknown_name("DRAM technology", name, self.drams)
+        return self.drams[name]
 
 
 def _changed(

@@ -33,6 +33,7 @@ from bitwright.memory.gemm import finest
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.vectors import VECTOR, VectorMasks
+from bitwright.settings import OURS, RECOLLECTED, about
 
 BITS_PER_BYTE = 8
 
@@ -81,9 +82,21 @@ class SliceArray(Machine):
     made_for: ClassVar[str]
     """The method that makes plans for it."""
 
-    peas: int = Field(default=16, gt=0, description="Processing elements; Panacea's 16 (public summary)")
-    run_bits: int = Field(default=4, ge=1, le=8, description="Bits of a run length; recollected, our default")
-    ppu_lanes: int = Field(default=32, gt=0, description="Outputs requantized and encoded per cycle; our choice")
+    peas: int = Field(
+        default=16,
+        gt=0,
+        description="Arrays of processing elements",
+        json_schema_extra=about("Panacea's 16 (public summary)"),
+    )
+    run_bits: int = Field(
+        default=4, ge=1, le=8, description="Width of a run length", json_schema_extra=about(RECOLLECTED, unit="bits")
+    )
+    ppu_lanes: int = Field(
+        default=32,
+        gt=0,
+        description="Outputs requantized and encoded per cycle",
+        json_schema_extra=about(OURS),
+    )
 
     @property
     @abstractmethod

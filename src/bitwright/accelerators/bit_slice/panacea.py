@@ -18,6 +18,7 @@ from bitwright.accelerators.bit_slice.products import Products, both_sides
 from bitwright.accelerators.bit_slice.slicing import Slicing, slicing_of
 from bitwright.memory import IntArray
 from bitwright.methods.plan import SitePlan
+from bitwright.settings import OURS, RECOLLECTED, about
 
 
 class Panacea(SliceArray):
@@ -27,17 +28,34 @@ class Panacea(SliceArray):
     unsigned_x: ClassVar[bool] = True
     made_for: ClassVar[str] = "method aqs"
 
-    dynamic_operators: int = Field(default=4, gt=0, description="Per PE, for sparse work; recollected, our default")
-    static_operators: int = Field(default=8, gt=0, description="Per PE, for dense work; recollected, our default")
+    dynamic_operators: int = Field(
+        default=4, gt=0, description="Per PE, for sparse work", json_schema_extra=about(RECOLLECTED)
+    )
+    static_operators: int = Field(
+        default=8, gt=0, description="Per PE, for dense work", json_schema_extra=about(RECOLLECTED)
+    )
     dynamic_work: Literal["high", "activation"] = Field(
         default="high",
-        description="What dynamic operators do: products with any high-order slice (as a public summary has it), or "
-        "only those with the activation's, leaving the weight's to static operators",
+        description="What dynamic operators do: products with any high-order slice (high), or only those with the "
+        "activation's, leaving the weight's to static operators",
+        json_schema_extra=about("high, as a public summary has it"),
     )
-    tile_rows: int = Field(default=32, gt=0, multiple_of=4, description="Rows of x in an output tile; our choice")
-    double_tile: bool = Field(default=True, description="Two output tiles in flight (double-tile processing)")
+    tile_rows: int = Field(
+        default=32,
+        gt=0,
+        multiple_of=4,
+        description="Rows of x in an output tile",
+        json_schema_extra=about(OURS),
+    )
+    double_tile: bool = Field(
+        default=True,
+        description="Two output tiles in flight (double-tile processing)",
+        json_schema_extra=about("Panacea, HPCA 2025"),
+    )
     skip_single_slice: bool = Field(
-        default=False, description="Skip zero vectors of 4-bit weights, which have one slice; our choice"
+        default=False,
+        description="Skip zero vectors of 4-bit weights, which have one slice",
+        json_schema_extra=about(OURS),
     )
 
     @property

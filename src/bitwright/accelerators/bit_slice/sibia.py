@@ -16,6 +16,7 @@ from bitwright.accelerators.bit_slice.products import Products, better_side
 from bitwright.accelerators.bit_slice.slicing import Slicing, slicing_of
 from bitwright.memory import IntArray
 from bitwright.methods.plan import SitePlan
+from bitwright.settings import OURS, about
 
 
 class Sibia(SliceArray):
@@ -25,8 +26,19 @@ class Sibia(SliceArray):
     unsigned_x: ClassVar[bool] = False
     made_for: ClassVar[str] = "method sibia"
 
-    operators: int = Field(default=12, gt=0, description="Per PE, as many as Panacea's of both kinds; our choice")
-    tile_rows: int = Field(default=64, gt=0, multiple_of=4, description="Rows of x in an output tile; our choice")
+    operators: int = Field(
+        default=12,
+        gt=0,
+        description="Per PE, as many as Panacea's of both kinds",
+        json_schema_extra=about(OURS),
+    )
+    tile_rows: int = Field(
+        default=64,
+        gt=0,
+        multiple_of=4,
+        description="Rows of x in an output tile",
+        json_schema_extra=about(OURS),
+    )
 
     @property
     def operators_per_pe(self) -> int:

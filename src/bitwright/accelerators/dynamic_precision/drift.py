@@ -22,6 +22,7 @@ from bitwright.accelerators.dynamic_precision.scheduler import Cuts, schedule
 from bitwright.accelerators.dynamic_precision.walk import Walk, in_turn
 from bitwright.memory import BoolArray, IntArray
 from bitwright.methods.classes import Classes
+from bitwright.settings import OURS, about
 
 
 class Drift(SplitArray):
@@ -38,16 +39,22 @@ class Drift(SplitArray):
     schedules: ClassVar[bool] = True
 
     recut: Literal["block", "site"] = Field(
-        default="block", description="The array is cut anew for each block of the reduction, or once per site; ours"
+        default="block",
+        description="The array is cut anew for each block of the reduction, or once per site",
+        json_schema_extra=about(OURS),
     )
     scheduler_cycles_per_evaluation: int = Field(
-        default=16, ge=0, description="To try one cut: four closed forms of four cycles each; our choice"
+        default=16,
+        ge=0,
+        description="To try one cut: four closed forms of four cycles each",
+        json_schema_extra=about(OURS, unit="cycles"),
     )
     overhead_percent: float = Field(
         default=5,
         ge=0,
         allow_inf_nan=False,
-        description="Area of multiplexers at the cuts and of links in both directions, by that of the bit groups; ours",
+        description="Area of multiplexers at the cuts and of links in both directions, by that of the bit groups",
+        json_schema_extra=about(OURS, unit="%"),
     )
 
     @property

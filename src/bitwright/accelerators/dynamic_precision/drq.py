@@ -31,6 +31,7 @@ from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.drq.rule import Drq as DrqRule
 from bitwright.methods.execution import Execution
 from bitwright.methods.rules import Static, SubTensors
+from bitwright.settings import OURS, about
 
 
 class Drq(SplitArray):
@@ -49,7 +50,10 @@ class Drq(SplitArray):
     gathers: ClassVar[bool] = False
 
     row_groups: int = Field(
-        default=4, ge=1, description="G, sub-tensors that a row of x meets at once; not public, to be swept from 1 to 8"
+        default=4,
+        ge=1,
+        description="G, sub-tensors that a row of x meets at once; not public, to be swept from 1 to 8",
+        json_schema_extra=about(OURS),
     )
 
     def classes(self, work: Execution) -> Classes:

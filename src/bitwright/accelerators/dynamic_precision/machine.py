@@ -69,6 +69,7 @@ from bitwright.methods.drift.rule import Drift as DriftRule
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.rules import Static, SubTensors
+from bitwright.settings import OURS, about
 
 BITS_PER_BYTE = 8
 COLS = 32
@@ -95,10 +96,12 @@ class SplitArray(Machine):
     gathers: ClassVar[bool] = True
     """Whether rows are gathered by lists and sums shifted into place; otherwise a bit of mask says what x is."""
 
-    rows: int = Field(default=ROWS, ge=2, description=f"Rows of bit groups; {WORTH}")
-    cols: int = Field(default=COLS, ge=2, description=f"Columns of bit groups; {WORTH}")
+    rows: int = Field(default=ROWS, ge=2, description="Rows of bit groups", json_schema_extra=about(WORTH))
+    cols: int = Field(default=COLS, ge=2, description="Columns of bit groups", json_schema_extra=about(WORTH))
     dataflow: Dataflow = Field(
-        default="ws", description="ws: weights rest, as on the other arrays here; os: sums rest. Our choice"
+        default="ws",
+        description="ws: weights rest, as on the other arrays here; os: sums rest",
+        json_schema_extra=about(OURS),
     )
 
     def classes(self, work: Execution) -> Classes:

@@ -46,6 +46,7 @@ from bitwright.methods.apsq.rule import PartialSums
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.rules import Static
+from bitwright.settings import OURS, RECOLLECTED, about
 
 Variant = Literal["mapped", "published"]
 
@@ -87,18 +88,39 @@ class Apsq(Machine):
     """Recollected, with 8 x 8 and the other SRAMs as in the common substrate: 16 x 8 x 8, 256, 128 and 256 KiB; DRAM is
     the ANT artifact's, as of the other native machines."""
 
-    po: int = Field(default=PO, gt=0, description=f"Lines of the array, a row of x each; {WORTH}")
-    pci: int = Field(default=PCI, gt=0, description="Products that a processing element adds; recollected, our default")
-    pco: int = Field(default=PCO, gt=0, description="Processing elements of a line; recollected, our default")
-    dataflow: Rests = Field(default="ws", description="What rests in the array: inputs, weights or outputs")
+    po: int = Field(
+        default=PO,
+        gt=0,
+        description="Lines of the array, a row of x each",
+        json_schema_extra=about(WORTH),
+    )
+    pci: int = Field(
+        default=PCI,
+        gt=0,
+        description="Products that a processing element adds",
+        json_schema_extra=about(RECOLLECTED),
+    )
+    pco: int = Field(
+        default=PCO,
+        gt=0,
+        description="Processing elements of a line",
+        json_schema_extra=about(RECOLLECTED),
+    )
+    dataflow: Rests = Field(
+        default="ws",
+        description="What rests in the array: inputs, weights or outputs",
+        json_schema_extra=about("weights, the machine's name says which"),
+    )
     variant: Variant = Field(
         default="mapped",
         description="Accesses counted as on every other machine (mapped), or as published figures seem to be "
-        "(published); our choice",
+        "(published)",
+        json_schema_extra=about(OURS),
     )
     spill_through_sram: bool = Field(
         default=True,
-        description="Whether partial sums on their way to DRAM pass the output SRAM, in published counting; our choice",
+        description="Whether partial sums on their way to DRAM pass the output SRAM, in published counting",
+        json_schema_extra=about(OURS),
     )
 
     @property
@@ -320,11 +342,19 @@ class ApsqInputStationary(Apsq):
     """The same array with inputs at rest, under a name of its own so that dataflows stand side by side."""
 
     summary: ClassVar[str] = "the array of apsq with inputs at rest"
-    dataflow: Rests = Field(default="is", description="What rests in the array: inputs, weights or outputs")
+    dataflow: Rests = Field(
+        default="is",
+        description="What rests in the array: inputs, weights or outputs",
+        json_schema_extra=about("weights, the machine's name says which"),
+    )
 
 
 class ApsqOutputStationary(Apsq):
     """The same array with outputs at rest: no partial sum is stored."""
 
     summary: ClassVar[str] = "the array of apsq with outputs at rest, whose partial sums are never stored"
-    dataflow: Rests = Field(default="os", description="What rests in the array: inputs, weights or outputs")
+    dataflow: Rests = Field(
+        default="os",
+        description="What rests in the array: inputs, weights or outputs",
+        json_schema_extra=about("weights, the machine's name says which"),
+    )

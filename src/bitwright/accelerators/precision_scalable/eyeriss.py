@@ -23,6 +23,7 @@ from bitwright.accelerators.precision_scalable.operands import Types
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, WeightLoading
 from bitwright.accelerators.systolic.dataflow import WeightStationary
 from bitwright.memory import IntArray
+from bitwright.settings import about
 
 BITS = 16
 ROWS, COLS = 12, 11
@@ -83,10 +84,30 @@ class Eyeriss(PackedArray):
     weight_loading: ClassVar[WeightLoading] = "hidden"  # type: ignore[misc]  # no parameter here, nor is the next:
     fold_pipelining: ClassVar[bool] = True  # type: ignore[misc]  # the utilization holds what they take
 
-    rows: int = Field(default=ROWS, gt=0, description="Rows of processing elements; by area, as said in the module")
-    cols: int = Field(default=COLS, gt=0, description="Columns of processing elements; by area, as said in the module")
+    rows: int = Field(
+        default=ROWS,
+        gt=0,
+        description="Rows of processing elements",
+        json_schema_extra=about(
+            "our choice: as much area as the 3,072 4-bit processing elements of the other arrays",
+            unit="processing elements",
+        ),
+    )
+    cols: int = Field(
+        default=COLS,
+        gt=0,
+        description="Columns of processing elements",
+        json_schema_extra=about(
+            "our choice: as much area as the 3,072 4-bit processing elements of the other arrays",
+            unit="processing elements",
+        ),
+    )
     utilization: float = Field(
-        default=0.85, gt=0, le=1, description="Share of cycles in which a processing element is busy; assumed"
+        default=0.85,
+        gt=0,
+        le=1,
+        description="Share of cycles in which a processing element is busy",
+        json_schema_extra=about("our choice; assumed"),
     )
 
     def mode(self, x_bits: int, w_bits: int) -> Mode:  # noqa: ARG002

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bitwright.accelerators.precision_scalable.machine import COLS_8B, ROWS_8B, WIDEST, WORTH, PackedArray
 from bitwright.accelerators.precision_scalable.modes import Mode, fusing_mode
+from bitwright.settings import about
 
 PE_BITS = 4
 SIDE = WIDEST // PE_BITS  # PEs along each side of a unit of 8 by 8 bits
@@ -22,10 +23,18 @@ class FusingArray(PackedArray):
     word_bits: ClassVar[int] = PE_BITS
 
     rows: int = Field(
-        default=SIDE * ROWS_8B, gt=0, multiple_of=SIDE, description=f"Rows of processing elements, {FUSED}"
+        default=SIDE * ROWS_8B,
+        gt=0,
+        multiple_of=SIDE,
+        description="Rows of processing elements",
+        json_schema_extra=about(FUSED),
     )
     cols: int = Field(
-        default=SIDE * COLS_8B, gt=0, multiple_of=SIDE, description=f"Columns of processing elements, {FUSED}"
+        default=SIDE * COLS_8B,
+        gt=0,
+        multiple_of=SIDE,
+        description="Columns of processing elements",
+        json_schema_extra=about(FUSED),
     )
 
     def mode(self, x_bits: int, w_bits: int) -> Mode:

@@ -34,6 +34,7 @@ from bitwright.accelerators.systolic.dataflow import WeightStationary
 from bitwright.accelerators.systolic.machine import REGISTER, SHADOW, timing_of
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
+from bitwright.settings import OURS, about
 
 ARRAY, DECODERS, ENCODERS = "pe_array", "decoders", "encoders"
 WIDEST = 8
@@ -78,13 +79,25 @@ class PackedArray(Machine):
     rescaling: bool = Field(
         default=False,
         description="Whether sums of blocks of the reduction are rescaled as they leave the array, by circuits in the "
-        "bill; without them scales cannot change along the reduction. Our choice",
+        "bill; without them scales cannot change along the reduction",
+        json_schema_extra=about(OURS),
     )
-    rows: int = Field(default=ROWS_8B, gt=0, description=f"Rows of processing elements; {WORTH}")
-    cols: int = Field(default=COLS_8B, gt=0, description=f"Columns of processing elements; {WORTH}")
+    rows: int = Field(
+        default=ROWS_8B,
+        gt=0,
+        description="Rows of processing elements",
+        json_schema_extra=about(WORTH),
+    )
+    cols: int = Field(
+        default=COLS_8B,
+        gt=0,
+        description="Columns of processing elements",
+        json_schema_extra=about(WORTH),
+    )
     priced_by: By = Field(
         default="area",
         description="Logic as its published area, energy in proportion (area), or both as sums of its parts (parts)",
+        json_schema_extra=about(OURS),
     )
 
     @abstractmethod

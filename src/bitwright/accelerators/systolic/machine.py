@@ -24,6 +24,7 @@ from bitwright.accelerators.systolic.dataflow import Folds, Timing
 from bitwright.accelerators.systolic.operands import INTEGER_MAC_BITS, Mac, refusal
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
+from bitwright.settings import OURS, about
 
 COLS = 32
 ROWS = MULTIPLIERS_4B // 4 // COLS
@@ -52,11 +53,14 @@ class DenseArray(Machine):
     rescaling: bool = Field(
         default=True,
         description="Whether sums of blocks of the reduction are rescaled as they leave the array, in a lane per "
-        "column; our choice",
+        "column",
+        json_schema_extra=about(OURS),
     )
-    rows: int = Field(default=ROWS, gt=0, description=f"Rows of the array; {WORTH}")
-    cols: int = Field(default=COLS, gt=0, description=f"Columns of the array; {WORTH}")
-    mac: Mac = Field(default="int8", description="The multiplier in every processing element; our choice")
+    rows: int = Field(default=ROWS, gt=0, description="Rows of the array", json_schema_extra=about(WORTH))
+    cols: int = Field(default=COLS, gt=0, description="Columns of the array", json_schema_extra=about(WORTH))
+    mac: Mac = Field(
+        default="int8", description="The multiplier in every processing element", json_schema_extra=about(OURS)
+    )
 
     @property
     def peak_macs_per_cycle(self) -> float:
@@ -123,5 +127,12 @@ class DenseArray(Machine):
 
 
 def timing_of(machine: Machine) -> Timing:
-    """The ideals of a machine's substrate."""
+    """The ideals of a machine's substrate.
+
+    Examples
+    --------
+    >>> from bitwright.accelerators.systolic import WeightStationary
+    >>> timing_of(WeightStationary(fold_pipelining=False)).pipelined
+    False
+    """
     return Timing(hidden=machine.weight_loading == "hidden", pipelined=machine.fold_pipelining)

@@ -16,17 +16,32 @@ from bitwright.methods.site_options import SiteOptions
 from bitwright.methods.tabled import TabledOperands
 from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.networks.network import Batch, Network
+from bitwright.settings import OURS, about
 
 
 class AdaptivFloatOptions(SiteOptions):
     """How a network is quantized to AdaptivFloat."""
 
-    w_bits: int = pydantic.Field(8, ge=3, le=8, description="bits of weights")
-    x_bits: int = pydantic.Field(8, ge=3, le=8, description="bits of activations")
-    exponent_bits: int = pydantic.Field(
-        3, ge=1, le=5, description="bits of the exponent; narrow words keep a sign and leave at most bits - 1 for it"
+    w_bits: int = pydantic.Field(
+        8, ge=3, le=8, description="width of weights", json_schema_extra=about("AdaptivFloat, DAC 2020", unit="bits")
     )
-    attention: bool = pydantic.Field(True, description="quantize the products of attention too")
+    x_bits: int = pydantic.Field(
+        8,
+        ge=3,
+        le=8,
+        description="width of activations",
+        json_schema_extra=about("AdaptivFloat, DAC 2020", unit="bits"),
+    )
+    exponent_bits: int = pydantic.Field(
+        3,
+        ge=1,
+        le=5,
+        description="width of the exponent; narrow words keep a sign and leave at most bits - 1 for it",
+        json_schema_extra=about("AdaptivFloat, DAC 2020: 3 at 8 bits", unit="bits"),
+    )
+    attention: bool = pydantic.Field(
+        True, description="quantize the products of attention too", json_schema_extra=about(OURS)
+    )
 
 
 class AdaptivFloatMethod(TabledOperands):

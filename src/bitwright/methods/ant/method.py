@@ -20,6 +20,7 @@ from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.methods.tabled.scales import least_error_scales
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import by_column
+from bitwright.settings import OURS, about
 
 WIDEST_POWERS = 5  # bits: 2^15 or 2^31 binades' worth of products still add up exactly
 
@@ -27,9 +28,19 @@ WIDEST_POWERS = 5  # bits: 2^15 or 2^31 binades' worth of products still add up 
 class AntOptions(SiteOptions):
     """How a network is quantized by ANT."""
 
-    w_bits: int = pydantic.Field(4, ge=3, le=8, description="bits of weights")
-    x_bits: int = pydantic.Field(4, ge=3, le=8, description="bits of activations, keys and values")
-    attention: bool = pydantic.Field(True, description="quantize the products of attention too")
+    w_bits: int = pydantic.Field(
+        4, ge=3, le=8, description="width of weights", json_schema_extra=about("ANT, MICRO 2022", unit="bits")
+    )
+    x_bits: int = pydantic.Field(
+        4,
+        ge=3,
+        le=8,
+        description="width of activations, keys and values",
+        json_schema_extra=about("ANT, MICRO 2022", unit="bits"),
+    )
+    attention: bool = pydantic.Field(
+        True, description="quantize the products of attention too", json_schema_extra=about(OURS)
+    )
 
 
 class AntMethod(TabledOperands):

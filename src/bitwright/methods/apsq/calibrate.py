@@ -21,6 +21,7 @@ from bitwright.methods.apsq.watch import Watched, channel_sums, step_errors, ste
 from bitwright.methods.execution import Execution
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reported
 from bitwright.methods.rules import EXACT
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.siblings import family_of
@@ -163,5 +164,5 @@ class _Run:
                 see(work.site.name, Watched(view=work.view, x=work.x, w=work.w, rows=rows))
 
         executor = Executor(self.network, self.plan, listeners=(tell,), prepared=True, weights=self.weights)
-        for batch in self.samples:
+        for batch in reported(self.samples, "partial sums"):
             executor.run(batch)

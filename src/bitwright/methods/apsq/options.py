@@ -11,6 +11,7 @@ import pydantic
 from bitwright.formats import Rounding, Saturation
 from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
 from bitwright.methods.site_options import SiteOptions
+from bitwright.settings import OURS, RECOLLECTED, about
 
 Calibrator = Literal["max", "mse"]
 
@@ -23,31 +24,56 @@ class ApsqOptions(SiteOptions):
     psum_rule: Kind = pydantic.Field(
         Kind.APSQ,
         description="apsq: the running sum in groups; psq: each tile alone; block: the running sum, scaled at run time",
+        json_schema_extra=about("APSQ, arXiv 2505.03748"),
     )
-    psum_tile: int = pydantic.Field(8, ge=1, description="Pci, elements of the reduction that are added exactly")
-    psum_bits: Literal[4, 6, 8, 16, 32] = pydantic.Field(8, description="bits of a stored partial sum")
-    group_size: int = pydantic.Field(2, ge=1, description="gs, tiles per quantization of the running sum")
-    phase: Phase = pydantic.Field(Phase.HEAD, description="the running sum is quantized at a group's head or tail")
+    psum_tile: int = pydantic.Field(
+        8,
+        ge=1,
+        description="Pci, elements of the reduction that are added exactly",
+        json_schema_extra=about(RECOLLECTED, unit="elements"),
+    )
+    psum_bits: Literal[4, 6, 8, 16, 32] = pydantic.Field(
+        8, description="width of a stored partial sum", json_schema_extra=about("APSQ, arXiv 2505.03748", unit="bits")
+    )
+    group_size: int = pydantic.Field(
+        2,
+        ge=1,
+        description="gs, tiles per quantization of the running sum",
+        json_schema_extra=about("APSQ, arXiv 2505.03748, has 1 to 4; of these our choice", unit="tiles"),
+    )
+    phase: Phase = pydantic.Field(
+        Phase.HEAD, description="the running sum is quantized at a group's head or tail", json_schema_extra=about(OURS)
+    )
     psum_rounding: Literal[Rounding.HALF_UP, Rounding.FLOOR] = pydantic.Field(
-        Rounding.HALF_UP, description="of the shift that stores"
+        Rounding.HALF_UP, description="rounding of the shift that stores", json_schema_extra=about(OURS)
     )
-    psum_saturation: Saturation = pydantic.Field(Saturation.CLIP, description="what happens outside the range")
-    psum_block: int = pydantic.Field(32, ge=1, description="outputs that share a scale, under the rule block")
+    psum_saturation: Saturation = pydantic.Field(
+        Saturation.CLIP, description="what happens outside the range", json_schema_extra=about(OURS)
+    )
+    psum_block: int = pydantic.Field(
+        32,
+        ge=1,
+        description="outputs that share a scale, under the rule block",
+        json_schema_extra=about(OURS),
+    )
     psum_calibrator: Calibrator = pydantic.Field(
         "max",
-        description="scales: max, the largest value seen fits (as a public re-implementation does); mse, the least "
-        "squared error of each step, which clips what is rare in calibration",
+        description="scales: max, the largest value seen fits; mse, the least squared error of each step, which clips "
+        "what is rare in calibration",
+        json_schema_extra=about("our choice: max, as a public re-implementation does"),
     )
     psum_centre: Literal["mean", "zero"] = pydantic.Field(
         "mean",
         description="what activations are centred on in products with weights: the mean of each channel in "
-        "calibration, or real zero; our choice",
+        "calibration, or real zero",
+        json_schema_extra=about(OURS),
     )
-    psum_attention: bool = pydantic.Field(True, description="products of attention too")
+    psum_attention: bool = pydantic.Field(True, description="products of attention too", json_schema_extra=about(OURS))
     psum_rows: int = pydantic.Field(
         256,
         ge=1,
         description="rows per product, block of images and batch that scales are calibrated on, evenly spaced",
+        json_schema_extra=about(OURS),
     )
 
     @pydantic.model_validator(mode="after")

@@ -20,6 +20,7 @@ from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.layouts import Operands, operands, output, padded
 from bitwright.methods.products import accumulator_bound, exact_float_kernels
 from bitwright.networks.view import GemmView
+from bitwright.words import counted
 
 FLOAT32_LIMIT, INT32_LIMIT = 2**23, 2**30
 ACCUMULATOR_BITS = 32
@@ -102,7 +103,8 @@ def _check_centres(view: GemmView, x: Quantized, rule: PartialSums) -> None:
     channels, low, high = view.groups * view.channels, *torch.aminmax(rule.centres)
     if rule.centres.shape != (channels,) or int(low) < x.integer.low or int(high) > x.integer.high:
         raise InputError(
-            f"x has {channels} channels of {x.format.name}, and partial sums are centred on {len(rule.centres)} codes "
+            f"x has {counted(channels, 'channel')} of {x.format.name}, and partial sums are centred on "
+            f"{counted(len(rule.centres), 'code')} "
             f"from {int(low)} to {int(high)}; calibrate anew"
         )
 

@@ -20,6 +20,7 @@ from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
+from bitwright.words import counted
 
 LOG_RANGE = (-8, 8)
 """The search goes from 2**-4 to 2**4 steps, in half powers of two."""
@@ -193,9 +194,8 @@ class Search:
             if len(values) == 1
             else "delta " + ", ".join(f"{_said(deltas[key])} for {key[1]} of {key[0]}" for key in self.keys)
         )
-        return (
-            f"{self.plan.method}: {said}, from {len(self.tried)} trials: {said_loss(loss, self.options.budget, time)}"
-        )
+        found = said_loss(loss, self.options.budget, time)
+        return f"{self.plan.method}: {said}, from {counted(len(self.tried), 'trial')}: {found}"
 
 
 def _said(delta: float) -> str:

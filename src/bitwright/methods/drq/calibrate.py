@@ -17,6 +17,7 @@ from bitwright.methods.precision import NOTHING_NARROW, MultiplierTime, narrowab
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
+from bitwright.words import counted
 
 LOG_RANGE = (-14, 4)
 """Thresholds go from 2**7 down to 2**-2 codes: so many half powers of two below 1."""
@@ -60,7 +61,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     found = planned(plan, chosen, options, 0.0 if exponent is None else 2 ** (-exponent / 2))
     loss, time = (0.0, 1.0) if exponent is None else seen[exponent]
     note = "no threshold keeps within the budget" if exponent is None else f"threshold {2 ** (-exponent / 2):.3g}"
-    said = f"{plan.method}: {note}, from {len(seen)} trials: {said_loss(loss, options.budget, time)}"
+    said = f"{plan.method}: {note}, from {counted(len(seen), 'trial')}: {said_loss(loss, options.budget, time)}"
     found = dataclasses.replace(found, notes=(*found.notes, said), promise=options.budget)
     return with_biases(network, found, samples) if options.bias_correction else found
 

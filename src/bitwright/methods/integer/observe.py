@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from bitwright.errors import InputError
+from bitwright.methods.progress import reported
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.siblings import placed, unreached
@@ -78,7 +79,7 @@ def observe_ranges(
             found[site.name] = now
         return view.float_result()
 
-    for batch in samples:
+    for batch in reported(samples, "ranges"):
         observe(network, batch, watch)
     return found
 
@@ -171,7 +172,7 @@ def histograms_of(network: Network, samples: Sequence[Batch], ranges: Mapping[st
         found[site.name] = found[site.name] + counts if site.name in found else counts
         return view.float_result()
 
-    for batch in samples:
+    for batch in reported(samples, "histograms"):
         observe(network, batch, watch)
     return found
 

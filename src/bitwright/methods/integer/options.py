@@ -1,11 +1,13 @@
 """Options of the integer method, and the recipes that name common sets of them."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from bitwright.formats import PerChannel, PerGroup, PerTensor, PerToken, Rounding, Saturation, parse_granularity
+from bitwright.formats import Rounding, Saturation
+from bitwright.formats.granularity import GroupName
 from bitwright.methods.site_options import SiteOptions
+from bitwright.settings import OURS, about
 
 Calibrator = Literal["minmax", "percentile", "mse"]
 
@@ -15,51 +17,61 @@ class IntegerOptions(SiteOptions):
 
     whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"smoothing", "ends"}
 
-    x_bits: int = pydantic.Field(8, ge=2, le=16, description="bits of activations")
+    x_bits: int = pydantic.Field(
+        8, ge=2, le=16, description="width of activations", json_schema_extra=about("the usual INT8", unit="bits")
+    )
     x_symmetric: bool = pydantic.Field(
-        False, description="signed activations around 0 instead of unsigned ones with a zero point"
+        False,
+        description="signed activations around 0 instead of unsigned ones with a zero point",
+        json_schema_extra=about("the usual INT8: activations have a zero point"),
     )
-    x_granularity: str = pydantic.Field(
-        "tensor", description="tensor (static scale), or scaled at run time, symmetric: token, or group:SIZE of one"
+    x_granularity: Literal["tensor", "token"] | GroupName = pydantic.Field(
+        "tensor",
+        description="what shares a scale of activations: static, a tensor; at run time and symmetric, a token or SIZE "
+        "elements of one",
+        json_schema_extra=about("the usual INT8"),
     )
-    w_bits: int = pydantic.Field(8, ge=2, le=16, description="bits of weights")
-    w_granularity: str = pydantic.Field("channel", description="tensor, channel or group:SIZE")
-    calibrator: Calibrator = pydantic.Field("minmax", description="how activation ranges are chosen")
-    w_calibrator: Calibrator = pydantic.Field("minmax", description="how weight ranges are chosen")
+    w_bits: int = pydantic.Field(
+        8, ge=2, le=16, description="width of weights", json_schema_extra=about("the usual INT8", unit="bits")
+    )
+    w_granularity: Literal["tensor", "channel"] | GroupName = pydantic.Field(
+        "channel",
+        description="what shares a scale of weights; a group is SIZE elements of the reduction",
+        json_schema_extra=about("the usual INT8"),
+    )
+    calibrator: Calibrator = pydantic.Field(
+        "minmax", description="how activation ranges are chosen", json_schema_extra=about(OURS)
+    )
+    w_calibrator: Calibrator = pydantic.Field(
+        "minmax", description="how weight ranges are chosen", json_schema_extra=about(OURS)
+    )
     percentile: float = pydantic.Field(
-        99.99, gt=50, le=100, description="of |values| kept, by the percentile calibrators"
+        99.99,
+        gt=50,
+        le=100,
+        description="share of |values| kept, by the percentile calibrators",
+        json_schema_extra=about(OURS, unit="%"),
     )
-    rounding: Rounding = pydantic.Field(Rounding.HALF_EVEN, description="reals to codes")
-    saturation: Saturation = pydantic.Field(Saturation.CLIP, description="what happens outside the range")
-    smoothing: Literal["search", "none"] | float = pydantic.Field(
-        "search", description="migration strength: searched on the calibration samples, none, or a number 0 to 1"
+    rounding: Rounding = pydantic.Field(
+        Rounding.HALF_EVEN, description="reals to codes", json_schema_extra=about("IEEE 754")
     )
-    attention: bool = pydantic.Field(True, description="quantize the products of attention too")
+    saturation: Saturation = pydantic.Field(
+        Saturation.CLIP, description="what happens outside the range", json_schema_extra=about(OURS)
+    )
+    smoothing: Literal["search", "none"] | Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
+        "search",
+        description="migration strength (SmoothQuant): searched on the calibration samples, none, or a number",
+        json_schema_extra=about("our choice: searched; SmoothQuant, ICML 2023, has 0.5 for all"),
+    )
+    attention: bool = pydantic.Field(
+        True, description="quantize the products of attention too", json_schema_extra=about(OURS)
+    )
     ends: Literal["head8", "both8", "float", "same"] = pydantic.Field(
         "head8",
-        description="first and last layer: the last at 8 bits or more, both at 8 or more, both float, or as the rest",
+        description="first and last layer: the last at 8 bits or more (head8), both at 8 or more (both8), both float, "
+        "or as the rest (same)",
+        json_schema_extra=about(OURS),
     )
-
-    @pydantic.field_validator("x_granularity")
-    @classmethod
-    def _check_x(cls, value: str) -> str:
-        if not isinstance(parse_granularity(value), PerTensor | PerToken | PerGroup):
-            raise ValueError("activations are scaled per tensor, per token or per group:SIZE of one")
-        return value
-
-    @pydantic.field_validator("w_granularity")
-    @classmethod
-    def _check_w(cls, value: str) -> str:
-        if not isinstance(parse_granularity(value), PerTensor | PerChannel | PerGroup):
-            raise ValueError("weights are scaled per tensor, channel or group:SIZE")
-        return value
-
-    @pydantic.field_validator("smoothing")
-    @classmethod
-    def _check_smoothing(cls, value: str | float) -> str | float:
-        if isinstance(value, float) and not 0 <= value <= 1:
-            raise ValueError("a migration strength lies between 0 and 1")
-        return value
 
     @property
     def run_time_w_bits(self) -> int:

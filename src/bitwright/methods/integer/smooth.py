@@ -19,6 +19,7 @@ from bitwright.methods.executor import Executor
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.rules import Rules, site_plan
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import report
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.smoothing import SmoothingGroup, smoothing_factors, smoothing_groups, untie
 from bitwright.networks.trace import example_batch
@@ -101,6 +102,7 @@ class Trial:
         if network.kind == "language":
             batches = [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in batches]
         self.batches = batches
+        self.trials = 0
         with torch.no_grad():
             self.references = [network.forward(batch) for batch in batches]
         self.plans = {name: site_plan(seen, rules) for name, seen in ranges.items()}
@@ -110,6 +112,8 @@ class Trial:
 
     def judge(self, factors: Mapping[str, torch.Tensor]) -> float:
         """The loss of the whole quantized network with these factors."""
+        self.trials += 1
+        report(f"smoothing, trial {self.trials}")
         self._apply(factors)
         plan = Plan(method="int", sites=self.plans)
         executor = Executor(self.network, plan, exact=True, prepared=True, weights=self.weights)

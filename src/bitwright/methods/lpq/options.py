@@ -1,11 +1,12 @@
 """Options of the method `lpq`. What the paper leaves open is our choice, and says so."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from bitwright.formats import PerChannel, PerTensor, RegimeRule, parse_granularity
+from bitwright.formats import RegimeRule
 from bitwright.methods.site_options import SiteOptions
+from bitwright.settings import OURS, RECOLLECTED, about
 
 
 class LpqOptions(SiteOptions):
@@ -13,40 +14,44 @@ class LpqOptions(SiteOptions):
 
     whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"ends", "bias_correction"}
 
-    w_bits: int = pydantic.Field(8, ge=2, le=8, description="bits of weights, before a search or without one")
-    x_bits: int | Literal["derived"] = pydantic.Field(
-        "derived",
-        description="bits of activations, 2 to 8; derived: twice those of the weight, at most 8 (recollected)",
+    w_bits: int = pydantic.Field(
+        8,
+        ge=2,
+        le=8,
+        description="width of weights, before a search or without one",
+        json_schema_extra=about(OURS, unit="bits"),
     )
-    max_es: int = pydantic.Field(3, ge=0, le=5, description="largest es that is considered; our choice")
+    x_bits: Annotated[int, pydantic.Field(ge=2, le=8)] | Literal["derived"] = pydantic.Field(
+        "derived",
+        description="width of activations; derived: twice that of the weight, at most 8",
+        json_schema_extra=about(RECOLLECTED, unit="bits"),
+    )
+    max_es: int = pydantic.Field(
+        3, ge=0, le=5, description="largest es that is considered", json_schema_extra=about(OURS, unit="bits")
+    )
     regime: RegimeRule = pydantic.Field(
         RegimeRule.CAPPED,
-        description="capped: rs ends a run without terminator (our reading); terminated: rs clips only",
+        description="capped: rs ends a run without terminator; terminated: rs clips only",
+        json_schema_extra=about("our reading of LP, DAC 2024"),
     )
-    w_granularity: str = pydantic.Field(
-        "tensor", description="tensor: one sf per weight, as in the paper; channel: one per output channel, ours"
+    w_granularity: Literal["tensor", "channel"] = pydantic.Field(
+        "tensor",
+        description="what shares one sf: a weight, or each of its output channels",
+        json_schema_extra=about("a weight: LP, DAC 2024; channel is ours"),
     )
     bias_correction: bool = pydantic.Field(
-        True, description="take off each bias what quantization adds to its channel's mean on the samples; ours"
+        True,
+        description="take off each bias what quantization adds to its channel's mean on the samples",
+        json_schema_extra=about("our addition"),
     )
-    attention: bool = pydantic.Field(True, description="quantize the products of attention too, at x_bits or 8")
+    attention: bool = pydantic.Field(
+        True, description="quantize the products of attention too, at x_bits or 8", json_schema_extra=about(OURS)
+    )
     ends: Literal["head8", "same"] = pydantic.Field(
-        "same", description="last layer: at 8 bits or as the rest; a search decides it anyway"
+        "same",
+        description="last layer: at 8 bits (head8) or as the rest (same); a search decides it anyway",
+        json_schema_extra=about(OURS),
     )
-
-    @pydantic.field_validator("x_bits")
-    @classmethod
-    def _check_x_bits(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and not 2 <= value <= 8:
-            raise ValueError("activations have 2 to 8 bits")
-        return value
-
-    @pydantic.field_validator("w_granularity")
-    @classmethod
-    def _check_w(cls, value: str) -> str:
-        if not isinstance(parse_granularity(value), PerTensor | PerChannel):
-            raise ValueError("sf belongs to a tensor or to a channel")
-        return value
 
     def activation_bits(self, w_bits: int) -> int:
         """Bits of the activation that meets a weight of `w_bits`."""

@@ -19,8 +19,10 @@ from bitwright.methods.integer.smooth import output_loss
 from bitwright.methods.mixed.options import MixedOptions
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.precision import MultiplierTime, narrowable, said_loss, smallest
+from bitwright.methods.progress import reported
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.trace import trace
+from bitwright.words import counted
 
 RANKING_TOKENS = 128  # of a language model: every site is run once to be ranked
 LEAST_LOSS = 1e-9
@@ -58,7 +60,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
     loss, time = (0.0, 1.0) if kept is None else seen[kept]
     found = _with(wide, narrow, order[:count])
     said = said_loss(loss, options.budget, time)
-    note = f"{plan.method}: {count} of {len(order)} sites narrow, from {len(seen)} trials: {said}"
+    note = f"{plan.method}: {count} of {counted(len(order), 'site')} narrow, from {counted(len(seen), 'trial')}: {said}"
     found = dataclasses.replace(found, notes=(*found.notes, note), promise=options.budget)
     return with_biases(network, found, samples) if options.bias_correction else found
 
@@ -89,7 +91,7 @@ def _ranked(
     encoded: dict[Any, Quantized] = {}
     reference = Executor(judge.network, wide, prepared=True, weights=encoded).run(batch)
     costs = {}
-    for name in chosen:
+    for name in reported(chosen, "ranking sites"):
         others = {key: w for key, w in encoded.items() if key[0] != name}
         output = Executor(judge.network, _with(wide, narrow, [name]), prepared=True, weights=others).run(batch)
         costs[name] = max(output_loss(output, reference, logits=logits), LEAST_LOSS) / macs[name]

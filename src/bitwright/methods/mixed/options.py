@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import pydantic
 
 from bitwright.methods.integer import IntegerOptions
+from bitwright.settings import OURS, about
 
 
 class MixedOptions(IntegerOptions):
@@ -16,11 +17,17 @@ class MixedOptions(IntegerOptions):
         0.01,
         gt=0,
         lt=1,
-        description="what narrow sites may cost: relative loss of expected accuracy on the calibration samples",
+        description="what narrow sites may cost: relative loss of expected accuracy on the calibration samples, as a "
+        "share of 1",
+        json_schema_extra=about(OURS),
     )
-    narrow_bits: int = pydantic.Field(4, ge=2, le=4, description="bits of both operands of a narrow site")
+    narrow_bits: int = pydantic.Field(
+        4, ge=2, le=4, description="width of both operands of a narrow site", json_schema_extra=about(OURS, unit="bits")
+    )
     bias_correction: bool = pydantic.Field(
-        True, description="means of outputs that narrow codes move are taken off the biases; our addition"
+        True,
+        description="means of outputs that narrow codes move are taken off the biases",
+        json_schema_extra=about("our addition"),
     )
 
 

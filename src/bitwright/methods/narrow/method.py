@@ -22,6 +22,7 @@ from bitwright.methods.protocol import Provides
 from bitwright.methods.tabled.log_products import add_products, pair_of
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
+from bitwright.settings import about
 
 WIDEST = 8  # bits of words whose products are looked up
 
@@ -31,7 +32,13 @@ class NarrowOptions(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    narrow_bits: int = pydantic.Field(8, ge=2, le=32, description="significant bits of a sum, the leading one included")
+    narrow_bits: int = pydantic.Field(
+        8,
+        ge=2,
+        le=32,
+        description="significant bits of a sum, the leading one included",
+        json_schema_extra=about("LPA's adders as drawn on the authors' poster", unit="bits"),
+    )
 
 
 class NarrowMethod:

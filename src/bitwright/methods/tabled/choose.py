@@ -58,6 +58,14 @@ def choose(network: Network, samples: Sequence[Batch], plan: Plan, choice: Choic
     ------
     InputError
         No samples, NaN or infinity in an operand, or synthetic operands, which these methods do not have.
+
+    Examples
+    --------
+    >>> from bitwright.methods.plan import SitePlan
+    >>> from bitwright.networks.load import load
+    >>> mine = choose(load("gemm:4x8x2"), [], Plan(method="mine"), lambda site, x, w: SitePlan(), method="mine")
+    >>> list(mine.sites)
+    ['gemm']
     """
     if network.shape_only:
         if network.distribution:

@@ -11,7 +11,14 @@ from bitwright.networks.view import GemmView
 
 
 class TabledOperands:
-    """The part of a method that executes: subclasses say how a network is calibrated."""
+    """The part of a method that executes: subclasses say how a network is calibrated.
+
+    Examples
+    --------
+    >>> from bitwright.methods.ant import METHOD
+    >>> isinstance(METHOD, TabledOperands)
+    True
+    """
 
     provides: frozenset[Provides] = frozenset({Provides.FINISH})
     on = ""

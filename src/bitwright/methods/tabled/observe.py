@@ -8,6 +8,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.methods.integer.observe import said
+from bitwright.methods.progress import reported
 from bitwright.methods.tabled.tally import Tally, patterns
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.siblings import placed, unreached
@@ -82,7 +83,7 @@ def observe_values(network: Network, samples: Sequence[Batch]) -> dict[str, Seen
             _add(found, site, view)
         return view.float_result()
 
-    for batch in samples:
+    for batch in reported(samples, "values"):
         observe(network, batch, watch)
     return found
 

@@ -9,7 +9,7 @@ from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.smooth import output_loss
 from bitwright.methods.plan import Plan
-from bitwright.methods.training.site import LearningSite
+from bitwright.methods.training.site import LearningSite, learned
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
@@ -70,15 +70,9 @@ class Learner:
         losses: list[torch.Tensor] = []
 
         def handle(site: Site, view: GemmView) -> torch.Tensor:
-            learning = self.sites.get(site.name)
-            if learning is None or not view.x.numel():
+            output = learned(self.sites, site, view)
+            if output is None:
                 return view.float_result()
-            output: torch.Tensor = learning(view)
-            if not output.requires_grad:
-                raise InputError(
-                    f"{site.name} is multiplied inside torch's own or scripted code, where no gradients reach its "
-                    "scales; write it in Python (a cell instead of a recurrent layer), or keep it in float"
-                )
             if features:
                 target = seen[site.name]
                 losses.append((output - target).square().sum() / target.square().sum().clamp_min(1e-12))

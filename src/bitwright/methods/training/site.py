@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,15 @@ import torch
 from torch import nn
 
 from bitwright.errors import InputError
-from bitwright.formats import PerChannel, PerTensor, Quantized, Rounding
+from bitwright.formats import Integer, PerChannel, PerTensor, Quantized, Rounding
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.sums import CHUNK, sums
 from bitwright.methods.layouts import operands, padded, rows_of
-from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.methods.plan import OperandPlan, Plan, SitePlan
+from bitwright.methods.rules import Exact, Static
 from bitwright.methods.training.gradients import Codes, PartialSumScales
+from bitwright.networks.sites import Site
 from bitwright.networks.view import GemmView
 
 ROWS = 64
@@ -161,6 +164,52 @@ class _Product:
         index = torch.arange(len(found)).clamp_max(count - 1)
         empty = torch.zeros(count)
         return empty.index_add(0, index, found * ~additive), empty.index_add(0, index, found * additive)
+
+
+def learned(sites: Mapping[str, LearningSite], site: Site, view: GemmView) -> torch.Tensor | None:
+    """What `site` gives with gradients for operands and scales; None where it stays in float.
+
+    Raises
+    ------
+    InputError
+        If gradients do not reach its scales.
+    """
+    learning = sites.get(site.name)
+    if learning is None or not view.x.numel():
+        return None
+    output: torch.Tensor = learning(view)
+    wanted = torch.is_grad_enabled() and any(scale.requires_grad for scale in learning.parameters())
+    if wanted and not output.requires_grad:
+        raise InputError(
+            f"{site.name} is multiplied inside torch's own or scripted code, where no gradients reach its "
+            "scales; write it in Python (a cell instead of a recurrent layer), or keep it in float"
+        )
+    return output
+
+
+def learning_sites(plan: Plan) -> dict[str, LearningSite]:
+    """A learning site for each quantized one of a plan.
+
+    Raises
+    ------
+    InputError
+        If one of them has nothing to learn, or does at run time what is not learned: other formats than integers,
+        precision that is chosen at run time, narrow sums.
+    """
+    found = {}
+    for name, site in plan.sites.items():
+        if not site.quantized:
+            continue
+        formats = [operand.format for operand in (site.x, site.w) if operand is not None]
+        plain = isinstance(site.precision, Static) and isinstance(site.accumulation, Exact | PartialSums)
+        if not plain or not all(isinstance(each, Integer) for each in formats):
+            what = ", ".join([*(each.name for each in formats), site.precision.name, site.accumulation.name])
+            raise InputError(
+                f"{name} has {what}, and gradients are of integers with static precision and exact or APSQ's sums; "
+                "train a method of these, such as int8 or aqs"
+            )
+        found[name] = LearningSite(name, site)
+    return found
 
 
 def _log_scale(name: str, part: str, operand: OperandPlan) -> nn.Parameter:

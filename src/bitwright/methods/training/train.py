@@ -123,18 +123,25 @@ def train(
 
 @contextlib.contextmanager
 def whole_steps() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block: half a step is no state to keep. Only the main thread is told of it."""
+    """Ctrl-C and SIGTERM wait for the end of the block: half a step is no state to keep.
+
+    Only the main thread is told of them, and only what somebody handles waits.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))  # noqa: ARG005
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in handled:
+        signal.signal(number, lambda number, frame: waiting.append(number))  # noqa: ARG005
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in handled.items():
+            signal.signal(number, handler)
     if waiting:
-        raise KeyboardInterrupt
+        signal.raise_signal(waiting[0])
 
 
 class _Run:
@@ -241,12 +248,16 @@ def _resumed(network: Network, path: Path | None, settings: TrainingSettings, sa
         raise InputError("--resume continues from a checkpoint; name it with --checkpoint FILE")
     found = load_checkpoint(path, network)
     if found.samples != samples:
-        raise InputError(f"{path} learned from {found.samples}, not from {samples}; resume it with the same")
+        raise InputError(
+            f"{path} learned from {found.samples}, not from {samples}; resume it with the same, or name another "
+            "--checkpoint"
+        )
     fixed = {"steps", "learning_rate", "scale_rate", "features", "seed"}
     for name, value in settings.model_dump(include=fixed).items():
         if found.settings.get(name) != value:
             raise InputError(
-                f"{path} was trained with {name}={found.settings.get(name)}, not {value}; resume it with the same"
+                f"{path} was trained with {name}={found.settings.get(name)}, not {value}; resume it with the same, "
+                "or name another --checkpoint"
             )
     run = _Run(Learner(network, found.plan), settings)
     missing = sorted(set(run.learning) ^ set(found.values))

@@ -7,14 +7,14 @@ from typing import Any
 from bitwright.formats import Format
 from bitwright.methods.plan import OperandPlan
 from bitwright.reports.page.layers import Costed, along, short, site_names
-from bitwright.reports.scores import value
-from bitwright.reports.words import amount
+from bitwright.studies.drawing import draw_scores
 from bitwright.studies.frontier import Frontier
-from bitwright.studies.frontier.drawing import escaped
-from bitwright.studies.objectives import OBJECTIVES, Objective
+from bitwright.studies.frontier.drawing import escaped, in_short
+from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.palette import style_of
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import SiteCost
+from bitwright.words import counted
 
 FORMATS_SHOWN = 12
 BAR_HEIGHT = 26
@@ -40,60 +40,24 @@ def drawn(figure: Any) -> Figure:
 
 
 def tradeoffs(rows: Sequence[Row]) -> list[Figure]:
-    """Score against every objective, where there are scores."""
+    """Score against every objective, of the rows that are ok."""
     known = [row for row in rows if row.evaluation is not None and row.simulation is not None]
-    return [_tradeoff(known, objective) for objective in OBJECTIVES] if known else []
+    if not any(row.status == "ok" for row in known):
+        return []
+    metric = known[0].evaluation.score.metric if known[0].evaluation else ""
+    return [
+        {"title": f"{metric} x {objective.title}", **drawn(draw_scores(known, objective))} for objective in OBJECTIVES
+    ]
 
 
-def _tradeoff(rows: Sequence[Row], objective: Objective) -> Figure:
-    assert rows[0].evaluation is not None
-    score = rows[0].evaluation.score
-    better = "upper" if score.higher_is_better else "lower"
-    unit = objective.unit.replace("mm2", "mm²")
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    """An axis of names, the first on top, each as long as a picture has room for."""
     return {
-        "title": f"{score.metric} x {objective.title}",
-        "data": [
-            _methods(method, [row for row in rows if row.method == method], objective, i)
-            for i, method in enumerate(dict.fromkeys(row.method for row in rows))
-        ],
-        "layout": {
-            "height": 420,
-            "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
-            "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
-            "hovermode": "closest",
-            "xaxis": {"title": {"text": f"{objective.title} [{unit}]"}, "type": "log", "tickformat": "~s"},
-            "yaxis": {"title": {"text": f"{score.metric} [{score.unit}]" if score.unit else score.metric}},
-            "annotations": [
-                {
-                    "text": f"{better} left is better",
-                    "xref": "paper",
-                    "yref": "paper",
-                    "x": 0,
-                    "y": 1.07,
-                    "showarrow": False,
-                    "xanchor": "left",
-                }
-            ],
-        },
-    }
-
-
-def _methods(method: str, rows: Sequence[Row], objective: Objective, index: int) -> dict[str, Any]:
-    colour, symbol = style_of(index + 1)
-    points = [(row, row.evaluation, row.simulation) for row in rows if row.evaluation and row.simulation]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": escaped(method),
-        "x": [objective.of(simulation) * 10.0**objective.power for _, _, simulation in points],
-        "y": [evaluation.score.value for _, evaluation, _ in points],
-        "text": [
-            f"{escaped(row.method)} on {escaped(row.accelerator)}<br>{value(evaluation.score)}, "
-            f"{amount(objective.of(simulation), objective)}"
-            for row, evaluation, simulation in points
-        ],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 1, "color": "#ffffff"}},
+        "type": "category",
+        "automargin": True,
+        "autorange": "reversed",
+        "tickvals": [escaped(name) for name in names],
+        "ticktext": [in_short(name) for name in names],
     }
 
 
@@ -135,7 +99,7 @@ def _heat_map(
                 "zmin": 0,
                 "zmax": 100,
                 "colorscale": "Viridis",
-                "colorbar": {"title": {"text": "%"}, "thickness": 12},
+                "colorbar": {"ticksuffix": " %", "thickness": 12},
                 "hovertemplate": "%{y}<br>%{x}<br>%{z:.3g} %<extra></extra>",
                 "xgap": 1 if len(names) < 80 else 0,
                 "ygap": 1,
@@ -143,13 +107,14 @@ def _heat_map(
         ],
         "layout": {
             "height": 170 + BAR_HEIGHT * len(rows),
-            "margin": {"l": 10, "r": 10, "t": 10, "b": 60},
+            "margin": {"l": 10, "r": 24, "t": 10, "b": 60},
             "xaxis": {
+                "type": "category",
                 "showticklabels": False,
                 "ticks": "",
-                "title": {"text": f"{len(names)} sites in the order of execution"},
+                "title": {"text": f"{counted(len(names), 'site')} in the order of execution"},
             },
-            "yaxis": {"automargin": True, "autorange": "reversed"},
+            "yaxis": _named([name for name, _ in rows]),
         },
     }
 
@@ -183,14 +148,16 @@ def _histogram(title: str, points: Sequence[Costed], get: Callable[[SiteCost], s
     shown, rest = ordered[:FORMATS_SHOWN], ordered[FORMATS_SHOWN:]
     bars = [(name, shares[name]) for name in shown]
     if rest:
-        bars.append((f"{len(rest)} others", [sum(shares[name][i] for name in rest) for i in range(len(points))]))
+        bars.append(
+            (f"{counted(len(rest), 'other')}", [sum(shares[name][i] for name in rest) for i in range(len(points))])
+        )
     return {
         "title": title,
         "data": [
             {
                 "type": "bar",
                 "orientation": "h",
-                "name": escaped(name),
+                "name": in_short(name),
                 "y": [escaped(point.method) for point in points],
                 "x": [short(value) for value in values],
                 "marker": {"color": style_of(i + 1)[0], "opacity": 1 if i < 10 else 0.6},
@@ -201,9 +168,9 @@ def _histogram(title: str, points: Sequence[Costed], get: Callable[[SiteCost], s
         "layout": {
             "barmode": "stack",
             "height": 150 + BAR_HEIGHT * len(points) + 12 * len(bars),
-            "margin": {"l": 10, "r": 10, "t": 10, "b": 40},
-            "xaxis": {"title": {"text": "share of multiply-accumulates [%]"}, "range": [0, 100]},
-            "yaxis": {"automargin": True, "autorange": "reversed"},
+            "margin": {"l": 10, "r": 24, "t": 10, "b": 40},
+            "xaxis": {"title": {"text": "share of products [%]"}, "range": [0, 100]},
+            "yaxis": _named([point.method for point in points]),
             "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0, "traceorder": "normal"},
         },
     }

@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bitwright.studies.frontier import OperatingPoint
+from bitwright.studies.frontier.drawing import in_short
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation, SiteCost
+from bitwright.units import PREFIXES, exponent
 
 DIGITS = 5
 """Significant digits of the figures of a site."""
+PICO = -12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ def layers(points: Sequence[Costed], first: Sequence[OperatingPoint | None] = ()
         return None
     names = site_names(points)
     places = {point.name: i for i, point in enumerate(points)}
+    unit, power = _unit(points)
     wanted = [places[_name(point.row)] for point in first if point is not None]
     shown, beside = (*wanted, *range(len(points)), 0)[:2]
     return {
@@ -64,7 +68,8 @@ def layers(points: Sequence[Costed], first: Sequence[OperatingPoint | None] = ()
         "shapes": _shapes(points, names),
         "shown": shown,
         "beside": beside,
-        "points": [_point(point, names) for point in points],
+        "unit": unit,
+        "points": [_point(point, names, 10.0**power) for point in points],
     }
 
 
@@ -77,13 +82,21 @@ def _shapes(points: Sequence[Costed], names: Sequence[str]) -> list[str]:
     return [found[name] for name in names]
 
 
-def _point(point: Costed, names: Sequence[str]) -> dict[str, Any]:
+def _unit(points: Sequence[Costed]) -> tuple[str, int]:
+    """The unit of all sites' energies, and the power of ten of a picojoule in it."""
+    totals = [entry.cost.total_energy_pj for point in points for entry in point.simulation.sites]
+    prefix = exponent(totals, PICO)
+    return f"{PREFIXES[prefix]}J", PICO - prefix
+
+
+def _point(point: Costed, names: Sequence[str], scale: float) -> dict[str, Any]:
     components = list(point.simulation.cost.energy_pj)
     return {
         "name": point.name,
+        "short": in_short(point.name),
         "cycles": along(point, names, lambda entry: entry.cost.cycles),
         "energy": {
-            part: along(point, names, lambda entry, part=part: short(entry.cost.energy_pj.get(part, 0.0)))  # type: ignore[misc]
+            part: along(point, names, lambda entry, part=part: short(scale * entry.cost.energy_pj.get(part, 0.0)))  # type: ignore[misc]
             for part in components
         },
         "executed": along(point, names, lambda entry: short(entry.cost.macs_executed / max(entry.cost.macs_dense, 1))),

@@ -6,7 +6,6 @@ from bitwright.reports.comparison import reasons_of
 from bitwright.reports.frontier import point_reasons_of
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, value
-from bitwright.reports.units import number
 from bitwright.reports.words import UNSURE_LEGEND, against, amount, findings, loss_words, percent
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import Frontier, OperatingPoint
@@ -15,6 +14,8 @@ from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC
 from bitwright.tasks.calibrate import NOTHING
+from bitwright.units import number
+from bitwright.words import counted
 
 
 def title(result: Comparison | Frontier) -> str:
@@ -30,13 +31,15 @@ def lead(result: Comparison | Frontier) -> str:
     methods, machines = len({row.method for row in rows}), len({row.accelerator for row in rows})
     if isinstance(result, Frontier):
         return (
-            f"{len(result.systems)} systems were offered at {methods} operating points on {machines} machines. Each "
+            f"{counted(len(result.systems), 'system')} offered at {counted(methods, 'operating point')} on "
+            f"{counted(machines, 'machine')}. Each "
             "point's accuracy and cost come from the same integers. Of every system the cheapest point that loses at "
             f"most {percent(result.budget)} against the float network is taken, and measured by the best static "
             "machine."
         )
     return (
-        f"{methods} methods were put on {machines} machines. Accuracy and cost of a row come from the same integers. "
+        f"{counted(methods, 'method')} on {counted(machines, 'machine')}. Accuracy and cost of a row come from the "
+        "same integers. "
         "Without a budget of accuracy nothing is ranked."
     )
 
@@ -114,7 +117,14 @@ def legend(rows: Sequence[Row], frontier: Frontier | None) -> str:
 
 
 def substrate(footing: Footing) -> str:
-    """What the machines stand on."""
+    """What the machines stand on, and what those are that have names of their own."""
+    kinds = "".join(f" {name} is {kind} with parameters of its own." for name, kind in footing.kinds.items())
+    return f"{_substrate(footing)}{kinds}"
+
+
+def _substrate(footing: Footing) -> str:
+    if footing.name != footing.base:
+        return f"Substrate {footing.name}: the user's own, from the {footing.base} one; what differs is below."
     if footing.name != COMMON:
         return "Native substrate: each machine in its published configuration, so that ratios compare whole designs."
     same = "the same node, clock, SRAMs, DRAM and number of multipliers for all machines"

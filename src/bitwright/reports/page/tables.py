@@ -5,15 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitwright.reports.scores import difference, value
-from bitwright.reports.units import DASH, number
 from bitwright.reports.words import amount, gain_words, loss_words
 from bitwright.studies.frontier import Frontier, OperatingPoint
+from bitwright.studies.frontier.axes import CostAxis, cost_axis
 from bitwright.studies.machines import Footing
 from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
+from bitwright.units import DASH, number
 
-SHORT = 40  # characters that stay on one line
+SHORT = 24  # characters that stay on one line
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,18 +81,24 @@ def standings(frontier: Frontier, network: str) -> list[Table]:
 
 def points(found: Sequence[OperatingPoint]) -> Table:
     """All operating points of a network."""
+    costs = _Costs.of([point.row for point in found])
     return Table(
         title="All operating points",
-        headers=["system", "method", "accelerator", "loss [%], 95 % interval", "within", "on the front of", *_COSTS],
+        headers=[
+            *("system", "method", "accelerator", "status", "loss [%], 95 % interval", "within"),
+            *costs.headers(),
+            "on the front of",
+        ],
         rows=[
             [
                 words(point.system),
                 words(point.row.method),
                 words(point.row.accelerator),
+                _status(point.row),
                 _loss(point),
                 words(*_within(point)),
+                *costs.cells(point.row),
                 words(", ".join(each.title for each in OBJECTIVES if each.name in point.fronts) or DASH),
-                *_costs(point.row),
             ]
             for point in found
         ],
@@ -100,42 +107,51 @@ def points(found: Sequence[OperatingPoint]) -> Table:
 
 def rows(found: Sequence[Row]) -> Table:
     """All rows of a comparison."""
+    costs = _Costs.of(found)
     return Table(
         title="All rows",
-        headers=["method", "accelerator", "score", "from float, 95 % interval", *_COSTS],
-        rows=[[words(row.method), words(row.accelerator), *_score(row), *_costs(row)] for row in found],
+        headers=["method", "accelerator", "status", "score", "from float, 95 % interval", *costs.headers()],
+        rows=[
+            [words(row.method), words(row.accelerator), _status(row), *_score(row), *costs.cells(row)] for row in found
+        ],
     )
 
 
-_COSTS = (
-    "cycles",
-    "latency [µs]",
-    "energy [µJ]",
-    "energy x delay x area [µJ ms mm²]",
-    "area [mm²]",
-    "busy [%]",
-    "executed [%]",
-    "TOPS/W",
-    "costed [% of products]",
-)
+def _status(row: Row) -> Cell:
+    return words(row.status, "" if row.status == "ok" else "missing")
 
 
-def _costs(row: Row) -> list[Cell]:
-    found = row.simulation
-    if found is None:
-        state = "not supported" if row.status == "unsupported" else row.status
-        return [words(state, "missing"), *[Cell(text=DASH)] * (len(_COSTS) - 1)]
-    return [
-        Cell(text=f"{found.cost.cycles:,}", sort=found.cost.cycles),
-        figure(found.latency_us),
-        figure(found.cost.total_energy_pj / 1e6),
-        figure(OBJECTIVES[2].of(found) * 1e-15),
-        figure(found.area.total_um2 / 1e6),
-        figure(_percent(found.utilization), 3),
-        figure(_percent(found.executed_share), 3),
-        figure(found.tops_per_watt),
-        figure(_percent(found.supported_share)),
-    ]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Costs:
+    """Columns of costs, each objective in the unit that its axis has."""
+
+    axes: Sequence[CostAxis]
+
+    @classmethod
+    def of(cls, found: Sequence[Row]) -> "_Costs":
+        """For these rows."""
+        costed = _simulations(found)
+        return cls(axes=[cost_axis(each, [each.of(simulation) for simulation in costed]) for each in OBJECTIVES])
+
+    def headers(self) -> list[str]:
+        """With units."""
+        rest = ("cycles", "area [mm²]", "busy [%]", "executed [%]", "TOPS/W", "costed [% of products]")
+        return [*(axis.title for axis in self.axes), *rest]
+
+    def cells(self, row: Row) -> list[Cell]:
+        """A row's; dashes where it has no costs."""
+        found = row.simulation
+        if found is None:
+            return [Cell(text=DASH)] * len(self.headers())
+        return [
+            *(figure(axis.of(each.of(found))) for axis, each in zip(self.axes, OBJECTIVES, strict=True)),
+            Cell(text=f"{found.cost.cycles:,}", sort=found.cost.cycles),
+            figure(found.area.total_um2 / 1e6),
+            figure(_percent(found.utilization), 3),
+            figure(_percent(found.executed_share), 3),
+            figure(found.tops_per_watt),
+            figure(_percent(found.supported_share)),
+        ]
 
 
 def _percent(share: float | None) -> float | None:

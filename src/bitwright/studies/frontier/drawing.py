@@ -1,12 +1,14 @@
 """The picture of a study at equal accuracy: loss against one cost, the front, the budget, a colour per system.
 
-Costs are drawn in SI units on a logarithmic axis. Losses are cut off well above the budget, so that what matters fills
-the picture; a note says how many points lie beyond.
+Costs are drawn in one SI unit on a logarithmic axis. Losses are cut off well above the budget, so that what
+matters fills the picture; a note says how many points lie beyond.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bitwright.studies.frontier.axes import CostAxis, cost_axis
 from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.objectives import Objective
 from bitwright.studies.palette import style_of
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from bitwright.studies.frontier.result import Frontier
 
 HEADROOM = 4.0  # budgets above the budget that are in the picture
-CROWDED = 6.0  # largest by smallest cost from which on the axis names 1, 2 and 5 only
+PAD = 0.25  # of the losses in the picture, above and below them: two lines of a label
+LETTERS = 28  # of a name in a picture
 
 
 def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure":
@@ -25,32 +28,27 @@ def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure
     import plotly.graph_objects as go
 
     points = [point for point in frontier.points_of(network) if point.comparable]
+    axis = cost_axis(objective, [point.value(objective) for point in points], " of one inference")
     figure = go.Figure()
-    _add_front(figure, frontier.front(network, objective.name), objective)
+    _add_front(figure, frontier.front(network, objective.name), objective, axis)
     for i, system in enumerate(frontier.systems):
         own = [point for point in points if point.system == system]
         if own:
             shown = {id(each.best) for each in frontier.standings_of(network, objective.name)}
-            figure.add_trace(go.Scatter(**_markers(own, system, objective, i, shown)))
+            figure.add_trace(go.Scatter(**_markers(own, system, objective, axis, i, shown)))
     budget = 100 * frontier.budget
     figure.add_hline(
         y=budget, line={"dash": "dash", "width": 1.5, "color": "#d9534f"}, annotation_text=f"budget {budget:g} %"
     )
-    _add_names(figure, frontier, network, objective)
+    _add_names(figure, frontier, network, objective, axis)
     lowest, highest, beyond = _range(points, budget)
     above = f"; {beyond} with more loss lie above" if beyond else ""
-    unit = objective.unit.replace("mm2", "mm²")
     figure.update_layout(
         margin={"l": 60, "r": 20, "t": 30, "b": 50},
         height=480,
         legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0, "itemsizing": "constant"},
         hovermode="closest",
-        xaxis={
-            "title": f"{objective.title} of one inference [{unit}]",
-            "type": "log",
-            "tickformat": "~s",
-            "dtick": _ticks(points, objective),
-        },
+        xaxis=axis.layout(),
         yaxis={"title": "relative loss [%]", "range": [lowest, highest], "zeroline": True},
         annotations=[
             *figure.layout.annotations,
@@ -68,8 +66,8 @@ def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure
     return figure
 
 
-def _cost(point: OperatingPoint, objective: Objective) -> float:
-    return (point.value(objective) or 0.0) * 10.0**objective.power
+def _cost(point: OperatingPoint, objective: Objective, axis: CostAxis) -> float:
+    return axis.of(point.value(objective) or 0.0)
 
 
 def _loss(point: OperatingPoint) -> float:
@@ -77,12 +75,12 @@ def _loss(point: OperatingPoint) -> float:
     return 100 * point.loss.value
 
 
-def _add_front(figure: "go.Figure", front: Sequence[OperatingPoint], objective: Objective) -> None:
+def _add_front(figure: "go.Figure", front: Sequence[OperatingPoint], objective: Objective, axis: CostAxis) -> None:
     import plotly.graph_objects as go
 
     figure.add_trace(
         go.Scatter(
-            x=[_cost(point, objective) for point in front],
+            x=[_cost(point, objective, axis) for point in front],
             y=[_loss(point) for point in front],
             mode="lines",
             name="Pareto front",
@@ -93,7 +91,7 @@ def _add_front(figure: "go.Figure", front: Sequence[OperatingPoint], objective: 
 
 
 def _markers(
-    own: Sequence[OperatingPoint], system: str, objective: Objective, index: int, shown: set[int]
+    own: Sequence[OperatingPoint], system: str, objective: Objective, axis: CostAxis, index: int, shown: set[int]
 ) -> dict[str, Any]:
     """A system's points; the intervals of those on the front and of its best one are drawn, all can be read."""
     colour, symbol = style_of(index)
@@ -101,7 +99,7 @@ def _markers(
     drawn = [objective.name in point.fronts or id(point) in shown for point in own]
     names = [f"{point.row.method} on {point.row.accelerator}" for point in own]
     return {
-        "x": [_cost(point, objective) for point in own],
+        "x": [_cost(point, objective, axis) for point in own],
         "y": [_loss(point) for point in own],
         "error_y": {
             "type": "data",
@@ -115,7 +113,7 @@ def _markers(
             "color": _faded(colour),
         },
         "mode": "markers",
-        "name": escaped(system),
+        "name": in_short(system),
         "text": [
             f"{escaped(name)}<br>loss {100 * loss.value:.3g} [{100 * loss.interval.low:.3g}, "
             f"{100 * loss.interval.high:.3g}] %"
@@ -128,28 +126,33 @@ def _markers(
             "size": [13 if objective.name in point.fronts else 9 for point in own],
             "line": {"width": 1, "color": "#ffffff"},
         },
-        "hovertemplate": f"%{{text}}<br>%{{x:.4~s}}{objective.unit}<extra>{escaped(system)}</extra>",
+        "hovertemplate": f"%{{text}}<br>%{{x:,.4~g}} {axis.unit}<extra>{in_short(system)}</extra>",
     }
 
 
-def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objective: Objective) -> None:
-    """Names beside the cheapest point within the budget and the INT8 yardstick."""
-    import math
+def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objective: Objective, axis: CostAxis) -> None:
+    """Names at the cheapest point within the budget and the static yardstick.
 
+    Each lies towards the middle of the picture, that of the higher point above it and the other below.
+    """
     standings = frontier.standings_of(network, objective.name)
     winner, yardstick = standings[0].best if standings else None, frontier.baseline(network, objective.name)
     named = {id(point): (point, word) for point, word in ((yardstick, "best static"), (winner, "cheapest")) if point}
-    for i, (point, word) in enumerate(named.values()):
-        if _loss(point) > HEADROOM * 100 * frontier.budget or not _cost(point, objective):
-            continue
+    seen = [
+        (point, word)
+        for point, word in sorted(named.values(), key=lambda each: -_loss(each[0]))
+        if _loss(point) <= HEADROOM * 100 * frontier.budget and _cost(point, objective, axis)
+    ]
+    for (point, word), down in zip(seen, (-1, 1), strict=False):
+        right = axis.right(point.value(objective) or 0.0)
         figure.add_annotation(
-            x=math.log10(_cost(point, objective)),
+            x=math.log10(_cost(point, objective, axis)),
             y=_loss(point),
-            text=f"{word}: {escaped(point.row.method)}<br>on {escaped(point.row.accelerator)}",
-            ax=(50, 30)[i],
-            ay=(-80, -28)[i],
-            xanchor="left",
-            align="left",
+            text=f"{word}: {in_short(point.row.method)}<br>on {in_short(point.row.accelerator)}",
+            ax=-24 if right else 24,
+            ay=34 * down,
+            xanchor="right" if right else "left",
+            align="right" if right else "left",
         )
 
 
@@ -160,18 +163,13 @@ def _range(points: Sequence[OperatingPoint], budget: float) -> tuple[float, floa
     inside = [loss for loss in losses if loss <= top]
     lowest = min([0.0, *inside])
     highest = max([budget * 1.3, *inside])
-    pad = 0.15 * (highest - lowest)
+    pad = PAD * (highest - lowest)
     return lowest - pad, highest + pad, len(losses) - len(inside)
 
 
 def _bar(share: float, seen: bool) -> float:
     """Length of half an interval, in percent; unbounded ones and those left out have none."""
     return 100 * share if seen and share < 1e4 else 0.0
-
-
-def _ticks(points: Sequence[OperatingPoint], objective: Objective) -> str | None:
-    costs = [cost for point in points if (cost := _cost(point, objective))]
-    return "D2" if costs and max(costs) > CROWDED * min(costs) else None
 
 
 def _faded(colour: str) -> str:
@@ -182,3 +180,15 @@ def _faded(colour: str) -> str:
 def escaped(text: str) -> str:
     """A name as it can stand in plotly's text, which takes some HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def in_short(text: str) -> str:
+    """A name as a picture has room for it, escaped.
+
+    Examples
+    --------
+    >>> in_short("int8"), in_short("mixed narrow_bits=4 budget=0.01 on panacea"), in_short("<b>")
+    ('int8', 'mixed narrow_b…01 on panacea', '&lt;b&gt;')
+    """
+    half = (LETTERS - 1) // 2
+    return escaped(text if len(text) <= LETTERS else f"{text[: LETTERS - 1 - half]}…{text[-half:]}")

@@ -5,19 +5,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import unknown_name
+from bitwright.shown import Headline, Shown
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier.points import OperatingPoint, Standing
 from bitwright.studies.frontier.standings import baseline, front
-from bitwright.studies.objectives import OBJECTIVES, Objective
+from bitwright.studies.objectives import OBJECTIVES, Objective, objective_named
+from bitwright.units import scaled
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Frontier:
-    """Systems at equal accuracy.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Frontier(Shown):
+    """Systems at equal accuracy; `.frame()`, `.plot()`.
 
     Attributes
     ----------
@@ -41,6 +43,23 @@ class Frontier:
     budget: float
     losses: Mapping[str, str]
     systems: Mapping[str, str]
+
+    def headline(self) -> Headline:
+        """The cheapest point that keeps the budget, by network and objective."""
+        figures = [
+            (f"{network}, least {each.title}", self._winner(network, each))
+            for network in self.networks
+            for each in OBJECTIVES
+        ]
+        return Headline(f"{len(self.points)} operating points, losses of at most {100 * self.budget:g} %", figures)
+
+    def _winner(self, network: str, objective: Objective) -> str:
+        ranked = self.standings_of(network, objective.name)
+        best = ranked[0].best if ranked else None
+        if best is None:
+            return "no point whose whole interval keeps the budget"
+        cost = scaled(best.value(objective), objective.unit, objective.power).replace("mm2", "mm²")
+        return f"{cost}: {ranked[0].system}, {best.row.method} on {best.row.accelerator}"
 
     @property
     def networks(self) -> list[str]:
@@ -118,11 +137,3 @@ class Frontier:
             **row,
             "substrate": self.comparison.substrate.name,
         }
-
-
-def objective_named(name: str) -> Objective:
-    """The objective; raises `InputError`, with the names that there are, for an unknown one."""
-    found = next((each for each in OBJECTIVES if each.name == name), None)
-    if found is None:
-        raise unknown_name("objective", name, [each.name for each in OBJECTIVES])
-    return found

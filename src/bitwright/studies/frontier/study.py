@@ -15,11 +15,11 @@ from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.frontier.result import Frontier
 from bitwright.studies.frontier.standings import compared, standings
 from bitwright.studies.inputs import check_plans
-from bitwright.studies.machines import COMMON, footing
+from bitwright.studies.machines import COMMON, footing, kinds
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.row import Row
-from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System
-from bitwright.tasks import Task, get_task
+from bitwright.studies.row import MISSED, UNDECIDED, Row
+from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System, machines_of
+from bitwright.tasks import Labelled, Task, get_task
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
 from bitwright.tasks.relative_loss import meaning
 
@@ -59,8 +59,15 @@ class FrontierSettings:
     calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
 
 
-def systems_of(names: Sequence[str], machines: Sequence[str]) -> dict[str, System]:
+def systems_of(
+    names: Sequence[str], machines: Sequence[str], kinds: Mapping[str, str] | None = None
+) -> dict[str, System]:
     """The systems asked for and the static ones, with those of their machines that are among `machines`.
+
+    Parameters
+    ----------
+    kinds : mapping or None
+        The registered accelerator that a machine of another name is.
 
     Raises
     ------
@@ -70,7 +77,7 @@ def systems_of(names: Sequence[str], machines: Sequence[str]) -> dict[str, Syste
     chosen: dict[str, System] = {}
     for name in dict.fromkeys([*STATIC, *names]) if names else SYSTEMS:
         system = SYSTEMS.get(name) or _of_method(name, machines)
-        kept = tuple(machine for machine in system.machines if machine in machines)
+        kept = machines_of(system, machines, kinds or {})
         if kept:
             chosen[name] = dataclasses.replace(system, machines=kept)
     if not chosen:
@@ -94,7 +101,7 @@ def frontier(
     provenance: Provenance,
     substrate: str = COMMON,
     task: str | None = None,
-    data: "Path | None" = None,
+    data: "Path | Labelled | None" = None,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Frontier:
@@ -106,7 +113,7 @@ def frontier(
         An unknown system or task, a plan that is not there, a network without numbers, or data that do not fit, before
         anything runs. What goes wrong later stands at its point.
     """
-    systems = systems_of(settings.systems, list(accelerators))
+    systems = systems_of(settings.systems, list(accelerators), kinds(accelerators))
     check_plans(settings.plans, {*systems, *method_names()}, "system or method")
     for name in settings.plans:
         systems[name] = System(about=f"the saved plan {name}", machines=tuple(accelerators), choices=((name, {}),))
@@ -138,9 +145,10 @@ def frontier(
 
 
 def _judge(
-    network: Network, task: str | None, data: "Path | None", limit: int | None, settings: FrontierSettings
+    network: Network, task: str | None, data: "Path | Labelled | None", limit: int | None, settings: FrontierSettings
 ) -> Task:
-    if limit is None and (settings.samples is None or data is not None):
+    given = isinstance(data, Labelled) or (settings.samples is not None and data is None)  # batches come as they are
+    if limit is None and not given:
         limit = LIMITS.get(network.kind)
     return get_task(
         task,
@@ -198,6 +206,8 @@ def _point(
     row = Row.of(network, cell.name, machine, cell.scored, cell.costs[machine])
     if row.status == "failed" and isinstance(cell.scored, InputError):
         row = dataclasses.replace(row, status="refused")
+    if row.status in {MISSED, UNDECIDED}:  # of its own budget; here the user's decides
+        row = dataclasses.replace(row, status="ok", reason="")
     loss = cell.scored.loss if isinstance(cell.scored, Evaluation) else None
     return OperatingPoint(
         system=system,

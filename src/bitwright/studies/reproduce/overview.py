@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bitwright.networks.network import Network
+from bitwright.shown import Shown
 from bitwright.studies.machines import COMMON
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, Claimed
 from bitwright.studies.reproduce.systems import System
 from bitwright.studies.row import said
 from bitwright.tasks.evaluate import Progress, silent
@@ -45,8 +46,8 @@ class Section:
     failures: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Overview:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Overview(Claimed, Shown):
     """All systems on one substrate.
 
     Attributes
@@ -65,6 +66,10 @@ class Overview:
     substrate: str
     full: bool
     provenance: Provenance
+
+    def by_system(self) -> Mapping[str, Sequence[Claim]]:
+        """Headlines of each."""
+        return {section.system: section.headlines for section in self.sections}
 
     @property
     def failed(self) -> bool:

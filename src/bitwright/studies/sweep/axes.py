@@ -12,7 +12,7 @@ from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.methods.protocol import compose
 from bitwright.studies.machines import GROUP, build_accelerators
-from bitwright.studies.sweep.reader import Reader, Scalar
+from bitwright.studies.reader import Reader, Scalar
 
 if TYPE_CHECKING:
     from bitwright.strict_yaml import Place
@@ -93,7 +93,7 @@ def _fields(reader: Reader, section: str, index: int, variant: "Variant") -> set
         if section == "options":
             parts = compose(variant.name, variant.fixed).methods
             return {field for _, method, _ in parts for field in method.options.model_fields} - {"sites"}
-        build_accelerators([variant.name], variant.fixed)
+        build_accelerators([variant.machine()], variant.fixed)
         return set(registry.lookup(GROUP, variant.name).model_fields)
     except InputError as error:
         raise reader.error(place, str(error)) from None
@@ -195,7 +195,7 @@ def _check_values(reader: Reader, place: "Place", section: str, axis: Axis, vari
                 if section == "options":
                     compose(variant.name, {**variant.fixed, axis.name: value})
                 else:
-                    build_accelerators([variant.name], {**variant.fixed, axis.name: value})
+                    build_accelerators([variant.machine()], {**variant.fixed, axis.name: value})
             except InputError as error:
                 if f"{axis.name} of" in str(error) or f"option {axis.name}" in str(error):
                     raise reader.error(line, str(error)) from None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError, unknown_name
-from bitwright.studies.sweep.reader import Reader
+from bitwright.studies.reader import Reader
 
 if TYPE_CHECKING:
     from bitwright.studies.sweep.study import Study
@@ -77,7 +77,7 @@ def read_conditions(reader: Reader, given: Any, study: "Study") -> tuple[Conditi
         ("options", study.options, study.methods),
         ("parameters", study.parameters, study.accelerators),
     ):
-        names = {axis.name for axis in axes} | {key for variant in variants.values() for key in variant.fixed}
+        names = {axis.name for axis in axes} | {key for variant in variants.values() for key in variant.values}
         known |= names | {f"{section}.{name}" for name in names}
     found: list[Condition] = []
     for i, text in enumerate(reader.items(("when",), given)):

@@ -243,7 +243,7 @@ def _scored(key: _Key, method: str, options: Any, plan: Plan) -> Evaluation | Ex
 def _machine(study: Study, point: Point) -> Accelerator | Exception:
     variant = study.accelerators[point.accelerator]
     try:
-        made = build_accelerators([variant.name], {**variant.fixed, **dict(point.parameters)}, study.substrate)
+        made = build_accelerators([variant.machine()], {**variant.fixed, **dict(point.parameters)}, study.substrate)
     except Exception as error:
         return error
     return made[variant.name]
@@ -271,7 +271,7 @@ def _inputs(study: Study, point: Point, loaded: _Loaded, machine: Accelerator | 
     method, accelerator = study.methods[point.method], study.accelerators[point.accelerator]
     network = study.networks[point.network]
     chosen = compose(method.name, {**method.fixed, **dict(point.options)})
-    parameters: Any = {**accelerator.fixed, **dict(point.parameters)}
+    parameters: Any = {**accelerator.values, **dict(point.parameters)}
     if not isinstance(machine, Exception):
         parameters = machine.parameters()
     prices = parameters.get(PRICES)

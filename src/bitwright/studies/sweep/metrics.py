@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitwright.errors import unknown_name
+from bitwright.studies.reader import Reader
 from bitwright.studies.row import Row
-from bitwright.studies.sweep.reader import Reader
 
 MINIMISE, MAXIMISE = "minimise", "maximise"
 DIRECTIONS = {MINIMISE: MINIMISE, MAXIMISE: MAXIMISE, "minimize": MINIMISE, "maximize": MAXIMISE}

@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bitwright.studies.reader import Scalar
 from bitwright.studies.sweep.axes import Axis, applying
-from bitwright.studies.sweep.reader import Scalar
 from bitwright.studies.sweep.study import Study
 
 Record = dict[str, Any]
@@ -58,8 +58,8 @@ def allowed(study: Study, point: Point) -> bool:
         return True
     names: dict[str, Any] = {"network": point.network, "method": point.method, "accelerator": point.accelerator}
     for section, fixed, varied in (
-        ("options", study.methods[point.method].fixed, point.options),
-        ("parameters", study.accelerators[point.accelerator].fixed, point.parameters),
+        ("options", study.methods[point.method].values, point.options),
+        ("parameters", study.accelerators[point.accelerator].values, point.parameters),
     ):
         values = {**fixed, **dict(varied)}
         names |= values | {f"{section}.{name}": value for name, value in values.items()}

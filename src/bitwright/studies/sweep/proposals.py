@@ -13,11 +13,11 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
+from bitwright.studies.reader import Scalar
 from bitwright.studies.sweep.axes import Axis, applying
 from bitwright.studies.sweep.extra import optuna
 from bitwright.studies.sweep.metrics import MAXIMISE
 from bitwright.studies.sweep.points import Point, allowed, grid, point_of
-from bitwright.studies.sweep.reader import Scalar
 from bitwright.studies.sweep.study import GRID, NSGA2, Study
 
 if TYPE_CHECKING:

@@ -10,18 +10,20 @@ import numpy as np
 
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
+from bitwright.shown import Headline, Shown
 from bitwright.studies.sweep.metrics import MAXIMISE, values_of
 from bitwright.studies.sweep.points import Record
 from bitwright.studies.sweep.study import Study
+from bitwright.units import number, scaled
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """A sweep's rows and how they came about.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Sweep(Shown):
+    """A sweep's rows and how they came about; `.frame()`, `.plot()`.
 
     Attributes
     ----------
@@ -49,6 +51,18 @@ class Sweep:
     stopped: str
     store: str | None
     results: Path | None
+
+    def headline(self) -> Headline:
+        """How many trials there are, and the best by each objective."""
+        count = sum(row["status"] == "ok" for row in self.rows)
+        figures = [("trials", f"{len(self.rows):,}, {count:,} ok"), ("time", scaled(self.seconds, "s"))]
+        for name, way in self.study.objectives.items():
+            found = [row for row in self.rows if row["status"] == "ok" and row.get(name) is not None]
+            if found:
+                best = (max if way == MAXIMISE else min)(found, key=lambda row: row[name])
+                where = f"{best.get('method')} on {best.get('accelerator')}"
+                figures.append((f"best {name}", f"{number(best[name])}: {where}, trial {best['trial']}"))
+        return Headline(f"{self.study.name}, {self.stopped}", figures)
 
     def frame(self) -> "pd.DataFrame":
         """One line per trial, units in the columns' names; what a trial does not have is NA."""

@@ -12,11 +12,11 @@ from typing import Any
 from bitwright import strict_yaml
 from bitwright.errors import InputError
 from bitwright.networks.catalogue import DISTRIBUTIONS
-from bitwright.studies.machines import COMMON, NATIVE
+from bitwright.studies.reader import Reader
+from bitwright.studies.setting_files import COMMON, Stated, find_machine, find_substrate, is_file
 from bitwright.studies.sweep.axes import Axis, read_axes
 from bitwright.studies.sweep.conditions import Condition, read_conditions
 from bitwright.studies.sweep.metrics import read_objectives
-from bitwright.studies.sweep.reader import Reader
 
 GRID, RANDOM, NSGA2 = "grid", "random", "nsga2"
 POPULATION = 20
@@ -36,11 +36,23 @@ class Variant:
         What `load`, `compose` or `build_accelerators` take.
     fixed : mapping
         A network's shape (`batch`, `sequence_length`, ...), a method's options, an accelerator's parameters.
+    stated : mapping
+        The parameters that an accelerator's file states; `fixed` and what is varied go before them.
     """
 
     label: str
     name: str
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stated: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What it has where nothing is varied."""
+        return {**self.stated, **self.fixed}
+
+    def machine(self) -> Stated:
+        """An accelerator as `build_accelerators` takes it."""
+        return Stated(name=self.name, base=self.name, values=self.stated)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,8 +84,8 @@ class Study:
         In the store.
     networks, methods, accelerators : mapping
         Label -> variant.
-    substrate : str
-        `common` or `native`.
+    substrate : Stated
+        `common`, `native`, or what its file says.
     options, parameters : tuple of Axis
         Of methods and of accelerators.
     when : tuple of Condition
@@ -94,7 +106,7 @@ class Study:
     networks: Mapping[str, Variant]
     methods: Mapping[str, Variant]
     accelerators: Mapping[str, Variant]
-    substrate: str = COMMON
+    substrate: Stated = dataclasses.field(default_factory=lambda: find_substrate(COMMON))
     options: tuple[Axis, ...] = ()
     parameters: tuple[Axis, ...] = ()
     when: tuple[Condition, ...] = ()
@@ -118,13 +130,13 @@ class Study:
         """What must be the same for a store to be continued, as JSON holds it; more trials may be asked for."""
 
         def variants(given: Mapping[str, Variant]) -> dict[str, Any]:
-            return {label: {"name": each.name, **each.fixed} for label, each in given.items()}
+            return {label: {"name": each.name, **each.values} for label, each in given.items()}
 
         return {
             "networks": variants(self.networks),
             "methods": variants(self.methods),
             "accelerators": variants(self.accelerators),
-            "substrate": self.substrate,
+            "substrate": self.substrate.record(),
             "options": {axis.key: axis.record() for axis in self.options},
             "parameters": {axis.key: axis.record() for axis in self.parameters},
             "when": [condition.text for condition in self.when],
@@ -175,7 +187,9 @@ def read_study(source: str | Path | Mapping[str, Any], *, seed: int | None = Non
             raise reader.error((), f"key {key!r} is missing; a study names {key}")
     networks = _variants(reader, "networks", data["networks"], "model", NETWORK_KEYS)
     methods = _variants(reader, "methods", data["methods"], "method", None)
-    accelerators = _variants(reader, "accelerators", data["accelerators"], "accelerator", None)
+    accelerators = _machines(
+        reader, _variants(reader, "accelerators", data["accelerators"], "accelerator", None), folder
+    )
     search = _search(reader, data.get("search", GRID))
     options = read_axes(reader, "options", data.get("options", {}), methods, search.kind == GRID)
     parameters = read_axes(reader, "parameters", data.get("parameters", {}), accelerators, search.kind == GRID)
@@ -184,7 +198,7 @@ def read_study(source: str | Path | Mapping[str, Any], *, seed: int | None = Non
         networks=networks,
         methods=methods,
         accelerators=accelerators,
-        substrate=reader.choice(("substrate",), data.get("substrate", COMMON), (COMMON, NATIVE)),
+        substrate=_substrate(reader, data.get("substrate", COMMON), folder),
         options=options,
         parameters=parameters,
         search=search,
@@ -219,6 +233,30 @@ def _variants(reader: Reader, key: str, given: Any, what: str, allowed: tuple[st
     if not found:
         raise reader.error((key,), f"{key} is empty; name at least one {what}")
     return found
+
+
+def _machines(reader: Reader, given: Mapping[str, Variant], folder: Path) -> dict[str, Variant]:
+    """The accelerators, those that are files with what these state; the files lie beside the study."""
+    found: dict[str, Variant] = {}
+    for i, variant in enumerate(given.values()):
+        if is_file(variant.name):
+            machine = find_machine(str(Path(folder, variant.name).absolute()))
+            label = machine.name if variant.label == variant.name else variant.label
+            variant = dataclasses.replace(variant, label=label, name=machine.base, stated=machine.values)  # noqa: PLW2901
+        if variant.label in found:
+            raise reader.error(
+                ("accelerators", i), f"two accelerators are called {variant.label!r}; give one a label of its own"
+            )
+        found[variant.label] = variant
+    return found
+
+
+def _substrate(reader: Reader, given: Any, folder: Path) -> Stated:
+    name = reader.text(("substrate",), given)
+    try:
+        return find_substrate(str(Path(folder, name).absolute()) if is_file(name) else name)
+    except InputError as error:
+        raise error if is_file(name) else reader.error(("substrate",), str(error)) from None
 
 
 def _network(reader: Reader, place: strict_yaml.Place, given: Mapping[str, Any]) -> dict[str, Any]:

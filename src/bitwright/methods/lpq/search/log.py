@@ -20,6 +20,8 @@ VERSION = 1
 KIND = "bitwright_search"
 START = json.dumps({KIND: VERSION}).encode()[:-1]
 
+GO_ON = "the same command goes on with it; for this one name another --log"
+
 Key = tuple[Fields, ...]
 
 
@@ -49,23 +51,19 @@ class Log:
 
 @contextlib.contextmanager
 def opened(path: Path | None, header: Mapping[str, Any], *, resume: bool) -> Iterator[Log]:
-    """The log in `path`: begun with `header`, or continued if it has the same one.
+    """The log in `path`: begun with `header`, or continued if it has the same one; `resume` insists on that.
 
     Raises
     ------
     InputError
-        It exists and is not to be resumed, is to be resumed and does not exist, is no log, or of another search.
+        It is to be resumed and does not exist, is no log, or of another search.
     """
     if path is None:
         yield Log()
         return
-    if path.exists() != resume:
-        raise InputError(
-            f"there is no search log {path} to resume; leave --resume out"
-            if resume
-            else f"{path} exists; --resume continues it, or name another --log"
-        )
-    losses = _read(path, header) if resume else {}
+    if resume and not path.exists():
+        raise InputError(f"there is no search log {path} to resume; leave --resume out")
+    losses = _read(path, header) if path.exists() else {}
     try:
         with path.open("a", encoding="utf-8") as file:
             if not file.tell():
@@ -107,16 +105,16 @@ def _check_header(path: Path, line: str, header: Mapping[str, Any]) -> None:
         found = json.loads(line)
         version = found[KIND]
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is no search log; bitwright search writes them with --log") from None
+        raise InputError(f"{path} is no search log; name another --log") from None
     if version != VERSION:
         raise InputError(f"{path} is a search log of version {version}, and this reads {VERSION}")
     differs = difference(found.get("fingerprint", {}), header["fingerprint"])
     if differs:
-        raise InputError(f"{path} is the log of another network than {header['network']}: {differs}")
+        raise InputError(f"{path} is the log of another network than {header['network']}: {differs}; {GO_ON}")
     for part in ("options", "settings"):
         for name, value in header[part].items():
             was = found.get(part, {}).get(name)
             if was != value:
-                raise InputError(f"{path} was searched with {name}={was}, not {value}; resume it with the same")
+                raise InputError(f"{path} was searched with {name}={was}, not {value}; {GO_ON}")
     if found.get("samples") != header["samples"]:
-        raise InputError(f"{path} was judged on {found.get('samples')}, not on {header['samples']}; resume it so")
+        raise InputError(f"{path} was judged on {found.get('samples')}, not on {header['samples']}; {GO_ON}")

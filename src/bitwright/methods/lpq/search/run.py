@@ -31,6 +31,7 @@ from bitwright.methods.lpq.search.settings import SearchSettings
 from bitwright.methods.lpq.search.workers import Losses, judges
 from bitwright.methods.lpq.sites import Sites
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.methods.tabled import observe_values
 from bitwright.networks.blocks import Chain, chain_of
 from bitwright.networks.fingerprint import fingerprint
@@ -124,7 +125,8 @@ def search(
         raise InputError(f"{network.name} has shapes only; a search needs its weights")
     check_objective(settings.objective, network)
     folded = fold_batch_norm(network)
-    sites = Sites(observe_values(folded, batches), options)
+    with reporting(within(progress, "calibrating")):
+        sites = Sites(observe_values(folded, batches), options)
     if not sites.weighted:
         raise InputError(f"{network.name} has no layer with weights to search formats for")
     chain = chain_of(folded, batches[0], list(sites.seen))
@@ -217,8 +219,12 @@ class _Run:
         while len(first) < self.settings.population:
             first.append(self.maker.random(rng))
         allowed = [self.maker.capped(rng, each, names) for each in first]
-        self.progress("judging the initial candidates", 0, 0)
-        self._join(self._judged([each for each in allowed if each is not None], "initial"))
+        capped = [each for each in allowed if each is not None]
+
+        def tell(judged: int) -> None:
+            self.progress("judging the initial candidates", judged, len(capped))
+
+        self._join(self._judged(capped, "initial", tell))
 
     def _profiled(self, base: Candidate) -> list[Candidate]:
         """Allotments for mean widths from the narrowest to the widest, from losses of single layers."""
@@ -229,8 +235,11 @@ class _Run:
         step = max(1, 4 * len(allowed))
         for start in range(0, len(singles), step):
             some = singles[start : start + step]
-            self.progress("profiling layers alone", start, len(singles))
-            judged = self._judged([{**base, name: self.sites.least(name, n)} for name, n in some], "profile")
+
+            def tell(judged: int, start: int = start) -> None:
+                self.progress("profiling layers alone", start + judged, len(singles))
+
+            judged = self._judged([{**base, name: self.sites.least(name, n)} for name, n in some], "profile", tell)
             loss |= {single: member.loss for single, member in zip(some, judged, strict=True)}
         loss |= {(name, base[name].n): whole for name in base}
         cap = self.settings.mean_bits or max(allowed)
@@ -254,8 +263,10 @@ class _Run:
         first, *others = self._judged([child, *(each for each in mated if each is not None)], "child")
         self._join([first, *sorted(others, key=_fitness)[:1]])
 
-    def _judged(self, candidates: Sequence[Candidate], role: str) -> list[_Member]:
-        """Candidates with their losses, from the log where it has them."""
+    def _judged(
+        self, candidates: Sequence[Candidate], role: str, tell: Callable[[int], None] = lambda _: None
+    ) -> list[_Member]:
+        """Candidates with their losses, from the log where it has them; `tell` is told how many are judged."""
         keys: list[Key] = [tuple(each[name] for name in self.sites.weighted) for each in candidates]
         new: dict[Key, Candidate] = {}
         for key, candidate in dict(zip(keys, candidates, strict=True)).items():
@@ -267,8 +278,10 @@ class _Run:
             if time.monotonic() > self.deadline and (self.population or role == "profile"):
                 raise _TimeIsUpError
             began = time.monotonic()
-            for key, loss in zip(new, self.losses(list(new.values())), strict=True):
+            tell(len(candidates) - len(new))
+            for i, (key, loss) in enumerate(zip(new, self.losses(list(new.values())), strict=True), 1):
                 self.book.add(key, loss, role=role)
+                tell(len(candidates) - len(new) + i)
             self.seconds += time.monotonic() - began
         self.evaluations += len(new)
         return [

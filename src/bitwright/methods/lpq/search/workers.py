@@ -70,10 +70,11 @@ def _begin(make: Callable[[], Judge]) -> None:
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C is for the process that leads; it ends the others."""
+    """Ctrl-C is for the process that leads; it ends the others, by SIGTERM where they do not come to an end."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _loss(candidate: dict[str, Fields]) -> float:

@@ -28,9 +28,25 @@
     return made;
   }
 
+  // On a phone names of rows stand above the rows, which have the whole width then.
+  function above(data, layout) {
+    const [row, free] = [40, 18];  // pixels: from row to row, and between two of them
+    const [values, names] = [layout.yaxis.tickvals, layout.yaxis.ticktext];
+    layout.yaxis = { ...layout.yaxis, automargin: false, showticklabels: false, ticks: "" };
+    layout.margin = { ...layout.margin, l: 10 };
+    layout.height = layout.margin.t + layout.margin.b + row * values.length;
+    layout.bargap = free / row;
+    for (const trace of data) if (trace.type === "heatmap") trace.ygap = free;
+    layout.annotations = values.map((y, i) => ({
+      text: names[i], xref: "paper", x: 0, xanchor: "left", y, yanchor: "bottom", yshift: (row - free) / 2 - 1,
+      showarrow: false, borderpad: 0, font: { color: layout.font.color },
+    }));
+  }
+
   // On a phone: legends of two columns below the picture, which grows by them; colour bars below, too.
   function narrowed(data, layout) {
-    if (layout.margin) layout.margin = { ...layout.margin, l: Math.min(layout.margin.l, 46), r: 8 };
+    if (layout.margin) layout.margin = { ...layout.margin, l: Math.min(layout.margin.l, 46), r: 16 };
+    if (layout.yaxis.ticktext) above(data, layout);
     const named = data.filter((trace) => trace.type !== "heatmap" && trace.showlegend !== false);
     if (layout.legend && named.length > 1) {
       const short = Math.max(...named.map((trace) => trace.name.length)) < 20;
@@ -46,9 +62,9 @@
     }
     for (const trace of data) {
       if (trace.type !== "heatmap") continue;
-      const below = { orientation: "h", y: 0, yanchor: "bottom", yref: "container", thickness: 10, x: 0.5, len: 0.9, xref: "container" };
+      const below = { orientation: "h", y: 0, yanchor: "bottom", yref: "container", thickness: 10, x: 0.5, lenmode: "pixels", len: 240, xref: "container" };
       trace.colorbar = { ...trace.colorbar, ...below };
-      layout.height += 50;
+      layout.height += 90 - layout.margin.b;
       layout.margin.b = 90;
     }
   }
@@ -78,27 +94,27 @@
       height: 420, margin: { l: 60, r: 20, t: 10, b: 40 }, hovermode: "closest", bargap: 0.15,
       barmode: kind === "cycles" ? "group" : "stack",
       legend: { orientation: "h", yanchor: "bottom", y: 1.02, x: 0, traceorder: "normal" },
-      xaxis: { range: [-0.5, sites.length - 0.5], showticklabels: false, title: { text: `${sites.length} sites in the order of execution (hover for names)` } },
-      yaxis: { title: { text: kind === "cycles" ? "cycles" : "energy [J]" }, tickformat: "~s" },
+      xaxis: { type: "category", range: [-0.5, sites.length - 0.5], showticklabels: false, title: { text: `${sites.length} sites in the order of execution (hover for names)` } },
+      yaxis: { title: { text: kind === "cycles" ? "cycles" : `energy [${layers.unit}]` }, tickformat: "," },
     };
     if (kind === "cycles") {
       const points = shown === beside ? [shown] : [shown, beside];
       const data = points.map((point, i) => ({
-        type: "bar", name: escaped(point.name), x: sites, y: point.cycles, marker: { color: palette[i ? 9 : 0] },
-        hovertemplate: "%{x}<br>%{y:,} cycles<extra>" + escaped(point.name) + "</extra>",
+        type: "bar", name: point.short, x: sites, y: point.cycles, marker: { color: palette[i ? 9 : 0] },
+        hovertemplate: "%{x}<br>%{y:,} cycles<extra>" + point.short + "</extra>",
       }));
       return { data, layout };
     }
     const data = Object.entries(shown.energy).map(([part, values], i) => ({
-      type: "bar", name: escaped(part.replace(/_/g, " ")), x: sites, y: values.map((v) => (v === null ? null : v * 1e-12)),
-      marker: { color: palette[i % palette.length] }, hovertemplate: "%{x}<br>%{y:.3~s}J<extra>" + escaped(part) + "</extra>",
+      type: "bar", name: escaped(part.replace(/_/g, " ")), x: sites, y: values,
+      marker: { color: palette[i % palette.length] }, hovertemplate: `%{x}<br>%{y:.3~g} ${layers.unit}<extra>` + escaped(part) + "</extra>",
     }));
     if (shown !== beside) {
-      const total = sites.map((_, i) => sum(Object.values(beside.energy), i) * 1e-12 || null);
+      const total = sites.map((_, i) => sum(Object.values(beside.energy), i) || null);
       data.push({
         type: "scatter", mode: "markers", name: "total beside it", x: sites, y: total,
         marker: { symbol: "line-ew-open", size: 9, color: "#8a8f98", line: { width: 2, color: "#8a8f98" } },
-        hovertemplate: "%{x}<br>%{y:.3~s}J<extra>" + escaped(beside.name) + "</extra>",
+        hovertemplate: `%{x}<br>%{y:.3~g} ${layers.unit}<extra>` + beside.short + "</extra>",
       });
     }
     return { data, layout };
@@ -106,13 +122,15 @@
 
   const short = (value) => (value === null ? "-" : Number(value.toPrecision(4)).toLocaleString("en"));
 
-  function fill(body, layers, shown) {
-    body.replaceChildren(...layers.sites.map((site, i) => {
-      const energy = shown.cycles[i] === null ? null : sum(Object.values(shown.energy), i) / 1e3;
+  function fill(table, layers, shown) {
+    const headers = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    table.tBodies[0].replaceChildren(...layers.sites.map((site, i) => {
+      const energy = shown.cycles[i] === null ? null : sum(Object.values(shown.energy), i);
       const executed = shown.executed[i] === null ? null : 100 * shown.executed[i];
       const row = document.createElement("tr");
       for (const value of [site, layers.shapes[i], shown.types[i] ?? "-", shown.cycles[i], energy, executed]) {
         const cell = row.insertCell();
+        cell.dataset.of = headers[row.cells.length - 1];
         const text = typeof value === "string";
         cell.className = text ? "short" : "number";
         cell.textContent = text ? value : short(value);
@@ -130,7 +148,7 @@
       const [a, b] = [layers.points[shown.value], layers.points[beside.value]];
       draw(cycles, bars(layers, a, b, "cycles"));
       draw(energy, bars(layers, a, b, "energy"));
-      fill(group.querySelector("tbody"), layers, a);
+      fill(group.querySelector("table"), layers, a);
     };
     shown.addEventListener("change", show);
     beside.addEventListener("change", show);

@@ -13,6 +13,7 @@ from bitwright.studies.reproduce.apsq.fit import ALL, DRAM_BYTE, LISTED, MAC
 from bitwright.studies.reproduce.apsq.measured import Measured
 from bitwright.studies.reproduce.apsq.runs import NARROW, VARIANTS, WIDE, Line
 from bitwright.studies.reproduce.claims import Claim
+from bitwright.words import counted
 
 KIB = 1024
 PJ_PER_J = 1e12
@@ -120,7 +121,7 @@ def _of_sums(line: Line, machine: Apsq) -> str:
         f"moving {WIDE} partial sums is {100 * wide.psum_share:.1f} % of all energy, {NARROW} ones "
         f"{100 * narrow.psum_share:.1f} %; those that live take up to {wide.live_bytes / KIB:,.0f} and "
         f"{narrow.live_bytes / KIB:,.0f} of {machine.output_sram_kib} KiB of SRAM and spill at {wide.spilling} and "
-        f"{narrow.spilling} of {len(wide.ran)} sites: "
+        f"{narrow.spilling} of {counted(len(wide.ran), 'site')}: "
         + (f"{ended} stop spilling." if ended else f"none stops spilling, and 3/4 of that share are {quarters:.1f} %.")
     )
 

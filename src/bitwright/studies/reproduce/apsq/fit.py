@@ -15,7 +15,7 @@ from bitwright.accelerators.srams import srams_of
 from bitwright.networks.sites import Site
 from bitwright.studies.reproduce.apsq.figures import Figures
 from bitwright.studies.reproduce.apsq.runs import Line, Run
-from bitwright.tasks.samples import counted
+from bitwright.words import counted
 
 DRAM_BYTE = 22.5
 MAC = 0.08

@@ -9,6 +9,7 @@ from bitwright.errors import InputError
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.networks.trace import Trace
+from bitwright.shown import Shown
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.apsq.areas import Engine, engine_of
@@ -17,7 +18,7 @@ from bitwright.studies.reproduce.apsq.findings import findings
 from bitwright.studies.reproduce.apsq.fit import layers_of, weighed
 from bitwright.studies.reproduce.apsq.measured import Measured
 from bitwright.studies.reproduce.apsq.runs import Line, lines_of, methods_of
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, Claimed
 from bitwright.studies.reproduce.shapes import as_shapes, input_sizes, left_out, refuse_synthetic
 from bitwright.studies.row import said
 from bitwright.tasks.evaluate import Progress, silent
@@ -40,8 +41,8 @@ class Settings:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reproduction:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Reproduction(Claimed, Shown):
     """All networks and what they were measured with.
 
     Attributes
@@ -72,6 +73,15 @@ class Reproduction:
     substrate: Footing
     options: Mapping[str, Any]
     provenance: Provenance
+
+    def by_system(self) -> Mapping[str, Sequence[Claim]]:
+        """Of this one."""
+        return {self.system: self.claims}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a network, or a part of one, is missing."""
+        return any(network.failed for network in self.networks)
 
 
 def reproduce(

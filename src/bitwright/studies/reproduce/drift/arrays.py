@@ -13,7 +13,7 @@ from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, per_
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.errors import InputError
-from bitwright.studies.machines import COMMON, NATIVE, build_accelerators
+from bitwright.studies.machines import COMMON, build_accelerators
 
 DRIFT, SEQ, DRQ, BITFUSION, EYERISS = "drift", "seq", "drq", "bitfusion", "eyeriss"
 NAMES = (DRIFT, SEQ, DRQ, BITFUSION, EYERISS)
@@ -72,7 +72,7 @@ def machines(settings: Mapping[str, Any], substrate: str = COMMON) -> dict[str, 
     for side, value in size.items():
         for name, factor in ((DRIFT, 1), (SEQ, 1), (DRQ, 1), (BITFUSION, SIDE)):
             sizes[f"{name}.{side}"] = factor * value
-    built = build_accelerators(NAMES, {**sizes, **given}, substrate=NATIVE if substrate == NATIVE else COMMON)
+    built = build_accelerators(NAMES, {**sizes, **given}, substrate=substrate)
     eyeriss = built[EYERISS]
     assert isinstance(eyeriss, PackedArray)
     found: dict[str, Machine] = {}

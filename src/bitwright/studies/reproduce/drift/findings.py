@@ -22,6 +22,7 @@ from bitwright.studies.reproduce.drift.measured import Measured
 from bitwright.studies.reproduce.drift.options import StudyOptions
 from bitwright.studies.reproduce.drift.reached import reached_claims
 from bitwright.studies.reproduce.drift.runs import IN_BLOCKS, LIST, PRICES, Stated
+from bitwright.words import counted
 
 FIRST, OTHER = DATAFLOWS
 
@@ -90,7 +91,8 @@ def _why(rival: str, shapes: Mapping[str, Stated], measured: float, options: Stu
     if rival == SEQ:
         faster = sum(each.speedup(rival, FIRST) > 1 for each in shapes.values())
         return (
-            f"Cutting is faster on {faster} of {len(shapes)} networks with {FIRST}: it saves filling and draining for "
+            f"Cutting is faster on {faster} of {counted(len(shapes), 'network')} with {FIRST}: it saves filling and "
+            "draining for "
             "every product in turn, and loses where parts end unequally."
         )
     if rival == INT8:

@@ -14,6 +14,7 @@ from bitwright.studies.reproduce.drift.distortion import FIRST_USEFUL, Bin
 from bitwright.studies.reproduce.drift.ladder import DRQ, INT8, KINDS, MIXED, STEPS, Ladder, Rung
 from bitwright.studies.reproduce.drift.measured import Measured
 from bitwright.studies.reproduce.drift.options import StudyOptions
+from bitwright.words import counted
 
 
 def reached_claims(network: Measured, machines: Mapping[str, Machine], options: StudyOptions) -> list[Claim]:
@@ -65,7 +66,8 @@ def _steps(ladder: Ladder) -> str:
         told.append(f"{name}: failed" if rung.reason else f"{name}: {1 / rung.time:.2f}")
     return (
         f"Speed-up of multipliers, step by step: {'; '.join(told)}. Smoothing, which int8's own search chooses, is at "
-        f"{len(ladder.base.smoothing)} sites. On few samples loss does not always fall as delta grows, so bisection "
+        f"{counted(len(ladder.base.smoothing), 'site')}. On few samples loss does not always fall as delta grows, "
+        "so bisection "
         "may end at more than one delta, and a step that helps can look as if it did not."
     )
 

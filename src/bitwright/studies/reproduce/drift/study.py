@@ -6,10 +6,11 @@ from typing import Any
 
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.networks.network import Batch, Network
+from bitwright.shown import Shown
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, Claimed
 from bitwright.studies.reproduce.drift.arrays import Machine
 from bitwright.studies.reproduce.drift.distortion import distortions
 from bitwright.studies.reproduce.drift.findings import findings
@@ -42,8 +43,8 @@ class Settings:
     seed: int = 0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reproduction:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Reproduction(Claimed, Shown):
     """All networks and what they were measured with.
 
     Attributes
@@ -71,6 +72,15 @@ class Reproduction:
     substrate: Footing
     options: StudyOptions
     provenance: Provenance
+
+    def by_system(self) -> Mapping[str, Sequence[Claim]]:
+        """Of this one."""
+        return {self.system: self.claims}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a network, or a part of one, is missing."""
+        return any(network.failed for network in self.networks)
 
 
 def reproduce(

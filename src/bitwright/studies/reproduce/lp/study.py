@@ -9,9 +9,10 @@ import pydantic
 from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
+from bitwright.shown import Shown
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, Claimed
 from bitwright.studies.reproduce.lp.arrays import Arrays, grouped
 from bitwright.studies.reproduce.lp.errors import weight_errors
 from bitwright.studies.reproduce.lp.findings import findings
@@ -38,8 +39,8 @@ class Settings:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reproduction:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Reproduction(Claimed, Shown):
     """All networks and what they were measured with.
 
     Attributes
@@ -70,6 +71,15 @@ class Reproduction:
     substrate: Footing
     options: MixOptions
     provenance: Provenance
+
+    def by_system(self) -> Mapping[str, Sequence[Claim]]:
+        """Of this one."""
+        return {self.system: self.claims}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a network, or a part of one, is missing."""
+        return any(network.failed for network in self.networks)
 
 
 def reproduce(

@@ -12,6 +12,7 @@ from bitwright.studies.reproduce.panacea.claims import BOUND, CENTRED, EFFICIENC
 from bitwright.studies.reproduce.panacea.ladder import METHOD, Change, RivalScore, Rung
 from bitwright.studies.reproduce.panacea.rates import weighted
 from bitwright.studies.reproduce.panacea.rivalry import MEMORY, Rivalry, busy, waiting
+from bitwright.words import counted
 
 BY_MACS = "weighted by multiply-accumulates"
 
@@ -126,7 +127,8 @@ def _of_sides(rivals: Rivalry) -> str:
     weights = sum(each.w < each.x for each in sites)
     return (
         f"one side and both sides of Panacea's own operands: a site's smaller rate is {_percent(smaller)}, {BY_MACS}, "
-        f"and it is the weights' at {weights} of {len(sites)} sites. Against Sibia, whose operands are symmetric, the "
+        f"and it is the weights' at {weights} of {counted(len(sites), 'site')}. Against Sibia, whose operands are "
+        "symmetric, the "
         f"rates allow {_times(rivals.ideal_ratio)} and {_times(rivals.product_ratio)} is executed."
     )
 
@@ -140,13 +142,14 @@ def _of_rungs(before: Rung, after: Rung, detail: str) -> str:
 
 def _nonzero(rung: Rung) -> str:
     count = sum(each.slicing.x_high == 1 and each.zero_point >> (each.split or 0) != 0 for each in rung.sites)
-    return f"the frequent slice is not zero at {count} of {len(rung.sites)} sites"
+    return f"the frequent slice is not zero at {count} of {counted(len(rung.sites), 'site')}"
 
 
 def _moved(before: Rung, after: Rung) -> str:
     count = sum(one.zero_point != other.zero_point for one, other in zip(before.sites, after.sites, strict=True))
     return (
-        f"zero points moved at {count} of {len(after.sites)} sites, where more codes of calibration are skipped so"
+        f"zero points moved at {count} of {counted(len(after.sites), 'site')}, where more codes of calibration are "
+        "skipped so"
         f"{_score(after)}"
     )
 
@@ -156,7 +159,8 @@ def _split(rung: Rung, plan: Plan) -> str:
     splits = ", ".join(f"{split} at {counts[split]}" for split in SPLITS)
     budget = plan.options[METHOD]["dbs_budget"]
     return (
-        f"splits of {splits} of {len(rung.sites)} sites, declined where the loss would grow by more than {budget}"
+        f"splits of {splits} of {counted(len(rung.sites), 'site')}, declined where the loss would grow by more than "
+        f"{budget}"
         f"{_score(rung)}"
     )
 

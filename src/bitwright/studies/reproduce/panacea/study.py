@@ -8,13 +8,15 @@ from bitwright.accelerators.bit_slice.machine import SliceArray
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.plan import Plan
+from bitwright.methods.progress import reporting, within
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
+from bitwright.shown import Shown
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, Claimed
 from bitwright.studies.reproduce.options import known_options
 from bitwright.studies.reproduce.panacea.claims import CLAIMS
 from bitwright.studies.reproduce.panacea.findings import findings
@@ -108,8 +110,8 @@ class Measured:
         return bool(self.reason or self.sibia_score.reason or any(rung.reason for rung in self.ladder))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reproduction:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Reproduction(Claimed, Shown):
     """All networks and what they were measured with.
 
     Attributes
@@ -134,6 +136,15 @@ class Reproduction:
     substrate: Footing
     options: Mapping[str, Any]
     provenance: Provenance
+
+    def by_system(self) -> Mapping[str, Sequence[Claim]]:
+        """Of this one."""
+        return {self.system: self.claims}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a network, or a part of one, is missing."""
+        return any(network.failed for network in self.networks)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -237,19 +248,19 @@ def _measured(
 
 def _plans(network: Network, task: Task | None, settings: Settings, progress: Progress) -> dict[str, Plan]:
     """The plans of the ladder, and Sibia's, calibrated on the same samples."""
-    progress("calibrating aqs", 0, 0)
-    stages = stages_of(network, settings.options, task=task, count=settings.calibration_count, seed=settings.seed)
-    progress("choosing zero points and splits", 0, 0)
-    plans = plans_of(stages)
-    progress("calibrating sibia", 0, 0)
-    plans[SIBIA] = calibrate_method(
-        network,
-        SIBIA,
-        options=settings.sibia_options,
-        task=task,
-        count=settings.calibration_count,
-        seed=settings.seed,
-    )
+    with reporting(within(progress, "calibrating aqs")):
+        stages = stages_of(network, settings.options, task=task, count=settings.calibration_count, seed=settings.seed)
+    with reporting(within(progress, "choosing zero points and splits")):
+        plans = plans_of(stages)
+    with reporting(within(progress, "calibrating sibia")):
+        plans[SIBIA] = calibrate_method(
+            network,
+            SIBIA,
+            options=settings.sibia_options,
+            task=task,
+            count=settings.calibration_count,
+            seed=settings.seed,
+        )
     return plans
 
 

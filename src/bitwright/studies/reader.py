@@ -1,4 +1,4 @@
-"""Values of a study, each checked where it stands, so that every mistake is one sentence with file and line."""
+"""Values of a YAML file, each checked where it stands, so that every mistake is one sentence with file and line."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,23 @@ PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G",
 DASH = "-"  # what a cell says that has no value
 
 
+def exponent(values: Iterable[float | None], base: int = 0) -> int:
+    """The power of 1000 that suits the largest of `values`, which are in units of 10 to the `base`.
+
+    Examples
+    --------
+    >>> exponent([2.5e6], base=-12)  # picojoules, that is, microjoules
+    -6
+    >>> exponent([None], base=-24)  # nothing to suit: the nearest prefix that there is
+    -12
+    """
+    finite = [abs(value) for value in values if value is not None and math.isfinite(value) and value]
+    if not finite:
+        return min(max(base, min(PREFIXES)), max(PREFIXES))
+    power = 3 * math.floor((math.log10(max(finite)) + base) / 3)
+    return min(max(power, min(PREFIXES)), max(PREFIXES))
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """So many significant digits, never in exponents up to a million; `-` for None.
 
@@ -23,23 +40,6 @@ def number(value: float | None, digits: int = 4) -> str:
         return "0"
     places = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{value:,.{max(0, places)}f}" if places < digits + 5 else f"{value:.{digits - 1}e}"
-
-
-def exponent(values: Iterable[float | None], base: int = 0) -> int:
-    """The power of 1000 that suits the largest of `values`, which are in units of 10 to the `base`.
-
-    Examples
-    --------
-    >>> exponent([2.5e6], base=-12)  # picojoules, that is, microjoules
-    -6
-    >>> exponent([None], base=-24)  # nothing to suit: the nearest prefix that there is
-    -12
-    """
-    finite = [abs(value) for value in values if value is not None and math.isfinite(value) and value]
-    if not finite:
-        return min(max(base, min(PREFIXES)), max(PREFIXES))
-    power = 3 * math.floor((math.log10(max(finite)) + base) / 3)
-    return min(max(power, min(PREFIXES)), max(PREFIXES))
 
 
 def scaled(value: float | None, unit: str, base: int = 0, digits: int = 4) -> str:

@@ -1,0 +1,106 @@
+"""What bounds a network on a machine, and where the cycles and picojoules of one site come from."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict, Unpack, overload
+
+import torch
+
+from bitwright.api.networks import kept, named, planned, refuse_seed
+from bitwright.methods.plan import Plan
+from bitwright.networks.network import Network
+from bitwright.studies.bounds import Bounds, bounds_of
+from bitwright.studies.explain import Explanation
+from bitwright.studies.explain import explain as explain_site
+from bitwright.studies.machines import build_accelerators
+from bitwright.tasks.evaluate import Progress, silent
+
+
+class _Explained(TypedDict, total=False):
+    """What both forms of `explain` take."""
+
+    samples: Iterable[Any] | None
+    parameters: Mapping[str, Any] | None
+    substrate: str
+    options: Mapping[str, Any] | None
+    calibration_count: int | None
+    seed: int
+    progress: Progress
+
+
+@overload
+def explain(
+    network: Network | str | torch.nn.Module,
+    method: str | Plan = ...,
+    accelerator: str = ...,
+    site: None = ...,
+    **given: Unpack[_Explained],
+) -> Bounds: ...
+@overload
+def explain(
+    network: Network | str | torch.nn.Module,
+    method: str | Plan,
+    accelerator: str,
+    site: str,
+    **given: Unpack[_Explained],
+) -> Explanation: ...
+def explain(
+    network: Network | str | torch.nn.Module,
+    method: str | Plan = "int8",
+    accelerator: str = "systolic-ws",
+    site: str | None = None,
+    *,
+    samples: Iterable[Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    substrate: str = "common",
+    options: Mapping[str, Any] | None = None,
+    calibration_count: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Bounds | Explanation:
+    """What bounds a network on an accelerator, or where one site's cycles and energy come from, with sources.
+
+    Parameters
+    ----------
+    network, method, samples, parameters, substrate, options, calibration_count, seed
+        As in `simulate`.
+    accelerator : str
+        One.
+    site : str or None
+        A site's name: its cycles by cause and every priced event, in pJ. None: the whole network, with its roofline.
+
+    Returns
+    -------
+    Bounds or Explanation
+        Both with `.frame()` and `.plot()`.
+
+    Raises
+    ------
+    InputError
+        Anything given that cannot be used; for an unknown site with the nearest names.
+
+    Examples
+    --------
+    >>> array = {"rows": 32, "cols": 32, "objective": "latency"}
+    >>> explain("gemm:841x576x128", "int8", "systolic-ws", "gemm", parameters=array).cycles["busy"]
+    60552.0
+    >>> list(explain("gemm:841x576x128", parameters=array).cycles)
+    ['array']
+    """
+    build_accelerators([accelerator], parameters, substrate)
+    samples = kept(samples)
+    given, network = network, named(network, samples)
+    refuse_seed(network, seed)
+    plan = planned(
+        network,
+        method,
+        samples,
+        given=given,
+        options=options,
+        calibration_count=calibration_count,
+        seed=seed,
+        progress=progress,
+    )
+    progress("simulating", 0, 0)
+    if site is None:
+        return bounds_of(network, plan, accelerator, parameters=parameters, substrate=substrate)
+    return explain_site(network, plan, accelerator, site, parameters=parameters, substrate=substrate, seed=seed)

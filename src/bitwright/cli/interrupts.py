@@ -1,0 +1,94 @@
+"""Ctrl-C and SIGTERM: one line and exit code 130 or 143, whenever they come.
+
+While a command works, both raise KeyboardInterrupt in the main thread, which what keeps results (searches, trainings,
+sweeps) catches. Not while something is imported: C++ that meets a Python exception there aborts the process (torch,
+numba). Then, and before a command works, the process ends at once, because there is nothing to keep; or, where there
+is, the interrupt waits for the end of the import. One that was swallowed where nothing can be raised (a finalizer)
+comes again.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+AGAIN_SECONDS = 0.05
+SHOWN = "\r\x1b[2K\x1b[?25h"  # a terminal's line is cleared of a bar, which hides the cursor
+IMPORTS = "<frozen importlib._bootstrap>"
+
+
+class Interrupts:
+    """What has come so far, whether a command works, and whether it has something to keep."""
+
+    def __init__(self) -> None:
+        self.last = signal.SIGINT
+        self.working = self.keeps = False
+
+    @property
+    def word(self) -> str:
+        """What happened: interrupted, or terminated."""
+        return WORDS[self.last]
+
+    @property
+    def code(self) -> int:
+        """The exit code that shells know the last signal by."""
+        return 128 + self.last
+
+    def heed(self) -> None:
+        """Take over both signals, unless whoever started this process has them ignored."""
+        for number in WORDS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._come)
+        sys.unraisablehook = self._swallowed
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[None]:
+        """While a command has results that outlive an interrupt, or processes of its own to end."""
+        self.keeps = True
+        try:
+            yield
+        finally:
+            self.keeps = False
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        self.last = signal.Signals(number)
+        importing = _importing(frame)
+        if importing and self.keeps:
+            self._again()
+        elif importing or not self.working:
+            sys.stderr.write(f"{SHOWN if sys.stderr.isatty() else ''}bitwright: {self.word}; nothing was written\n")
+            sys.stderr.flush()
+            os._exit(self.code)
+        else:
+            raise KeyboardInterrupt
+
+    def _swallowed(self, told: Any) -> None:
+        if issubclass(told.exc_type, KeyboardInterrupt):
+            self._again()
+        else:
+            sys.__unraisablehook__(told)
+
+    def _again(self) -> None:
+        """The same signal, a little later."""
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, (main, self.last))
+        timer.daemon = True
+        timer.start()
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORTS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+INTERRUPTS = Interrupts()
+"""Of this process."""

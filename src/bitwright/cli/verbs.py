@@ -1,0 +1,17 @@
+"""The command line with all its verbs, which join `app` when they are imported."""
+
+from bitwright.cli import compare, evaluate, explain, lists, reproduce, search, simulate, sweep, train
+from bitwright.cli.app import app
+
+__all__ = [
+    "app",
+    "compare",
+    "evaluate",
+    "explain",
+    "lists",
+    "reproduce",
+    "search",
+    "simulate",
+    "sweep",
+    "train",
+]
