@@ -920,7 +920,9 @@ class TestTrain:
         assert "not from noise inputs, 3 a step" in refused(*first, "--batch-size", "3")
         other = [word if word != "psum_bits=4" else "psum_bits=6" for word in first]
         assert "with psum_bits=4, not 6; the same command" in refused(*other)
-        assert "is a checkpoint of int8+apsq, not of int8;" in refused(*bare, "--checkpoint", "state", "-m", "int8")
+        third = [word if word != "again" else "third" for word in bare]
+        assert "is a checkpoint of int8+apsq, not of int8;" in refused(*third, "--checkpoint", "state", "-m", "int8")
+        assert "again is a plan of int8+apsq" in refused(*bare, "--checkpoint", "state", "-m", "int8")
         assert "not on 3 noise inputs" in refused(*first, "--calibration", "3")
         (toys / "state").write_bytes(b"cut")
         assert "try the one before it: --checkpoint state.previous --resume" in refused(*first)

@@ -166,6 +166,7 @@ def test_commands_exist(command):
         if not saved:
             compose(method)
     files = {each.title for each in BLOCKS if each.page == block.page}
+    files |= {words[words.index(">") + 1] for each, words in CONSOLE if each.page == block.page and ">" in words}
     for machine in each_of(params, "accelerator", "accelerators"):
         assert machine in registry.names("bitwright.accelerators") or machine in files
     if verb not in ("methods", "accelerators", "models", "substrate", "technology"):

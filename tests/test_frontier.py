@@ -337,5 +337,5 @@ class TestStudy:
             bitwright.compare("gemm:8x8x8", budget="1%")
 
 
-def test_machines_of_families_build():
+def test_machines_of_systems_build():
     assert build_accelerators({name for system in SYSTEMS.values() for name in system.machines})

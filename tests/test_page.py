@@ -232,7 +232,7 @@ class TestContent:
         found = bitwright.compare(hostile(), ["int8"], ["bitfusion"], options=two, limit=8)
         (row,) = found.rows
         assert row.status == "dead"
-        assert row.reason.startswith("dead: SQNR is ")
+        assert row.reason.startswith("SQNR is ")
         said = " ".join(Elements(page_of(found)).texts["li"])
         assert "Least energy" not in said
         assert "which is mostly noise" in said
@@ -376,7 +376,7 @@ class TestBrowser:
 
     def test_every_row_has_its_status(self, opened, plain, frontier):
         found = opened(file=plain)
-        assert set(found.column("points-0", 2)) == {"ok", "unsupported"}
+        assert set(found.column("points-0", 3)) == {"ok", "unsupported"}
         assert opened().column("points-0", 3) == [point.row.status for point in frontier.points]
 
     def test_axes_have_plain_numbers_in_the_unit_of_the_table(self, opened):

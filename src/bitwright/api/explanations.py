@@ -102,5 +102,5 @@ def explain(
     )
     progress("simulating", 0, 0)
     if site is None:
-        return bounds_of(network, plan, accelerator, parameters=parameters, substrate=substrate)
+        return bounds_of(network, plan, accelerator, parameters=parameters, substrate=substrate, seed=seed)
     return explain_site(network, plan, accelerator, site, parameters=parameters, substrate=substrate, seed=seed)

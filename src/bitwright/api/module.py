@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -27,7 +27,8 @@ class QuantizedModule(nn.Module):
     emulation, and results have no gradients. In training mode sites are emulated in float32 with straight-through
     gradients (LSQ): for the weights, and for the sites' scales, which are parameters too, as logarithms. What an
     optimizer or `load_state_dict` changes counts at once in either mode (changes through `.data` are not seen), and
-    `plan` is the plan as it stands.
+    `plan` is the plan as it stands. What no plan carries does not learn: embeddings, and the statistics of batch norms
+    that could not be folded, which stay in evaluation mode.
 
     Parameters
     ----------
@@ -86,6 +87,14 @@ class QuantizedModule(nn.Module):
         self._executor: Executor | None = None
         self._executed: Any = None
         self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for batch norms, whose statistics no plan carries."""
+        super().train(mode)
+        for part in self.module.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()
+        return self
 
     def forward(self, *arguments: Any, **named: Any) -> Any:
         """As the module that was quantized; `InputError` in training mode where the plan has nothing to learn."""
@@ -161,8 +170,9 @@ class QuantizedModule(nn.Module):
 
 
 def _thaw(module: nn.Module, original: nn.Module | None) -> None:
-    """Whatever preparation made anew learns, as everything does but the parameters that the original has frozen."""
+    """Whatever preparation made anew learns, as everything does but embeddings and what the original has frozen."""
     frozen = {name for name, each in original.named_parameters() if not each.requires_grad} if original else set()
+    embedded = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     for name, parameter in module.named_parameters():
         if parameter.is_floating_point():
-            parameter.requires_grad_(name not in frozen)
+            parameter.requires_grad_(name not in frozen and id(parameter) not in embedded)

@@ -14,6 +14,7 @@ from bitwright.methods.progress import reporting, within
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
+from bitwright.studies.systems import refuse_systems
 from bitwright.tasks import Labelled
 from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized
 from bitwright.tasks.evaluate import Progress, require_numbers, silent
@@ -163,6 +164,7 @@ def calibrate(
     >>> calibrate("gemm:841x576x128", "int8").site("gemm").x_type
     'uint8'
     """
+    refuse_systems([method])
     samples = kept(samples)
     network = named(network, samples)
     given = None

@@ -11,6 +11,7 @@ from bitwright.api.networks import load, named, place
 from bitwright.errors import InputError
 from bitwright.networks.load import load_several
 from bitwright.networks.network import InputShape, Network
+from bitwright.studies.machines import COMMON, NATIVE
 from bitwright.studies.provenance import provenance
 from bitwright.studies.reproduce import systems
 from bitwright.studies.reproduce.claims import Claimed
@@ -89,6 +90,8 @@ def reproduce(
     >>> found.frame()[["published", "measured", "unit"]].shape[1]
     3
     """
+    if substrate not in (COMMON, NATIVE):
+        raise InputError(f"what is published stands on the common or the native substrate, not on {substrate}")
     made = provenance(command or "bitwright.reproduce", seed)
     sizes = {"batch": batch, "sequence_length": sequence_length, "image_size": image_size}
     of_system = {

@@ -14,6 +14,7 @@ from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import build_accelerators
 from bitwright.studies.simulate import simulate as simulate_plan
 from bitwright.studies.simulation import Simulation, Simulations
+from bitwright.studies.systems import refuse_systems
 from bitwright.tasks import Labelled, get_task
 from bitwright.tasks.calibrate import FLOAT
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
@@ -94,6 +95,8 @@ def evaluate(
     >>> evaluate(network, "int8", limit=2).off_by
     0
     """
+    if isinstance(method, str):
+        refuse_systems([method])
     samples, calibration_samples = kept(samples), kept(calibration_samples)
     judged = judged_by(data, metric, higher_is_better=higher_is_better)
     network = named(network, samples, judged)

@@ -19,6 +19,7 @@ from bitwright.studies.machines import accelerator_names, build_accelerators, ki
 from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
 from bitwright.studies.sweep.result import check_results
+from bitwright.studies.systems import refuse_systems
 from bitwright.tasks import Labelled
 from bitwright.tasks.evaluate import Progress, silent
 from bitwright.tasks.labelled import Metric
@@ -134,6 +135,8 @@ def compare(
     >>> found.frame()["compute_cycles"].tolist()
     [60646]
     """
+    methods = [methods] if isinstance(methods, str) else methods
+    accelerators = [accelerators] if isinstance(accelerators, str) else accelerators
     if budget is not None and options:
         raise InputError("with a budget the systems decide the options; name methods without a budget to set options")
     share = parse_budget(budget) if isinstance(budget, str) else None if budget is None else check_budget(budget)
@@ -170,6 +173,7 @@ def compare(
             substrate=substrate,
             progress=progress,
         )
+    refuse_systems(methods or ())
     for method in methods or ():
         compose(method)
     return comparing.compare(
@@ -241,7 +245,7 @@ def sweep(
     Parameters
     ----------
     study : path or mapping
-        A study's YAML file, or the same as a mapping; the README has its keys.
+        A study's YAML file, or the same as a mapping; docs/studies/sweep.md has its keys.
     store : path, URL or None
         Where rows are kept: a SQLite file, or postgresql://...; what it has is not computed again. None: nowhere.
     results : path or None

@@ -9,7 +9,7 @@ import typer
 from bitwright.cli import given, names
 from bitwright.cli.app import FAILURE, app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
-from bitwright.cli.plans import check_new, check_no_system
+from bitwright.cli.plans import check_new
 from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -108,8 +108,6 @@ def compare(
         if budget is not None:
             parse_budget(budget)
             systems_of(chosen or (), list(built), kinds(built))
-        else:
-            check_no_system(*(chosen or ()))
         networks = given.networks(
             given.names(models, "model"),
             reads=given.reading(preprocess, tokenizer),
@@ -121,6 +119,7 @@ def compare(
             distribution=distribution,
             seed=seed,
         )
+        samples_given = given.data(data)
         try:
             with INTERRUPTS.keeping():
                 result = api.compare(
@@ -129,7 +128,7 @@ def compare(
                     machines,
                     budget=budget,
                     task=task,
-                    data=given.data(data),
+                    data=samples_given,
                     metric=given.metric(metric),
                     higher_is_better=not lower_is_better,
                     limit=limit,
@@ -146,7 +145,11 @@ def compare(
                     progress=progress,
                 )
         except KeyboardInterrupt:
-            stop_interrupted("plans that were judged are kept, and the same command goes on from there")
+            stop_interrupted(
+                "plans that were judged are kept, and the same command goes on from there"
+                if samples_given is None or isinstance(samples_given, Path)
+                else "nothing is kept of a comparison by a loader of your own"
+            )
         for file in out or ():
             write_comparison(result, file)
     rows = _shown(result, json=json, wide=wide)

@@ -50,6 +50,9 @@ def methods(name: OneMethod = None, json: Json = False) -> None:
     elif name in by_name:
         _one("method", by_name[name], "--option", json=json)
     else:
+        from bitwright.studies.systems import refuse_systems
+
+        refuse_systems([name])
         raise unknown_name("method", name, by_name)
 
 

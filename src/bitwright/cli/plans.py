@@ -56,24 +56,13 @@ def find_plan(
     choice = Choice(method=method or default, options=method_options(options), file=file)
     if file is None:
         from bitwright.methods.protocol import compose
+        from bitwright.studies.systems import refuse_systems
 
-        check_no_system(choice.method)
+        refuse_systems([choice.method])
         compose(choice.method, choice.options)
     elif not file.is_file():
         raise InputError(f"there is no plan {file}; --save-plan of evaluate or simulate makes one")
     return choice
-
-
-def check_no_system(*methods: str) -> None:
-    """Refuse what names a system, whose methods have other names."""
-    from bitwright.methods.protocol import method_names
-    from bitwright.studies.systems import method_meant
-
-    known = method_names()
-    for method in methods:
-        said = "" if method in known else method_meant(method)
-        if said:
-            raise InputError(f"no method {method!r}: {said}")
 
 
 def check_new(file: Path | None, *, overwrite: bool) -> None:
@@ -81,6 +70,24 @@ def check_new(file: Path | None, *, overwrite: bool) -> None:
     check_file(file)
     if file is not None and file.exists() and not overwrite:
         raise InputError(f"{file} exists; --overwrite replaces it, or name another file")
+
+
+def check_continued(file: Path, kept: Path | None, method: str, *, overwrite: bool) -> None:
+    """As `check_new`, but that a run which goes on from `kept` may replace the plan that it left when it was stopped.
+
+    A `method` of nothing is that of `kept`.
+    """
+    if overwrite or kept is None or not kept.exists() or not file.is_file():
+        check_new(file, overwrite=overwrite)
+        return
+    from bitwright.methods.plan import Plan
+
+    plan = Plan.load(file)
+    if method not in ("", plan.method):
+        raise InputError(
+            f"{file} is a plan of {plan.method}, which this run did not leave; --overwrite replaces it, or name "
+            "another file"
+        )
 
 
 def keep_plan(plan: "Plan", file: Path | None) -> None:

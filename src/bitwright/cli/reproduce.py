@@ -43,8 +43,6 @@ def reproduce(
     wide: given.Wide = False,
 ) -> None:
     """Put a system's published figures beside what is measured here; without SYSTEM, the headlines of all."""
-    if substrate.endswith((".yaml", ".yml")):
-        raise InputError(f"what is published stands on the common or the native substrate, not on {substrate}")
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api

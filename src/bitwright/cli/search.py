@@ -9,7 +9,7 @@ from bitwright.cli import given
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.leftovers import kept
-from bitwright.cli.plans import check_new
+from bitwright.cli.plans import check_continued
 from bitwright.cli.show import show
 from bitwright.cli.threads import available_cores
 from bitwright.cli.working import working
@@ -66,7 +66,7 @@ def search(
 
     With --log the same command goes on from where it was stopped.
     """
-    check_new(save_plan, overwrite=overwrite or resume or (log is not None and log.exists()))
+    check_continued(save_plan, log, method, overwrite=overwrite)
     if log is not None and log.resolve() == save_plan.resolve():
         raise InputError(f"{log} cannot be both the log and the plan; name two files")
     with working() as progress:

@@ -9,7 +9,7 @@ from bitwright.cli import given
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.leftovers import kept, removed
-from bitwright.cli.plans import check_new
+from bitwright.cli.plans import check_continued
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -63,15 +63,16 @@ def train(
 
     With --checkpoint the same command goes on from where it was stopped.
     """
-    check_new(save_plan, overwrite=overwrite or resume or (checkpoint is not None and checkpoint.exists()))
     if checkpoint is not None and checkpoint.resolve() == save_plan.resolve():
         raise InputError(f"{checkpoint} cannot be both the checkpoint and the plan; name two files")
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
+        from bitwright.api.searches import TRAINED
         from bitwright.reports.training import print_training, training_record
         from bitwright.studies.provenance import provenance
 
+        check_continued(save_plan, checkpoint, method or ("" if resume else TRAINED), overwrite=overwrite)
         network = api.load(
             model, **given.reading(preprocess, tokenizer), sequence_length=sequence_length, image_size=image_size
         )

@@ -129,7 +129,9 @@ def _run_by_name(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
 def _as_batch(inputs: Any, name: str, hint: str) -> tuple[dict[str, torch.Tensor], bool]:
     """Example inputs as a batch, and whether they are positional."""
     if inputs is None:
-        raise InputError(f"{name} gives no example inputs; {hint}.")
+        raise InputError(
+            f"{name} gives no example inputs; {hint}, or say how it reads pictures or text (--preprocess)."
+        )
     positional = not isinstance(inputs, Mapping)
     if isinstance(inputs, torch.Tensor):
         inputs = (inputs,)

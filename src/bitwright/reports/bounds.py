@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from bitwright.accelerators.cost import Cost
 from bitwright.reports.tables import Column, percents, print_fitting, ranked, say, table, text
 from bitwright.studies.bounds import VECTOR, Bounds
 from bitwright.units import number
@@ -37,6 +38,11 @@ def print_bounds(found: Bounds, console: "Console") -> None:
         )
     )
     say(console, *roofline(found))
+    executed = {entry.site.name: _executed(entry.cost) for entry in simulation.sites}
+    skips = simulation.cost.macs_skipped > 0
+    if skips:
+        share = 100 * _executed(simulation.cost)
+        say(console, f"{number(share, 3)} % of the multiply-accumulates are executed, the others are skipped.")
     longest = sorted(found.points, key=lambda point: -point.cycles)[:10]
     print_fitting(
         [text("longest sites", [point.site.name for point in longest])],
@@ -44,6 +50,7 @@ def print_bounds(found: Bounds, console: "Console") -> None:
             text("bound by", [point.bound for point in longest]),
             percents("of cycles", [point.cycles / whole for point in longest]),
             percents("of peak", [point.rate / found.peak for point in longest]),
+            *([percents("executed", [executed[point.site.name] for point in longest])] if skips else []),
             *ranked(1, Column(header="MACs [per cycle]", cells=[number(point.rate) for point in longest])),
             *ranked(2, Column(header="MACs [per DRAM byte]", cells=[number(point.intensity) for point in longest])),
         ],
@@ -51,6 +58,10 @@ def print_bounds(found: Bounds, console: "Console") -> None:
     )
     say(console, *(f"Note: {note}" for note in simulation.notes))
     say(console, "bitwright explain ... --site NAME says where one site's cycles and energy come from.")
+
+
+def _executed(cost: Cost) -> float:
+    return cost.macs_executed / max(1, cost.macs_dense)
 
 
 def roofline(found: Bounds, width: int = WIDTH, height: int = HEIGHT) -> list[str]:

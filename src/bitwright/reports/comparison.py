@@ -10,12 +10,12 @@ from bitwright.reports.tables import Column, print_fitting, ranked, say, text
 from bitwright.studies.compare import UNSUPPORTED, Comparison
 from bitwright.studies.gains import gain
 from bitwright.studies.objectives import ENERGY, LATENCY
-from bitwright.studies.row import MISSED, UNDECIDED, Row
+from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 from bitwright.studies.systems import system_of
 from bitwright.tasks.calibrate import NOTHING
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import promised
+from bitwright.tasks.floor import MISSED, UNDECIDED, promised
 from bitwright.units import DASH, number
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from bitwright.studies.machines import Footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.simulate import Simulation, SiteCost
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import dead
+from bitwright.tasks.floor import state_of
 from bitwright.tasks.precision import SHIFTS
 
 
@@ -49,7 +49,7 @@ def evaluation_record(evaluation: Evaluation, network: Network, made: Provenance
         "relative_loss_interval": evaluation.loss.interval,
         "budget": plan.promise,
         "budget_kept": evaluation.kept,
-        "status": "dead" if dead(score) else "ok",
+        "status": state_of(evaluation)[0],
         "samples": score.samples,
         "sample_unit": score.sample_unit,
         "tested_on": score.tested_on,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.reports.tables import Column, say, table, text
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import dead, promised
+from bitwright.tasks.floor import dead, promised, state_of
 from bitwright.tasks.precision import SHIFTS
 from bitwright.tasks.task import Score
 from bitwright.units import DASH, number, scaled, signed
@@ -89,14 +89,14 @@ def judgement_record(evaluation: Evaluation | None) -> dict[str, Any] | None:
         "measures": score.measures,
         "relative_loss": evaluation.loss.value,
         "relative_loss_interval": evaluation.loss.interval,
-        "status": "dead" if dead(score) else "ok",
+        "status": state_of(evaluation)[0],
         "tested_on": score.tested_on,
     }
 
 
 def verdicts(evaluation: Evaluation) -> list[str]:
     """Whether it is a network still, and whether it keeps what it promised, on samples that chose nothing."""
-    found = [f"{low}; it is not ranked anywhere." for low in [dead(evaluation.score)] if low]
+    found = [f"Dead: {low}; it is not ranked anywhere." for low in [dead(evaluation.score)] if low]
     if evaluation.plan.promise is not None:
         words = promised(evaluation)
         found.append(f"{words[0].upper()}{words[1:]}.")

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bitwright.reports.tables import Column, say, table, text
+from bitwright.reports.tables import Column, print_fitting, say, text
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.sweep import Sweep
 from bitwright.units import DASH, number, scaled
@@ -20,20 +20,22 @@ POINT = ("options.", "parameters.")
 def print_sweep(sweep: Sweep, console: "Console") -> None:
     """The best rows, then what all of them came to."""
     best = sweep.front()
+    marked = {row["trial"] for row in best}
+    ok = [row for row in sweep.rows if row["status"] == "ok"]
+    few = len(ok) <= SHOWN
     goals = " and ".join(f"{way} {name}" for name, way in sweep.study.objectives.items())
     if best:
-        say(console, f"{sweep.study.name}: the best of {counted(len(sweep.rows), 'row')} ({goals}).")
-        names = dict.fromkeys(name for row in best for name in row if name.startswith(POINT))
-        columns = [
-            text(name, [str(row[name]) for row in best[:SHOWN]])
-            for name in ("trial", "network", "method", "accelerator")
-        ]
-        columns += [text(name.partition(".")[2], [str(row.get(name, DASH)) for row in best[:SHOWN]]) for name in names]
-        columns += [
-            Column(header=name, cells=[number(row[name]) for row in best[:SHOWN]]) for name in sweep.study.objectives
-        ]
-        console.print(table(columns))
-    if len(best) > SHOWN:
+        rows = counted(len(ok if few else sweep.rows), "row")
+        which = f"{rows}, the best with *" if few else f"the best of {rows}"
+        say(console, f"{sweep.study.name}: {which} ({goals}).")
+        shown = ok if few else best[:SHOWN]
+        names = dict.fromkeys(name for row in shown for name in row if name.startswith(POINT))
+        columns = [text(name, [str(row[name]) for row in shown]) for name in ("network", "method", "accelerator")]
+        columns += [text(name.partition(".")[2], [str(row.get(name, DASH)) for row in shown]) for name in names]
+        columns += [Column(header=name, cells=[number(row[name]) for row in shown]) for name in sweep.study.objectives]
+        trials = [f"{row['trial']}{' *' if few and row['trial'] in marked else ''}" for row in shown]
+        print_fitting([text("trial", trials)], columns, console)
+    if not few and len(best) > SHOWN:
         say(console, f"... and {len(best) - SHOWN:,} more.")
     for status, count in Counter(row["status"] for row in sweep.rows).items():
         say(console, f"{count:,} {status}.")

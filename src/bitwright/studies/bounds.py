@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.cost import Cost
 from bitwright.accelerators.machine import Machine
+from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
 from bitwright.shown import Headline, Shown
+from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, build_one
 from bitwright.studies.simulate import simulate
 from bitwright.studies.simulation import Simulation
@@ -114,8 +116,9 @@ def bounds_of(
     *,
     parameters: Mapping[str, Any] | None = None,
     substrate: str = COMMON,
+    seed: int = 0,
 ) -> Bounds:
-    """What bounds `network` by `plan` on the accelerator of that name.
+    """What bounds `network` by `plan` on the accelerator of that name, on the input that `simulate` takes too.
 
     Raises
     ------
@@ -131,7 +134,10 @@ def bounds_of(
     ('dram', True)
     """
     accelerator, machine = build_one(accelerator, parameters, substrate)
-    simulation = simulate(network, plan, {accelerator: machine})[accelerator]
+    batch, described = simulation_input(network, seed=seed)
+    simulation = simulate(network, plan, {accelerator: machine}, batch=batch, described=described)[accelerator]
+    if simulation.refusal is not None:
+        raise InputError(f"{accelerator} cannot run {plan.method} of {network.name}: {simulation.refusal}")
     points = tuple(_point(entry.site, entry.cost) for entry in simulation.sites)
     cycles: dict[str, int] = {}
     for point in points:

@@ -11,9 +11,10 @@ from typing import Any
 from bitwright import registry
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.substrate import Substrate
+from bitwright.errors import InputError
 from bitwright.methods.plan import Part
 from bitwright.methods.protocol import GROUP as METHODS
-from bitwright.methods.protocol import Method
+from bitwright.methods.protocol import Method, compose
 from bitwright.settings import Setting, plain, setting
 from bitwright.studies.machines import COMMON, build_accelerators
 from bitwright.studies.setting_files import GROUP as ACCELERATORS
@@ -22,6 +23,8 @@ from bitwright.studies.systems import SYSTEMS, methods_of
 
 NETWORK, TRAINED, MACHINE, OPERANDS = "resnet18", "minilm-l6", "systolic-ws", "int8"
 """What examples take where nothing speaks for another."""
+SHARES = "x_share", "w_share"
+"""Options that state what run-time precision would decide by numbers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,11 @@ def accelerator(name: str, substrate: str = COMMON) -> Entry:
 def substrate(name: str = COMMON) -> Entry:
     """What all machines have in common on a substrate that is `common` or comes from a file."""
     stated = find_substrate(name)
+    if stated.base != COMMON:
+        raise InputError(
+            f"{name} begins with the native substrate, which is each machine's own, so that its file already says all "
+            "that it states; see a machine by bitwright accelerators NAME --substrate"
+        )
     return Entry(
         name=stated.name,
         summary="what every machine stands on, unless it says otherwise",
@@ -138,7 +146,7 @@ def _machine(stated: Stated, below: Stated) -> Entry:
         name=stated.name,
         summary=machine.summary,
         parameters=_settings(machine, built.parameters() if built else stated.values),
-        example=_machine_example(stated, machine),
+        example=_machine_example(stated),
     )
 
 
@@ -158,13 +166,20 @@ def _settings(model: Any, values: Mapping[str, Any]) -> tuple[Setting, ...]:
     )
 
 
-def _machine_example(stated: Stated, machine: Any) -> str:
+def _machine_example(stated: Stated) -> str:
     """One inference by a method of a system that has the machine, its own where there is one."""
     own = [SYSTEMS[stated.base]] if stated.base in SYSTEMS else []
     has = [system for system in (*own, *SYSTEMS.values()) if stated.base in system.machines]
     method = has[0].choices[0][0].format(on="") if has else OPERANDS
-    numbers = " --distribution gaussian" if machine.needs_codes else ""
-    return f"bitwright simulate {NETWORK} --method {method} --accelerator {stated.file or stated.name}{numbers}"
+    needed = _needed(method, stated.base)
+    return f"bitwright simulate {NETWORK} --method {method} --accelerator {stated.file or stated.name}{needed}"
+
+
+def _needed(method: str, machine: str) -> str:
+    """What stands in for numbers, which the example's network has none of."""
+    fields = {field for _, part, _ in compose(method).methods for field in part.options.model_fields}
+    shares = "".join(f" --option {name}=0.8" for name in SHARES if name in fields)
+    return " --distribution gaussian" if registry.lookup(ACCELERATORS, machine).needs_codes else shares
 
 
 def _method_example(name: str, base: str, method: Method) -> str:
@@ -176,6 +191,5 @@ def _method_example(name: str, base: str, method: Method) -> str:
     for system, (*first, _) in (*itself, *alike):
         machine = system.machines[0]
         given = name if alone else "+".join([*first, name])
-        numbers = " --distribution gaussian" if registry.lookup(ACCELERATORS, machine).needs_codes else ""
-        return f"bitwright simulate {NETWORK} --method {given} --accelerator {machine}{numbers}"
+        return f"bitwright simulate {NETWORK} --method {given} --accelerator {machine}{_needed(given, machine)}"
     return f"bitwright evaluate {TRAINED} --method {name if alone else f'{OPERANDS}+{name}'}"

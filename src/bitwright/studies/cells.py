@@ -6,7 +6,9 @@ only as long as those they belong to. What is judged is kept in a journal until 
 
 import dataclasses
 import hashlib
+import inspect
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from bitwright.accelerators.protocol import Accelerator
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import load_plan
 from bitwright.methods.progress import reporting
+from bitwright.methods.protocol import compose
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.journal import Journal, journal
@@ -122,8 +125,11 @@ class Cells:
         """What tells the choice from others in the journal."""
         method, options = each.choice
         file = self.plans.get(method)
-        plan = None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
-        return {"method": method, "options": options, "plan": plan}
+        if file is not None:
+            return {"plan": hashlib.sha256(file.read_bytes()).hexdigest()}
+        modules = {type(part).__module__ for _, part, _ in compose(method, options).methods}
+        sources = [inspect.getsource(sys.modules[name]) for name in sorted(modules)]
+        return {"method": method, "options": options, "source": hashlib.sha256("".join(sources).encode()).hexdigest()}
 
     def _input(self) -> tuple[Batch | Exception | None, str]:
         try:

@@ -1,9 +1,9 @@
 """What a long study has finished, kept until the study ends, so that the same command goes on where it was stopped.
 
 An entry is a judged plan: the plan, the task's statistics and what was measured beside them, in one safetensors file in
-the user's cache folder. Its name is a hash of all that it was made from (the network's bits, the test and calibration
-samples, the method with its options, versions, and bitwright's own source), so that an entry is the same computation or
-is not found. Costs are computed anew: they are quick, and exact.
+the user's cache folder. Its name is a hash of all that it was made from (the network's bits and its float output, the
+test and calibration samples, the method with its options and source, versions, and bitwright's own source), so that an
+entry is the same computation or is not found. Costs are computed anew: they are quick, and exact.
 """
 
 import contextlib
@@ -83,14 +83,14 @@ class Journal:
 
     def write(self, choice: Mapping[str, Any], found: Evaluation) -> None:
         """Keep it; a folder that cannot be written to keeps nothing, which only costs time."""
-        tensors: dict[str, torch.Tensor] = {}
-        head = {"plan": plan_record(found.plan, tensors), "measured": _measured(found)}
-        tensors = {f"plan/{name}": tensor for name, tensor in tensors.items()}
-        tensors["head"] = torch.frombuffer(bytearray(json.dumps(head).encode()), dtype=torch.uint8)
-        for name, rows in (("statistics", found.statistics), ("reference", found.reference)):
-            if rows is not None:
-                tensors[name] = torch.from_numpy(np.ascontiguousarray(rows))
         with contextlib.suppress(OSError, InputError):
+            tensors: dict[str, torch.Tensor] = {}
+            head = {"plan": plan_record(found.plan, tensors), "measured": _measured(found)}
+            tensors = {f"plan/{name}": tensor for name, tensor in tensors.items()}
+            tensors["head"] = torch.frombuffer(bytearray(json.dumps(head).encode()), dtype=torch.uint8)
+            for name, rows in (("statistics", found.statistics), ("reference", found.reference)):
+                if rows is not None:
+                    tensors[name] = torch.from_numpy(np.ascontiguousarray(rows))
             self.folder.mkdir(parents=True, exist_ok=True)
             content = save(tensors)
             write_atomic(self.file(choice), hashlib.sha256(content).digest() + content)
@@ -128,7 +128,8 @@ def journal(
     common = {
         "versions": provenance("", seed).versions,
         "source": _source(),
-        "network": [network.name, fingerprint(network)],
+        "network": [network.name, str(network.device), fingerprint(network)],
+        "computes": _computed(network, task, batch_size),
         "calibration": [_content(batch) for batch in calibrated.batches],
         "task": [task.name, task.metric, task.unit, task.tested_on],
         "samples": [
@@ -140,6 +141,13 @@ def journal(
         "seed": seed,
     }
     return Journal(folder=cache_folder(), network=network, task=task, inputs=_hash(common), seed=seed)
+
+
+def _computed(network: Network, task: Task, batch_size: int | None) -> str:
+    """A hash of the float output for the first test batch: equal weights in other code are another network."""
+    batch = next(iter(task.batches(network, batch_size=batch_size)))
+    with torch.no_grad():
+        return _content({"output": network.forward(batch.inputs)})
 
 
 def _measured(found: Evaluation) -> dict[str, Any]:
@@ -194,4 +202,5 @@ def _source() -> str:
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    """Of plain values in the order that they are given in, which for globs of sites decides."""
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:32]

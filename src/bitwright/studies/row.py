@@ -9,10 +9,8 @@ from bitwright.networks.network import Network
 from bitwright.shown import Headline, Shown
 from bitwright.studies.simulation import Simulation
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import dead, promised
+from bitwright.tasks.floor import DEAD, OK, state_of
 from bitwright.units import number, scaled
-
-MISSED, UNDECIDED = "missed", "undecided"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -57,10 +55,10 @@ class Row(Shown):
         failures = dict.fromkeys(said(each) for each in (scored, costed) if isinstance(each, Exception))
         refusal = costed.refusal if isinstance(costed, Simulation) else None
         left_out = costed.left_out if isinstance(costed, Simulation) and refusal is None else ""
-        low = dead(scored.score) if isinstance(scored, Evaluation) else ""
-        states = {"failed": "; ".join(failures), "unsupported": refusal, "dead": low, "partial": left_out}
-        if isinstance(scored, Evaluation) and scored.plan.promise is not None and not scored.kept:
-            states[UNDECIDED if scored.kept is None else MISSED] = promised(scored)
+        state, why = state_of(scored) if isinstance(scored, Evaluation) else (OK, "")
+        states = {"failed": "; ".join(failures), "unsupported": refusal}
+        states |= {state: why} if state == DEAD else {}
+        states |= {"partial": left_out, state: why}
         status, reason = next(((state, why) for state, why in states.items() if why), ("ok", ""))
         return cls(
             network=network.name,

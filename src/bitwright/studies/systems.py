@@ -7,8 +7,11 @@ a saved one joins with `--plan`.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from bitwright.errors import InputError
+from bitwright.methods.protocol import method_names
 
 Choice = tuple[str, Mapping[str, Any]]
 """A method and its options."""
@@ -83,7 +86,7 @@ def sensible_pairs(
     """What is compared where nobody names methods: method -> machines, for a kind of networks.
 
     Without machines the four systems and static INT8, each on its own; else of every system that has one of `machines`
-    (of those `kinds`) its first method, and int8 where no system has any.
+    (of those `kinds`) its first method, and int8 on machines that no system has.
 
     Examples
     --------
@@ -99,7 +102,8 @@ def sensible_pairs(
             own = machines_of(system, machines, kinds or {})
         if own:
             found[method.format(on=ON.get(kind, ""))] = own
-    return found or {"int8": tuple(machines or ())}
+    alone = [machine for machine in machines or () if not any(machine in of for of in found.values())]
+    return found | {"int8": (*found.get("int8", ()), *alone)} if alone else found
 
 
 def system_of(method: str, machine: str, kinds: Mapping[str, str]) -> str:
@@ -116,6 +120,15 @@ def system_of(method: str, machine: str, kinds: Mapping[str, str]) -> str:
         if kind in system.machines and (method in own or method in {each.format(on="int8-token+") for each in own}):
             return name
     return ""
+
+
+def refuse_systems(methods: Iterable[str]) -> None:
+    """Raise `InputError`, with what is meant, for a system's name where a method is asked for."""
+    known = method_names()
+    for method in methods:
+        said = "" if method in known else method_meant(method)
+        if said:
+            raise InputError(f"no method {method!r}: {said}")
 
 
 def method_meant(name: str) -> str:

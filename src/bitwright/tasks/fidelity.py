@@ -161,6 +161,7 @@ class Fidelity:
     higher_is_better: bool = True
     needs_reference: bool = True
     repeatable: bool = True
+    ratio: bool = True
     score: ScoreFunction = _sqnr_db
 
     @property

@@ -200,6 +200,7 @@ def _task(data: Labelled, batches: tuple[LabelledBatch, ...], tested_on: str, ca
             tested_on=tested_on,
             name=TOP1,
             metric="top-1 accuracy",
+            ratio=True,
             unit="%",
             score=mean_of(0, scale=100.0),
             calibrated=calibrated,
@@ -258,6 +259,7 @@ class OwnTask:
     higher_is_better: bool = True
     needs_reference: bool = False
     repeatable: bool = False
+    ratio: bool = False
     score: ScoreFunction = mean_of(0)
     further: tuple[MeasureKind, ...] = (sqnr_beside(1, 2),)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False)

@@ -95,6 +95,7 @@ class Perplexity:
     higher_is_better: bool = False
     needs_reference: bool = False
     repeatable: bool = True
+    ratio: bool = True
     score: ScoreFunction = _perplexity
     further: tuple[MeasureKind, ...] = (
         MeasureKind(name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio),

@@ -85,6 +85,7 @@ class Sts:
     higher_is_better: bool = True
     needs_reference: bool = False
     repeatable: bool = True
+    ratio: bool = True
     score: ScoreFunction = spearman
     further: tuple[MeasureKind, ...] = (sqnr_beside(2, 3),)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)

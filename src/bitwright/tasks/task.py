@@ -90,6 +90,10 @@ class Task(Protocol):
         """Which way is up."""
 
     @property
+    def ratio(self) -> bool:
+        """Whether half of the score is half of what the network can do: false for scores on a scale of their own."""
+
+    @property
     def samples(self) -> int:
         """How many test samples there are."""
 
@@ -155,6 +159,8 @@ class Score:
         Which samples, and where they came from.
     measures : tuple of Measure
         Other figures from the same run.
+    ratio : bool
+        As in `Task`.
     """
 
     task: str
@@ -171,6 +177,7 @@ class Score:
     tested_on: str
     calibrated_on: str
     measures: tuple[Measure, ...] = ()
+    ratio: bool = True
 
     @property
     def sample_count(self) -> str:
@@ -218,6 +225,7 @@ def summarise(
         samples=task.samples,
         sample_unit=task.sample_unit,
         tested_on=task.tested_on,
+        ratio=task.ratio,
         calibrated_on=calibrated_on,
         measures=_measures(task, quantized, reference, resamples=resamples, seed=seed),
     )

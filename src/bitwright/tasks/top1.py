@@ -134,6 +134,7 @@ class Top1:
     higher_is_better: bool = True
     needs_reference: bool = False
     repeatable: bool = True
+    ratio: bool = True
     score: ScoreFunction = _percent
     further: tuple[MeasureKind, ...] = (sqnr_beside(1, 2),)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)

@@ -148,8 +148,8 @@ def assumptions(result: Comparison | Frontier) -> list[str]:
             *(f"{name}: {about}." for name, about in result.systems.items()),
         ]
     said += [
-        "Energy is the sum of counted events times prices, listed with their sources; what is not a product of "
-        "matrices is not priced, nor is the interconnect between an array and its buffers, nor DRAM background power.",
+        "Energy is the sum of counted events times prices, listed with their sources; what is no product of matrices "
+        "runs on a vector unit. The wires between an array and its buffers and DRAM background power are not priced.",
         *notes_of(comparison),
     ]
     return said

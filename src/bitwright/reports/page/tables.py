@@ -6,12 +6,15 @@ from typing import Any
 
 from bitwright.reports.scores import difference, value
 from bitwright.reports.words import amount, gain_words, loss_words
+from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import Frontier, OperatingPoint
 from bitwright.studies.frontier.axes import CostAxis, cost_axis
+from bitwright.studies.gains import gain
 from bitwright.studies.machines import Footing
-from bitwright.studies.objectives import OBJECTIVES
+from bitwright.studies.objectives import ENERGY, LATENCY, OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
+from bitwright.studies.systems import system_of
 from bitwright.units import DASH, number
 
 SHORT = 24  # characters that stay on one line
@@ -105,14 +108,31 @@ def points(found: Sequence[OperatingPoint]) -> Table:
     )
 
 
-def rows(found: Sequence[Row]) -> Table:
-    """All rows of a comparison."""
+def rows(comparison: Comparison, network: str) -> Table:
+    """One network's rows of a comparison, with how many times less each costs than the best static machine."""
+    found, kinds = comparison.rows_of(network), comparison.substrate.kinds
     costs = _Costs.of(found)
+    best = {objective: comparison.yardstick(network, objective) for objective in (ENERGY, LATENCY)}
     return Table(
         title="All rows",
-        headers=["method", "accelerator", "status", "score", "from float, 95 % interval", *costs.headers()],
+        headers=[
+            *("system", "method", "accelerator", "status", "score", "from float, 95 % interval"),
+            *costs.headers()[: len(best)],
+            *(f"{objective.title} gain" for objective in best),
+            *costs.headers()[len(best) :],
+        ],
         rows=[
-            [words(row.method), words(row.accelerator), _status(row), *_score(row), *costs.cells(row)] for row in found
+            [
+                words(system_of(row.method, row.accelerator, kinds) or DASH),
+                words(row.method),
+                words(row.accelerator),
+                _status(row),
+                *_score(row),
+                *costs.cells(row)[: len(best)],
+                *(figure(gain(row, measured, objective), 3) for objective, measured in best.items()),
+                *costs.cells(row)[len(best) :],
+            ]
+            for row in found
         ],
     )
 

@@ -111,6 +111,9 @@ def _why(points: Sequence[OperatingPoint], system: str) -> str:
         loss, interval, method = min(judged, key=lambda each: each[0])
         said = f"the least loss is {100 * loss:.3g} % [{100 * interval.low:.3g}, {100 * interval.high:.3g}] ({method})"
         return f"no point keeps the budget with its whole interval; {said}; more samples narrow it (--limit)"
+    reasons = dict.fromkeys(f"{point.row.status}: {point.row.reason}" for point in own if point.row.reason)
+    if reasons:
+        return "; ".join(reasons)
     if any(point.row.simulation is not None and point.loss is not None for point in own):
-        return "its machines leave out products that others run, so that its costs cannot be compared"
-    return "; ".join(dict.fromkeys(point.row.reason for point in own if point.row.reason)) or "it has no costs"
+        return "its loss is no number, or its machines leave out products that others run"
+    return "it has no costs"

@@ -17,10 +17,11 @@ from bitwright.studies.frontier.standings import compared, standings
 from bitwright.studies.inputs import check_plans
 from bitwright.studies.machines import COMMON, footing, kinds
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.row import MISSED, UNDECIDED, Row
+from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System, machines_of
 from bitwright.tasks import Labelled, Task, get_task
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
+from bitwright.tasks.floor import MISSED, UNDECIDED
 from bitwright.tasks.relative_loss import meaning
 
 if TYPE_CHECKING:

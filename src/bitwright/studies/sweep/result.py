@@ -146,16 +146,24 @@ def check_results(path: Path) -> None:
     Raises
     ------
     InputError
-        Another ending than .parquet, no folder, or pyarrow missing.
+        Another ending than .parquet, no folder, pyarrow missing, or a file that no sweep wrote.
     """
     if path.suffix != ".parquet":
         raise InputError(f"{path} has no known form; results are written as .parquet")
     if not path.absolute().parent.is_dir():
         raise InputError(f"the folder {path.absolute().parent} of {path.name} does not exist; make it first")
     try:
-        import pyarrow as _  # noqa: F401
+        from pyarrow import ArrowException, parquet
     except ModuleNotFoundError:
         raise InputError("Parquet files need pyarrow, which is not installed; pip install 'bitwright[sweep]'") from None
+    if not path.exists():
+        return
+    try:
+        columns = parquet.read_schema(path).names
+    except (ArrowException, OSError):
+        columns = []
+    if not {"trial", "fingerprint"} <= set(columns):
+        raise InputError(f"{path} exists and has no rows of a sweep; name another file with --results")
 
 
 def write_results(rows: Sequence[Record], path: Path) -> None:
