@@ -107,6 +107,27 @@ def test_damaged_entries_are_computed_anew(at, calibrated):
     assert without_seconds(again).equals(without_seconds(undisturbed))
 
 
+def test_entries_under_each_others_names_are_computed_anew(calibrated):
+    undisturbed = compared(toy())
+    interrupted(toy(), "calibrating int8-token")
+    first, second, *_ = cache_folder().iterdir()
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    calibrated.clear()
+    assert without_seconds(compared(toy())).equals(without_seconds(undisturbed))
+    assert len(calibrated) == 4
+
+
+def test_the_same_weights_in_other_code_are_another_network(calibrated):
+    interrupted(toy(), "calibrating int8-token")
+    calibrated.clear()
+    other = toy()
+    other.module[1] = torch.nn.Tanh()
+    compared(other)
+    assert set(METHODS) <= set(calibrated)
+
+
 def test_a_folder_that_cannot_be_written_to_keeps_nothing(tmp_path):
     (tmp_path / "cache").write_text("no folder")
     assert len(compared(toy()).rows) == 2 * len(METHODS)

@@ -46,6 +46,9 @@ NETWORKS = '''
         print("a module that prints")
         return Layers()
 
+    def quits():
+        raise SystemExit(0)
+
     def poisoned():
         return Layers(float("nan"))
 
@@ -437,6 +440,14 @@ class TestCompare:
         assert (toys / "c.csv").read_text().startswith("network,")
         assert "c.csv exists" in refused("evaluate", TOY, "--save-plan", "c.csv")
         assert "c.csv exists" in refused("simulate", TOY, "--save-plan", "c.csv")
+
+    def test_code_that_ends_the_program_is_an_error(self, toys):
+        assert "code that was given ended the program (exit code 0)" in refused("evaluate", "toy_networks:quits")
+
+    def test_two_results_in_one_file(self, toys):
+        assert "are one file, for two results" in refused("simulate", TOY, "--save-plan", "s.json", "-o", "./s.json")
+        assert "are one file, for two results" in refused("compare", TOY, "-o", "s.csv", "-o", "./s.csv")
+        assert not list(toys.glob("s.*"))
 
     def test_where_nobody_says_systems_stand_on_their_own_machines(self):
         rows = json_of("compare", TOY, "--limit", "8")["rows"]

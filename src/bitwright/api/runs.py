@@ -230,6 +230,7 @@ def simulate(
     >>> simulate("gemm:841x576x128", "int8", "systolic-ws", parameters=array).cost.compute_cycles
     60646
     """
+    accelerator = str(accelerator) if isinstance(accelerator, Path) else accelerator
     names = [accelerator] if isinstance(accelerator, str) else list(accelerator)
     machines = build_accelerators(names, parameters, substrate)
     first = next(iter(machines))

@@ -29,6 +29,8 @@ class Commands(TyperGroup):
             stop(str(error), FAILURE)
         except KeyboardInterrupt:
             stop_interrupted("nothing was written")
+        except SystemExit as error:  # bitwright's own ends are typer's: this is a network's, a loader's or a metric's
+            stop(f"code that was given ended the program (exit code {error.code}); nothing was written", USAGE)
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -9,7 +9,7 @@ import typer
 from bitwright.cli import given, names
 from bitwright.cli.app import FAILURE, app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
-from bitwright.cli.plans import check_new
+from bitwright.cli.plans import check_outputs
 from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -100,7 +100,7 @@ def compare(
 
         for file in out or ():
             check_out(file)
-            check_new(file, overwrite=overwrite)
+        check_outputs(*(out or ()), overwrite=overwrite)
         machines = None if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
         built = build_accelerators(accelerator_names() if machines is None else machines, settings, substrate)

@@ -65,6 +65,16 @@ def find_plan(
     return choice
 
 
+def check_outputs(*files: Path | None, overwrite: bool) -> None:
+    """As `check_new`, of several files of which no two are one."""
+    there = [file for file in files if file is not None]
+    for file in there:
+        check_new(file, overwrite=overwrite)
+    same = [file for file in there if sum(each.resolve() == file.resolve() for each in there) > 1]
+    if same:
+        raise InputError(f"{' and '.join(map(str, same))} are one file, for two results; name another")
+
+
 def check_new(file: Path | None, *, overwrite: bool) -> None:
     """Refuse, before anything runs, a file that cannot be written, or exists and is not to be replaced."""
     check_file(file)

@@ -7,7 +7,7 @@ import typer
 
 from bitwright.cli import given, names
 from bitwright.cli.app import USAGE, app, stop
-from bitwright.cli.plans import check_new, find_plan, keep_plan
+from bitwright.cli.plans import check_outputs, find_plan, keep_plan
 from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 
@@ -65,10 +65,9 @@ def simulate(
         from bitwright.studies.machines import build_accelerators, footing
         from bitwright.studies.provenance import provenance
 
-        check_new(save_plan, overwrite=overwrite)
         for file in out or ():
             check_out(file, SIMULATED)
-            check_new(file, overwrite=overwrite)
+        check_outputs(save_plan, *(out or ()), overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         standing = footing(build_accelerators(machines, settings, substrate), substrate)

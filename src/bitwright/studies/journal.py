@@ -78,14 +78,18 @@ class Journal:
         with contextlib.suppress(OSError, SafetensorError, InputError, KeyError, ValueError, TypeError):
             content = self.file(choice).read_bytes()
             if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
-                return self._evaluation(load(content[DIGEST:]))
+                return self._evaluation(self.file(choice).stem, load(content[DIGEST:]))
         return None
 
     def write(self, choice: Mapping[str, Any], found: Evaluation) -> None:
         """Keep it; a folder that cannot be written to keeps nothing, which only costs time."""
         with contextlib.suppress(OSError, InputError):
             tensors: dict[str, torch.Tensor] = {}
-            head = {"plan": plan_record(found.plan, tensors), "measured": _measured(found)}
+            head = {
+                "of": self.file(choice).stem,
+                "plan": plan_record(found.plan, tensors),
+                "measured": _measured(found),
+            }
             tensors = {f"plan/{name}": tensor for name, tensor in tensors.items()}
             tensors["head"] = torch.frombuffer(bytearray(json.dumps(head).encode()), dtype=torch.uint8)
             for name, rows in (("statistics", found.statistics), ("reference", found.reference)):
@@ -100,8 +104,10 @@ class Journal:
         with contextlib.suppress(OSError):
             self.file(choice).unlink(missing_ok=True)
 
-    def _evaluation(self, tensors: dict[str, torch.Tensor]) -> Evaluation:
+    def _evaluation(self, of: str, tensors: dict[str, torch.Tensor]) -> Evaluation:
         head = json.loads(tensors["head"].numpy().tobytes())
+        if head["of"] != of:
+            raise ValueError("an entry under another's name")
         of_plan = {name.removeprefix("plan/"): tensor for name, tensor in tensors.items() if name not in PARTS}
         plan: Plan = plan_from(head["plan"], of_plan)
         measured = head["measured"]
