@@ -837,6 +837,10 @@ class TestSearch:
     def test_search_resume_then_evaluate(self, toys):
         shown = json_of(*self.COMMAND, *self.SHORT, "--mean-bits", "6", "--log", "log")
         assert shown["mean_bits"] <= 6
+        assert shown["judged"]["metric"] == "SQNR"
+        assert shown["judged"]["status"] == ("ok" if shown["judged"]["score"] >= 3 else "dead")
+        assert "test" not in shown["samples"]
+        assert shown["judged"]["tested_on"] not in shown["samples"]
         assert shown["evaluations"] == len((toys / "log").read_text().splitlines()) - 1
         for more in ([], ["--resume"]):  # the same command goes on by itself
             again = json_of(*self.COMMAND, *self.SHORT, "--mean-bits", "6", "--log", "log", *more)
@@ -902,6 +906,7 @@ class TestTrain:
         shown = json_of(*self.COMMAND, "--steps", "6", "--every", "3", "--save-plan", "trained")
         assert [each["step"] for each in shown["losses"]] == [0, 3, 6]
         assert shown["best_loss"] <= shown["first_loss"]
+        assert shown["judged"]["relative_loss"] < 0.5
         assert shown["settings"]["steps"] == 6
         scored = json_of("evaluate", "toy_networks:layers", "--plan", "trained", "--limit", "8")
         assert scored["method"] == "int8+apsq"

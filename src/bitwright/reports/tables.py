@@ -172,6 +172,6 @@ def _fits(columns: Sequence[Column], console: "Console") -> bool:
 
 
 def say(console: "Console", *lines: str) -> None:
-    """Sentences, as they are."""
+    """Sentences: on a terminal broken between words, elsewhere a line each."""
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
