@@ -241,7 +241,11 @@ class TestTraining:
             return good(self, *a, **k)
 
         monkeypatch.setattr(torch.optim.Adam, "step", step)
-        assert trained(network, samples, plan, checkpoint=file).stopped == "interrupted"
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+        try:
+            assert trained(network, samples, plan, checkpoint=file).stopped == "interrupted"
+        finally:
+            signal.signal(signal.SIGINT, before)
         monkeypatch.undo()
         assert load_checkpoint(file, network).progress["step"] == 6
         assert trained(network, samples, None, checkpoint=file, resume=True).losses == whole.losses

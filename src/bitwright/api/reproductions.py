@@ -11,11 +11,11 @@ from bitwright.api.networks import load, named, place
 from bitwright.errors import InputError
 from bitwright.networks.load import load_several
 from bitwright.networks.network import InputShape, Network
-from bitwright.studies.machines import COMMON, NATIVE
 from bitwright.studies.provenance import provenance
 from bitwright.studies.reproduce import systems
 from bitwright.studies.reproduce.claims import Claimed
 from bitwright.studies.reproduce.overview import Overview, overview
+from bitwright.studies.setting_files import is_file
 from bitwright.tasks.evaluate import Progress, silent
 
 OF_ONE = {
@@ -90,7 +90,7 @@ def reproduce(
     >>> found.frame()[["published", "measured", "unit"]].shape[1]
     3
     """
-    if substrate not in (COMMON, NATIVE):
+    if is_file(substrate):
         raise InputError(f"what is published stands on the common or the native substrate, not on {substrate}")
     made = provenance(command or "bitwright.reproduce", seed)
     sizes = {"batch": batch, "sequence_length": sequence_length, "image_size": image_size}
