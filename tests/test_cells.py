@@ -128,6 +128,16 @@ def test_the_same_weights_in_other_code_are_another_network(calibrated):
     assert set(METHODS) <= set(calibrated)
 
 
+def test_a_method_whose_source_is_nowhere_is_not_kept(monkeypatch):
+    def nowhere(module):
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsource", nowhere)
+    interrupted(toy(), "calibrating int8-token")
+    assert not cache_folder().exists()
+    assert len(compared(toy()).rows) == 2 * len(METHODS)
+
+
 def test_a_folder_that_cannot_be_written_to_keeps_nothing(tmp_path):
     (tmp_path / "cache").write_text("no folder")
     assert len(compared(toy()).rows) == 2 * len(METHODS)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import bitwright
 from bitwright.errors import InputError
 from bitwright.formats import LogPosit, RegimeRule
 from bitwright.methods.executor import Executor
@@ -477,3 +478,20 @@ class TestCommandLine:
         assert said in refused("search", model, "--save-plan", "p", "--log", "l", "--workers", "1")
         assert not (folder / "p").exists()
         assert not (folder / "l").exists()
+
+
+class TestJudging:
+    @pytest.mark.parametrize(
+        ("wrong", "why"),
+        [(RuntimeError("out of luck"), "RuntimeError: out of luck"), (KeyboardInterrupt(), "interrupted")],
+    )
+    def test_a_plan_that_cannot_be_judged_is_not_lost(self, wrong, why, monkeypatch):
+        def fails(*given, **named):
+            raise wrong
+
+        monkeypatch.setattr("bitwright.studies.judging.evaluate", fails)
+        layer = torch.nn.Linear(8, 4)
+        layer.example_inputs = torch.rand(2, 8)
+        found = bitwright.train(layer, "int8", steps=2, every=1, options={"smoothing": "none"})
+        assert found.judged == why
+        assert found.plan.site("linear").quantized

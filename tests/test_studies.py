@@ -433,7 +433,7 @@ class TestReports:
         stream = io.StringIO()
         print_comparison(found, Console(file=stream, width=width))
         energy = number(found.rows[1].simulation.cost.total_energy_pj)
-        for words in ("Every row is exact", "int8", f" {energy} "):
+        for words in ("0 accumulator steps apart", "int8", f" {energy} "):
             assert words in stream.getvalue()
         assert ("= mac" in stream.getvalue()) == (width >= 100)  # energy = mac + ...
         assert ("--wide shows all" in stream.getvalue()) == (width < 160)

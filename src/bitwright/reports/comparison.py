@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NAMED = 4  # sites that are named before the rest is summed up
-EXACT = "Every row is exact: integer execution and float emulation of the same codes are 0 accumulator steps apart."
+EXACT = "Exact and fast products of the same codes are 0 accumulator steps apart, in all rows with a score."
 GAINS = {ENERGY: 0, LATENCY: GAIN}
 """Objectives whose gains are shown, by the rank of the column."""
 

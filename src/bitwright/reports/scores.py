@@ -66,20 +66,24 @@ def print_evaluation(
     say(console, *(f"Note: {note}" for note in dict.fromkeys((*evaluation.plan.notes, *notes))))
 
 
-def judgement(evaluation: Evaluation | None) -> list[str]:
-    """How a plan did that was judged where it was made, in sentences."""
+def judgement(evaluation: Evaluation | str | None) -> list[str]:
+    """How a plan did that was judged where it was made, in sentences; or why it was not."""
     if evaluation is None:
         return []
+    if isinstance(evaluation, str):
+        return [f"Not judged: {evaluation}."]
     score = evaluation.score
     beside = [f"{each.name} {number(each.value)} {each.unit}".rstrip() for each in score.measures if each.beside]
     figures = ", ".join([f"{score.metric} {value(score)}", *beside])
     return [f"Judged on samples that chose nothing ({score.tested_on}): {figures}.", *verdicts(evaluation)]
 
 
-def judgement_record(evaluation: Evaluation | None) -> dict[str, Any] | None:
+def judgement_record(evaluation: Evaluation | str | None) -> dict[str, Any] | None:
     """The same for JSON."""
     if evaluation is None:
         return None
+    if isinstance(evaluation, str):
+        return {"status": "failed", "reason": evaluation}
     score = evaluation.score
     return {
         "metric": score.metric,
@@ -95,7 +99,7 @@ def judgement_record(evaluation: Evaluation | None) -> dict[str, Any] | None:
 
 
 def verdicts(evaluation: Evaluation) -> list[str]:
-    """Whether it is a network still, and whether it keeps what it promised, on samples that chose nothing."""
+    """Whether it is a network still, and whether it keeps what it promised, on the samples that judge."""
     found = [f"Dead: {low}; it is not ranked anywhere." for low in [dead(evaluation.score)] if low]
     if evaluation.plan.promise is not None:
         words = promised(evaluation)

@@ -97,15 +97,17 @@ class Cells:
         kept = self._journal() if self.judge is not None and self.judge.repeatable else None
         outputs = FloatOutputs(self.network)
         batch, described = self._input()
+        entries = {each.name: self._entry(each) for each in wanted} if kept is not None else {}
         for start in range(0, len(wanted), PLANS_AT_ONCE):
             some = wanted[start : start + PLANS_AT_ONCE]
-            for each, scored in zip(some, self._judged(some, start, len(wanted), outputs, kept), strict=True):
+            judged = self._judged(some, start, len(wanted), outputs, kept, entries)
+            for each, scored in zip(some, judged, strict=True):
                 plan = scored.plan if isinstance(scored, Evaluation) else scored
                 self._say(f"costing {each.name}", start, len(wanted))
                 yield Cell(name=each.name, scored=scored, costs=self._costs(plan, each.machines, batch, described))
         if kept is not None:
-            for each in wanted:
-                kept.forget(self._entry(each))
+            for entry in entries.values():
+                kept.forget(entry)
 
     def _journal(self) -> Journal | None:
         assert self.judge is not None
@@ -121,8 +123,14 @@ class Cells:
         except Exception:  # of the samples: whatever needs them meets it again, and says so in its cell
             return None
 
-    def _entry(self, each: Wanted) -> dict[str, Any]:
-        """What tells the choice from others in the journal."""
+    def _entry(self, each: Wanted) -> dict[str, Any] | None:
+        """What tells the choice from others in the journal; None for what no other process could tell."""
+        try:
+            return self._told_apart(each)
+        except Exception:  # a method whose source is nowhere, as of a notebook; a file that is gone
+            return None
+
+    def _told_apart(self, each: Wanted) -> dict[str, Any]:
         method, options = each.choice
         file = self.plans.get(method)
         if file is not None:
@@ -138,12 +146,18 @@ class Cells:
             return error, ""
 
     def _judged(
-        self, some: Sequence[Wanted], done: int, total: int, outputs: FloatOutputs, kept: Journal | None
+        self,
+        some: Sequence[Wanted],
+        done: int,
+        total: int,
+        outputs: FloatOutputs,
+        kept: Journal | None,
+        entries: Mapping[str, Mapping[str, Any] | None],
     ) -> list[Evaluation | Plan | Exception]:
         """Scores of a few choices, those in the journal taken from it."""
         found: dict[str, Evaluation | Plan | Exception] = {}
         for each in some:
-            before = None if kept is None else kept.read(self._entry(each))
+            before = None if kept is None else kept.read(entries[each.name])
             if before is not None:
                 self._say(f"{each.name} is kept from an interrupted run", done, total)
             found[each.name] = before or self._plan(each, done, total)
@@ -154,7 +168,7 @@ class Cells:
         for each in some:
             scored = found[each.name]
             if kept is not None and each.name in ready and isinstance(scored, Evaluation):
-                kept.write(self._entry(each), scored)
+                kept.write(entries[each.name], scored)
         return [found[each.name] for each in some]
 
     def _plan(self, each: Wanted, done: int, total: int) -> Plan | Exception:

@@ -73,16 +73,20 @@ class Journal:
         """Where the entry of a choice of method is, whether it is there or not."""
         return self.folder / f"{_hash([self.inputs, choice])}.safetensors"
 
-    def read(self, choice: Mapping[str, Any]) -> Evaluation | None:
-        """What was kept for the choice; None if nothing was, or it cannot be read."""
+    def read(self, choice: Mapping[str, Any] | None) -> Evaluation | None:
+        """What was kept for the choice; None if nothing was, or it cannot be read, or of no choice."""
+        if choice is None:
+            return None
         with contextlib.suppress(OSError, SafetensorError, InputError, KeyError, ValueError, TypeError):
             content = self.file(choice).read_bytes()
             if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
                 return self._evaluation(self.file(choice).stem, load(content[DIGEST:]))
         return None
 
-    def write(self, choice: Mapping[str, Any], found: Evaluation) -> None:
-        """Keep it; a folder that cannot be written to keeps nothing, which only costs time."""
+    def write(self, choice: Mapping[str, Any] | None, found: Evaluation) -> None:
+        """Keep it; no choice, or a folder that cannot be written to, keeps nothing, which only costs time."""
+        if choice is None:
+            return
         with contextlib.suppress(OSError, InputError):
             tensors: dict[str, torch.Tensor] = {}
             head = {
@@ -99,8 +103,10 @@ class Journal:
             content = save(tensors)
             write_atomic(self.file(choice), hashlib.sha256(content).digest() + content)
 
-    def forget(self, choice: Mapping[str, Any]) -> None:
-        """Remove the entry."""
+    def forget(self, choice: Mapping[str, Any] | None) -> None:
+        """Remove the entry, if there is one."""
+        if choice is None:
+            return
         with contextlib.suppress(OSError):
             self.file(choice).unlink(missing_ok=True)
 

@@ -48,8 +48,8 @@ class Search(Shown):
         Bits -> elements of weights that have them.
     workers : int
         Processes.
-    judged : Evaluation or None
-        The plan on samples that chose nothing; None where the search was interrupted.
+    judged : Evaluation, str or None
+        The plan on samples that chose nothing, or why it was not judged; None where the search was interrupted.
     """
 
     network: str
@@ -59,7 +59,7 @@ class Search(Shown):
     mean_bits: float
     widths: Mapping[int, int]
     workers: int
-    judged: Evaluation | None
+    judged: Evaluation | str | None
 
     @property
     def plan(self) -> Plan:

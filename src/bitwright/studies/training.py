@@ -45,8 +45,8 @@ class Training(Shown):
         What it learned from.
     logits : bool
         Whether losses are KL divergences in nats; else they are relative squared errors.
-    judged : Evaluation or None
-        The plan on samples that chose nothing; None where the training was interrupted.
+    judged : Evaluation, str or None
+        The plan on samples that chose nothing, or why it was not judged; None where the training was interrupted.
     """
 
     network: str
@@ -54,7 +54,7 @@ class Training(Shown):
     settings: TrainingSettings
     samples: str
     logits: bool
-    judged: Evaluation | None
+    judged: Evaluation | str | None
 
     @property
     def plan(self) -> Plan:

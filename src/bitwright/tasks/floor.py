@@ -37,13 +37,13 @@ def dead(score: Score) -> str:
 
 
 def promised(evaluation: Evaluation) -> str:
-    """What became of the budget that a plan was searched to, on samples that chose nothing."""
+    """What became of the budget that a plan was searched to, on the samples that judge."""
     loss, promise = evaluation.loss, evaluation.plan.promise
     assert promise is not None
     low, high = (number(100 * end, 3) for end in (loss.interval.low, loss.interval.high))
     word = {True: "kept", False: "missed", None: "neither kept nor missed for sure"}[evaluation.kept]
     return (
-        f"the budget of {100 * promise:g} % is {word} on these samples, which chose nothing: the {loss.of} is "
+        f"the budget of {100 * promise:g} % is {word} on these samples: the {loss.of} is "
         f"{number(100 * loss.value, 3)} % [{low}, {high}]"
     )
 
