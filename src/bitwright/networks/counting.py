@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import flop_registry
 
+from bitwright.networks import hadamard
 from bitwright.networks.parsers import FLOATS
 from bitwright.networks.sites import OFFLINE, OtherOperation, Site
 
@@ -102,6 +103,10 @@ class OperatorCounts:
             self._count(str(func), f"operator {func}, which is not looked into", 0, 0, result)
             return
         if func.is_view or not isinstance(result, torch.Tensor | tuple | list):
+            return
+        if func.namespace == hadamard.NAMESPACE and isinstance(result, torch.Tensor):
+            work = result.numel() * hadamard.additions(result.shape[-1])
+            self._count(hadamard.ROTATE, "", 0, work, result)
             return
         name = func.overloadpacket.__name__.strip("_")
         macs, reason = _product(func, args, kwargs, result, name)

@@ -8,24 +8,18 @@ A tensor that anything else reads too, or that a non-linear function made, is le
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from bitwright.networks.dataflow import Dataflow, Node, record
+from bitwright.networks.dataflow import Dataflow, record
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.siblings import unreached
-
-_T = torch.Tensor
-_SAME_LAST_AXIS = {_T.view, _T.reshape, torch.reshape, _T.flatten, torch.flatten, _T.unflatten}
-_SAME = {_T.contiguous, _T.to, _T.type_as, _T.float, _T.clone, torch.clone, F.dropout, _T.unsqueeze, torch.unsqueeze}
-_MOVES = {_T.transpose, torch.transpose, _T.permute, torch.permute, _T.expand, _T.__getitem__, _T.expand_as}
-_REPEATS = {_T.repeat_interleave, torch.repeat_interleave}
-_HOMOGENEOUS = {F.relu, torch.relu, _T.relu, torch.relu_}
-_MULTIPLY = {_T.__mul__, _T.__rmul__, _T.mul, torch.mul}
-_NORMS_WITH_BIAS = {F.layer_norm, torch.layer_norm}
-_NORMS = {*_NORMS_WITH_BIAS, F.rms_norm, torch.rms_norm}
+from bitwright.networks.provenance import (
+    Reader,
+    read_only_by,
+    readers_of_sites,
+    sites_by_tensor,
+    sources,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +47,7 @@ class SmoothingGroup:
     sites: tuple[str, ...]
     channels: int
     sources: tuple[torch.Tensor, ...]
-    readers: tuple[tuple[torch.Tensor, int], ...]
+    readers: tuple[Reader, ...]
     repeats: int = 1
     head: int = 1
     through: str | None = None
@@ -95,18 +89,8 @@ def untie(module: torch.nn.Module) -> None:
 def smoothing_groups(network: Network, batch: Batch) -> list[SmoothingGroup]:
     """Every group of sites of `network` whose shared input can be smoothed; `batch` is a small example."""
     flow = record(network, batch)
-    found: dict[int, tuple[torch.Tensor, list[str]]] = {}
-    for name, view in flow.sites.items():
-        if view.plain and view.weight is not None and view.weight.dim() == 2:
-            tensor = _origin(flow, view.x)
-            found.setdefault(id(tensor), (tensor, []))[1].append(name)
-    groups = [_group(flow, tensor, sites) for tensor, sites in found.values()]
-    assert network.module is not None
-    reached = {name: (view.site(name), view.w) for name, view in flow.sites.items() if view.weight is not None}
-    partly = {
-        name for each in unreached(network.module, reached) for name in each.of
-    }  # others may read the same tensor
-    return [group for group in groups if group is not None and not partly & set(group.sites)]
+    groups = [_group(flow, tensor, sites) for tensor, sites in sites_by_tensor(network, flow)]
+    return [group for group in groups if group is not None]
 
 
 def smoothing_factors(peaks: torch.Tensor, weight_peaks: torch.Tensor, strength: float) -> torch.Tensor:
@@ -126,168 +110,20 @@ def apply_smoothing(network: Network, factors: Mapping[str, torch.Tensor], batch
             group.apply(s.to(group.sources[0].device))
 
 
-def _origin(flow: Dataflow, tensor: torch.Tensor) -> torch.Tensor:
-    """`tensor` before reshapes and copies that keep its last axis."""
-    node = flow.producer.get(id(tensor))
-    while node is not None and node.args and node.args[0] is not tensor and _keeps_last_axis(node, tensor):
-        tensor = node.args[0]
-        node = flow.producer.get(id(tensor))
-    return tensor
-
-
-def _keeps_last_axis(node: Node, result: torch.Tensor) -> bool:
-    if not node.args or not isinstance(node.args[0], torch.Tensor) or node.args[0].dim() == 0:
-        return False
-    before = node.args[0]
-    if before.shape[-1:] != result.shape[-1:] or before.dtype != result.dtype:
-        return False
-    rows = node.function is _T.__getitem__ and before.dim() == result.dim()  # hidden[:, -1:], rows picked
-    return rows or node.function in _SAME or node.function in _SAME_LAST_AXIS
-
-
 def _group(flow: Dataflow, tensor: torch.Tensor, sites: list[str]) -> SmoothingGroup | None:
     """The group of sites that read `tensor`, or None where its factors have nowhere to go."""
-    views = [flow.sites[name] for name in sites]
-    weights = [view.weight for view in views]
-    if not _read_only_by(flow, tensor, set(sites)) or len({id(w) for w in weights}) != len(weights):
+    if not read_only_by(flow, tensor, set(sites)):
         return None
     channels = tensor.shape[-1]
-    source = _sources(flow, tensor, channels)
-    if source is None:
+    source, readers = sources(flow, tensor, channels), readers_of_sites(flow, sites)
+    if source is None or readers is None or any(len(flow.readers_of(p)) != 1 for p in source.parameters):
         return None
-    readers = []
-    for view, weight in zip(views, weights, strict=True):
-        if weight is None or not isinstance(weight, torch.nn.Parameter):
-            return None  # computed from parameters
-        if not (_same_view(view.w, weight) or _same_view(view.w, weight.t())):
-            return None  # a part of a parameter
-        readers.append((weight, 1 if _same_view(view.w, weight) else 0))
-    if any(len(flow.readers_of(p)) != 1 for p in (*source.parameters, *(weight for weight, _ in readers))):
-        return None  # a parameter that is used twice cannot change for one of its readers
     return SmoothingGroup(
         sites=tuple(sites),
         channels=channels,
         sources=source.parameters,
-        readers=tuple(readers),
+        readers=readers,
         repeats=source.repeats,
         head=source.head,
         through=source.through,
     )
-
-
-def _same_view(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.shape == b.shape and a.stride() == b.stride() and a.data_ptr() == b.data_ptr()
-
-
-def _read_only_by(flow: Dataflow, tensor: torch.Tensor, sites: set[str]) -> bool:
-    """Whether everything that reads `tensor`, through reshapes too, is one of `sites`."""
-    for node in flow.readers_of(tensor):
-        result = node.result
-        if isinstance(result, torch.Tensor) and flow.site_of.get(id(result)) in sites:
-            continue
-        if result is tensor:
-            return False  # changed in place
-        if isinstance(result, torch.Tensor) and _keeps_last_axis(node, result):
-            if not _read_only_by(flow, result, sites):
-                return False
-        else:
-            return False
-    return True
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Where a tensor can be scaled: see the fields of `SmoothingGroup` of the same names."""
-
-    parameters: tuple[torch.Tensor, ...]
-    repeats: int = 1
-    head: int = 1
-    through: str | None = None
-
-
-def _sources(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
-    """The parameters that scale `tensor` [..., channels] channel by channel."""
-    node = flow.producer.get(id(tensor))
-    if node is None or (node.args and node.args[0] is tensor):  # changed in place: what it was before is gone
-        return None
-    if id(tensor) in flow.site_of:
-        return _linear_rows(flow, tensor, channels)
-    if node.function in _NORMS:
-        return _norm_gain(node, channels)
-    if node.function in _MULTIPLY:
-        return _factor(flow, node, channels)
-    if (node.function in _HOMOGENEOUS and node.args) or _keeps_last_axis(node, tensor):
-        before = node.args[0]
-        return _sources(flow, before, channels) if len(flow.readers_of(before)) == 1 else None
-    if node.function in _MOVES | _SAME_LAST_AXIS:
-        return _value_projection(flow, tensor, channels)
-    return None
-
-
-def _linear_rows(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
-    view = flow.sites[flow.site_of[id(tensor)]]
-    if not view.plain or not isinstance(view.weight, torch.nn.Parameter) or not _same_view(view.w, view.weight):
-        return None
-    if view.arrangement.order is not None:
-        return None  # its columns are not the last axis of what the network has
-    if view.weight.shape[0] != channels or not (view.bias is None or _is_vector(view.bias, channels)):
-        return None
-    return Source((view.weight, *([] if view.bias is None else [view.bias])))
-
-
-def _is_vector(tensor: Any, channels: int) -> bool:
-    """Whether it is a parameter with one element per channel."""
-    return isinstance(tensor, torch.nn.Parameter) and tuple(tensor.shape) == (channels,)
-
-
-def _norm_gain(node: Node, channels: int) -> Source | None:
-    gain = node.argument(2, "weight")
-    bias = node.argument(3, "bias") if node.function in _NORMS_WITH_BIAS else None
-    if not _is_vector(gain, channels) or not (bias is None or _is_vector(bias, channels)):
-        return None
-    return Source((gain, *([] if bias is None else [bias])))
-
-
-def _factor(flow: Dataflow, node: Node, channels: int) -> Source | None:
-    """A product: its parameter, or else whichever factor is itself a scalable tensor that nobody else reads."""
-    factors = [a for a in node.args[:2] if isinstance(a, torch.Tensor)]
-    for factor in factors:
-        if _is_vector(factor, channels):
-            return Source((factor,))
-    for factor in factors:
-        if factor.dim() and factor.shape[-1] == channels and len(flow.readers_of(factor)) == 1:
-            source = _sources(flow, factor, channels)
-            if source is not None:
-                return source
-    return None
-
-
-def _value_projection(flow: Dataflow, tensor: torch.Tensor, channels: int) -> Source | None:
-    """Through attention: its output's channels are those of the values, head by head."""
-    attended = _walk(flow, tensor, _MOVES | _SAME | _SAME_LAST_AXIS)
-    node = flow.producer.get(id(attended))
-    if node is None or node.function is not F.scaled_dot_product_attention or attended.dim() != 4:
-        return None
-    heads, head = attended.shape[1], attended.shape[-1]
-    values = node.argument(2, "value")
-    if len(flow.readers_of(values)) != 1:
-        return None
-    value = _walk(flow, values, _MOVES | _SAME | _SAME_LAST_AXIS | _REPEATS)
-    if heads * head != channels or id(value) not in flow.site_of:
-        return None
-    width = value.shape[-1]
-    source = _linear_rows(flow, value, width)
-    if source is None or channels % width:
-        return None
-    return Source(source.parameters, channels // width, head, f"{node.path}:pv")
-
-
-def _walk(flow: Dataflow, tensor: torch.Tensor, through: set[Any]) -> torch.Tensor:
-    """Back through `through` as long as nobody else reads the tensors in between."""
-    node = flow.producer.get(id(tensor))
-    while node is not None and node.function in through and node.args and id(tensor) not in flow.site_of:
-        before = node.args[0]
-        if before is tensor or len(flow.readers_of(before)) != 1:
-            break
-        tensor, node = before, flow.producer.get(id(before))
-    return tensor

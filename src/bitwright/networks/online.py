@@ -1,0 +1,61 @@
+"""Rotation as a network runs: linear layers of a copy turn their input before they read it.
+
+A layer's forward hook calls the operator `bitwright::rotate`, which whoever counts or times the network's operators
+sees. Layers that read the same tensor share what it became.
+"""
+
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bitwright.networks import hadamard
+
+_last = threading.local()
+"""The last tensor that was rotated without gradients, by whom, and what it became."""
+
+
+class Rotate:
+    """A hook that hands its layer the rotated input.
+
+    Parameters
+    ----------
+    bits, step : int, float
+        Fixed point of the sums: x is rounded to multiples of `step` in so many bits; 0 bits: float32.
+    """
+
+    def __init__(self, bits: int, step: float) -> None:
+        self.bits, self.step = bits, step
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Rotate":
+        """A hook of its own for the copy, the same for all layers that share this one."""
+        return Rotate(self.bits, self.step)
+
+    def __call__(self, module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG002
+        """The layer's arguments."""
+        x, *others = inputs
+        return (self._rotated(x), *others)
+
+    def _rotated(self, x: torch.Tensor) -> torch.Tensor:
+        before = getattr(_last, "of", None)
+        if before is not None and before[0] is self and before[1]() is x and before[2] == x._version:
+            found: torch.Tensor = before[3]
+            return found
+        result = self._fixed(x) if self.bits else hadamard.rotated(x)
+        if not result.requires_grad:
+            _last.of = self, weakref.ref(x), x._version, result
+        return result
+
+    def _fixed(self, x: torch.Tensor) -> torch.Tensor:
+        """Sums of integers, exact in float64; straight through to gradients."""
+        limit = 2 ** (self.bits - 1) - 1
+        return hadamard.rotated_fixed(x, self.step, limit)
+
+
+def rotate_at_run_time(modules: Sequence[torch.nn.Module], *, bits: int, step: float) -> None:
+    """Have `modules`, which read one tensor, rotate it first."""
+    hook = Rotate(bits, step)
+    for module in modules:
+        module.register_forward_pre_hook(hook)
