@@ -24,10 +24,11 @@ from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.rotation import apply_rotations
 from bitwright.networks.sites import Site
 from bitwright.networks.smoothing import apply_smoothing, untie
 from bitwright.networks.synthetic import SyntheticSite, synthetic_sites
-from bitwright.networks.trace import Trace, example_batch, trace
+from bitwright.networks.trace import Trace, example_batch, recording_batch, trace
 from bitwright.networks.view import GemmView
 
 Listener = Callable[[Execution], None]
@@ -55,20 +56,22 @@ def same_plan(one: Any, other: Any) -> bool:
 
 
 def prepare(network: Network, plan: Plan) -> Network:
-    """A copy of `network` with the changes to its weights that `plan` asks for: folding, smoothing, trained values.
+    """A copy of `network` with the changes that `plan` asks for: folding, rotation, smoothing, other weights.
 
     Raises
     ------
     InputError
         If trained values are of other parameters than the network has.
     """
-    if not (plan.fold_batch_norm or plan.smoothing or plan.weights):
+    if not (plan.fold_batch_norm or plan.smoothing or plan.rotations or plan.weights):
         return network
     changed = fold_batch_norm(network) if plan.fold_batch_norm else network
-    if (plan.smoothing or plan.weights) and changed.module is network.module:
+    if (plan.smoothing or plan.rotations or plan.weights) and changed.module is network.module:
         changed = network.copy()
+    if plan.rotations:
+        apply_rotations(changed, plan.rotations, recording_batch(changed))
     if plan.smoothing:
-        apply_smoothing(changed, plan.smoothing, example_batch(changed))
+        apply_smoothing(changed, plan.smoothing, recording_batch(changed))
     if plan.weights:
         _load(changed, plan.weights)
     return changed

@@ -17,12 +17,13 @@ from bitwright.errors import unknown_site
 from bitwright.formats import Encoding, Format, Granularity, Integer, integer_of
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
+from bitwright.networks.rotation import Rotation
 from bitwright.shown import Headline, Shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Part(enum.StrEnum):
@@ -154,8 +155,10 @@ class Plan(Shown):
         Batch norm is folded into the convolutions before it.
     smoothing : mapping
         Site name -> factors [K] that x is divided by, folded into the weights before (`bitwright.networks.smoothing`).
+    rotations : mapping
+        Site name -> how its x is rotated, offline or as the network runs (`bitwright.networks.rotation`).
     weights : mapping
-        Parameter name -> trained values, which replace those of the network after folding and smoothing.
+        Parameter name -> values that replace those of the network after folding, smoothing and rotation.
     calibrated_on : str
         Which samples it was calibrated on, in a phrase.
     notes : tuple of str
@@ -177,6 +180,7 @@ class Plan(Shown):
     sites: Mapping[str, SitePlan] = dataclasses.field(default_factory=dict)
     fold_batch_norm: bool = False
     smoothing: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+    rotations: Mapping[str, Rotation] = dataclasses.field(default_factory=dict)
     weights: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
     calibrated_on: str = ""
     notes: tuple[str, ...] = ()
@@ -187,11 +191,13 @@ class Plan(Shown):
         types = Counter(f"{site.x_type} x {site.w_type}" for site in self.sites.values())
         figures = [("sites", f"{sum(types.values()):,}")]
         figures += [(name, f"at {count:,} sites") for name, count in types.most_common()]
+        rotated = Counter(each.where for each in self.rotations.values())
+        figures += [(f"rotated ({where})", f"at {count:,} sites") for where, count in rotated.most_common()]
         figures += [("calibrated on", self.calibrated_on)] if self.calibrated_on else []
         return Headline(self.method, [*figures, *(("note:", note) for note in self.notes)])
 
     def frame(self) -> "pd.DataFrame":
-        """One line per site: number types, bits of one element in memory, granularities, and the rules."""
+        """One line per site: number types, bits of an element in memory, granularities, rules, where x is rotated."""
         import pandas as pd
 
         lines = [
@@ -206,6 +212,7 @@ class Plan(Shown):
                 "x_zero_point": site.x.zero_point if site.x else None,
                 "precision": site.precision.name,
                 "accumulation": site.accumulation.name,
+                "rotation": str(self.rotations[name].where) if name in self.rotations else None,
             }
             for name, site in self.sites.items()
         ]

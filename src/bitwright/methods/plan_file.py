@@ -24,6 +24,7 @@ from bitwright.methods.earlier_plans import from_version_1
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
+from bitwright.networks.rotation import Rotation, Where
 
 FORMATS, RULES = "bitwright.formats", "bitwright.rules"
 KEY, CHECKSUM = "bitwright_plan", "sha256"
@@ -54,13 +55,20 @@ class _Site(_Strict):
     accumulation: _Rule
 
 
+class _Rotation(_Strict):
+    where: Where
+    bits: int = pydantic.Field(0, ge=0, le=32)
+    step: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False)
+
+
 class _Plan(_Strict):
-    schema_version: Literal[2]
+    schema_version: Literal[2, 3]
     method: str
     options: dict[str, dict[str, Any]]
     fingerprint: dict[str, str]
     sites: dict[str, _Site]
     smoothing: list[str]
+    rotations: dict[str, _Rotation] = {}
     weights: list[str] = []
     fold_batch_norm: bool
     calibrated_on: str
@@ -177,6 +185,7 @@ def plan_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
         "fingerprint": dict(plan.fingerprint),
         "sites": sites,
         "smoothing": sorted(plan.smoothing),
+        "rotations": {name: dataclasses.asdict(each) for name, each in sorted(plan.rotations.items())},
         "weights": sorted(plan.weights),
         "fold_batch_norm": plan.fold_batch_norm,
         "calibrated_on": plan.calibrated_on,
@@ -249,6 +258,7 @@ def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
         fingerprint=record.fingerprint,
         sites={name: _site_from_record(name, site, tensors) for name, site in record.sites.items()},
         smoothing={name: tensors[f"smoothing/{name}"] for name in record.smoothing},
+        rotations={name: Rotation(**dict(each)) for name, each in record.rotations.items()},
         weights={name: tensors[f"weights/{name}"] for name in record.weights},
         fold_batch_norm=record.fold_batch_norm,
         calibrated_on=record.calibrated_on,

@@ -36,6 +36,8 @@ class Provides(enum.StrEnum):
     SUMS = "sums"
     """Of precision: `sums` and `fast_sums` as an `AccumulationMethod`, because its narrow operands do not share a grid
     with the wide ones."""
+    DRAFT = "draft"
+    """Of operands: `draft` (see `Drafting`), for trials of what the network is changed into before."""
 
 
 @runtime_checkable
@@ -94,6 +96,14 @@ class Finishing(Protocol):
 
 
 @runtime_checkable
+class Drafting(Protocol):
+    """A method of operands that provides `Provides.DRAFT`."""
+
+    def draft(self, options: Any) -> tuple[Any, Any]:
+        """A method and its options that make plans like this one's, without searches of their own."""
+
+
+@runtime_checkable
 class AccumulationMethod(Method, Protocol):
     """A method that fills the accumulation: asked for sums at the sites whose plan has its rule."""
 
@@ -128,12 +138,14 @@ class Composition:
         Compositions that begin alike, such as `int8+a` and `int8+b`, share what they begin with, where a study does
         (`bitwright.methods.sharing`).
         """
+        from bitwright.methods.transforms import calibrate_transformed
+
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
         made_by: tuple[Any, ...] = ()
         for _, method, chosen in sorted(self.methods, key=_first_part):
             made_by = (*made_by, id(method), chosen.model_dump_json())
-            make = functools.partial(method.calibrate, network, samples, chosen, plan)
+            make = functools.partial(calibrate_transformed, method, network, samples, chosen, plan)
             plan = dataclasses.replace(once(made_by, (network, *samples), make), method=self.name, options=options)
         return plan
 

@@ -11,6 +11,8 @@ from bitwright.networks.sites import OtherOperation, Site
 from bitwright.networks.synthetic import synthetic_calls
 from bitwright.networks.view import GemmView
 
+RECORDED_TOKENS = 16
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trace:
@@ -82,3 +84,10 @@ def example_batch(network: Network) -> dict[str, torch.Tensor]:
     if network.example is None:
         raise ValueError(f"{network.name} has no example input")
     return network.example(InputShape())
+
+
+def recording_batch(network: Network) -> dict[str, torch.Tensor]:
+    """The shortest input of a network's kind that shows who reads what: a few tokens, where its own would be many."""
+    if network.kind in ("language", "sentence") and "tokenizer" in network.tools and network.example is not None:
+        return network.example(InputShape(sequence_length=RECORDED_TOKENS))
+    return example_batch(network)

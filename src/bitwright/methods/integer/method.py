@@ -17,8 +17,14 @@ class IntegerProducts:
     """What methods of integer operands share: how codes are made and multiplied."""
 
     fills = frozenset({Part.OPERANDS})
-    provides: frozenset[Provides] = frozenset({Provides.FINISH})
+    provides: frozenset[Provides] = frozenset({Provides.FINISH, Provides.DRAFT})
     on = ""
+
+    def draft(self, options: IntegerOptions) -> tuple["IntegerMethod", IntegerOptions]:
+        """Integers alike, without a search for smoothing."""
+        own = {name: value for name, value in options.model_dump().items() if name in IntegerOptions.model_fields}
+        smoothing = "none" if options.smoothing == "search" else options.smoothing
+        return METHOD, IntegerOptions(**{**own, "smoothing": smoothing})
 
     def encode_x(self, view: GemmView, plan: SitePlan) -> Quantized:
         """See `bitwright.methods.integer.gemm`."""

@@ -22,7 +22,7 @@ from bitwright.methods.plan import Plan
 from bitwright.methods.progress import report
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.smoothing import SmoothingGroup, smoothing_factors, smoothing_groups, untie
-from bitwright.networks.trace import example_batch
+from bitwright.networks.trace import recording_batch
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST_GAIN = 0.1  # of the loss; what two batches cannot tell apart decides nothing
@@ -55,7 +55,7 @@ def smoothable(network: Network) -> tuple[Network, list[SmoothingGroup]]:
     work = network.copy()
     assert work.module is not None
     untie(work.module)
-    groups = smoothing_groups(work, example_batch(work))
+    groups = smoothing_groups(work, recording_batch(work))
     return (work, groups) if groups else (network, groups)
 
 
