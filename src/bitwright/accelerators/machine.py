@@ -17,7 +17,7 @@ from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.engine import Ran
 from bitwright.accelerators.job import Job
 from bitwright.errors import InputError
-from bitwright.formats import PerChannel, PerGroup, PerTensor, PerToken
+from bitwright.formats import PerChannel, PerGroup, PerPosition, PerTensor, PerToken
 from bitwright.memory import Bits, Gemm
 from bitwright.methods.execution import Execution, OnChip
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -183,7 +183,7 @@ class Machine(Billed):
             n=site.n,
             groups=site.groups,
             x_bits=x_bits + scale_bits(plan.x, length=x_length(site, plan.x)),
-            w_bits=w_bits + scale_bits(plan.w, length=w_length(site, plan.w)),
+            w_bits=w_bits + _tables(plan) * scale_bits(plan.w, length=w_length(site, plan.w)),
             y_bits=x_bits,
             psum_bits=self.psum_bits if psum_bits is None else psum_bits,
             x_distinct=site.x_elements,
@@ -230,9 +230,14 @@ def scale_bits(operand: OperandPlan | None, *, length: int) -> Fraction:
     >>> scale_bits(OperandPlan(format=Integer(bits=4), granularity=PerGroup(32)), length=1024)
     Fraction(1, 1)
     """
-    if operand is None or isinstance(operand.granularity, PerTensor):
+    if operand is None or isinstance(operand.granularity, PerTensor | PerPosition):
         return Fraction(0)
     return operand.encoding.bits_per_element(rows=1, k=length) - operand.format.bits
+
+
+def _tables(plan: SitePlan) -> int:
+    """How many tables of scales of columns are kept: each is multiplied by one static scale of x beforehand."""
+    return 2 if plan.x is not None and isinstance(plan.x.granularity, PerPosition) else 1
 
 
 def x_length(site: Site, operand: OperandPlan | None) -> int:

@@ -4,7 +4,15 @@ from bitwright.formats.adaptive_float import AdaptivFloat, adaptivfloat_scale
 from bitwright.formats.ant import Flint, PowerOfTwo
 from bitwright.formats.encoding import Encoding
 from bitwright.formats.format import Format, TableFormat
-from bitwright.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor, PerToken, parse_granularity
+from bitwright.formats.granularity import (
+    Granularity,
+    PerChannel,
+    PerGroup,
+    PerPosition,
+    PerTensor,
+    PerToken,
+    parse_granularity,
+)
 from bitwright.formats.integer import Integer
 from bitwright.formats.log_posit import LogPosit, LogRounding, RegimeRule, distinct_tables
 from bitwright.formats.posit import Posit, PositRounding
@@ -39,6 +47,7 @@ __all__ = [
     "LogRounding",
     "PerChannel",
     "PerGroup",
+    "PerPosition",
     "PerTensor",
     "PerToken",
     "Posit",

@@ -8,7 +8,7 @@ import dataclasses
 from fractions import Fraction
 
 from bitwright.formats.format import Format
-from bitwright.formats.granularity import Granularity, PerGroup, PerTensor
+from bitwright.formats.granularity import Granularity, PerGroup, PerPosition, PerTensor
 
 FLOAT32_BITS = 32
 
@@ -50,6 +50,8 @@ class Encoding:
         """
         if isinstance(self.granularity, PerTensor):
             return 1
+        if isinstance(self.granularity, PerPosition):
+            return 2
         blocks = -(-k // self.granularity.size) if isinstance(self.granularity, PerGroup) else 1
         return groups * rows * blocks
 

@@ -55,7 +55,21 @@ class PerGroup:
         return f"group:{self.size}"
 
 
-Granularity = PerTensor | PerChannel | PerToken | PerGroup
+@dataclasses.dataclass(frozen=True)
+class PerPosition:
+    """Two static scales: of the first `first` rows of every sequence of x, and of all others.
+
+    The first tokens of a sequence carry activations a thousand times larger than others' in many language models
+    ("massive activations", Sun et al., COLM 2024). A sequence of one row is a decoding step, whose token is no first.
+    """
+
+    first: int
+
+    def __str__(self) -> str:
+        return f"first:{self.first}"
+
+
+Granularity = PerTensor | PerChannel | PerToken | PerGroup | PerPosition
 
 
 GroupName = Annotated[str, StringConstraints(pattern=r"^group:[1-9][0-9]*$"), Form("group:SIZE")]
@@ -63,7 +77,7 @@ GroupName = Annotated[str, StringConstraints(pattern=r"^group:[1-9][0-9]*$"), Fo
 
 
 def parse_granularity(text: str) -> Granularity:
-    """The granularity written `tensor`, `channel`, `token` or `group:SIZE`.
+    """The granularity written `tensor`, `channel`, `token`, `group:SIZE` or `first:ROWS`.
 
     Raises
     ------
@@ -79,4 +93,6 @@ def parse_granularity(text: str) -> Granularity:
             return PerToken()
         case ["group", size] if size.isdigit() and int(size) > 0:
             return PerGroup(int(size))
-    raise ValueError(f"unknown granularity {text!r}; expected tensor, channel, token or group:SIZE")
+        case ["first", rows] if rows.isdigit() and int(rows) > 0:
+            return PerPosition(int(rows))
+    raise ValueError(f"unknown granularity {text!r}; expected tensor, channel, token, group:SIZE or first:ROWS")

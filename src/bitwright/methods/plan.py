@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bitwright.errors import unknown_site
-from bitwright.formats import Encoding, Format, Granularity, Integer, integer_of
+from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, integer_of
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation
@@ -51,8 +51,8 @@ class OperandPlan:
     granularity : Granularity
         Which elements share a scale.
     scale : torch.Tensor or None
-        float32, broadcastable to the operand as its view has it (`bitwright.networks.view`); None: taken from the data
-        at run time (dynamic).
+        float32, broadcastable to the operand as its view has it (`bitwright.networks.view`); by position, the two
+        scales [2] of `PerPosition`; None: taken from the data at run time (dynamic).
     zero_point : int
         The code of real zero.
     dropped_mean : float
@@ -78,6 +78,14 @@ class OperandPlan:
     def encoding(self) -> Encoding:
         """How the operand is stored."""
         return Encoding(format=self.format, granularity=self.granularity)
+
+    def by_row(self, per_position: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """What is `per_position` [2] of `PerPosition`, for every row of x [.., rows, K]: [.., rows, 1]."""
+        assert isinstance(self.granularity, PerPosition)
+        rows = x.shape[-2] if x.dim() > 2 else 1
+        first = torch.arange(rows, device=x.device).unsqueeze(1) < (self.granularity.first if rows > 1 else 0)
+        first_value, value = per_position.to(x.device).unbind()
+        return torch.where(first, first_value, value).expand(*x.shape[:-1], 1).contiguous()
 
     @property
     def integer(self) -> Integer:

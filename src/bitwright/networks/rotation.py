@@ -119,7 +119,7 @@ class RotationGroup:
         if self.stream is not None:
             _apply_stream(self.stream, stream_matrix(self.channels))
             return
-        q = hadamard.matrix(self.head or self.channels)
+        q = hadamard.matrix(hadamard.block_of(self.head or self.channels))
         for weight, axis in self.readers:
             _read_rotated(weight, axis, q)
         for source in self.sources:
@@ -216,7 +216,7 @@ def _apply_stream(stream: Stream, q: torch.Tensor) -> None:
     for source in stream.sources:
         source.copy_(_rows_rotated(source, q))
     for table in stream.tables:
-        table.copy_((table.double() @ q.to(table.device)).to(table.dtype))
+        table.copy_(table @ q.to(table))
 
 
 def _absorb(norm: Norm) -> None:
@@ -234,12 +234,11 @@ def _absorb(norm: Norm) -> None:
 
 def _read_rotated(weight: torch.Tensor, axis: int, q: torch.Tensor) -> None:
     """A weight that reads x Q, block by block of len(q) channels, in place."""
-    flat = weight.double() if axis == 1 else weight.double().t()
-    turned = (flat.unflatten(1, (-1, len(q))) @ q.to(weight.device)).flatten(1)
+    flat = weight if axis == 1 else weight.t()
+    turned = (flat.unflatten(1, (-1, len(q))) @ q.to(weight)).flatten(1)
     weight.copy_(turned if axis == 1 else turned.t())
 
 
 def _rows_rotated(source: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     """A parameter [channels, ..] whose output is turned: Q^T of every block of len(q) rows."""
-    blocks = source.double().unflatten(0, (-1, len(q)))
-    return torch.einsum("bc...,cd->bd...", blocks, q.to(source.device)).flatten(0, 1).to(source.dtype)
+    return (q.to(source).T @ source.reshape(-1, len(q), source[0].numel())).reshape(source.shape)

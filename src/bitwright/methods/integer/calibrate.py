@@ -118,7 +118,8 @@ def observe_network(
     seen_by, judges = once("held out", samples, lambda: held_out(samples)) if searched else (samples, ())
     if searched and not judges:  # what is judged by the samples that gave the ranges looks better than it is
         groups = []
-    ranges = shared_ranges(network, work, seen_by)
+    first = options.first_tokens if network.kind == "language" and isinstance(options.first_tokens, int) else 0
+    ranges = shared_ranges(network, work, seen_by, first=first)
     options.check_globs(ranges)
     rules = Rules.of(options, [seen.site for seen in ranges.values()])
     rules.check_weight_grid(network, ranges)
@@ -129,7 +130,7 @@ def observe_network(
         (network, *samples),
         lambda: choose_strengths(work, judges, groups, ranges, rules),
     )
-    ranges = observe_ranges(work, judges, ranges)
+    ranges = observe_ranges(work, judges, ranges, first=first)
     factors = all_factors(groups, peaks_of(groups, ranges), strengths)
     ranges = smoothed_ranges(ranges, groups, factors)
     apply_factors(groups, factors)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, PerChannel, PerGroup, PerToken, Quantized
+from bitwright.formats import Integer, PerChannel, PerGroup, PerPosition, PerToken, Quantized
 from bitwright.methods import kernels
 from bitwright.methods.integer.scales import symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -111,7 +111,12 @@ def _need(operand: OperandPlan | None) -> OperandPlan:
 def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -> Quantized:
     if isinstance(operand.granularity, PerGroup):
         return _encode_groups(tensor, operand, operand.granularity.size)
-    scale = _row_scale(tensor, operand.integer, axes) if operand.scale is None else operand.scale.to(tensor.device)
+    if operand.scale is None:
+        scale = _row_scale(tensor, operand.integer, axes)
+    elif isinstance(operand.granularity, PerPosition):
+        scale = operand.by_row(operand.scale, tensor)
+    else:
+        scale = operand.scale.to(tensor.device)
     return Quantized(
         codes=_codes(tensor, operand, scale),
         format=operand.format,
@@ -158,7 +163,9 @@ def _encode_groups(tensor: torch.Tensor, operand: OperandPlan, size: int) -> Qua
 
 def _epilogue(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
     """One scale of x is multiplied into those of w beforehand; scales per token follow as a second factor."""
-    tokens = isinstance(x.granularity, PerToken)  # however many there are: the same roundings in any batch
+    tokens = isinstance(
+        x.granularity, PerToken | PerPosition
+    )  # however many there are: the same roundings in any batch
     if acc.dtype == torch.int32 and acc.device.type == "cpu" and (view.spatial or not view.lead):
         return _epilogue_in_place(view, acc, x, w, tokens=tokens)
     y = acc.to(torch.float32).mul_(_column_scale(view, w) if tokens else output_step(view, x, w))

@@ -17,6 +17,8 @@ from bitwright.networks.view import GemmView, distinct
 
 BINS = 4096
 SMALLEST_RANGE = 1e-38
+APART = 2
+"""A bit of resolution for all others; our choice."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -29,6 +31,8 @@ class Ranges:
         As first seen.
     x_low, x_high : torch.Tensor
         Of x: per channel [K] for linear layers with a weight (smoothing needs it), else scalars.
+    first_low, first_high : torch.Tensor or None
+        The same of the first rows of sequences, where these are observed apart; x_low and x_high are without them.
     w_low, w_high : torch.Tensor or None
         Of a w that is computed at run time: per head [H, 1, 1] (values: per column too, [H, N, 1]), or scalars.
     weight : torch.Tensor or None
@@ -39,6 +43,8 @@ class Ranges:
         Counts of x in equal bins over [min x_low, max x_high].
     same_as : str
         An earlier site with the very same operands (synthetic ones), whose plan this one's can be.
+    first : int
+        How many rows are observed apart.
     """
 
     site: Site
@@ -50,17 +56,41 @@ class Ranges:
     lead: int = 0
     histogram: torch.Tensor | None = None
     same_as: str = ""
+    first: int = 0
+    first_low: torch.Tensor | None = None
+    first_high: torch.Tensor | None = None
 
     @property
     def x_range(self) -> tuple[float, float]:
-        """The whole tensor's range."""
-        return float(self.x_low.min()), float(self.x_high.max())
+        """The whole tensor's range; without the first rows where these have scales of their own."""
+        low, high = float(self.x_low.min()), float(self.x_high.max())
+        return (low, high) if self.first_range is None else self._outer((low, high)) if not self.apart else (low, high)
+
+    @property
+    def first_range(self) -> tuple[float, float] | None:
+        """Of the first rows, where they are observed apart."""
+        if self.first_low is None or self.first_high is None:
+            return None
+        return float(self.first_low.min()), float(self.first_high.max())
+
+    @property
+    def apart(self) -> bool:
+        """Whether the first rows have a scale of their own: they reach `APART` times as far as the others."""
+        first = self.first_range
+        peak = max(float(self.x_high.max()), -float(self.x_low.min()))
+        return first is not None and max(first[1], -first[0]) > APART * peak > 0
+
+    def _outer(self, inner: tuple[float, float]) -> tuple[float, float]:
+        first = self.first_range or inner
+        return min(inner[0], first[0]), max(inner[1], first[1])
 
 
 def observe_ranges(
-    network: Network, samples: Sequence[Batch], found: dict[str, Ranges] | None = None
+    network: Network, samples: Sequence[Batch], found: dict[str, Ranges] | None = None, *, first: int = 0
 ) -> dict[str, Ranges]:
     """Ranges of every site of `network`, in the order in which the sites run; those `found` before are widened.
+
+    The `first` rows of every sequence that a linear layer reads are observed apart.
 
     Raises
     ------
@@ -72,7 +102,7 @@ def observe_ranges(
     def watch(site: Site, view: GemmView) -> torch.Tensor:
         if not view.x.numel():
             return view.float_result()
-        now = _ranges(site, view)
+        now = _ranges(site, view, first)
         if site.name in found:
             _widen(found[site.name], now)
         else:
@@ -126,7 +156,7 @@ def _together(histograms: Sequence[torch.Tensor], ranges: Sequence[tuple[float, 
     return total
 
 
-def shared_ranges(network: Network, work: Network, samples: Sequence[Batch]) -> dict[str, Ranges]:
+def shared_ranges(network: Network, work: Network, samples: Sequence[Batch], *, first: int = 0) -> dict[str, Ranges]:
     """`observe_ranges` of `work`, a copy of `network` that computes the same, shared by all such copies.
 
     The first batch is observed in any case: it finds the weights, which are the copy's own.
@@ -134,15 +164,15 @@ def shared_ranges(network: Network, work: Network, samples: Sequence[Batch]) -> 
     own: dict[str, Ranges] = {}
 
     def make() -> Mapping[str, Ranges]:
-        own.update(observe_ranges(work, samples))
+        own.update(observe_ranges(work, samples, first=first))
         return {name: dataclasses.replace(seen) for name, seen in own.items()}
 
-    kept = once("ranges", (network, *samples), make)
+    kept = once(("ranges", first), (network, *samples), make)
     if own:
         return own
-    found = observe_ranges(work, samples[:1])
+    found = observe_ranges(work, samples[:1], first=first)
     if set(found) != set(kept):  # sites that the first batch does not reach
-        return observe_ranges(work, samples)
+        return observe_ranges(work, samples, first=first)
     for name, seen in found.items():
         _widen(seen, kept[name])
     return found
@@ -168,7 +198,8 @@ def histograms_of(network: Network, samples: Sequence[Batch], ranges: Mapping[st
     def watch(site: Site, view: GemmView) -> torch.Tensor:
         if not view.x.numel():
             return view.float_result()
-        counts = _counts(view.x, ranges[site.name])
+        seen = ranges[site.name]
+        counts = _counts(view.x[:, seen.first :] if seen.first and view.x.dim() == 3 else view.x, seen)
         found[site.name] = found[site.name] + counts if site.name in found else counts
         return view.float_result()
 
@@ -183,13 +214,19 @@ def _counts(x: torch.Tensor, seen: Ranges) -> torch.Tensor:
     return counts.double()  # to be added up: float32 counts no further than 2**24
 
 
-def _ranges(site: Site, view: GemmView) -> Ranges:
+def _ranges(site: Site, view: GemmView, first: int = 0) -> Ranges:
     x, w = view.x.detach(), view.w.detach()
+    result = Ranges(site=site, x_low=x, x_high=x, lead=view.lead)
+    if first and view.plain and view.weight is not None and x.dim() == 3 and x.shape[1] > first:
+        head, x = x[:, :first], x[:, first:]
+        low, high = torch.aminmax(head.reshape(-1, head.shape[-1]), dim=0)
+        _check_finite(site, "x", low, high)
+        result.first, result.first_low, result.first_high = first, low.float(), high.float()
     if view.plain and view.weight is not None:
         low, high = torch.aminmax(x.reshape(-1, x.shape[-1]), dim=0)
     else:
         low, high = torch.aminmax(x)
-    result = Ranges(site=site, x_low=low.float(), x_high=high.float(), lead=view.lead)
+    result.x_low, result.x_high = low.float(), high.float()
     _check_finite(site, "x", low, high)
     if view.weight is None:
         w_low, w_high = torch.aminmax(view.w) if view.lead < 2 else _per_head(view.w, columns=view.op == "attention_pv")
@@ -212,6 +249,10 @@ def _per_head(w: torch.Tensor, *, columns: bool) -> tuple[torch.Tensor, torch.Te
 
 def _widen(seen: Ranges, now: Ranges) -> None:
     seen.x_low, seen.x_high = _union(seen.x_low, seen.x_high, now.x_low, now.x_high)
+    if seen.first_low is not None and now.first_low is not None:
+        assert seen.first_high is not None
+        assert now.first_high is not None
+        seen.first_low, seen.first_high = _union(seen.first_low, seen.first_high, now.first_low, now.first_high)
     if seen.w_low is not None and now.w_low is not None and seen.w_high is not None and now.w_high is not None:
         seen.w_low, seen.w_high = _union(seen.w_low, seen.w_high, now.w_low, now.w_high)
 

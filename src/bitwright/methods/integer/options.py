@@ -15,7 +15,7 @@ Calibrator = Literal["minmax", "percentile", "mse"]
 class IntegerOptions(TransformOptions):
     """How a network is quantized to integers. Defaults are the recipe `int8`."""
 
-    whole_network: ClassVar[frozenset[str]] = TransformOptions.whole_network | {"smoothing", "ends"}
+    whole_network: ClassVar[frozenset[str]] = TransformOptions.whole_network | {"smoothing", "ends", "first_tokens"}
 
     x_bits: int = pydantic.Field(
         8, ge=2, le=16, description="width of activations", json_schema_extra=about("the usual INT8", unit="bits")
@@ -62,6 +62,12 @@ class IntegerOptions(TransformOptions):
         "search",
         description="migration strength (SmoothQuant): searched on the calibration samples, none, or a number",
         json_schema_extra=about("our choice: searched; SmoothQuant, ICML 2023, has 0.5 for all"),
+    )
+    first_tokens: Literal["search"] | Annotated[int, pydantic.Field(ge=0, le=16)] = pydantic.Field(
+        "search",
+        description="how many first tokens of a language model's sequences have a static scale of their own, where it "
+        "is more than twice the others'; search: one or none, as held-out calibration samples say",
+        json_schema_extra=about(OURS),
     )
     attention: bool = pydantic.Field(
         True, description="quantize the products of attention too", json_schema_extra=about(OURS)

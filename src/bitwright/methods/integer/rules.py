@@ -7,10 +7,25 @@ import torch
 import torch.nn.functional as F
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, PerChannel, PerGroup, PerTensor, PerToken, Saturation, parse_granularity
+from bitwright.formats import (
+    Integer,
+    PerChannel,
+    PerGroup,
+    PerPosition,
+    PerTensor,
+    PerToken,
+    Saturation,
+    parse_granularity,
+)
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.options import IntegerOptions
-from bitwright.methods.integer.scales import affine, clipped_range, symmetric_scale, weight_peaks
+from bitwright.methods.integer.scales import (
+    affine,
+    clipped_range,
+    same_zero_point,
+    symmetric_scale,
+    weight_peaks,
+)
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
@@ -93,6 +108,9 @@ def _plan_x(seen: Ranges, options: IntegerOptions) -> OperandPlan:
             symmetric=options.x_symmetric,
         )
     scale, zero_point = affine(low, high, fmt, symmetric=options.x_symmetric)
+    if seen.apart and seen.first_range is not None:
+        first = same_zero_point(*seen.first_range, fmt, zero_point)
+        granularity, scale = PerPosition(seen.first), torch.stack([first, scale])
     return OperandPlan(format=fmt, granularity=granularity, scale=scale, zero_point=zero_point)
 
 

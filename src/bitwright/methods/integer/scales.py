@@ -27,6 +27,17 @@ def affine(low: float, high: float, fmt: Integer, *, symmetric: bool) -> tuple[t
     return scale, min(max(zero_point, fmt.low), fmt.high)
 
 
+def same_zero_point(low: float, high: float, fmt: Integer, zero_point: int) -> torch.Tensor:
+    """The least scale (float32 scalar) by which [`low`, `high`] fits a zero point that is given.
+
+    A range on a side of zero that the zero point leaves no code for is clipped.
+    """
+    above, below = fmt.high - zero_point, zero_point - fmt.low
+    wanted = [side / codes for side, codes in ((max(high, 0.0), above), (max(-low, 0.0), below)) if codes]
+    width = max(wanted)
+    return torch.tensor(max(width, SMALLEST) if width else 1.0, dtype=torch.float32)
+
+
 def symmetric_scale(peak: torch.Tensor, fmt: Integer) -> torch.Tensor:
     """Scales of the shape of `peak` = max |x|; 1 where a slice is all zeros."""
     return torch.where(peak > 0, (peak / fmt.high).clamp_min(SMALLEST), torch.ones_like(peak)).to(torch.float32)

@@ -169,6 +169,8 @@ def smoothed_ranges(
         for name in group.sites:
             seen = ranges[name]
             result[name] = dataclasses.replace(seen, x_low=seen.x_low / s, x_high=seen.x_high / s)
+            if seen.first_low is not None and seen.first_high is not None:
+                result[name].first_low, result[name].first_high = seen.first_low / s, seen.first_high / s
         values = ranges.get(group.through or "")
         if values is not None and values.w_low is not None and values.w_high is not None:
             heads = s.view(-1, group.head, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, PerChannel, PerTensor, Quantized, Rounding
+from bitwright.formats import Integer, PerChannel, PerPosition, PerTensor, Quantized, Rounding
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.sums import CHUNK, sums
@@ -51,13 +51,16 @@ class LearningSite(nn.Module):
         x_plan, w_plan = self.plan.x, self.plan.w
         assert x_plan is not None
         assert w_plan is not None
-        x = Codes.apply(view.x, self.x_log, x_plan.zero_point, x_plan.format)
+        x_log: torch.Tensor = self.x_log
+        if isinstance(x_plan.granularity, PerPosition):
+            x_log = x_plan.by_row(x_log, view.x)
+        x = Codes.apply(view.x, x_log, x_plan.zero_point, x_plan.format)
         w = Codes.apply(view.w, self.w_log, 0, w_plan.format)
         total = view.product(x, w)
         rule = self.partial_sums()
         if rule is not None:
             total = self._quantized(view, x, w, total, rule)
-        step = self.x_log.exp() * view.columns(self.w_log.exp()) * view.alpha
+        step = x_log.exp() * view.columns(self.w_log.exp()) * view.alpha
         if x_plan.dropped_mean:
             total = total + view.columns(w.sum(view.column_axes, keepdim=True) * x_plan.dropped_mean)
         return view.result(view.add_bias(total * step))
@@ -213,7 +216,7 @@ def learning_sites(plan: Plan) -> dict[str, LearningSite]:
 
 
 def _log_scale(name: str, part: str, operand: OperandPlan) -> nn.Parameter:
-    if operand.scale is None or not isinstance(operand.granularity, PerTensor | PerChannel):
+    if operand.scale is None or not isinstance(operand.granularity, PerTensor | PerChannel | PerPosition):
         raise InputError(
             f"{part} of {name} is scaled per {operand.granularity}, and scales learn per tensor or channel; train a "
             "method with static scales, such as int8"

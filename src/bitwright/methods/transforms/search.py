@@ -20,35 +20,46 @@ from bitwright.methods.integer.smooth import JUDGE_TOKENS, LEAST_GAIN, held_out,
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import report
 from bitwright.methods.protocol import Composition, Drafting, Method, Provides
+from bitwright.methods.sharing import sharing
 from bitwright.methods.transform_options import TransformOptions
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.rotation import Rotation, RotationGroup, Where, rotation_groups
 from bitwright.networks.smoothing import untie
 from bitwright.networks.trace import recording_batch
+from bitwright.words import counted
 
-RANGING = 4
+RANGING = 2
 """Batches that give the ranges of a candidate."""
 STRENGTHS = (0.5, 0.7, 0.9)
 """Of smoothing, all kinds of sites alike, to be compared with rotations."""
+NOTHING, SMOOTHING, OFFLINE, ALL = "nothing", "smoothing", "rotation offline", "rotation"
+"""What candidates are called."""
 Rotations = Mapping[str, Rotation]
 
 
 def calibrate_transformed(method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan) -> Plan:
-    """`plan` with the method's operands, on `network` rotated as the options say; errors as of `calibrate`."""
-    if not isinstance(options, TransformOptions) or options.rotation == "none" or network.shape_only or not samples:
+    """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`."""
+    if not isinstance(options, TransformOptions) or network.shape_only or not samples:
         return method.calibrate(network, samples, options, plan)
-    groups = _groups(network)
-    if not groups:
-        return method.calibrate(network, samples, options, plan)
-    if options.rotation != "search":
-        chosen = [group for group in groups if options.rotation == "all" or group.where is not Where.RUN_TIME]
-        return _made(method, network, samples, options, plan, _rotations(chosen), note="")
-    seen, judges = held_out(samples)
-    if not judges:
-        return method.calibrate(network, samples, options, plan)
-    search = _Search(method, network, seen[:RANGING], judges, options, plan)
-    return search.best(groups, samples)
+    groups = [] if options.rotation == "none" else _groups(network)
+    searched = bool(groups) and options.rotation == "search"
+    seen, judges = held_out(samples) if searched or _first_tokens(network, options) else (samples, ())
+    if judges:
+        return _Search(method, network, seen[:RANGING], judges, options, plan).best(groups, samples)
+    fixed = [] if searched else [each for each in groups if _wanted(each, options)]
+    return _made(method, network, samples, options, plan, _rotations(fixed), note="")
+
+
+def _wanted(group: RotationGroup, options: TransformOptions) -> bool:
+    return options.rotation == "all" or group.where is not Where.RUN_TIME
+
+
+def _first_tokens(network: Network, options: TransformOptions) -> bool:
+    """Whether it is searched how many first tokens have scales of their own: static ones, of a language model."""
+    if not isinstance(options, IntegerOptions) or network.kind != "language":
+        return False
+    return options.x_granularity == "tensor" and options.first_tokens == "search"
 
 
 def _groups(network: Network) -> list[RotationGroup]:
@@ -71,11 +82,13 @@ def _made(
     rotations: Rotations,
     *,
     note: str,
+    turned: Network | None = None,
 ) -> Plan:
-    """`plan` by the method on the network with `rotations`."""
-    if rotations and options.rotation_bits:
-        rotations = _fixed(network, samples, rotations, options.rotation_bits)
-    turned = prepare(network, Plan(method=plan.method, rotations=rotations))
+    """`plan` by the method on the network with `rotations`, which is `turned` where that was made."""
+    if turned is None or options.rotation_bits:
+        if options.rotation_bits:
+            rotations = _fixed(network, samples, rotations, options.rotation_bits)
+        turned = prepare(network, Plan(method=plan.method, rotations=rotations))
     made = method.calibrate(turned, samples, options, plan)
     notes = (*made.notes, note) if note else made.notes
     return dataclasses.replace(made, fingerprint=fingerprint(network), rotations=rotations, notes=notes)
@@ -101,33 +114,53 @@ class _Search:
         with torch.no_grad():
             self.references = [network.forward(batch) for batch in judges]
         self.trials = 0
+        self.turned: tuple[Rotations, Network] | None = None
         self.trial_method, self.drafted = self._draft()
 
     def best(self, groups: Sequence[RotationGroup], samples: Sequence[Batch]) -> Plan:
         """The plan by the candidate that loses least, on all samples."""
-        offline = [group for group in groups if group.where is not Where.RUN_TIME]
-        drafted = self.drafted
-        losses = {"none": self.loss({}, drafted)}
-        candidates: dict[str, Rotations] = {"all": _rotations(groups), "offline": _rotations(offline)}
-        for name, rotations in candidates.items():
-            if rotations and (name == "all" or len(offline) < len(groups)):
-                losses[name] = self.loss(rotations, drafted)
-        for strength in STRENGTHS if self._smooths() else ():
-            smoothed = drafted.model_copy(update={"smoothing": strength})
-            losses[f"smoothing {strength:g}"] = self.loss({}, smoothed)
-        order = ("none", "offline", *(name for name in losses if name.startswith("smoothing")), "all")  # cheapest first
-        best = "none"
-        for name in order:
-            if name in losses and losses[name] < (1 - LEAST_GAIN) * losses[best]:
+        candidates = self._candidates(groups)
+        with sharing():  # ranges, of what is not rotated
+            losses = {name: self.loss(*candidate) for name, candidate in candidates.items() if not candidate[0]}
+        losses |= {name: self.loss(*candidate) for name, candidate in candidates.items() if candidate[0]}
+        best = next(iter(candidates))
+        for name in candidates:
+            if losses[name] < (1 - LEAST_GAIN) * losses[best]:
                 best = name
-        said = ", ".join(f"{name} {losses[name]:.3g}" for name in order if name in losses)
-        note = f"rotation: {best}, by loss on {len(self.judges)} held-out batches ({said})"
-        rotations = candidates.get(best, {})
-        if best == "all":
-            rotations, dropped = self._needed(groups, losses[best], drafted)
-            note += f"; without gain at run time, so left out: {', '.join(dropped)}" if dropped else ""
-        options = self._final(smoothing=best.startswith("smoothing"))
-        return _made(self.method, self.network, samples, options, self.plan, rotations, note=note)
+        rotations, drafted = candidates[best]
+        said = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
+        batches = counted(len(self.judges), "held-out batch", "held-out batches")
+        notes = [f"transforms: {best}, by loss on {batches} ({said})"]
+        loss = losses[best]
+        if best == ALL and self.options.rotation == "search":
+            rotations, dropped = self._needed(groups, loss, drafted)
+            notes += [f"without gain at run time, so left out: {', '.join(dropped)}"] if dropped else []
+        changes: dict[str, Any] = {}
+        if isinstance(self.options, IntegerOptions) and self.options.smoothing == "search" and groups:
+            changes["smoothing"] = "search" if best.startswith(SMOOTHING) else "none"
+        if _first_tokens(self.network, self.options):
+            found = self.loss(rotations, drafted.model_copy(update={"first_tokens": 0}))
+            changes["first_tokens"] = int(loss < (1 - LEAST_GAIN) * found)
+            alike = "a scale of its own" if changes["first_tokens"] else "no scale of its own"
+            notes.append(f"the first token has {alike} ({found:.3g} without)")
+        options = self.options.model_copy(update=changes)
+        note, turned = "; ".join(notes), self._turned(rotations)
+        return _made(self.method, self.network, samples, options, self.plan, rotations, note=note, turned=turned)
+
+    def _candidates(self, groups: Sequence[RotationGroup]) -> dict[str, tuple[Rotations, Any]]:
+        """What is compared, the cheapest first; just one where the options leave no choice."""
+        if not groups:
+            return {NOTHING: ({}, self.drafted)}
+        every, offline = _rotations(groups), _rotations([each for each in groups if each.where is not Where.RUN_TIME])
+        if self.options.rotation != "search":
+            name = ALL if self.options.rotation == "all" else OFFLINE
+            return {name: (every if name == ALL else offline, self.drafted)}
+        found: dict[str, tuple[Rotations, Any]] = {NOTHING: ({}, self.drafted)}
+        if isinstance(self.options, IntegerOptions) and self.options.smoothing == "search":
+            smoothed = {f"{SMOOTHING} {by:g}": self.drafted.model_copy(update={"smoothing": by}) for by in STRENGTHS}
+            found |= {name: ({}, drafted) for name, drafted in smoothed.items()}
+        found |= {OFFLINE: (offline, self.drafted)} if 0 < len(offline) < len(every) else {}
+        return found | {ALL: (every, self.drafted)}
 
     def _needed(self, groups: Sequence[RotationGroup], loss: float, drafted: Any) -> tuple[Rotations, list[str]]:
         """All rotations but those kinds at run time whose absence changes the loss less than a gain would."""
@@ -142,25 +175,26 @@ class _Search:
 
     def _draft(self) -> tuple[Method, Any]:
         """The method and its options, or what stands in for the method while candidates are compared."""
-        if Provides.DRAFT not in self.method.provides:
-            return self.method, self.options
-        assert isinstance(self.method, Drafting)
-        return self.method.draft(self.options)
+        method, drafted = self.method, self.options
+        if Provides.DRAFT in method.provides:
+            assert isinstance(method, Drafting)
+            method, drafted = method.draft(drafted)
+        if _first_tokens(self.network, self.options):
+            drafted = drafted.model_copy(update={"first_tokens": 1})
+        return method, drafted
 
-    def _smooths(self) -> bool:
-        return isinstance(self.options, IntegerOptions) and self.options.smoothing == "search"
-
-    def _final(self, *, smoothing: bool) -> TransformOptions:
-        """The options with which the plan is made: smoothing is searched in full where it did best."""
-        return (
-            self.options.model_copy(update={"smoothing": "none"}) if self._smooths() and not smoothing else self.options
-        )
+    def _turned(self, rotations: Rotations) -> Network:
+        """The network with `rotations`; the last one is kept."""
+        if self.turned is None or self.turned[0] != rotations:
+            self.turned = None  # its memory is free before the next copy is made
+            self.turned = rotations, prepare(self.network, Plan(method=self.plan.method, rotations=rotations))
+        return self.turned[1]
 
     def loss(self, rotations: Rotations, options: Any) -> float:
         """Of the network's output on the judging batches, mean of all."""
         self.trials += 1
         report(f"transforms, trial {self.trials}")
-        turned = prepare(self.network, Plan(method=self.plan.method, rotations=rotations))
+        turned = self._turned(rotations)
         plan = self.trial_method.calibrate(turned, self.ranging, options, Plan(method=self.plan.method))
         prepared = prepare(turned, plan)
         executor = Executor(prepared, plan, _composed(self.trial_method, options), exact=False, prepared=True)
