@@ -59,6 +59,8 @@ class Dataflow:
         id of a site's output tensor -> the site's name.
     outputs : dict
         Site name -> its output tensor.
+    alive : list
+        Outputs of sites that ran again (steps of a scan): another tensor must not take their identity.
     """
 
     producer: dict[int, Node]
@@ -66,6 +68,7 @@ class Dataflow:
     sites: dict[str, GemmView]
     site_of: dict[int, str]
     outputs: dict[str, torch.Tensor]
+    alive: list[torch.Tensor]
 
     def readers_of(self, tensor: torch.Tensor) -> list[Node]:
         """The nodes that read or change the numbers of `tensor`; asking for its shape or type reads none."""
@@ -89,13 +92,14 @@ def _writes(function: Any, args: Any, kwargs: Any) -> bool:
 
 def record(network: Network, batch: Batch) -> Dataflow:
     """Run `batch` once in float and record every torch function with what it read and made."""
-    flow = Dataflow({}, {}, {}, {}, {})
+    flow = Dataflow({}, {}, {}, {}, {}, [])
 
     def compute(site: Site, view: GemmView) -> torch.Tensor:
         result = view.float_result()
         flow.sites[site.name] = view
         flow.site_of[id(result)] = site.name
         flow.outputs[site.name] = result
+        flow.alive.append(result)
         return result
 
     def watch(function: Any, args: Any, kwargs: Any, result: Any) -> None:
