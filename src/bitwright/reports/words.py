@@ -94,7 +94,7 @@ def _finding(frontier: Frontier, network: str, objective: Objective) -> str:
 
 def _unranked(ranked: list[Standing], budget: Budget, objective: Objective) -> str:
     """That nobody is within, and which system is undecided at the least cost."""
-    said = f"Least {objective.title}: no system's point keeps the budget with its whole interval"
+    said = f"Least {objective.title}: no system has a comparable point whose whole interval keeps the budget"
     point = ranked[0].best if ranked else None
     if point is None or point.state != UNDECIDED:
         return f"{said}."
