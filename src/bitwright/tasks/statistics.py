@@ -10,10 +10,10 @@ Each end of an interval is the farther of two. The percentile's, moved away from
 normal quantile and by sqrt(u / (u - 1)) for u units (the correction of Hesterberg, 2015, The American Statistician 69,
 on the score's own scale), since few units resampled spread less than they vary. And that of the bootstrap-t (Efron and
 Tibshirani, chapter 12), whose standard errors come from what each unit does to the score when it is left out, since
-percentiles of skewed powers are too short on the side that matters. Taking the farther is our choice: where 4 to 125 units
-are drawn from a normal or a log-normal distribution (deviation .5 or 1), at most 4 % of ends lie on the wrong side,
-where 2.5 % should; percentile ends alone do in up to 15 %. With fewer than four units the bootstrap-t mostly has no
-finite end, and the widened percentile stands: three units hold a mean in 94 % of repetitions.
+percentiles of skewed powers are too short on the side that matters. Taking the farther is our choice: where 4 to 125
+units are drawn from a normal or a log-normal distribution (deviation .5 or 1), at most 4 % of ends lie on the wrong
+side, where 2.5 % should; percentile ends alone do in up to 15 %. With fewer than four units the bootstrap-t mostly has
+no finite end, and the widened percentile stands: three units hold a mean in 94 % of repetitions.
 """
 
 import dataclasses
