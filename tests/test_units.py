@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.test_tasks import image as pictures
-from tests.test_tasks import language, needs_photographs, sentence
+from tests.test_tasks import language, needs_photographs, sentence, speaking_language
 from tests.toys import network_of, normal
 
 import bitwright
@@ -198,6 +198,28 @@ class TestUnits:
         found = evaluate(network, "float", perplexity(network=network, data=path, limit=1024))
         assert len(found.statistics) == 32
         assert found.units.tolist() == np.repeat(np.arange(8), 4).tolist()
+
+    def test_the_callers_sequences_are_units_however_long(self):
+        network = speaking_language()
+        tokens = [torch.arange(2 * 100).reshape(2, 100) % 128, torch.arange(70).reshape(1, 70)]
+        given = [{"input_ids": each, "attention_mask": torch.ones_like(each)} for each in tokens]
+        found = evaluate(network, "float", get_task(None, network=network, samples=given, calibrates=False))
+        assert found.units.tolist() == [0] * 4 + [1] * 4 + [2] * 3  # rows of 32 tokens
+        assert found.score.units == 3
+
+
+def test_divergence_beside_perplexity(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("words " * 20, encoding="utf-8")
+    network = speaking_language()
+    task = perplexity(network=network, data=path, limit=64)
+    batch = next(iter(task.batches(network)))
+    reference = network.forward(batch.inputs).detach()
+    output = reference + torch.randn(reference.shape, generator=torch.Generator().manual_seed(0))
+    p, q = (each[:, :-1].double().log_softmax(-1) for each in (reference, output))
+    expected = torch.nn.functional.kl_div(q, p, log_target=True, reduction="sum") / 63
+    (kind,) = (kind for kind in task.further if kind.name == "KL divergence")
+    assert score_once(task.collect(batch, output, reference), kind.score) == pytest.approx(float(expected))
 
 
 def flips(generator, images, lost, gained, accuracy=0.878):

@@ -37,7 +37,7 @@ Budget = Annotated[
     typer.Option(
         metavar="PERCENT%|DECIBELSdB",
         help="Compare systems at equal accuracy: at most so much relative loss from float, such as 1%, or at least so "
-        "much SQNR, such as 20dB. One half of the samples chooses, the other is reported: 400 sentences or pairs, 250 "
+        "much SQNR, such as 20dB. One half of the samples chooses, the other is reported: 800 sentences or pairs, 250 "
         "images or 2,048 tokens unless --limit says otherwise.",
     ),
 ]

@@ -50,6 +50,12 @@ def judged_words(point: OperatingPoint, budget: Budget) -> str:
     return f"{value} [{low}, {high}]{MARKS[point.state]}"
 
 
+def judged_amount(point: OperatingPoint, budget: Budget) -> str:
+    """`0.42 [-0.1, 1.2] % ≈`, with the unit."""
+    mark = MARKS[point.state or MISSED]
+    return f"{judged_words(point, budget).removesuffix(mark)} {budget.constraint.unit}{mark}"
+
+
 def state_words(point: OperatingPoint) -> str:
     """`within`, `≈` or `missed`."""
     return {None: "-", UNDECIDED: UNSURE}.get(point.state, point.state or "-")
@@ -105,7 +111,7 @@ def _unranked(ranked: list[Standing], budget: Budget, objective: Objective) -> s
 
 
 def _judged(point: OperatingPoint, budget: Budget) -> str:
-    return f"{budget.constraint.name} is {judged_words(point, budget)} {budget.constraint.unit}"
+    return f"{budget.constraint.name} is {judged_amount(point, budget)}"
 
 
 def _next(ranked: list[Standing], objective: Objective) -> str:

@@ -6,7 +6,7 @@ from bitwright.reports.comparison import reasons_of
 from bitwright.reports.frontier import point_reasons_of
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, value
-from bitwright.reports.words import UNSURE, UNSURE_LEGEND, against, amount, findings, judged_words
+from bitwright.reports.words import UNSURE, UNSURE_LEGEND, against, amount, findings, judged_amount
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
 from bitwright.studies.machines import COMMON, Footing
@@ -104,8 +104,7 @@ def _undecided(frontier: Frontier, standing: Standing | None, objective: Objecti
 
 
 def _judged(frontier: Frontier, point: OperatingPoint) -> str:
-    constraint = frontier.budget.constraint
-    return f"{constraint.name} {judged_words(point, frontier.budget)} {constraint.unit}"
+    return f"{frontier.budget.constraint.name} {judged_amount(point, frontier.budget)}"
 
 
 def samples(rows: Sequence[Row]) -> list[str]:

@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from bitwright.errors import InputError
 from bitwright.tasks import Task
 from bitwright.tasks.budget import UNDECIDED, WITHIN, Budget
 from bitwright.tasks.evaluate import Evaluation
@@ -46,7 +47,14 @@ class Verdict:
 
 
 def verdict(task: Task, found: Evaluation, budget: Budget, *, seed: int, resamples: int = 1000) -> Verdict | None:
-    """The verdict on one evaluation; None where the task does not have what the budget constrains."""
+    """The verdict on one evaluation; None where the task does not have what the budget constrains, or not on a half."""
+    try:
+        return _verdict(task, found, budget, seed=seed, resamples=resamples)
+    except InputError:  # outputs that are 0 throughout a half
+        return None
+
+
+def _verdict(task: Task, found: Evaluation, budget: Budget, *, seed: int, resamples: int) -> Verdict | None:
     split = halves(found.units, seed=seed)
     everything = np.ones(len(found.units), dtype=bool)
     chooses, reports = (everything, everything) if split is None else (split.chooses, split.reports)

@@ -27,7 +27,7 @@ from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, sile
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIMITS = {"image": 250, "sentence": 400, "language": 2048}
+LIMITS = {"image": 250, "sentence": 800, "language": 2048}
 CALIBRATION = {"image": 16, "sentence": 32, "language": 8}
 """Samples to judge and to calibrate by, unless the user says: for minutes per network, not hours. Half of those that
 judge choose; 2,048 tokens are 16 blocks, 8 in each half.
