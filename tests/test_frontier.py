@@ -23,17 +23,20 @@ from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import sharing
 from bitwright.reports.files import plain
 from bitwright.reports.frontier import frontier_record, print_frontier
-from bitwright.studies.frontier import OperatingPoint, parse_budget, systems_of
+from bitwright.reports.page import page_of
+from bitwright.studies.frontier import OperatingPoint, parse_budget, parse_share, systems_of
+from bitwright.studies.frontier.halves import Verdict
 from bitwright.studies.frontier.standings import compared, front, standings
 from bitwright.studies.machines import accelerator_names, build_accelerators
 from bitwright.studies.objectives import Objective
 from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC, SYSTEMS
 from bitwright.tasks import Interval, get_task
+from bitwright.tasks.budget import MISSED, RATIO, UNDECIDED, WITHIN, Budget
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.evaluate import evaluate_many
 from bitwright.tasks.float_outputs import FloatOutputs
-from bitwright.tasks.relative_loss import RelativeLoss, meaning, relative_loss
+from bitwright.tasks.relative_loss import Judged, meaning, relative_loss
 from bitwright.tasks.statistics import mean_of
 
 INT8 = STATIC[0]
@@ -47,30 +50,42 @@ def toy():
     )
 
 
-def point(system, cost, loss, *, budget=0.01, spread=0.0):
+ONE = Budget(limit=0.01)
+
+
+def point(system, cost, loss, *, spread=0.0, chose=None, sure=None):
+    """A point that loses `loss` on the samples that report, and `chose` (the same) on those that choose."""
     row = Row(network="toy", method="m", accelerator="a", evaluation=None, simulation=cost, status="ok", reason="")
-    lost = RelativeLoss(value=loss, interval=Interval(low=loss - spread, high=loss + spread))
-    return OperatingPoint(
-        system=system,
-        row=row,
-        options={},
-        loss=lost,
-        within=lost.within(budget),
-        separated=lost.separated(budget),
-        comparable=True,
+    lost = Judged(value=loss, interval=Interval(low=loss - spread, high=loss + spread))
+    before, around = loss if chose is None else chose, spread if sure is None else sure
+    by = Judged(value=before, interval=Interval(low=before - around, high=before + around))
+    found = Verdict(
+        chosen_by=by, judged=lost, loss=lost, sqnr=None, state=ONE.state(lost), separated=ONE.separated(lost)
     )
+    return OperatingPoint(system=system, row=row, options={}, verdict=found, comparable=True)
 
 
 class TestBudget:
     @pytest.mark.parametrize(("text", "share"), [("1%", 0.01), (" 0.5 %", 0.005), ("99.9%", 0.999)])
     def test_percentages(self, text, share):
-        assert parse_budget(text) == pytest.approx(share)
+        assert parse_budget(text).limit == pytest.approx(share)
+        assert parse_share(text) == pytest.approx(share)
+
+    @pytest.mark.parametrize(("text", "ratio"), [("20dB", 20), (" 12.5dB ", 12.5), ("1e1dB", 10)])
+    def test_decibels(self, text, ratio):
+        assert parse_budget(text) == Budget(limit=ratio, constraint=RATIO)
+        with pytest.raises(InputError, match="write a percentage"):
+            parse_share(text)
 
     @pytest.mark.parametrize(
-        "text", ["", "0", "1", "0%", "-1%", "100%", "150%", "abc", "abc%", "nan%", "inf%", "1%%", "%"]
+        "text",
+        [
+            *("", "0", "1", "0%", "-1%", "100%", "150%", "abc", "abc%", "nan%", "inf%", "1%%", "%"),
+            *("20 dB", "-3dB", "0dB", "nandB", "infdB", "dB", "20db", "20", "20dB%", "nan"),
+        ],
     )
     def test_what_is_none(self, text):
-        with pytest.raises(InputError, match="write a percentage"):
+        with pytest.raises(InputError, match=r"write a percentage .* such as 1%, .* or decibels .* such as 20dB"):
             parse_budget(text)
 
     @pytest.mark.parametrize("share", [0, 1, -0.1, math.nan])
@@ -86,6 +101,7 @@ class Judge:
     metric: str = "points"
     score: object = mean_of(0)
     further: tuple = ()
+    counted: None = None
 
 
 class TestLoss:
@@ -113,11 +129,11 @@ class TestLoss:
         assert relative_loss(task, found["f"].statistics, found["f"].statistics).value == pytest.approx(0, abs=1e-12)
 
     def test_nothing_is_within_that_is_not_a_number(self):
-        assert not RelativeLoss(value=math.nan, interval=Interval(low=math.nan, high=math.nan)).within(0.5)
+        assert not Judged(value=math.nan, interval=Interval(low=math.nan, high=math.nan)).within(0.5)
 
     @pytest.mark.parametrize(("low", "high", "separated"), [(0, 0.01, True), (0, 0.02, False), (0.011, 0.02, True)])
     def test_what_the_samples_decide(self, low, high, separated):
-        assert RelativeLoss(value=0.01, interval=Interval(low=low, high=high)).separated(0.01) is separated
+        assert Judged(value=0.01, interval=Interval(low=low, high=high)).separated(0.01) is separated
 
 
 class TestFront:
@@ -129,7 +145,7 @@ class TestFront:
             for cost, loss in pairs
             if not any(a <= cost and b <= loss and (a, b) != (cost, loss) for a, b in pairs)
         ]
-        found = [(each.row.simulation, each.loss.value) for each in front(points, ITSELF)]
+        found = [(each.row.simulation, each.judged.value) for each in front(points, ITSELF)]
         assert found == sorted(expected)
 
     def test_standings_by_hand(self, monkeypatch):
@@ -142,27 +158,55 @@ class TestFront:
             point("good", 2.0, 0.5),
             point("bad", 1.0, 0.3),
         ]
-        found = {each.system: each for each in standings("toy", points)}
+        found = {each.system: each for each in standings("toy", points, ONE)}
         assert found["good"].best is points[2]
         assert not points[3].keeps  # its interval reaches 1.5 %
         assert (found["good"].gain, found["good"].rank) == (2.5, 1)
         assert (found[INT8].gain, found[INT8].rank) == (1, 2)
         assert (found["bad"].best, found["bad"].rank, found["bad"].gain) == (None, None, None)
-        assert "the least loss is 30 % [30, 30] (m)" in found["bad"].reason
+        assert "the least loss there is 30 % (m)" in found["bad"].reason
+
+    def test_the_samples_that_report_have_no_say_in_the_choice(self, monkeypatch):
+        monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
+        points = [
+            point(INT8, 10.0, 0.001),
+            point("lucky", 2.0, 0.03, chose=0.001),  # misses what it promised
+            point("lucky", 5.0, 0.001),
+            point("hidden", 1.0, 0.0, chose=0.02),  # nobody could know
+            point("hidden", 4.0, 0.008, spread=0.005, chose=0.001, sure=0.0),
+            point("unsure", 3.0, 0.0, chose=0.009, sure=0.005),  # by its estimate alone
+            point("surer", 3.0, 0.0, chose=0.009, sure=0.005),
+            point("surer", 6.0, 0.0, chose=0.002, sure=0.001),
+        ]
+        found = {each.system: each for each in standings("toy", points, ONE)}
+        chosen = {
+            name: (each.best.row.simulation, each.best.state, each.gain, each.rank) for name, each in found.items()
+        }
+        assert chosen == {
+            INT8: (10.0, WITHIN, 1, 3),
+            "lucky": (2.0, MISSED, None, None),
+            "hidden": (4.0, UNDECIDED, None, None),
+            "unsure": (3.0, WITHIN, pytest.approx(10 / 3), 1),
+            "surer": (6.0, WITHIN, pytest.approx(10 / 6), 2),
+        }
 
     @pytest.mark.parametrize(("loss", "spread"), [(0.2, 0.0), (0.009, 0.002)])
     def test_a_baseline_that_does_not_keep_the_budget_is_no_yardstick(self, loss, spread, monkeypatch):
         monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
         points = [point(INT8, 6.0, loss, spread=spread), point("s", 3.0, 0.0)]
-        found = {each.system: each for each in standings("toy", points)}
+        found = {each.system: each for each in standings("toy", points, ONE)}
         assert (found["s"].gain, found["s"].rank) == (None, 1)
-        assert found[INT8].best is None
-        assert "no point keeps the budget with its whole interval" in found[INT8].reason
+        assert (found[INT8].gain, found[INT8].rank) == (None, None)
+        if loss > 0.01:
+            assert found[INT8].best is None
+            assert "no point keeps the budget on the samples that choose" in found[INT8].reason
+        else:
+            assert found[INT8].best.state == UNDECIDED
 
     def test_four_bit_weights_on_a_static_machine_are_a_yardstick_too(self, monkeypatch):
         monkeypatch.setattr("bitwright.studies.frontier.standings.OBJECTIVES", (ITSELF,))
         points = [point(INT8, 10.0, 0.001), point(STATIC[1], 6.0, 0.001), point("s", 3.0, 0.0)]
-        found = {each.system: each for each in standings("toy", points)}
+        found = {each.system: each for each in standings("toy", points, ONE)}
         assert (found["s"].gain, found[INT8].gain, found[STATIC[1]].gain) == (2, 0.6, 1)
 
 
@@ -280,10 +324,14 @@ class TestStudy:
         for standing in found.standings:
             column = {"energy": "total_energy_pj", "latency": "latency_us"}.get(standing.objective)
             column = column or "energy_delay_area_j_s_mm2"
-            within = frame[frame["relative_loss_high"].fillna(1) <= found.budget]
-            least = within[within["system"] == standing.system][column].min()
-            baseline = within[within["system"].isin(STATIC)][column].min()
-            assert standing.gain == pytest.approx(baseline / least)
+            sure = frame[frame["choosing_high"].fillna(1) <= found.budget.limit]
+            assert set(sure["system"]) >= {INT8, "panacea"}
+            least = sure.loc[sure[sure["system"] == standing.system][column].astype(float).idxmin()]
+            assert (least["method"], least["accelerator"]) == (standing.best.row.method, standing.best.row.accelerator)
+            assert standing.best.keeps == (least["relative_loss_high"] <= found.budget.limit)
+            if standing.best.keeps:
+                yardstick = min(sure[sure["system"] == name][column].min() for name in STATIC)
+                assert standing.gain == pytest.approx(yardstick / least[column])
         product = frame["total_energy_pj"] * frame["latency_us"] * frame["area_um2"] * 1e-24
         assert np.allclose(product.dropna().astype(float), frame["energy_delay_area_j_s_mm2"].dropna().astype(float))
 
@@ -306,6 +354,9 @@ class TestStudy:
         record = plain(frontier_record(found))
         assert json.loads(json.dumps(record)) == record
         assert record["budget"] == 0.05
+        assert (record["budget_unit"], record["budget_constrains"]) == ("share of 1", "a loss of at most 5 %")
+        assert {row["budget_constrains"] for row in record["rows"]} == {"a loss of at most 5 %"}
+        assert record["halves"]["toy"].endswith("chosen on 32 of 64 independent samples and reported on the other 32")
         assert len(record["rows"]) == len(found.points)
         assert record["standings"][0]["system"] == INT8
         console = Console(file=io.StringIO(), width=10_000)
@@ -313,7 +364,36 @@ class TestStudy:
         said = console.file.getvalue()
         assert "toy at a loss of at most 5 % (1 - cosine" in said
         assert "Least energy: " in said
+        assert "Operating points are chosen on 32 of 64 independent samples and reported on the other 32." in said
         assert "lpq+apsq on apsq: refused: integers are needed" in said
+
+    def test_of_an_sqnr(self, found):
+        """The same points by what they keep of the signal: more is better, and all that is said says so."""
+        loud = bitwright.compare(toy(), ["panacea"], ["simd", "systolic-ws", "panacea"], budget="20dB", limit=8)
+        assert loud.budget == Budget(limit=20, constraint=RATIO)
+        for each in loud.points:
+            verdict = each.verdict
+            assert verdict.judged == verdict.sqnr
+            assert (verdict.state == WITHIN) == (verdict.sqnr.interval.low >= 20)
+        frame = loud.frame()
+        assert set(frame["budget_unit"]) == {"dB"}
+        assert set(frame["budget_constrains"]) == {"an SQNR of at least 20 dB"}
+        kept = frame[frame["within_budget"]]
+        assert (kept["sqnr_db_low"] >= 20).all()
+        assert len(kept)
+        for objective in ("energy", "latency"):
+            ordered = [each.judged.value for each in loud.front("toy", objective)]
+            assert ordered == sorted(ordered)  # what costs more must keep more
+        figure = loud.plot()
+        assert figure.layout.yaxis.title.text == "SQNR [dB]"
+        assert any("upper left is better" in each.text for each in figure.layout.annotations)
+        page = page_of(loud)
+        assert "an SQNR of at least 20 dB" in page
+        assert "relative_loss" not in page
+        console = Console(file=io.StringIO(), width=10_000)
+        print_frontier(loud, console)
+        assert "toy at an SQNR of at least 20 dB (SQNR of the outputs" in console.file.getvalue()
+        assert "[dB]" in console.file.getvalue()
 
     def test_per_site_shares_are_kept(self, found):
         panacea = next(point for point in found.points if point.row.accelerator == "panacea")

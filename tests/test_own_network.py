@@ -554,7 +554,7 @@ class TestOwnMetric:
         found = bitwright.compare(
             linear, ["int8"], ["systolic-ws"], budget="50%", data=labelled, metric=distance, higher_is_better=False
         )
-        assert found.losses == {"Sequential": "relative rise of distance against the float network"}
+        assert found.constrained == {"Sequential": "relative rise of distance against the float network"}
         assert all(point.row.evaluation.score.samples == 12 for point in found.points)
 
 
@@ -562,9 +562,9 @@ class TestCommandLine:
     @needs_photographs
     def test_a_preprocessing_makes_photographs_judge(self, own_module):
         said = run("evaluate", "ownmodule:network", "--preprocess", "size=16,mean=127,std=128", "--limit", "3")
-        assert "Tested on 3 crops: 3 random crops" in said
+        assert "Tested on 3 crops (3 independent photographs): 3 random crops" in said
         said = run("evaluate", "ownmodule:network", "--preprocess", "ownmodule:preprocess", "--limit", "1")
-        assert "Tested on 1 crop: 1 random crop" in said
+        assert "Tested on 1 crop (1 independent photograph): 1 random crop" in said
 
     @needs_photographs
     def test_every_verb_that_loads_a_network_takes_one(self, own_module):

@@ -34,6 +34,7 @@ from bitwright.tasks.samples import default_batches
 from bitwright.tasks.statistics import mean_of, score_once, spearman
 
 VOCABULARY = 128
+BLOCKED = "2048 tokens in 32 windows of 64 (32 independent blocks of 64 tokens)"
 needs_photographs = pytest.mark.skipif(
     importlib.util.find_spec("skimage") is None, reason="scikit-image, of the zoo extra, is not installed"
 )
@@ -247,9 +248,10 @@ def test_one_sample_says_nothing_and_none_is_an_error():
 
 
 def test_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
-    together = np.concatenate(list(statistics._draws(7, 50, 3)))
+    groups = statistics._Groups.of(7, None)
+    together = np.concatenate(list(statistics._draws(groups, 50, 3)))
     monkeypatch.setattr(statistics, "_ELEMENTS_AT_ONCE", 40)
-    assert np.array_equal(together, np.concatenate(list(statistics._draws(7, 50, 3))))
+    assert np.array_equal(together, np.concatenate(list(statistics._draws(groups, 50, 3))))
     assert (together.sum(axis=1) == 7).all()
 
 
@@ -275,9 +277,9 @@ def test_perplexity_of_a_uniform_model_is_the_vocabulary(text):
     network = language()
     task = get_task("perplexity", network=network, data=text)
     quantized, plain = run(task, network, batch_size=3)
-    score = summarise(task, quantized, plain, calibrated_on="nothing")
+    score = summarise(task, quantized, plain, calibrated_on="nothing", units=np.repeat(np.arange(32), 2))
     assert score.value == pytest.approx(VOCABULARY, rel=1e-12)
-    assert (score.difference, score.sample_count) == (0, "2048 tokens in 32 windows of 64")
+    assert (score.difference, score.sample_count) == (0, BLOCKED)
     assert score.measures[0].value == 1
 
 
@@ -329,6 +331,8 @@ def test_top1_scores_each_image(tmp_path):
     logits[1, 1] = math.nan
     reference = torch.eye(4)[[0, 1, 2]]
     found = task.collect(batches[0], logits, reference)
+    divergence = (math.e - 1) / (math.e + 3)  # p = (1, 1, e, 1) / (e + 3), q the same with e first: sum p log(p / q)
+    assert found[[0, 2], 3].tolist() == pytest.approx([0, divergence])
     assert found[:, 0].tolist() == [1, 0, 0]
     assert found[:, 1].tolist() == [1, 1, 1]
     assert found[[0, 2], 2].tolist() == [0, 2]

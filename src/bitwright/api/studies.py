@@ -13,7 +13,7 @@ from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.studies import compare as comparing
 from bitwright.studies.compare import Comparison, Settings
-from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, frontier, parse_budget, systems_of
+from bitwright.studies.frontier import Frontier, FrontierSettings, check_budget, frontier, systems_of
 from bitwright.studies.judges import refuse_unjudged
 from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 from bitwright.studies.provenance import provenance
@@ -104,8 +104,9 @@ def compare(
         Registered names and files of machines (`mine.yaml`). None is all that run the methods; pairs that do not fit
         are left out and counted.
     budget : float, str or None
-        The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`): asks for Pareto
-        fronts and the best point of every system, as a `Frontier` with `.plot()`.
+        The largest relative loss of accuracy that is accepted, as a share (0.01) or in words (`1%`), or the least SQNR
+        (`20dB`): asks for Pareto fronts and the point of every system, chosen on one half of the samples and reported
+        on the other, as a `Frontier` with `.plot()`.
     plans : mapping or None
         Name of a row -> file of a plan to stand beside the methods, as searches and trainings save them.
     task, data, metric, higher_is_better, limit, exact, samples, calibration_samples
@@ -139,7 +140,7 @@ def compare(
     accelerators = [accelerators] if isinstance(accelerators, str) else accelerators
     if budget is not None and options:
         raise InputError("with a budget the systems decide the options; name methods without a budget to set options")
-    share = parse_budget(budget) if isinstance(budget, str) else None if budget is None else check_budget(budget)
+    asked = None if budget is None else check_budget(budget)
     machines = build_accelerators(accelerator_names() if accelerators is None else accelerators, parameters, substrate)
     samples, calibration_samples = kept(samples), kept(calibration_samples)
     given = [networks] if isinstance(networks, Network | str | torch.nn.Module) else list(networks)
@@ -150,7 +151,7 @@ def compare(
     )
     files = {name: Path(file) for name, file in (plans or {}).items()}
     made = provenance(command or "bitwright.compare", seed)
-    if share is not None:
+    if asked is not None:
         systems_of(methods or (), list(machines), kinds(machines))
         return frontier(
             several,
@@ -159,7 +160,7 @@ def compare(
             data=judged,
             limit=limit,
             settings=FrontierSettings(
-                budget=share,
+                budget=asked,
                 systems=tuple(methods or ()),
                 plans=files,
                 exact=exact,

@@ -35,9 +35,10 @@ Methods = Annotated[
 Budget = Annotated[
     str | None,
     typer.Option(
-        metavar="PERCENT%",
-        help="Compare systems at equal accuracy: at most so much relative loss from float, such as 1%. Judges by 400 "
-        "sentences or pairs, 250 images or 1,024 tokens unless --limit says otherwise.",
+        metavar="PERCENT%|DECIBELSdB",
+        help="Compare systems at equal accuracy: at most so much relative loss from float, such as 1%, or at least so "
+        "much SQNR, such as 20dB. One half of the samples chooses, the other is reported: 800 sentences or pairs, 250 "
+        "images or 2,048 tokens unless --limit says otherwise.",
     ),
 ]
 Accelerators = Annotated[

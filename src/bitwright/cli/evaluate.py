@@ -54,10 +54,10 @@ def evaluate(
         from bitwright import api
         from bitwright.reports.records import evaluation_record
         from bitwright.reports.scores import print_evaluation
-        from bitwright.studies.frontier import parse_budget
+        from bitwright.studies.frontier import parse_share
         from bitwright.studies.provenance import provenance
 
-        budgeted = () if budget is None else (f"budget={parse_budget(budget)}",)
+        budgeted = () if budget is None else (f"budget={parse_share(budget)}",)
         check_new(save_plan, overwrite=overwrite)
         chosen = find_plan(method, (*(option or ()), *budgeted), plan, calibration=calibration)
         network = api.load(

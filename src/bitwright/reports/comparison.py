@@ -13,9 +13,10 @@ from bitwright.studies.objectives import ENERGY, LATENCY
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 from bitwright.studies.systems import system_of
+from bitwright.tasks.budget import MISSED, UNDECIDED
 from bitwright.tasks.calibrate import NOTHING
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import MISSED, UNDECIDED, promised
+from bitwright.tasks.floor import promised
 from bitwright.units import DASH, number
 
 if TYPE_CHECKING:

@@ -5,9 +5,20 @@ from typing import TYPE_CHECKING, Any
 from bitwright.reports.costs import substrate_lines
 from bitwright.reports.records import comparison_record, notes_of
 from bitwright.reports.tables import Column, area_column, print_fitting, quantity, ranked, say, text
-from bitwright.reports.words import UNSURE_LEGEND, findings, gain_words, headline, loss_words
+from bitwright.reports.words import (
+    UNSURE_LEGEND,
+    findings,
+    gain_words,
+    header,
+    headline,
+    judged_words,
+    split,
+    state_words,
+)
 from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
+from bitwright.studies.frontier.result import budget_record
 from bitwright.studies.objectives import OBJECTIVES, Objective
+from bitwright.tasks.budget import MISSED, Budget
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,11 +28,12 @@ def print_frontier(frontier: Frontier, console: "Console") -> None:
     """Per network the words, the standings and all points; then what the machines stand on."""
     for network in frontier.networks:
         points = frontier.points_of(network)
-        say(console, f"{headline(frontier, network)}.", *_samples(points), *findings(frontier, network))
+        say(console, f"{headline(frontier, network)}.", *_samples(points), *split(frontier, network))
+        say(console, *findings(frontier, network))
         for objective in OBJECTIVES:
-            _print_standings(frontier.standings_of(network, objective.name), objective, console)
+            _print_standings(frontier.standings_of(network, objective.name), objective, frontier.budget, console)
         say(console, *_without(frontier.standings_of(network, OBJECTIVES[0].name)))
-        print_fitting(*_columns(points), console)
+        print_fitting(*_columns(points, frontier.budget), console)
         say(console, f"{UNSURE_LEGEND}; *: on the Pareto front of energy, latency, product.")
         for reason, named in point_reasons_of(points).items():
             say(console, f"{'; '.join(named)}: {reason}")
@@ -35,19 +47,21 @@ def frontier_record(frontier: Frontier) -> dict[str, Any]:
     record = comparison_record(frontier.comparison)
     rows = [{**row, **found} for row, found in zip(record["rows"], frontier.records(), strict=True)]
     return {
-        "budget": frontier.budget,
-        "loss_of": frontier.losses,
+        **budget_record(frontier.budget),
+        "budget_of": frontier.constrained,
+        "halves": frontier.split,
         "systems": frontier.systems,
-        "standings": [standing_record(each) for each in frontier.standings],
+        "standings": [standing_record(each, frontier.budget) for each in frontier.standings],
         "words": {network: findings(frontier, network) for network in frontier.networks},
         **record,
         "rows": rows,
     }
 
 
-def standing_record(standing: Standing) -> dict[str, Any]:
+def standing_record(standing: Standing, budget: Budget) -> dict[str, Any]:
     """Flat."""
     best = standing.best
+    found = best.verdict if best else None
     return {
         "network": standing.network,
         "objective": standing.objective,
@@ -55,8 +69,11 @@ def standing_record(standing: Standing) -> dict[str, Any]:
         "rank": standing.rank,
         "method": best.row.method if best else None,
         "accelerator": best.row.accelerator if best else None,
-        "relative_loss": best.loss.value if best and best.loss else None,
-        "separated_from_budget": best.separated if best else None,
+        "relative_loss": found.loss.value if found else None,
+        "sqnr_db": found.sqnr.value if found and found.sqnr else None,
+        "budget_constrains": budget.words,
+        "budget_state": best.state if best else None,
+        "separated_from_budget": found.separated if found else None,
         "times_less_than_best_static": standing.gain,
         "reason": standing.reason or None,
     }
@@ -68,7 +85,7 @@ def point_reasons_of(points: list[OperatingPoint]) -> dict[str, list[str]]:
     for point in points:
         reason = point.row.reason
         if not reason and not point.comparable:
-            reason = "on no front: it has no finite loss, or its machine leaves out products that others run"
+            reason = "on no front: its accuracy is no number, or its machine leaves out products that others run"
         if reason:
             state = "" if point.row.status == "ok" else f"{point.row.status}: "
             found.setdefault((f"{state}{reason}", point.row.method), []).append(point.row.accelerator)
@@ -93,32 +110,36 @@ def _samples(points: list[OperatingPoint]) -> list[str]:
     ]
 
 
-def _print_standings(standings: list[Standing], objective: Objective, console: "Console") -> None:
-    """Systems with a best point, the cheapest first."""
-    best = [(each, each.best) for each in standings if each.best is not None]
+def _print_standings(standings: list[Standing], objective: Objective, budget: Budget, console: "Console") -> None:
+    """Systems whose point is within, the cheapest first, then those whose point is undecided."""
+    best = [(each, each.best) for each in standings if each.best is not None and each.best.state != MISSED]
     if not best:
         return
     names = [text(f"least {objective.title}", [each.system for each, _ in best])]
     columns = [
         quantity("cost", [point.value(objective) for _, point in best], objective.unit, objective.power),
         Column(header="less than best static", cells=[gain_words(each) for each, _ in best]),
-        Column(header="loss [%]", cells=[loss_words(point) for _, point in best]),
-        text("best point that keeps the budget", [_named(point) for _, point in best]),
+        Column(header=header(budget), cells=[judged_words(point, budget) for _, point in best]),
+        text("point chosen for it", [_named(point) for _, point in best]),
     ]
     print_fitting(names, columns, console)
 
 
 def _without(standings: list[Standing]) -> list[str]:
-    """Systems that have no best point, and why, each once."""
+    """Systems that have no point, or one that misses the budget, and why, each once."""
     found = {each.system: each.reason for each in standings if each.best is None}
-    return [f"{system}: {reason}." for system, reason in found.items()]
+    missed = [each.best for each in standings if each.best is not None and each.best.state == MISSED]
+    said = [
+        f"{point.system}: chosen on the other half, {_named(point)} misses the budget on this one." for point in missed
+    ]
+    return [*said, *(f"{system}: {reason}." for system, reason in found.items())]
 
 
 def _named(point: OperatingPoint) -> str:
     return f"{point.row.method} on {point.row.accelerator}"
 
 
-def _columns(points: list[OperatingPoint]) -> tuple[list[Column], list[Column]]:
+def _columns(points: list[OperatingPoint], budget: Budget) -> tuple[list[Column], list[Column]]:
     names = [
         text("system", [point.system for point in points]),
         text("method", [point.row.method for point in points]),
@@ -131,13 +152,9 @@ def _columns(points: list[OperatingPoint]) -> tuple[list[Column], list[Column]]:
     costs = [quantity(each.title, [p.value(each) for p in points], each.unit, each.power) for each in OBJECTIVES]
     fronts = [" ".join("*" if each.name in point.fronts else "." for each in OBJECTIVES) for point in points]
     return names, [
-        Column(header="loss [%]", cells=[loss_words(point) for point in points]),
-        *ranked(2, text("within", [_within(point) for point in points])),
+        Column(header=header(budget), cells=[judged_words(point, budget) for point in points]),
+        *ranked(2, text(f"budget {budget}", [state_words(point) for point in points])),
         *costs[:2],
         *ranked(3, costs[2], area_column("area", [s.area.total_um2 if s else None for s in found])),
         *ranked(1, text("front", fronts)),
     ]
-
-
-def _within(point: OperatingPoint) -> str:
-    return "-" if point.within is None else "yes" if point.within else "no"

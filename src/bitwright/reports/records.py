@@ -52,6 +52,8 @@ def evaluation_record(evaluation: Evaluation, network: Network, made: Provenance
         "status": state_of(evaluation)[0],
         "samples": score.samples,
         "sample_unit": score.sample_unit,
+        "independent_units": score.units,
+        "independent_unit": None if score.independent is None else score.independent[0],
         "tested_on": score.tested_on,
         "calibrated_on": score.calibrated_on,
         "exact": evaluation.exact,

@@ -1,24 +1,29 @@
-"""A study at equal accuracy in words: who wins within the budget, by how much, and how sure that is."""
+"""A study at equal accuracy in words: who wins within the budget, by how much, and how sure that is.
+
+Ratios are of points that are within the budget with their whole interval; of others only the cost is said.
+"""
 
 from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
 from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.systems import STATIC
+from bitwright.tasks.budget import MISSED, UNDECIDED, WITHIN, Budget
 from bitwright.units import number, scaled
 
 SAME = "1.00x"
 UNSURE = "≈"
-UNSURE_LEGEND = f"{UNSURE}: not separated, the 95 % interval of the loss spans the budget"
-
-
-def percent(share: float, digits: int = 3) -> str:
-    """`0.01` as `1 %`."""
-    text = number(100 * share, digits)
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+UNSURE_LEGEND = f"{UNSURE}: undecided, the estimate keeps the budget and its 95 % interval does not"
+MARKS = {WITHIN: "", UNDECIDED: f" {UNSURE}", MISSED: ""}
 
 
 def headline(frontier: Frontier, network: str) -> str:
     """What the budget means for a network."""
-    return f"{network} at a loss of at most {percent(frontier.budget)} ({frontier.losses[network]})"
+    return f"{network} at {frontier.budget.words} ({frontier.constrained[network]})"
+
+
+def split(frontier: Frontier, network: str) -> list[str]:
+    """How the samples were halved, in a sentence."""
+    said = frontier.split.get(network)
+    return [f"{said[0].upper()}{said[1:]}."] if said else []
 
 
 def findings(frontier: Frontier, network: str) -> list[str]:
@@ -31,13 +36,29 @@ def amount(value: float | None, objective: Objective) -> str:
     return scaled(value, objective.unit, objective.power).replace("mm2", "mm²")
 
 
-def loss_words(point: OperatingPoint) -> str:
-    """`0.42 % [-0.1, 1.2]`, marked where the interval spans the budget."""
-    if point.loss is None:
+def header(budget: Budget) -> str:
+    """Of a column of what is constrained: `loss [%]`."""
+    return f"{budget.constraint.name} [{budget.constraint.unit}]"
+
+
+def judged_words(point: OperatingPoint, budget: Budget) -> str:
+    """`0.42 [-0.1, 1.2] ≈`, in the unit of the constraint, marked where it is undecided."""
+    if point.judged is None or point.state is None:
         return "-"
-    low, high = (number(100 * end, 3) for end in (point.loss.interval.low, point.loss.interval.high))
-    mark = "" if point.separated else f" {UNSURE}"
-    return f"{number(100 * point.loss.value, 3)} [{low}, {high}]{mark}"
+    scale, interval = budget.constraint.scale, point.judged.interval
+    value, low, high = (number(scale * each, 3) for each in (point.judged.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]{MARKS[point.state]}"
+
+
+def judged_amount(point: OperatingPoint, budget: Budget) -> str:
+    """`0.42 [-0.1, 1.2] % ≈`, with the unit."""
+    mark = MARKS[point.state or MISSED]
+    return f"{judged_words(point, budget).removesuffix(mark)} {budget.constraint.unit}{mark}"
+
+
+def state_words(point: OperatingPoint) -> str:
+    """`within`, `≈` or `missed`."""
+    return {None: "-", UNDECIDED: UNSURE}.get(point.state, point.state or "-")
 
 
 def gain_words(standing: Standing) -> str:
@@ -61,11 +82,9 @@ def against(gain: float) -> tuple[str, str]:
 def _finding(frontier: Frontier, network: str, objective: Objective) -> str:
     ranked = frontier.standings_of(network, objective.name)
     yardstick = frontier.baseline(network, objective.name)
-    if not ranked or ranked[0].best is None:
-        return f"Least {objective.title}: no system has a comparable point whose whole interval keeps the budget."
-    winner = ranked[0]
-    point = winner.best
-    assert point is not None
+    if not ranked or ranked[0].best is None or not ranked[0].best.keeps:
+        return _unranked(ranked, frontier.budget, objective)
+    winner, point = ranked[0], ranked[0].best
     said = f"Least {objective.title}: {_who(winner, point)}, {amount(point.value(objective), objective)}"
     if yardstick is None:
         said += "; no static machine keeps the budget"
@@ -76,15 +95,30 @@ def _finding(frontier: Frontier, network: str, objective: Objective) -> str:
             f", {_against(winner.gain)} the best static machine "
             f"({_named(yardstick)}, {amount(yardstick.value(objective), objective)})"
         )
-    return f"{said}. Its loss is {loss_words(point)} %.{_next(ranked, objective)}"
+    return f"{said}. Its {_judged(point, frontier.budget)}.{_next(ranked, objective)}"
+
+
+def _unranked(ranked: list[Standing], budget: Budget, objective: Objective) -> str:
+    """That nobody is within, and which system is undecided at the least cost."""
+    said = f"Least {objective.title}: no system has a comparable point whose whole interval keeps the budget"
+    point = ranked[0].best if ranked else None
+    if point is None or point.state != UNDECIDED:
+        return f"{said}."
+    return (
+        f"{said}; undecided at the least cost is {_who(ranked[0], point)}, "
+        f"{amount(point.value(objective), objective)}, whose {_judged(point, budget)}; more samples decide (--limit)."
+    )
+
+
+def _judged(point: OperatingPoint, budget: Budget) -> str:
+    return f"{budget.constraint.name} is {judged_amount(point, budget)}"
 
 
 def _next(ranked: list[Standing], objective: Objective) -> str:
-    if len(ranked) < 2 or ranked[1].best is None:
+    second = ranked[1].best if len(ranked) > 1 else None
+    if second is None or not second.keeps:
         return ""
-    second = ranked[1]
-    assert second.best is not None
-    return f" Next: {second.system} at {amount(second.best.value(objective), objective)}."
+    return f" Next: {ranked[1].system} at {amount(second.value(objective), objective)}."
 
 
 def _who(standing: Standing, point: OperatingPoint) -> str:

@@ -36,7 +36,7 @@ from bitwright.tasks.precision import PrecisionRecord, SiteClasses
 from bitwright.tasks.relative_loss import relative_loss
 from bitwright.tasks.task import summarise
 
-PARTS = "head", "statistics", "reference"
+PARTS = "head", "statistics", "reference", "units"
 DIGEST = 32  # bytes of SHA-256 before the rest
 
 
@@ -96,7 +96,8 @@ class Journal:
             }
             tensors = {f"plan/{name}": tensor for name, tensor in tensors.items()}
             tensors["head"] = torch.frombuffer(bytearray(json.dumps(head).encode()), dtype=torch.uint8)
-            for name, rows in (("statistics", found.statistics), ("reference", found.reference)):
+            parts = {"statistics": found.statistics, "reference": found.reference, "units": found.units}
+            for name, rows in parts.items():
                 if rows is not None:
                     tensors[name] = torch.from_numpy(np.ascontiguousarray(rows))
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -119,15 +120,17 @@ class Journal:
         measured = head["measured"]
         statistics = tensors["statistics"].numpy()
         reference = tensors["reference"].numpy() if "reference" in tensors else None
+        units, seed = tensors["units"].numpy(), self.seed
         calibrated_on = measured.pop("calibrated_on")
         classes = measured.pop("precision")
         return Evaluation(
-            score=summarise(self.task, statistics, reference, calibrated_on=calibrated_on, seed=self.seed),
-            loss=relative_loss(self.task, statistics, reference, seed=self.seed),
+            score=summarise(self.task, statistics, reference, calibrated_on=calibrated_on, units=units, seed=seed),
+            loss=relative_loss(self.task, statistics, reference, units=units, seed=seed),
             plan=plan,
             precision=None if classes is None else _precision(classes),
             statistics=statistics,
             reference=reference,
+            units=units,
             **measured,
         )
 

@@ -1,8 +1,12 @@
 """Statistics per block of neighbouring tokens, which stand in for samples of language.
 
 Neighbouring tokens share their context, so their errors correlate and resampling single tokens would make
-intervals too narrow; a handful of whole windows is too few to resample. Blocks of 32 consecutive tokens are our
-choice between the two (a block bootstrap, Künsch 1989).
+intervals too narrow; a handful of whole windows is too few to resample. Statistics are kept for blocks of 32
+consecutive tokens, and what is resampled where nothing says which tokens are of one document is 4 such blocks, 128
+tokens (a block bootstrap, Künsch 1989). Both are our choice, between too few units and units that are not independent:
+over 8,192 tokens of WikiText-2 the standard error of what int8 with scales per token costs SmolLM2 grows by 3 % from
+blocks of 32 to 128 tokens and not from there to 256; that of its noise grows by 37 % from 128 to 512, so that intervals
+of an SQNR of text are too narrow still where documents are not known.
 """
 
 import numpy as np
@@ -11,7 +15,20 @@ import torch
 from bitwright.tasks.statistics import Array
 
 BLOCK = 32  # tokens
+TOGETHER = 4  # blocks that are one unit
 _AT_ONCE = 32  # positions in float64 at once: 13 MB for a vocabulary of 49,152
+
+
+def named(window: int) -> tuple[str, str]:
+    """What the units of windows of so many tokens are, one and several.
+
+    Examples
+    --------
+    >>> named(512), named(64)[1]
+    (('block of 128 tokens', 'blocks of 128 tokens'), 'blocks of 64 tokens')
+    """
+    tokens = min(BLOCK * TOGETHER, window)
+    return f"block of {tokens} tokens", f"blocks of {tokens} tokens"
 
 
 def block_sums(statistics: Array, *, block: int = BLOCK) -> Array:
@@ -32,6 +49,20 @@ def powers(output: torch.Tensor, reference: torch.Tensor) -> Array:
         y_q, y = float64(output[some]), float64(reference[some])
         parts.append(torch.stack([y.square().sum(dim=1), (y_q - y).square().sum(dim=1)], dim=1))
     return torch.cat(parts).cpu().numpy()
+
+
+def divergences(output: torch.Tensor, reference: torch.Tensor) -> Array:
+    """KL divergence [P, 1] in nats from the softmax of the float network's logits [P, C] to that of `output`."""
+    parts = []
+    for some in positions_at_once(len(output)):
+        log_q, log_p = float64(output[some]).log_softmax(dim=1), float64(reference[some]).log_softmax(dim=1)
+        parts.append(kl_divergence(log_p, log_q)[:, None])
+    return torch.cat(parts).cpu().numpy()
+
+
+def kl_divergence(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+    """Of distributions [P, C] by their logarithms: [P] nats, at least 0."""
+    return (log_p.exp() * (log_p - log_q)).sum(dim=1).clamp_min(0)
 
 
 def float64(tensor: torch.Tensor) -> torch.Tensor:

@@ -17,12 +17,14 @@ from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
 from bitwright.networks.network import Network
 from bitwright.shown import Headline, Shown
+from bitwright.tasks.budget import MISSED, UNDECIDED, WITHIN, Budget
 from bitwright.tasks.calibrate import NOTHING, calibrate_method, require_quantized
 from bitwright.tasks.float_outputs import FloatOutputs, timed
 from bitwright.tasks.precision import PrecisionRecord, record_for
-from bitwright.tasks.relative_loss import RelativeLoss, relative_loss
+from bitwright.tasks.relative_loss import Judged, relative_loss
 from bitwright.tasks.statistics import Array, Interval
 from bitwright.tasks.task import Score, Task, TaskBatch, summarise
+from bitwright.tasks.units import row_units
 from bitwright.units import number, signed
 from bitwright.words import counted
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Told (what is going on, done, of how many); 0 of 0 is a stage of unknown length."""
+KEPT = {WITHIN: True, MISSED: False, UNDECIDED: None}
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -69,8 +72,10 @@ class Evaluation(Shown):
         The task's [rows, columns], one row per sample, so that plans judged together can be compared in pairs.
     reference : numpy.ndarray or None
         Those of the float network; None where the task compares with it to begin with.
-    loss : RelativeLoss
-        From the float network, on the same samples.
+    loss : Judged
+        The relative loss from the float network, on the same samples.
+    units : numpy.ndarray
+        The independent unit [rows] of every row.
     """
 
     score: Score
@@ -83,15 +88,17 @@ class Evaluation(Shown):
     precision: PrecisionRecord | None
     seconds: float
     float_seconds: float
-    loss: RelativeLoss
+    loss: Judged
     statistics: Array = dataclasses.field(repr=False, compare=False)
+    units: Array = dataclasses.field(repr=False, compare=False)
     reference: Array | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def kept(self) -> bool | None:
         """Whether the samples say that what the plan promised is kept; None where they do not decide, or it has not."""
-        promise = self.plan.promise
-        return self.loss.within(promise) if promise is not None and self.loss.separated(promise) else None
+        if self.plan.promise is None:
+            return None
+        return KEPT[Budget(limit=self.plan.promise).state(self.loss)]
 
     def headline(self) -> Headline:
         """Score, float's, their difference with its interval, and whether exact and fast agree."""
@@ -125,6 +132,7 @@ class Evaluation(Shown):
             "separated_from_float": interval.separates() if interval else None,
             **{measure.name: measure.value for measure in score.measures},
             "samples": score.sample_count,
+            "independent_units": score.units,
             "tested_on": score.tested_on,
             "calibrated_on": score.calibrated_on,
             "exact": self.exact,
@@ -278,8 +286,9 @@ def evaluate_many(
         statistics = np.concatenate(run.rows)
         try:
             run.require_sites()
-            score = summarise(task, statistics, float_statistics, calibrated_on=samples, seed=seed)
-            loss = relative_loss(task, statistics, float_statistics, seed=seed)
+            units = np.concatenate(run.units)
+            score = summarise(task, statistics, float_statistics, calibrated_on=samples, units=units, seed=seed)
+            loss = relative_loss(task, statistics, float_statistics, units=units, seed=seed)
         except InputError as error:
             return error
         return run.evaluation(score, loss, float_seconds, statistics, float_statistics)
@@ -294,6 +303,7 @@ class _Run:
         self.plan, self.exact, self.precision = plan, exact, record_for(plan)
         self.listeners = (*listeners, *(() if self.precision is None else (self.precision,)))
         self.rows: list[Array] = []
+        self.units: list[Array] = []
         self.seconds = 0.0
         self.error: Exception | None = None
         self.executor: Executor | None = None
@@ -336,10 +346,12 @@ class _Run:
         else:
             output, seconds = timed(self.executor.network, self.executor.run, batch.inputs)
         self.seconds += seconds
-        self.rows.append(task.collect(batch, output, reference))
+        rows, before = task.collect(batch, output, reference), sum(map(len, self.rows))
+        self.rows.append(rows)
+        self.units.append(row_units(batch.units, len(rows), together=batch.together, start=before))
 
     def evaluation(
-        self, score: Score, loss: RelativeLoss, float_seconds: float, statistics: Array, reference: Array | None
+        self, score: Score, loss: Judged, float_seconds: float, statistics: Array, reference: Array | None
     ) -> Evaluation:
         """Everything together."""
         steps = self.executor.off_by if self.executor is not None and self.plan.quantizes else None
@@ -358,6 +370,7 @@ class _Run:
             float_seconds=float_seconds,
             loss=loss,
             statistics=statistics,
+            units=np.concatenate(self.units),
             reference=reference,
         )
 

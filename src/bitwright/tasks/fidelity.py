@@ -3,7 +3,9 @@
 The score is the signal-to-quantization-noise ratio, 10 log10(sum y^2 / sum (y_q - y)^2) dB over all outputs; KL
 divergence (float to quantized), top-1 agreement and cosine are given beside it. It separates methods more finely
 than accuracy does on as many samples. Inputs: the test part of `samples`, or those the caller gives. Statistics: one
-row per image, sentence or input (per run where the output has no batch axis), or per block of 32 tokens. Logits are
+row per image, sentence or input (per run where the output has no batch axis), or per block of 32 tokens. Independent
+are, of samples that are always there, the photographs that crops are of, the paragraphs that sentences are of, and
+blocks of 128 tokens; of the caller's, whatever lies along the batch axis. Logits are
 taken as they are: an offset that all of them share raises the ratio, though softmax ignores it; KL divergence does not
 see it.
 """
@@ -15,18 +17,27 @@ import numpy as np
 import torch
 
 from bitwright.errors import InputError
-from bitwright.networks.network import Network
+from bitwright.networks.network import Batch, Network
 from bitwright.networks.own_inputs import OwnInputs, own_inputs
-from bitwright.tasks.blocks import block_sums, float64, positions_at_once
+from bitwright.tasks.blocks import TOGETHER, block_sums, float64, kl_divergence, named, positions_at_once
 from bitwright.tasks.given import axes_of
 from bitwright.tasks.inputs import window_length
-from bitwright.tasks.samples import Samples, available_samples, default_batches, default_samples, describe
-from bitwright.tasks.statistics import Array, ScoreFunction, mean_of, sqnr_of
-from bitwright.tasks.task import SQNR, MeasureKind, TaskBatch
+from bitwright.tasks.samples import (
+    Samples,
+    available_samples,
+    default_batches,
+    default_samples,
+    default_units,
+    describe,
+    drawn,
+)
+from bitwright.tasks.statistics import ANYTHING, Array, Bounds, ScoreFunction, mean_of, sqnr_of
+from bitwright.tasks.task import SQNR, MeasureKind, TaskBatch, divergence
 from bitwright.words import counted
 
 DEFAULT_SAMPLES = {"image": 64, "sentence": 256, "language": 4, "tensor": 64}  # language: windows
 _UNITS = {"image": ("crop", "crops"), "sentence": ("sentence", "sentences"), "tensor": ("input", "inputs")}
+_INDEPENDENT = {"image": ("photograph", "photographs"), "sentence": ("paragraph", "paragraphs")}
 _GIVEN = (("batch", "batches"), ("input", "inputs"))  # by whether inputs lie side by side
 _SIGNAL, _NOISE, _COSINE, _POSITIONS, _KL, _AGREEMENT = range(6)  # columns of the statistics
 
@@ -67,9 +78,17 @@ def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given
         window=window_length(network),
         seed=seed,
         tested_on=describe(network, count=count, seed=seed, test=True),
+        independent=_independent(network),
         axis=0 if own is None else own.output_axis,
         own=own,
     )
+
+
+def _independent(network: Network) -> tuple[str, str] | None:
+    """Of samples that are always there; inputs that are drawn are independent."""
+    if network.kind == "language":
+        return named(window_length(network))
+    return None if drawn(network) else _INDEPENDENT.get(network.kind)
 
 
 def compare_positions(output: torch.Tensor, reference: torch.Tensor, *, logits: bool) -> Array:
@@ -89,7 +108,7 @@ def _compare(y_q: torch.Tensor, y: torch.Tensor, logits: bool) -> torch.Tensor:
     if logits:
         log_p, log_q = y.log_softmax(dim=1), y_q.log_softmax(dim=1)
         agree = (y.argmax(dim=1) == y_q.argmax(dim=1)) & y_q.isfinite().all(dim=1)
-        columns += [(log_p.exp() * (log_p - log_q)).sum(dim=1).clamp_min(0), agree.double()]
+        columns += [kl_divergence(log_p, log_q), agree.double()]
     return torch.stack(columns, dim=1)
 
 
@@ -108,16 +127,24 @@ def _sqnr_db(statistics: Array, counts: Array) -> Array:
 
 
 _COSINE_MEASURE = MeasureKind(
-    name="cosine", unit="", higher_is_better=True, score=mean_of(_COSINE, weight=_POSITIONS), beside=True
+    name="cosine",
+    unit="",
+    higher_is_better=True,
+    score=mean_of(_COSINE, weight=_POSITIONS),
+    beside=True,
+    bounds=(-1.0, 1.0),
 )
+_DISAGREES = tuple(float(column == _POSITIONS) for column in range(6))
+_AGREES = tuple(float(column in (_POSITIONS, _AGREEMENT)) for column in range(6))
 _LOGIT_MEASURES = (
-    MeasureKind(name="KL divergence", unit="nats", higher_is_better=False, score=mean_of(_KL, weight=_POSITIONS)),
+    divergence(_KL, weight=_POSITIONS),
     MeasureKind(
         name="top-1 agreement",
         unit="%",
         higher_is_better=True,
         score=mean_of(_AGREEMENT, weight=_POSITIONS, scale=100.0),
         beside=True,
+        bounds=(0.0, 100.0),
     ),
 )
 
@@ -138,6 +165,8 @@ class Fidelity:
         Of the samples.
     axis : int or None
         Of the output, along which samples lie; None: a run is one sample.
+    independent : tuple of str or None
+        As in `Task`.
     own : OwnInputs or None
         What is known of the inputs of a network that brings its own.
     given : Samples or None
@@ -152,6 +181,7 @@ class Fidelity:
     seed: int
     tested_on: str
     axis: int | None = 0
+    independent: tuple[str, str] | None = None
     own: OwnInputs | None = dataclasses.field(default=None, repr=False, compare=False)
     given: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
@@ -162,6 +192,7 @@ class Fidelity:
     needs_reference: bool = True
     repeatable: bool = True
     ratio: bool = True
+    bounds: Bounds = ANYTHING
     score: ScoreFunction = _sqnr_db
 
     @property
@@ -183,6 +214,11 @@ class Fidelity:
         return (*_LOGIT_MEASURES, _COSINE_MEASURE) if self._logits else (_COSINE_MEASURE,)
 
     @property
+    def counted(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """A position whose largest logit is another than in float, and one where it is the same."""
+        return (_DISAGREES, _AGREES) if self._logits else None
+
+    @property
     def _logits(self) -> bool:
         return self.kind in {"image", "language"}
 
@@ -191,10 +227,28 @@ class Fidelity:
         if network.kind != self.kind:
             raise InputError(f"this task was made for a network of kind {self.kind}; {network.name} is {network.kind}")
         if self.given is not None:
-            return (TaskBatch(inputs=inputs) for inputs in self.given.batches)
+            return self._given_batches(network, self.given)
         own = self.own if self.own is not None and self.own.module is network.module else None
         made = default_batches(network, count=self.count, seed=self.seed, test=True, batch_size=batch_size, own=own)
-        return (TaskBatch(inputs=inputs) for inputs in made)
+        return self._own_batches(network, made)
+
+    def _given_batches(self, network: Network, given: Samples) -> Iterator[TaskBatch]:
+        """The caller's: every sample is a unit, however many rows it has."""
+        axes, start = axes_of(network), 0
+        for inputs in given.batches:
+            count = 1 if axes is None else axes.size(inputs)
+            yield TaskBatch(inputs=inputs, units=np.arange(start, start + count))
+            start += count
+
+    def _own_batches(self, network: Network, made: Iterator[Batch]) -> Iterator[TaskBatch]:
+        """Those that are always there, with the units that are known of them."""
+        known = None if self.independent is None else default_units(network, count=self.count, seed=self.seed)
+        together, start = TOGETHER if self.kind == "language" else None, 0
+        for inputs in made:
+            end = start + len(next(iter(inputs.values()))) if known is not None else start
+            units = np.empty(0) if known is None else known[start:end]
+            yield TaskBatch(inputs=inputs, units=units, together=together)
+            start = end
 
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
         """Rows (signal, noise, cosine, positions[, KL, agreement]), sums over positions.

@@ -4,11 +4,12 @@ Ours: with labels, more than half of the float network's score is lost (or its p
 or by a metric on a scale of its own, noise has at least half the power of the signal, an SQNR of 3 dB.
 """
 
+from bitwright.tasks.budget import MISSED, UNDECIDED
 from bitwright.tasks.evaluate import Evaluation
 from bitwright.tasks.task import SQNR, Score
 from bitwright.units import number
 
-OK, DEAD, MISSED, UNDECIDED = "ok", "dead", "missed", "undecided"
+OK, DEAD = "ok", "dead"
 LEAST_SQNR_DB = 3.0
 LARGEST_LOSS = {True: 0.5, False: 1.0}
 """Of the float score, by whether more is better."""

@@ -1,7 +1,8 @@
 """Judged by the caller's own: any loader of (inputs, labels), and any metric that scores each sample.
 
-Statistics: one row per sample: its score, and the powers of its output and of the noise in it; so that two networks are
-compared sample by sample. The score is their mean.
+Statistics: one row per sample: its score, the powers of its output and of the noise in it, and for top-1 the KL
+divergence of its logits; so that two networks are compared sample by sample. The score is their mean. Samples are
+taken for independent of each other.
 Without a metric it is top-1 accuracy, where the network gives logits [B, classes] and labels are class ids [B].
 All batches are kept in memory: every plan is judged on the same ones, whether the loader shuffles or not.
 """
@@ -18,12 +19,12 @@ import torch
 from bitwright.errors import InputError
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.packages import told
-from bitwright.tasks.blocks import powers
+from bitwright.tasks.blocks import divergences, powers
 from bitwright.tasks.given import LABELS, MOST, GivenSamples, given_of, given_samples, iterated
 from bitwright.tasks.samples import Samples, default_samples, require_kind
-from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
-from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
-from bitwright.tasks.top1 import right_of
+from bitwright.tasks.statistics import ANYTHING, Array, Bounds, ScoreFunction, mean_of
+from bitwright.tasks.task import MeasureKind, TaskBatch, divergence, sqnr_beside
+from bitwright.tasks.top1 import RIGHT, right_of
 from bitwright.words import counted
 
 Metric = Callable[[torch.Tensor, Any], Any]
@@ -203,6 +204,9 @@ def _task(data: Labelled, batches: tuple[LabelledBatch, ...], tested_on: str, ca
             ratio=True,
             unit="%",
             score=mean_of(0, scale=100.0),
+            further=(sqnr_beside(1, 2), divergence(3)),
+            bounds=(0.0, 100.0),
+            counted=RIGHT,
             calibrated=calibrated,
         )
     name = _name_of(data.metric)
@@ -262,6 +266,9 @@ class OwnTask:
     ratio: bool = False
     score: ScoreFunction = mean_of(0)
     further: tuple[MeasureKind, ...] = (sqnr_beside(1, 2),)
+    independent: tuple[str, str] | None = None
+    bounds: Bounds = ANYTHING
+    counted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     calibrated: Samples | None = dataclasses.field(default=None, repr=False)
 
     @property
@@ -280,7 +287,7 @@ class OwnTask:
         return iter(self.given)
 
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
-        """Rows (score, signal, noise) [B, 3] of one output."""
+        """Rows (score, signal, noise[, KL of logits]) [B, 3 or 4] of one output."""
         assert isinstance(batch, LabelledBatch)
         count, first = len(batch.labels), int(batch.labels[0])
         try:
@@ -305,7 +312,8 @@ class OwnTask:
                 f"the metric {self.metric} is {scores[wrong[0]]} for sample {first + wrong[0]} of those that judge; a "
                 "finite score is expected for each"
             )
-        return np.hstack([scores[:, None], self._powers(output, reference, count)])
+        logits = [divergences(output, reference)] if self.counted is not None else []
+        return np.hstack([scores[:, None], self._powers(output, reference, count), *logits])
 
     def _powers(self, output: torch.Tensor, reference: torch.Tensor, count: int) -> Array:
         """Of each sample; all alike where samples do not lie along axis 0 of the output."""

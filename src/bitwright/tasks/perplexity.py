@@ -2,10 +2,15 @@
 
 The text is tokenised whole and cut into windows that do not overlap, read from its start. Each window is predicted
 on its own, so its first token is not predicted. Statistics: one row (sum of negative log likelihoods in nats,
-tokens) per block of 32 tokens.
+tokens, signal, noise, sum of KL divergences) per block of 32 tokens.
+
+Independent are documents, where what is read has at least 8 of them by headings as WikiText has (` = Title = ` on a
+line of its own); a block is of the document that its first token is in, by the tokens of each document alone. Else
+it is blocks of 128 tokens, and an interval then speaks of texts like the one that is read. Both are our choice.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +19,16 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
-from bitwright.tasks.blocks import block_sums, float64, positions_at_once, powers
+from bitwright.tasks.blocks import BLOCK, TOGETHER, block_sums, divergences, float64, named, positions_at_once, powers
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
 from bitwright.tasks.samples import Samples, default_samples
-from bitwright.tasks.statistics import Array, ScoreFunction
-from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
+from bitwright.tasks.statistics import Array, Bounds, ScoreFunction
+from bitwright.tasks.task import MeasureKind, TaskBatch, divergence, sqnr_beside
 from bitwright.words import counted
 
 DEFAULT_TOKENS = 2048
+LEAST_DOCUMENTS = 8
+_HEADING = re.compile(r"^ *= [^=\n][^\n]*[^=\n] = *$", re.MULTILINE)
 
 
 def perplexity(*, network: Network, data: Path, limit: int | None = None, window: int | None = None) -> "Perplexity":
@@ -43,7 +50,8 @@ def perplexity(*, network: Network, data: Path, limit: int | None = None, window
     InputError
         For a file that cannot be read as text or has less than two tokens, and a limit below two.
     """
-    ids = token_ids(network, _read(data))
+    text = _read(data)
+    ids = token_ids(network, text)
     tokens = min(limit if limit is not None else DEFAULT_TOKENS, len(ids))
     length = min(window if window is not None else window_length(network), tokens)
     if length < 2:
@@ -53,8 +61,25 @@ def perplexity(*, network: Network, data: Path, limit: int | None = None, window
         )
     windows = ids[: tokens // length * length].reshape(-1, length)
     return Perplexity(
-        windows=windows, tested_on=f"the first {windows.size} of {counted(len(ids), 'token')} of {data.name}"
+        windows=windows,
+        tested_on=f"the first {windows.size} of {counted(len(ids), 'token')} of {data.name}",
+        documents=_documents(network, text, windows),
     )
+
+
+def _documents(network: Network, text: str, windows: Array) -> Array | None:
+    """The document [n, blocks] that each block of windows [n, T] is of; None where there are few."""
+    starts = [match.start() for match in _HEADING.finditer(text)]
+    first, tokens = [0], 0  # token that each document begins at: what is before the first heading is one
+    for start, end in zip([0, *starts], [*starts, len(text)], strict=True):
+        tokens += len(token_ids(network, text[start:end])) if text[start:end].strip() else 0
+        if tokens >= windows.size:
+            break
+        if tokens > first[-1]:
+            first.append(tokens)
+    begins = np.arange(len(windows))[:, None] * windows.shape[1] + np.arange(0, windows.shape[1] - 1, BLOCK)
+    found = np.searchsorted(first, begins, side="right") - 1
+    return found if len(np.unique(found)) >= LEAST_DOCUMENTS else None
 
 
 def _read(path: Path) -> str:
@@ -85,10 +110,11 @@ def _ratio(statistics: Array, counts: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Perplexity:
-    """Perplexity on the token windows [n, T] of a text."""
+    """Perplexity on the token windows [n, T] of a text; `documents` [n, blocks] are those of blocks, where known."""
 
     windows: Array
     tested_on: str
+    documents: Array | None = None
     name: str = "perplexity"
     metric: str = "perplexity"
     unit: str = ""
@@ -98,9 +124,14 @@ class Perplexity:
     ratio: bool = True
     score: ScoreFunction = _perplexity
     further: tuple[MeasureKind, ...] = (
-        MeasureKind(name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio),
+        MeasureKind(
+            name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio, bounds=(0.0, np.inf)
+        ),
         sqnr_beside(2, 3),
+        divergence(4, weight=1),
     )
+    bounds: Bounds = (0.0, np.inf)
+    counted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     calibrated: Samples | None = dataclasses.field(default=None, repr=False)
 
     @property
@@ -113,15 +144,25 @@ class Perplexity:
         """Tokens, in which windows."""
         return f"tokens in {counted(len(self.windows), 'window')} of {self.windows.shape[1]}"
 
+    @property
+    def independent(self) -> tuple[str, str] | None:
+        """Documents, or blocks of tokens."""
+        return named(self.windows.shape[1]) if self.documents is None else ("document", "documents")
+
     def batches(self, network: Network, *, batch_size: int | None = None) -> Iterator[TaskBatch]:
         """Windows in the text's order, one at once by default."""
         size = batch_size or 1
         for start in range(0, len(self.windows), size):
-            windows = self.windows[start : start + size]
-            yield TaskBatch(inputs=window_inputs(network, windows), labels=windows)
+            some = slice(start, start + size)
+            windows, inputs = self.windows[some], window_inputs(network, self.windows[some])
+            if self.documents is None:
+                units = np.arange(start, start + len(windows))
+                yield TaskBatch(inputs=inputs, labels=windows, units=units, together=TOGETHER)
+            else:
+                yield TaskBatch(inputs=inputs, labels=windows, units=self.documents[some].ravel())
 
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
-        """Rows (nats, tokens, signal, noise) per block, from logits [B, T, vocabulary]."""
+        """Rows (nats, tokens, signal, noise, KL) per block, from logits [B, T, vocabulary]."""
         if output.ndim != 3 or output.shape[:2] != batch.labels.shape:
             raise InputError(f"perplexity needs logits [B, T, vocabulary]; the network's output is {[*output.shape]}")
         if batch.labels.max() >= output.shape[2]:
@@ -131,7 +172,8 @@ class Perplexity:
             )
         targets = torch.from_numpy(np.ascontiguousarray(batch.labels))[:, 1:]
         nats = [negative_log_likelihood(output[i, :-1], targets[i]).cpu().numpy() for i in range(len(output))]
-        of_logits = np.stack([powers(output[i, :-1], reference[i, :-1]) for i in range(len(output))])
+        pairs = [(output[i, :-1], reference[i, :-1]) for i in range(len(output))]
+        of_logits = np.stack([np.hstack([powers(*pair), divergences(*pair)]) for pair in pairs])
         return block_sums(np.concatenate([np.stack([np.stack(nats), np.ones(targets.shape)], axis=2), of_logits], 2))
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:

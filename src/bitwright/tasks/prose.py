@@ -33,8 +33,23 @@ def paragraphs(*, test: bool) -> tuple[str, ...]:
 @functools.cache
 def sentences(*, test: bool) -> tuple[str, ...]:
     """Sentences of 5 to 60 words, none twice."""
-    every = (sentence for paragraph in paragraphs(test=test) for sentence in _split(paragraph))
-    return tuple(dict.fromkeys(sentence for sentence in every if len(sentence.split()) in _SENTENCE_WORDS))
+    return tuple(_first_of(test=test))
+
+
+def paragraphs_of(*, test: bool) -> tuple[int, ...]:
+    """The number of the paragraph that each of `sentences` is first in."""
+    return tuple(_first_of(test=test).values())
+
+
+@functools.cache
+def _first_of(*, test: bool) -> dict[str, int]:
+    """Sentence -> number of the first paragraph that has it."""
+    found: dict[str, int] = {}
+    for number, paragraph in enumerate(paragraphs(test=test)):
+        for sentence in _split(paragraph):
+            if len(sentence.split()) in _SENTENCE_WORDS:
+                found.setdefault(sentence, number)
+    return found
 
 
 def _split(paragraph: str) -> list[str]:

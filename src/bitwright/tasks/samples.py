@@ -134,6 +134,16 @@ def default_batches(
             yield window_inputs(network, chosen_windows[start : start + size])
 
 
+def default_units(network: Network, *, count: int, seed: int) -> Array:
+    """The photograph, paragraph or window [count] that each of the test samples of `default_batches` is of."""
+    if network.kind == "image":
+        return np.arange(count) % len(photographs.photographs(photographs.TEST_PHOTOGRAPHS))
+    if network.kind == "sentence":
+        chosen = _choice(len(prose.sentences(test=True)), count, seed)
+        return np.asarray(prose.paragraphs_of(test=True))[chosen]
+    return np.arange(count)
+
+
 def describe(network: Network, *, count: int, seed: int, test: bool) -> str:
     """Which samples `default_batches` makes, in one phrase."""
     if drawn(network):

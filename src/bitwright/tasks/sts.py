@@ -1,8 +1,8 @@
 """Semantic textual similarity: Spearman's rank correlation of cosine similarities with people's scores.
 
 Reads STS benchmark's tab-separated form (Cer et al., SemEval 2017, task 1): genre, file, year, index, score from 0
-to 5, sentence, sentence; without header or quoting. Statistics: one row (cosine, score) per pair. A limit takes
-evenly spaced pairs, since the file is ordered by genre.
+to 5, sentence, sentence; without header or quoting. Statistics: one row (cosine, score, signal, noise) per pair. Pairs
+are taken for independent of each other. A limit takes evenly spaced pairs, since the file is ordered by genre.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from bitwright.networks.network import Network
 from bitwright.tasks.blocks import float64, powers
 from bitwright.tasks.inputs import sentence_inputs
 from bitwright.tasks.samples import Samples, default_samples
-from bitwright.tasks.statistics import Array, ScoreFunction, spearman
+from bitwright.tasks.statistics import Array, Bounds, ScoreFunction, spearman
 from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
 from bitwright.tasks.top1 import evenly_spaced
 from bitwright.words import counted
@@ -88,6 +88,9 @@ class Sts:
     ratio: bool = True
     score: ScoreFunction = spearman
     further: tuple[MeasureKind, ...] = (sqnr_beside(2, 3),)
+    independent: tuple[str, str] | None = None
+    bounds: Bounds = (-1.0, 1.0)
+    counted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property

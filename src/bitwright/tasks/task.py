@@ -2,10 +2,12 @@
 
 Whoever runs the networks goes through `task.batches`, gives each output to `task.collect`, and the rows of all
 batches to `summarise`. Statistics are [rows, columns] arrays of float64, one row per sample (or per block of
-neighbouring tokens), so that two networks can be compared sample by sample.
+neighbouring tokens), so that two networks can be compared sample by sample; batches say of which independent units
+their samples are, which is what intervals resample.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -14,17 +16,42 @@ import torch
 
 from bitwright.networks.network import Batch, Network
 from bitwright.tasks.samples import Samples
-from bitwright.tasks.statistics import Array, Interval, ScoreFunction, bootstrap, paired_bootstrap, score_once, sqnr_of
+from bitwright.tasks.statistics import (
+    ANYTHING,
+    Array,
+    Bounds,
+    Interval,
+    ScoreFunction,
+    bootstrap,
+    mean_of,
+    paired_bootstrap,
+    score_once,
+    sqnr_of,
+)
+from bitwright.words import counted
 
-SQNR = "SQNR"
+SQNR, KL = "SQNR", "KL divergence"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskBatch:
-    """Some test samples: what the network takes, and what the task knows about them (nothing: an empty array)."""
+    """Some test samples: what the network takes, and what the task knows about them (nothing: an empty array).
+
+    Attributes
+    ----------
+    inputs : Batch
+        What the network takes.
+    labels : numpy.ndarray
+        What the task knows.
+    units, together
+        Which independent unit every sample is of, and how many neighbouring rows of a sample are one, as in
+        `bitwright.tasks.units.row_units`.
+    """
 
     inputs: Batch
     labels: Array = dataclasses.field(default_factory=lambda: np.empty(0))
+    units: Array = dataclasses.field(default_factory=lambda: np.empty(0))
+    together: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +68,8 @@ class MeasureKind:
         Of the quantized network's statistics, followed column-wise by the float network's where the task has them.
     beside : bool
         Whether it stands beside the score wherever that does.
+    bounds : tuple of float
+        The least and the largest value that it can have.
     """
 
     name: str
@@ -48,6 +77,7 @@ class MeasureKind:
     higher_is_better: bool
     score: ScoreFunction
     beside: bool = False
+    bounds: Bounds = ANYTHING
 
 
 def sqnr_beside(signal: int, noise: int) -> MeasureKind:
@@ -56,6 +86,16 @@ def sqnr_beside(signal: int, noise: int) -> MeasureKind:
     `signal` and `noise` are the columns of the statistics with their powers.
     """
     return MeasureKind(name=SQNR, unit="dB", higher_is_better=True, score=sqnr_of(signal, noise), beside=True)
+
+
+def divergence(column: int, *, weight: int | None = None) -> MeasureKind:
+    """The KL divergence from the float network's softmax of logits to the quantized one's, in nats per position.
+
+    `column` holds its sums and `weight` the numbers of positions; None: each row is one.
+    """
+    return MeasureKind(
+        name=KL, unit="nats", higher_is_better=False, score=mean_of(column, weight=weight), bounds=(0.0, math.inf)
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +140,18 @@ class Task(Protocol):
     @property
     def sample_unit(self) -> str:
         """Of what: `images`, `tokens in 4 windows of 512`."""
+
+    @property
+    def independent(self) -> tuple[str, str] | None:
+        """What its independent units are, one and several: (`photograph`, `photographs`); None: the samples are."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """The least and the largest score that there can be."""
+
+    @property
+    def counted(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """The row of a sample that is lost, and of one that is not, where the loss is a share of samples; else None."""
 
     @property
     def tested_on(self) -> str:
@@ -155,6 +207,10 @@ class Score:
         How many test samples.
     sample_unit : str
         Of what.
+    units : int
+        How many of them are independent, which is what intervals resample.
+    independent : tuple of str or None
+        What those are, as in `Task`.
     tested_on, calibrated_on : str
         Which samples, and where they came from.
     measures : tuple of Measure
@@ -178,11 +234,17 @@ class Score:
     calibrated_on: str
     measures: tuple[Measure, ...] = ()
     ratio: bool = True
+    units: int = 0
+    independent: tuple[str, str] | None = None
 
     @property
     def sample_count(self) -> str:
-        """The number of samples with its unit, e.g. `500 images`."""
-        return f"{self.samples} {self.sample_unit}"
+        """The number of samples with its unit, e.g. `500 images`, `64 crops (7 independent photographs)`."""
+        said = f"{self.samples} {self.sample_unit}"
+        if self.independent is None:
+            return said
+        one, several = (f"independent {name}" for name in self.independent)
+        return f"{said} ({counted(self.units, one, several)})"
 
 
 def summarise(
@@ -191,6 +253,7 @@ def summarise(
     reference: Array | None,
     *,
     calibrated_on: str,
+    units: Array | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Score:
@@ -206,33 +269,41 @@ def summarise(
         Those of the float network on the same samples; None where the task needs a reference output instead.
     calibrated_on : str
         `Samples.description` of what the method was calibrated on.
+    units : numpy.ndarray or None
+        The independent unit [rows] of every row; None: each is its own.
     resamples, seed : int
         Of the bootstrap.
     """
     difference, interval = None, None
     if reference is not None:
-        difference, interval = paired_bootstrap(quantized, reference, task.score, resamples=resamples, seed=seed)
+        difference, interval = paired_bootstrap(
+            quantized, reference, task.score, units=units, resamples=resamples, seed=seed
+        )
     return Score(
         task=task.name,
         metric=task.metric,
         unit=task.unit,
         higher_is_better=task.higher_is_better,
         value=score_once(quantized, task.score),
-        value_interval=bootstrap(quantized, task.score, resamples=resamples, seed=seed),
+        value_interval=bootstrap(
+            quantized, task.score, units=units, bounds=task.bounds, resamples=resamples, seed=seed
+        ),
         float_value=None if reference is None else score_once(reference, task.score),
         difference=difference,
         interval=interval,
         samples=task.samples,
         sample_unit=task.sample_unit,
+        units=len(quantized) if units is None else len(np.unique(units)),
+        independent=task.independent,
         tested_on=task.tested_on,
         ratio=task.ratio,
         calibrated_on=calibrated_on,
-        measures=_measures(task, quantized, reference, resamples=resamples, seed=seed),
+        measures=_measures(task, quantized, reference, units, resamples=resamples, seed=seed),
     )
 
 
 def _measures(
-    task: Task, quantized: Array, reference: Array | None, *, resamples: int, seed: int
+    task: Task, quantized: Array, reference: Array | None, units: Array | None, *, resamples: int, seed: int
 ) -> tuple[Measure, ...]:
     both = quantized if reference is None else np.hstack([quantized, reference])
     return tuple(
@@ -241,7 +312,7 @@ def _measures(
             unit=kind.unit,
             higher_is_better=kind.higher_is_better,
             value=score_once(both, kind.score),
-            interval=bootstrap(both, kind.score, resamples=resamples, seed=seed),
+            interval=bootstrap(both, kind.score, units=units, bounds=kind.bounds, resamples=resamples, seed=seed),
             beside=kind.beside,
         )
         for kind in task.further

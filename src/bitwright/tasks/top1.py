@@ -1,8 +1,8 @@
 """Top-1 accuracy, in percent, on a folder of labelled images named `NNNN_name.jpg` (the class id first).
 
 Statistics: one row per image: 1 where the largest logit is the label's, else 0; the powers of the logits and of their
-noise. A limit takes images evenly spaced
-over the list sorted by class and name, so that the classes stay spread.
+noise; the KL divergence from the float network. Images are independent of each other. A limit takes images evenly
+spaced over the list sorted by class and name, so that the classes stay spread.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
-from bitwright.tasks.blocks import powers
+from bitwright.tasks.blocks import divergences, powers
 from bitwright.tasks.inputs import image_inputs
 from bitwright.tasks.samples import Samples, default_samples
-from bitwright.tasks.statistics import Array, ScoreFunction, mean_of
-from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
+from bitwright.tasks.statistics import Array, Bounds, ScoreFunction, mean_of
+from bitwright.tasks.task import MeasureKind, TaskBatch, divergence, sqnr_beside
 from bitwright.words import counted
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _CLASS_ID = re.compile(r"(\d+)_")
+RIGHT = ((0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
+"""Rows of an image that is wrong, and of one that is right."""
 
 
 def top1(*, data: Path, limit: int | None = None) -> "Top1":
@@ -136,7 +138,10 @@ class Top1:
     repeatable: bool = True
     ratio: bool = True
     score: ScoreFunction = _percent
-    further: tuple[MeasureKind, ...] = (sqnr_beside(1, 2),)
+    further: tuple[MeasureKind, ...] = (sqnr_beside(1, 2), divergence(3))
+    independent: tuple[str, str] | None = None
+    bounds: Bounds = (0.0, 100.0)
+    counted: tuple[tuple[float, ...], tuple[float, ...]] | None = RIGHT
     calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -158,9 +163,9 @@ class Top1:
             yield TaskBatch(inputs=image_inputs(network, images), labels=labels)
 
     def collect(self, batch: TaskBatch, output: torch.Tensor, reference: torch.Tensor) -> Array:
-        """Rows (1 or 0, signal, noise) from logits [B, classes]; logits that are not finite are wrong."""
+        """Rows (1 or 0, signal, noise, KL) from logits [B, classes]; logits that are not finite are wrong."""
         right = right_of(output, batch.labels, "images' names").numpy().astype(float)
-        return np.hstack([right[:, None], powers(output, reference)])
+        return np.hstack([right[:, None], powers(output, reference), divergences(output, reference)])
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Crops of photographs that come with scikit-image: none of the test images."""

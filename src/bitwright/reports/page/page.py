@@ -89,7 +89,9 @@ def _network(name: str, comparison: Comparison, frontier: Frontier | None) -> di
         "cards": [] if frontier is None else prose.cards(frontier, name),
         "standings": [] if frontier is None else tables.standings(frontier, name),
         "fronts": figures.fronts(frontier, name) if frontier is not None else figures.tradeoffs(rows),
-        "points": tables.rows(comparison, name) if frontier is None else tables.points(frontier.points_of(name)),
+        "points": tables.rows(comparison, name)
+        if frontier is None
+        else tables.points(frontier.points_of(name), frontier.budget),
         "legend": prose.legend(rows, frontier),
         "layers": layers.layers(costed, first),
         "maps": figures.heat_maps(costed),

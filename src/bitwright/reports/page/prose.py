@@ -6,22 +6,28 @@ from bitwright.reports.comparison import reasons_of
 from bitwright.reports.frontier import point_reasons_of
 from bitwright.reports.records import notes_of
 from bitwright.reports.scores import LEGEND, value
-from bitwright.reports.words import UNSURE_LEGEND, against, amount, findings, loss_words, percent
+from bitwright.reports.words import UNSURE, UNSURE_LEGEND, against, amount, findings, judged_amount
 from bitwright.studies.compare import Comparison
-from bitwright.studies.frontier import Frontier, OperatingPoint
+from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
 from bitwright.studies.machines import COMMON, Footing
-from bitwright.studies.objectives import OBJECTIVES
+from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC
+from bitwright.tasks.budget import LOSS, UNDECIDED
 from bitwright.tasks.calibrate import NOTHING
 from bitwright.units import number
 from bitwright.words import counted
+
+LOSS_NOTES = {
+    True: ("A negative loss is a gain on these samples; it does not say that quantization makes a network better.",),
+    False: (),
+}
 
 
 def title(result: Comparison | Frontier) -> str:
     """Networks, and the budget."""
     if isinstance(result, Frontier):
-        return f"{', '.join(result.networks)} at a loss of at most {percent(result.budget)}"
+        return f"{', '.join(result.networks)} at {result.budget.words}"
     return f"{', '.join(dict.fromkeys(row.network for row in result.rows))}: methods and accelerators"
 
 
@@ -33,9 +39,9 @@ def lead(result: Comparison | Frontier) -> str:
         return (
             f"{counted(len(result.systems), 'system')} offered at {counted(methods, 'operating point')} on "
             f"{counted(machines, 'machine')}. Each "
-            "point's accuracy and cost come from the same integers. Of every system the cheapest point that loses at "
-            f"most {percent(result.budget)} against the float network is taken, and measured by the best static "
-            "machine."
+            "point's accuracy and cost come from the same integers. Of every system the cheapest point with "
+            f"{result.budget.words} on one half of the samples is taken, reported on the other half, and measured by "
+            "the best static machine where its whole interval keeps the budget."
         )
     return (
         f"{counted(methods, 'method')} on {counted(machines, 'machine')}. Accuracy and cost of a row come from the "
@@ -65,16 +71,8 @@ def cards(frontier: Frontier, network: str) -> list[dict[str, str]]:
     for objective in OBJECTIVES:
         ranked = frontier.standings_of(network, objective.name)
         best = ranked[0].best if ranked else None
-        if best is None:
-            found.append(
-                {
-                    "over": objective.title,
-                    "large": "none",
-                    "name": "no point keeps the budget",
-                    "small": "",
-                    "unit": "",
-                }
-            )
+        if best is None or not best.keeps:
+            found.append(_undecided(frontier, ranked[0] if ranked else None, objective))
             continue
         figure, relation = against(ranked[0].gain) if ranked[0].gain else ("", "")
         own = ranked[0].system in STATIC
@@ -83,11 +81,30 @@ def cards(frontier: Frontier, network: str) -> list[dict[str, str]]:
                 "over": f"least {objective.title}",
                 "large": "static" if own else figure or amount(best.value(objective), objective),
                 "name": f"{ranked[0].system}: {best.row.method} on {best.row.accelerator}",
-                "small": f"{amount(best.value(objective), objective)}; loss {loss_words(best)} %",
+                "small": f"{amount(best.value(objective), objective)}; {_judged(frontier, best)}",
                 "unit": "nothing beats it" if own else f"{relation} the best static machine" if relation else "",
             }
         )
     return found
+
+
+def _undecided(frontier: Frontier, standing: Standing | None, objective: Objective) -> dict[str, str]:
+    """Where nothing is within: no ratio, and the undecided point of least cost in small type."""
+    point = None if standing is None else standing.best
+    if standing is None or point is None or point.state != UNDECIDED:
+        name = "no point keeps the budget"
+        return {"over": objective.title, "large": "none", "name": name, "small": "", "unit": ""}
+    return {
+        "over": f"least {objective.title}",
+        "large": UNSURE,
+        "name": f"undecided: {standing.system}, {point.row.method} on {point.row.accelerator}",
+        "small": f"{amount(point.value(objective), objective)}; {_judged(frontier, point)}",
+        "unit": "no interval is within the budget",
+    }
+
+
+def _judged(frontier: Frontier, point: OperatingPoint) -> str:
+    return f"{frontier.budget.constraint.name} {judged_amount(point, frontier.budget)}"
 
 
 def samples(rows: Sequence[Row]) -> list[str]:
@@ -137,12 +154,15 @@ def assumptions(result: Comparison | Frontier) -> list[str]:
     comparison = result if isinstance(result, Comparison) else result.comparison
     said = [substrate(comparison.substrate)]
     if isinstance(result, Frontier):
-        meanings = dict.fromkeys(result.losses.values())
+        meanings = dict.fromkeys(result.constrained.values())
         said += [
-            f"Loss is the {' / '.join(meanings)}; its interval is a paired bootstrap over the samples (95 %).",
-            "Fronts go by point estimates; what is called best, and the static machine that it is compared with, keeps "
-            "the budget with its whole interval. A point whose interval spans the budget is marked ≈.",
-            "A negative loss is a gain on these samples; it does not say that quantization makes a network better.",
+            f"The budget, {result.budget.words}, constrains the {' / '.join(meanings)}; intervals (95 %) are a paired "
+            "bootstrap over independent units (photographs, paragraphs, documents, labelled samples), widened for few.",
+            *(f"{network}: {halved}." for network, halved in result.split.items()),
+            "Fronts go by point estimates on the half that is reported. Only a point whose whole interval is within "
+            "the budget there has a rank or a ratio, and so has the static machine that it is compared with. A point "
+            "whose estimate keeps the budget and whose interval does not is marked ≈.",
+            *LOSS_NOTES[result.budget.constraint is LOSS],
             "A point is compared only if its machine runs as large a share of the products as any other.",
             "Operating points are those of the systems; searched formats and trained plans join only with --plan.",
             *(f"{name}: {about}." for name, about in result.systems.items()),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitwright.reports.scores import difference, value
-from bitwright.reports.words import amount, gain_words, loss_words
+from bitwright.reports.words import amount, gain_words, header, judged_words, state_words
 from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier import Frontier, OperatingPoint
 from bitwright.studies.frontier.axes import CostAxis, cost_axis
@@ -15,6 +15,7 @@ from bitwright.studies.objectives import ENERGY, LATENCY, OBJECTIVES
 from bitwright.studies.row import Row
 from bitwright.studies.simulate import Simulation
 from bitwright.studies.systems import system_of
+from bitwright.tasks.budget import Budget
 from bitwright.units import DASH, number
 
 SHORT = 24  # characters that stay on one line
@@ -61,8 +62,11 @@ def standings(frontier: Frontier, network: str) -> list[Table]:
     """A table per objective: systems by rank."""
     return [
         Table(
-            title=f"Least {objective.title} at a loss that keeps the budget",
-            headers=["#", "system", "best point", "cost", "less than best static", "loss [%], 95 % interval"],
+            title=f"Least {objective.title} at {frontier.budget.words}",
+            headers=[
+                *("#", "system", "point chosen for it", "cost", "less than best static"),
+                *(f"{header(frontier.budget)}, 95 % interval", "budget"),
+            ],
             rows=[
                 [
                     Cell(text=str(each.rank or DASH), sort=each.rank or 1e9),
@@ -73,7 +77,8 @@ def standings(frontier: Frontier, network: str) -> list[Table]:
                         sort=each.best.value(objective) if each.best else None,
                     ),
                     Cell(text=gain_words(each), sort=each.gain),
-                    _loss(each.best),
+                    _judged(each.best, frontier.budget),
+                    words(*_state(each.best)),
                 ]
                 for each in frontier.standings_of(network, objective.name)
             ],
@@ -82,13 +87,13 @@ def standings(frontier: Frontier, network: str) -> list[Table]:
     ]
 
 
-def points(found: Sequence[OperatingPoint]) -> Table:
+def points(found: Sequence[OperatingPoint], budget: Budget) -> Table:
     """All operating points of a network."""
     costs = _Costs.of([point.row for point in found])
     return Table(
         title="All operating points",
         headers=[
-            *("system", "method", "accelerator", "status", "loss [%], 95 % interval", "within"),
+            *("system", "method", "accelerator", "status", f"{header(budget)}, 95 % interval", f"budget {budget}"),
             *costs.headers(),
             "on the front of",
         ],
@@ -98,8 +103,8 @@ def points(found: Sequence[OperatingPoint]) -> Table:
                 words(point.row.method),
                 words(point.row.accelerator),
                 _status(point.row),
-                _loss(point),
-                words(*_within(point)),
+                _judged(point, budget),
+                words(*_state(point)),
                 *costs.cells(point.row),
                 words(", ".join(each.title for each in OBJECTIVES if each.name in point.fronts) or DASH),
             ]
@@ -188,16 +193,17 @@ def _score(row: Row) -> list[Cell]:
     ]
 
 
-def _loss(point: OperatingPoint | None) -> Cell:
-    if point is None or point.loss is None:
+def _judged(point: OperatingPoint | None, budget: Budget) -> Cell:
+    if point is None or point.judged is None:
         return Cell(text=DASH)
-    return Cell(text=loss_words(point), sort=100 * point.loss.value)
+    return Cell(text=judged_words(point, budget), sort=budget.constraint.scale * point.judged.value)
 
 
-def _within(point: OperatingPoint) -> tuple[str, str]:
-    if point.within is None:
+def _state(point: OperatingPoint | None) -> tuple[str, str]:
+    """Whether the budget is kept, and the style of that."""
+    if point is None or point.state is None:
         return DASH, ""
-    return ("yes" if point.within else "no") + ("" if point.separated else " ≈"), "yes" if point.within else "no"
+    return state_words(point), "yes" if point.keeps else "no"
 
 
 def prices(found: Iterable[Row]) -> Table:

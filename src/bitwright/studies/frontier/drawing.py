@@ -1,6 +1,6 @@
-"""The picture of a study at equal accuracy: loss against one cost, the front, the budget, a colour per system.
+"""The picture of a study at equal accuracy: what is constrained against one cost, front, budget, a colour per system.
 
-Costs are drawn in one SI unit on a logarithmic axis. Losses are cut off well above the budget, so that what
+Costs are drawn in one SI unit on a logarithmic axis. What is far worse than the budget is cut off, so that what
 matters fills the picture; a note says how many points lie beyond.
 """
 
@@ -12,48 +12,57 @@ from bitwright.studies.frontier.axes import CostAxis, cost_axis
 from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.objectives import Objective
 from bitwright.studies.palette import style_of
+from bitwright.tasks.budget import Budget
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from bitwright.studies.frontier.result import Frontier
 
-HEADROOM = 4.0  # budgets above the budget that are in the picture
-PAD = 0.25  # of the losses in the picture, above and below them: two lines of a label
+HEADROOM = 4.0  # budgets of loss that are in the picture
+BELOW = 10.0  # dB below a budget of an SQNR that are in the picture
+PAD = 0.25  # of the values in the picture, above and below them: two lines of a label
 LETTERS = 28  # of a name in a picture
 
 
 def draw(frontier: "Frontier", network: str, objective: Objective) -> "go.Figure":
-    """Loss in percent against `objective`."""
+    """What is constrained, in the unit that it is shown in, against `objective`."""
     import plotly.graph_objects as go
 
-    points = [point for point in frontier.points_of(network) if point.comparable]
+    budget = frontier.budget
+    points = [point for point in frontier.points_of(network) if _drawn(point)]
     axis = cost_axis(objective, [point.value(objective) for point in points], " of one inference")
     figure = go.Figure()
-    _add_front(figure, frontier.front(network, objective.name), objective, axis)
+    _add_front(
+        figure, [each for each in frontier.front(network, objective.name) if _drawn(each)], objective, axis, budget
+    )
     for i, system in enumerate(frontier.systems):
         own = [point for point in points if point.system == system]
         if own:
             shown = {id(each.best) for each in frontier.standings_of(network, objective.name)}
-            figure.add_trace(go.Scatter(**_markers(own, system, objective, axis, i, shown)))
-    budget = 100 * frontier.budget
+            figure.add_trace(go.Scatter(**_markers(own, system, objective, axis, i, shown, budget)))
     figure.add_hline(
-        y=budget, line={"dash": "dash", "width": 1.5, "color": "#d9534f"}, annotation_text=f"budget {budget:g} %"
+        y=budget.limit * budget.constraint.scale,
+        line={"dash": "dash", "width": 1.5, "color": "#d9534f"},
+        annotation_text=f"budget {budget}",
     )
     _add_names(figure, frontier, network, objective, axis)
     lowest, highest, beyond = _range(points, budget)
-    above = f"; {beyond} with more loss lie above" if beyond else ""
+    upward = budget.constraint.higher_is_better
+    title = f"{budget.constraint.name if upward else 'relative loss'} [{budget.constraint.unit}]"
+    side, where = ("upper", "less lie below") if upward else ("lower", "more loss lie above")
+    hidden = f"; {beyond} with {where}" if beyond else ""
     figure.update_layout(
         margin={"l": 60, "r": 20, "t": 30, "b": 50},
         height=480,
         legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0, "itemsizing": "constant"},
         hovermode="closest",
         xaxis=axis.layout(),
-        yaxis={"title": "relative loss [%]", "range": [lowest, highest], "zeroline": True},
+        yaxis={"title": title, "range": [lowest, highest], "zeroline": not upward},
         annotations=[
             *figure.layout.annotations,
             {
-                "text": f"lower left is better{above}",
+                "text": f"{side} left is better{hidden}",
                 "xref": "paper",
                 "yref": "paper",
                 "x": 0,
@@ -70,18 +79,25 @@ def _cost(point: OperatingPoint, objective: Objective, axis: CostAxis) -> float:
     return axis.of(point.value(objective) or 0.0)
 
 
-def _loss(point: OperatingPoint) -> float:
-    assert point.loss is not None
-    return 100 * point.loss.value
+def _drawn(point: OperatingPoint) -> bool:
+    return point.comparable and point.judged is not None and math.isfinite(point.judged.value)
 
 
-def _add_front(figure: "go.Figure", front: Sequence[OperatingPoint], objective: Objective, axis: CostAxis) -> None:
+def _height(point: OperatingPoint, budget: Budget) -> float:
+    """In the unit that the constraint is shown in."""
+    assert point.judged is not None
+    return budget.constraint.scale * point.judged.value
+
+
+def _add_front(
+    figure: "go.Figure", front: Sequence[OperatingPoint], objective: Objective, axis: CostAxis, budget: Budget
+) -> None:
     import plotly.graph_objects as go
 
     figure.add_trace(
         go.Scatter(
             x=[_cost(point, objective, axis) for point in front],
-            y=[_loss(point) for point in front],
+            y=[_height(point, budget) for point in front],
             mode="lines",
             name="Pareto front",
             line={"shape": "hv", "color": "#8a8f98", "width": 2},
@@ -91,22 +107,31 @@ def _add_front(figure: "go.Figure", front: Sequence[OperatingPoint], objective: 
 
 
 def _markers(
-    own: Sequence[OperatingPoint], system: str, objective: Objective, axis: CostAxis, index: int, shown: set[int]
+    own: Sequence[OperatingPoint],
+    system: str,
+    objective: Objective,
+    axis: CostAxis,
+    index: int,
+    shown: set[int],
+    budget: Budget,
 ) -> dict[str, Any]:
     """A system's points; the intervals of those on the front and of its best one are drawn, all can be read."""
     colour, symbol = style_of(index)
-    losses = [point.loss for point in own if point.loss is not None]
+    scale, unit = budget.constraint.scale, budget.constraint.unit
+    found = [point.judged for point in own if point.judged is not None]
     drawn = [objective.name in point.fronts or id(point) in shown for point in own]
     names = [f"{point.row.method} on {point.row.accelerator}" for point in own]
     return {
         "x": [_cost(point, objective, axis) for point in own],
-        "y": [_loss(point) for point in own],
+        "y": [_height(point, budget) for point in own],
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [_bar(loss.interval.high - loss.value, seen) for loss, seen in zip(losses, drawn, strict=True)],
+            "array": [
+                _bar(scale * (each.interval.high - each.value), seen) for each, seen in zip(found, drawn, strict=True)
+            ],
             "arrayminus": [
-                _bar(loss.value - loss.interval.low, seen) for loss, seen in zip(losses, drawn, strict=True)
+                _bar(scale * (each.value - each.interval.low), seen) for each, seen in zip(found, drawn, strict=True)
             ],
             "thickness": 1,
             "width": 2,
@@ -115,9 +140,9 @@ def _markers(
         "mode": "markers",
         "name": in_short(system),
         "text": [
-            f"{escaped(name)}<br>loss {100 * loss.value:.3g} [{100 * loss.interval.low:.3g}, "
-            f"{100 * loss.interval.high:.3g}] %"
-            for name, loss in zip(names, losses, strict=True)
+            f"{escaped(name)}<br>{budget.constraint.name} {scale * each.value:.3g} [{scale * each.interval.low:.3g}, "
+            f"{scale * each.interval.high:.3g}] {unit}"
+            for name, each in zip(names, found, strict=True)
         ],
         "marker": {
             "color": colour,
@@ -131,23 +156,24 @@ def _markers(
 
 
 def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objective: Objective, axis: CostAxis) -> None:
-    """Names at the cheapest point within the budget and the static yardstick.
+    """Names at the cheapest point within the budget and the static yardstick, where there are any.
 
     Each lies towards the middle of the picture, that of the higher point above it and the other below.
     """
     standings = frontier.standings_of(network, objective.name)
-    winner, yardstick = standings[0].best if standings else None, frontier.baseline(network, objective.name)
+    budget, yardstick = frontier.budget, frontier.baseline(network, objective.name)
+    winner = standings[0].best if standings and standings[0].rank else None
     named = {id(point): (point, word) for point, word in ((yardstick, "best static"), (winner, "cheapest")) if point}
     seen = [
         (point, word)
-        for point, word in sorted(named.values(), key=lambda each: -_loss(each[0]))
-        if _loss(point) <= HEADROOM * 100 * frontier.budget and _cost(point, objective, axis)
+        for point, word in sorted(named.values(), key=lambda each: -_height(each[0], budget))
+        if _drawn(point) and _inside(point, budget) and _cost(point, objective, axis)
     ]
     for (point, word), down in zip(seen, (-1, 1), strict=False):
         right = axis.right(point.value(objective) or 0.0)
         figure.add_annotation(
             x=math.log10(_cost(point, objective, axis)),
-            y=_loss(point),
+            y=_height(point, budget),
             text=f"{word}: {in_short(point.row.method)}<br>on {in_short(point.row.accelerator)}",
             ax=-24 if right else 24,
             ay=34 * down,
@@ -156,20 +182,27 @@ def _add_names(figure: "go.Figure", frontier: "Frontier", network: str, objectiv
         )
 
 
-def _range(points: Sequence[OperatingPoint], budget: float) -> tuple[float, float, int]:
-    """Lowest and highest loss of the picture, in percent, and how many points are above."""
-    losses = [_loss(point) for point in points]
-    top = HEADROOM * budget
-    inside = [loss for loss in losses if loss <= top]
-    lowest = min([0.0, *inside])
-    highest = max([budget * 1.3, *inside])
+def _inside(point: OperatingPoint, budget: Budget) -> bool:
+    """Whether it is in the picture."""
+    assert point.judged is not None
+    if budget.constraint.higher_is_better:
+        return point.judged.value >= budget.limit - BELOW
+    return point.judged.value <= HEADROOM * budget.limit
+
+
+def _range(points: Sequence[OperatingPoint], budget: Budget) -> tuple[float, float, int]:
+    """Lowest and highest value of the picture, as shown, and how many points are beyond."""
+    inside = [_height(point, budget) for point in points if _inside(point, budget)]
+    limit = budget.limit * budget.constraint.scale
+    ends = (limit - BELOW / 2, limit + BELOW / 2) if budget.constraint.higher_is_better else (0.0, 1.3 * limit)
+    lowest, highest = min([ends[0], *inside]), max([ends[1], *inside])
     pad = PAD * (highest - lowest)
-    return lowest - pad, highest + pad, len(losses) - len(inside)
+    return lowest - pad, highest + pad, len(points) - len(inside)
 
 
-def _bar(share: float, seen: bool) -> float:
-    """Length of half an interval, in percent; unbounded ones and those left out have none."""
-    return 100 * share if seen and share < 1e4 else 0.0
+def _bar(length: float, seen: bool) -> float:
+    """Length of half an interval, as shown; unbounded ones and those left out have none."""
+    return length if seen and length < 1e6 else 0.0
 
 
 def _faded(colour: str) -> str:

@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from bitwright.studies.frontier.halves import Verdict
 from bitwright.studies.objectives import Objective
 from bitwright.studies.row import Row
-from bitwright.tasks.relative_loss import RelativeLoss
+from bitwright.tasks.budget import MISSED, WITHIN, Budget
+from bitwright.tasks.relative_loss import Judged
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,30 +24,43 @@ class OperatingPoint:
         not compose, or the method declines this network.
     options : mapping
         Of the method.
-    loss : RelativeLoss or None
-        From the float network; None where there is no score.
-    within, separated : bool or None
-        Whether the loss is within the budget by its estimate, and whether its interval decides that.
+    verdict : Verdict or None
+        What it does to accuracy; None where there is no score.
     comparable : bool
-        Whether it has a loss and costs of as large a share of the products as any point of its network has. Others are
-        on no front.
+        Whether it has a verdict and costs of as large a share of the products as any point of its network has. Others
+        are on no front.
     fronts : tuple of str
-        Names of the objectives on whose Pareto front (loss x objective) it is.
+        Names of the objectives on whose Pareto front (what is constrained x objective) it is.
     """
 
     system: str
     row: Row
     options: Mapping[str, Any]
-    loss: RelativeLoss | None = None
-    within: bool | None = None
-    separated: bool | None = None
+    verdict: Verdict | None = None
     comparable: bool = False
     fronts: tuple[str, ...] = ()
 
     @property
+    def judged(self) -> Judged | None:
+        """What the budget constrains, on the half that reports."""
+        return None if self.verdict is None else self.verdict.judged
+
+    @property
+    def state(self) -> str | None:
+        """`within`, `undecided` or `missed`; None where there is no score."""
+        return None if self.verdict is None else self.verdict.state
+
+    @property
     def keeps(self) -> bool:
-        """Whether the samples say that it keeps the budget: the whole interval of its loss is within."""
-        return bool(self.within and self.separated)
+        """Whether the samples that report say that it keeps the budget: with its whole interval."""
+        return self.state == WITHIN
+
+    def offers(self, budget: Budget) -> int:
+        """What the samples that choose say: 2, it keeps the budget for sure; 1, by its estimate; 0, it does not."""
+        if self.verdict is None:
+            return 0
+        state = budget.state(self.verdict.chosen_by)
+        return 0 if state == MISSED else 1 + (state == WITHIN)
 
     def value(self, objective: Objective) -> float | None:
         """What it costs; None where it has no cost."""
@@ -61,11 +76,12 @@ class Standing:
     network, objective, system : str
         Names.
     best : OperatingPoint or None
-        The cheapest of the system's points that keep the budget; None if it has none.
+        The point chosen for it: the cheapest that keeps the budget on the samples that choose, with its whole interval
+        if any does, else by its estimate; None if none does. Its state is that on the samples that report.
     gain : float or None
-        Cost of the best static point that keeps the budget by this one's: how many times less this costs.
+        Cost of the best static point by this one's, how many times less this costs, where both are within the budget.
     rank : int or None
-        1 is the cheapest system.
+        1 is the cheapest system within the budget; None for what is not within.
     reason : str
         Why there is no best point.
     """

@@ -10,11 +10,17 @@ from bitwright.studies.compare import Comparison
 from bitwright.studies.frontier.points import OperatingPoint, Standing
 from bitwright.studies.frontier.standings import baseline, front
 from bitwright.studies.objectives import OBJECTIVES, Objective, objective_named
+from bitwright.tasks.budget import MISSED, UNDECIDED, WITHIN, Budget
+from bitwright.tasks.relative_loss import Judged
 from bitwright.units import scaled
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+
+STATES = (WITHIN, UNDECIDED, MISSED)
+"""In the order of a table."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -29,10 +35,12 @@ class Frontier(Shown):
         By network, system, method, machine.
     standings : tuple of Standing
         By network, objective, system.
-    budget : float
-        The largest relative loss that is accepted, as a share of 1.
-    losses : mapping
-        Network -> what its loss is of, in a phrase.
+    budget : Budget
+        What is constrained, and to what.
+    constrained : mapping
+        Network -> what that is of, in a phrase.
+    split : mapping
+        Network -> how its samples were halved to choose and to report, in a phrase; networks without a score have none.
     systems : mapping
         System -> what it is.
     """
@@ -40,8 +48,9 @@ class Frontier(Shown):
     comparison: Comparison
     points: tuple[OperatingPoint, ...]
     standings: tuple[Standing, ...]
-    budget: float
-    losses: Mapping[str, str]
+    budget: Budget
+    constrained: Mapping[str, str]
+    split: Mapping[str, str]
     systems: Mapping[str, str]
 
     def headline(self) -> Headline:
@@ -51,12 +60,12 @@ class Frontier(Shown):
             for network in self.networks
             for each in OBJECTIVES
         ]
-        return Headline(f"{len(self.points)} operating points, losses of at most {100 * self.budget:g} %", figures)
+        return Headline(f"{len(self.points)} operating points, {self.budget.words}", figures)
 
     def _winner(self, network: str, objective: Objective) -> str:
         ranked = self.standings_of(network, objective.name)
         best = ranked[0].best if ranked else None
-        if best is None:
+        if best is None or not best.keeps:
             return "no point whose whole interval keeps the budget"
         cost = scaled(best.value(objective), objective.unit, objective.power).replace("mm2", "mm²")
         return f"{cost}: {ranked[0].system}, {best.row.method} on {best.row.accelerator}"
@@ -71,20 +80,24 @@ class Frontier(Shown):
         return [point for point in self.points if point.row.network == network]
 
     def front(self, network: str, objective: str) -> list[OperatingPoint]:
-        """The Pareto front of loss x objective, cheapest first."""
+        """The Pareto front of what is constrained x objective, cheapest first."""
         return front(self.points_of(network), objective_named(objective))
 
     def baseline(self, network: str, objective: str) -> OperatingPoint | None:
         """The static point that others are measured by."""
-        return baseline(self.points_of(network), objective_named(objective))
+        return baseline(self.points_of(network), objective_named(objective), self.budget)
 
     def standings_of(self, network: str, objective: str) -> list[Standing]:
-        """Systems, the cheapest first, those without a point last."""
+        """Systems: within the budget, the cheapest first; undecided; missed; without a point."""
         found = [each for each in self.standings if (each.network, each.objective) == (network, objective)]
-        return sorted(found, key=lambda each: each.rank or len(found) + 1)
+        return sorted(found, key=lambda each: _place(each, objective_named(objective)))
 
     def frame(self) -> "pd.DataFrame":
-        """One line per point, units in the columns' names, losses as shares of 1; what is missing is NA."""
+        """One line per point, units in the columns' names, losses as shares of 1; what is missing is NA.
+
+        Losses, SQNR and what follows from them are of the samples that report; `choosing_` is of those that choose, in
+        the budget's unit; scores are of all.
+        """
         import pandas as pd
 
         return pd.DataFrame(self.records()).convert_dtypes()
@@ -115,7 +128,8 @@ class Frontier(Shown):
         return draw(self, self.networks[0] if network is None else network, objective_named(objective))
 
     def _record(self, point: OperatingPoint) -> dict[str, Any]:
-        row, loss = point.row.record(), point.loss
+        row, found = point.row.record(), point.verdict
+        loss, sqnr = (None, None) if found is None else (found.loss, found.sqnr)
         simulation = point.row.simulation
         kept = {key: row.pop(key) for key in ("network", "method", "accelerator", "status", "reason")}
         options = ", ".join(f"{key}={value}" for key, value in point.options.items())
@@ -124,16 +138,43 @@ class Frontier(Shown):
             "system": point.system,
             **kept,
             "options": options,
-            "relative_loss": loss.value if loss else None,
-            "relative_loss_low": loss.interval.low if loss else None,
-            "relative_loss_high": loss.interval.high if loss else None,
-            "loss_of": self.losses.get(point.row.network),
-            "budget": self.budget,
-            "within_budget": point.within,
-            "separated_from_budget": point.separated,
+            **_figures("relative_loss", loss),
+            **_figures("sqnr_db", sqnr),
+            **_figures("choosing", found.chosen_by if found else None),
+            **budget_record(self.budget),
+            "budget_of": self.constrained.get(point.row.network),
+            "within_budget": None if found is None else found.state == WITHIN,
+            "budget_state": point.state,
+            "separated_from_budget": found.separated if found else None,
             "comparable": point.comparable,
             **{f"on_front_{each.name}": each.name in point.fronts for each in OBJECTIVES},
             "energy_delay_area_j_s_mm2": product,
             **row,
             "substrate": self.comparison.substrate.name,
         }
+
+
+def budget_record(budget: Budget) -> dict[str, Any]:
+    """What is constrained, to what, in which unit."""
+    return {
+        "budget": budget.limit,
+        "budget_unit": budget.constraint.stored,
+        "budget_constrains": budget.words,
+    }
+
+
+def _figures(name: str, judged: Judged | None) -> dict[str, float | None]:
+    """A value and the ends of its interval."""
+    return {
+        name: judged.value if judged else None,
+        f"{name}_low": judged.interval.low if judged else None,
+        f"{name}_high": judged.interval.high if judged else None,
+    }
+
+
+def _place(standing: Standing, objective: Objective) -> tuple[int, float]:
+    """Where it is listed."""
+    if standing.best is None:
+        return len(STATES), 0.0
+    assert standing.best.state is not None
+    return STATES.index(standing.best.state), standing.best.value(objective) or 0.0

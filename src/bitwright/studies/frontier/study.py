@@ -11,6 +11,7 @@ from bitwright.methods.sharing import sharing
 from bitwright.networks.network import Network
 from bitwright.studies.cells import Cell, Cells, Wanted, label
 from bitwright.studies.compare import Comparison
+from bitwright.studies.frontier.halves import Verdict, split_words, verdict
 from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.frontier.result import Frontier
 from bitwright.studies.frontier.standings import compared, standings
@@ -20,16 +21,17 @@ from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import Row
 from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System, machines_of
 from bitwright.tasks import Labelled, Task, get_task
+from bitwright.tasks.budget import MISSED, UNDECIDED, Budget
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
-from bitwright.tasks.floor import MISSED, UNDECIDED
-from bitwright.tasks.relative_loss import meaning
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIMITS = {"image": 250, "sentence": 400, "language": 1024}
+LIMITS = {"image": 250, "sentence": 800, "language": 2048}
 CALIBRATION = {"image": 16, "sentence": 32, "language": 8}
-"""Samples to judge and to calibrate by, unless the user says: so that a network takes less than half an hour."""
+"""Samples to judge and to calibrate by, unless the user says: for minutes per network, not hours. Half of those that
+judge choose; 2,048 tokens are 16 blocks, 8 in each half.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,8 @@ class FrontierSettings:
 
     Attributes
     ----------
-    budget : float
-        The largest relative loss that is accepted, as a share of 1.
+    budget : Budget
+        What is constrained, and to what.
     systems : tuple of str
         Of `SYSTEMS`, or names of methods, each a system of one point on every machine; empty: all systems. The
         static ones are always among them.
@@ -49,7 +51,7 @@ class FrontierSettings:
         As in `evaluate`.
     """
 
-    budget: float
+    budget: Budget
     systems: tuple[str, ...] = ()
     plans: "Mapping[str, Path]" = dataclasses.field(default_factory=dict)
     exact: bool = True
@@ -127,7 +129,7 @@ def frontier(
         with sharing():
             own = compared(list(_points(network, judge, systems, accelerators, settings, progress)))
         points += own
-        found += standings(network.name, own)
+        found += standings(network.name, own, settings.budget)
     used = dict.fromkeys(machine for system in systems.values() for machine in system.machines)
     machines = {name: accelerators[name] for name in accelerators if name in used}
     return Frontier(
@@ -140,9 +142,16 @@ def frontier(
         points=tuple(points),
         standings=tuple(found),
         budget=settings.budget,
-        losses={network.name: meaning(judge) for network, judge in zip(networks, judges, strict=True)},
+        constrained={network.name: settings.budget.of(judge) for network, judge in zip(networks, judges, strict=True)},
+        split=_splits(points),
         systems={name: system.about for name, system in systems.items()},
     )
+
+
+def _splits(points: Sequence[OperatingPoint]) -> dict[str, str]:
+    """Network -> how its samples were halved."""
+    scores = {point.row.network: point.row.evaluation.score for point in points if point.row.evaluation is not None}
+    return {name: split_words(score) for name, score in scores.items()}
 
 
 def _judge(
@@ -171,7 +180,8 @@ def _points(
     progress: Progress,
 ) -> Iterator[OperatingPoint]:
     """One network's points, by system, method and machine; equal choices of several systems are judged once."""
-    offered = {name: system.offered(settings.budget, network.kind) for name, system in systems.items()}
+    share = settings.budget.search_share
+    offered = {name: system.offered(share, network.kind) for name, system in systems.items()}
     choices = {label(choice): choice for each in offered.values() for choice in each}
     machines: dict[str, dict[str, None]] = {name: {} for name in choices}
     for name, system in systems.items():
@@ -190,10 +200,16 @@ def _points(
     )
     wanted = [Wanted(name=name, choice=choice, machines=tuple(machines[name])) for name, choice in choices.items()]
     found = {cell.name: cell for cell in cells.of(wanted)}
+    verdicts = {
+        cell.name: verdict(judge, cell.scored, settings.budget, seed=settings.seed)
+        for cell in found.values()
+        if isinstance(cell.scored, Evaluation)
+    }
     for name, system in systems.items():
         for choice in offered[name]:
             for machine in system.machines:
-                yield _point(network, name, choice, machine, found[label(choice)], settings.budget)
+                cell = found[label(choice)]
+                yield _point(network, name, choice, machine, cell, verdicts.get(cell.name))
 
 
 def _point(
@@ -202,19 +218,11 @@ def _point(
     choice: Choice,
     machine: str,
     cell: Cell,
-    budget: float,
+    judged: Verdict | None,
 ) -> OperatingPoint:
     row = Row.of(network, cell.name, machine, cell.scored, cell.costs[machine])
     if row.status == "failed" and isinstance(cell.scored, InputError):
         row = dataclasses.replace(row, status="refused")
     if row.status in {MISSED, UNDECIDED}:  # of its own budget; here the user's decides
         row = dataclasses.replace(row, status="ok", reason="")
-    loss = cell.scored.loss if isinstance(cell.scored, Evaluation) else None
-    return OperatingPoint(
-        system=system,
-        row=row,
-        options=choice[1],
-        loss=loss,
-        within=loss.within(budget) if loss else None,
-        separated=loss.separated(budget) if loss else None,
-    )
+    return OperatingPoint(system=system, row=row, options=choice[1], verdict=judged)

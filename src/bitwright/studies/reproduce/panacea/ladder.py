@@ -190,6 +190,8 @@ def change(before: Evaluation | None, after: Evaluation | None, task: Task, seed
     """The difference between two scores of `task` on the same samples."""
     if before is None or after is None:
         return None
-    difference, interval = paired_bootstrap(after.statistics, before.statistics, task.score, seed=seed)
+    difference, interval = paired_bootstrap(
+        after.statistics, before.statistics, task.score, units=after.units, seed=seed
+    )
     value = before.score.value
     return Change(difference=difference, interval=interval, relative=difference / value if value else None)
