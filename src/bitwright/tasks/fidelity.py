@@ -20,7 +20,7 @@ from bitwright.networks.own_inputs import OwnInputs, own_inputs
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once
 from bitwright.tasks.given import axes_of
 from bitwright.tasks.inputs import window_length
-from bitwright.tasks.samples import Samples, available_samples, default_batches, default_samples, describe
+from bitwright.tasks.samples import Samples, available_samples, calibration_of, default_batches, describe
 from bitwright.tasks.statistics import Array, ScoreFunction, mean_of, sqnr_of
 from bitwright.tasks.task import SQNR, MeasureKind, TaskBatch
 from bitwright.words import counted
@@ -142,8 +142,8 @@ class Fidelity:
         What is known of the inputs of a network that brings its own.
     given : Samples or None
         The caller's samples, instead of those that are always there.
-    calibrated : Samples or None
-        What to calibrate on, instead of those that are always there.
+    calibrated : Samples, tuple of str or None
+        What to calibrate on, or sources of it, instead of those that are always there.
     """
 
     kind: str
@@ -154,7 +154,7 @@ class Fidelity:
     axis: int | None = 0
     own: OwnInputs | None = dataclasses.field(default=None, repr=False, compare=False)
     given: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
-    calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
+    calibrated: Samples | tuple[str, ...] | None = dataclasses.field(default=None, repr=False, compare=False)
     name: str = "fidelity"
     metric: str = SQNR
     unit: str = "dB"
@@ -225,4 +225,4 @@ class Fidelity:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """The calibration part of the same sources: other photographs, other prose, other noise."""
-        return self.calibrated or default_samples(network, count=count, seed=seed)
+        return calibration_of(self.calibrated, network, count=count, seed=seed)

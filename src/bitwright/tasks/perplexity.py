@@ -16,7 +16,7 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import block_sums, float64, positions_at_once, powers
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
-from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.samples import Samples, calibration_of
 from bitwright.tasks.statistics import Array, ScoreFunction
 from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
 from bitwright.words import counted
@@ -101,7 +101,7 @@ class Perplexity:
         MeasureKind(name="ratio to the float network's", unit="", higher_is_better=False, score=_ratio),
         sqnr_beside(2, 3),
     )
-    calibrated: Samples | None = dataclasses.field(default=None, repr=False)
+    calibrated: Samples | tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
 
     @property
     def samples(self) -> int:
@@ -136,4 +136,4 @@ class Perplexity:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Windows of the standard library's prose: none of the test text."""
-        return self.calibrated or default_samples(network, count=count, seed=seed)
+        return calibration_of(self.calibrated, network, count=count, seed=seed)
