@@ -596,6 +596,12 @@ class TestBadInput:
             (["evaluate", TOY, "--samples", "toy_networks:batches", "--limit", "4"], "leave the limit out"),
             (["evaluate", TOY, "--samples", "toy_networks:batch"], "Did you mean 'batches'"),
             (["evaluate", TOY, "--samples", "toy_networks:layers"], "a data loader or another iterable"),
+            (["evaluate", TOY, "--samples", "nowhere"], "reads neither pictures nor text"),
+            (["evaluate", TOY, "--calibration-from", "batch-norm"], "those are sources of images"),
+            (["evaluate", TOY, "--calibration-from", "batch-norm,nowhere"], "unknown source of calibration images"),
+            (["evaluate", TOY, "--samples", "batch-norm"], "calibrate and do not judge"),
+            (["simulate", TOY, "--samples", "batch-norm"], "those are sources of images"),
+            (["train", TOY, "--save-plan", "p", "--samples", "batch-norm"], "those are sources of images"),
             (["evaluate", "toy_networks:nothing"], "int8 quantizes nothing of toy_networks:nothing"),
         ],
     )

@@ -22,6 +22,7 @@ from bitwright.networks.catalogue import models
 from bitwright.settings import plain, setting
 from bitwright.studies import catalogue
 from bitwright.tasks.catalogue import TASKS
+from bitwright.tasks.sources import NAMES as SOURCES
 
 RUNNER = CliRunner()
 MODELS = {
@@ -169,6 +170,7 @@ class TestCompletion:
         built_in = {*registry.names("bitwright.methods"), *names.RECIPES}
         assert built_in == set(method_names())
         assert set(names.TASKS) == set(TASKS)
+        assert names.SOURCES == SOURCES
 
     def test_the_shell_is_taught(self):
         assert "--install-completion" in RUNNER.invoke(app, ["--help"]).stdout

@@ -125,7 +125,7 @@ class TestRoundTrip:
         header = json.loads(content[8 : 8 + length])
         numbers = sum(end - start for start, end in (v["data_offsets"] for k, v in header.items() if k[0] != "_"))
         assert len(content) == 8 + length + numbers
-        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 2
+        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 3
 
     def test_the_network_may_come_from_anywhere(self, saved):
         network, path = saved
@@ -202,8 +202,8 @@ class TestDamaged:
 
     def test_future_version(self, saved):
         network, path = saved
-        rewrite(path, lambda record: record.update(schema_version=3))
-        assert "has plan schema version 3, this bitwright reads up to 2; upgrade" in refused(path, network)
+        rewrite(path, lambda record: record.update(schema_version=4))
+        assert "has plan schema version 4, this bitwright reads up to 3; upgrade" in refused(path, network)
 
     @pytest.mark.parametrize(
         ("change", "named"),

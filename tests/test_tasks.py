@@ -506,8 +506,8 @@ def test_every_named_photograph_is_in_the_wheel():
 
 @needs_photographs
 def test_crops_are_square_varied_and_repeatable():
-    names = photographs.CALIBRATION_PHOTOGRAPHS
-    first, again, other = ([np.array(c) for c in photographs.crops(names, count=12, seed=s)] for s in (3, 3, 4))
+    files = photographs.photographs(photographs.CALIBRATION_PHOTOGRAPHS)
+    first, again, other = ([np.array(c) for c in photographs.crops(files, count=12, seed=s)] for s in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(a.shape == b.shape for a, b in zip(first, other, strict=True))
     assert all(c.shape[0] == c.shape[1] >= 119 and c.shape[2] == 3 for c in first)

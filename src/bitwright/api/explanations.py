@@ -1,6 +1,7 @@
 """What bounds a network on a machine, and where the cycles and picojoules of one site come from."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
 import torch
@@ -18,7 +19,7 @@ from bitwright.tasks.evaluate import Progress, silent
 class _Explained(TypedDict, total=False):
     """What both forms of `explain` take."""
 
-    samples: Iterable[Any] | None
+    samples: Iterable[Any] | Path | None
     parameters: Mapping[str, Any] | None
     substrate: str
     options: Mapping[str, Any] | None
@@ -49,7 +50,7 @@ def explain(
     accelerator: str = "systolic-ws",
     site: str | None = None,
     *,
-    samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
     parameters: Mapping[str, Any] | None = None,
     substrate: str = "common",
     options: Mapping[str, Any] | None = None,

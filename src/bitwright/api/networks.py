@@ -16,9 +16,9 @@ from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
 from bitwright.studies.systems import refuse_systems
 from bitwright.tasks import Labelled
-from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized
+from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized, samples_to_calibrate
 from bitwright.tasks.evaluate import Progress, require_numbers, silent
-from bitwright.tasks.given import MOST, first_inputs, given_samples, iterated
+from bitwright.tasks.given import MOST, first_inputs, iterated
 from bitwright.tasks.labelled import Metric
 
 
@@ -102,7 +102,7 @@ def place(device: str | None) -> str | None:
 
 
 def named(
-    network: Network | str | torch.nn.Module, samples: Iterable[Any] | None = None, data: object = None
+    network: Network | str | torch.nn.Module, samples: Iterable[Any] | Path | None = None, data: object = None
 ) -> Network:
     """A network, loaded where only its name or its module is given; the first of `samples` is a module's example.
 
@@ -125,7 +125,7 @@ def lacks_example(network: Network | str | torch.nn.Module) -> bool:
 def calibrate(
     network: Network | str | torch.nn.Module,
     method: str,
-    samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
     *,
     options: Mapping[str, Any] | None = None,
     count: int | None = None,
@@ -139,15 +139,17 @@ def calibrate(
         Or its name, or a module with `example_inputs` (without: the first of `samples` is its example).
     method : str
         One of `methods()`, or a composition `a+b`.
-    samples : iterable of batches or None
+    samples : iterable of batches, path, str or None
         What to calibrate on: a data loader, or any iterable of tensors, tuples in the order of `forward`, or dicts by
-        name; labels are left out. None takes `count` default samples of the network's kind.
+        name; labels are left out. A path is a folder of pictures, or a text, for networks that read such. A text may
+        name sources of images instead, separated by commas: scikit-image (the default), batch-norm, and those in
+        `bitwright.tasks.sources`. None takes `count` default samples of the network's kind.
     options : mapping or None
         Of the method; `sites` maps globs on sites' names to options of these.
     count : int or None
-        How many default samples.
+        How many default samples, or images of sources.
     seed : int
-        Of the default samples.
+        Of these.
 
     Returns
     -------
@@ -172,12 +174,12 @@ def calibrate(
         why = f"{network.name} has shapes only" if network.shape_only else "method float needs none"
         raise InputError(f"a number of calibration samples ({count}) is given, but {why}; leave it out")
     if samples is not None:
-        refuse_samples(network, count=count)
-        given = given_samples(network, samples).samples()
+        refuse_samples(network)
+        given = samples_to_calibrate(network, samples, count=count, seed=seed)
     return calibrate_method(network, method, options=options, samples=given, count=count, seed=seed)
 
 
-def kept(samples: Iterable[Any] | None) -> Iterable[Any] | None:
+def kept(samples: Iterable[Any] | Path | None) -> Iterable[Any] | Path | None:
     """Samples that can be gone through more than once: a generator's batches in a list."""
     if not isinstance(samples, Iterator):
         return samples
@@ -199,13 +201,10 @@ def judged_by(
     return None if data is None else Path(data)
 
 
-def refuse_samples(network: Network, **beside: object) -> None:
-    """Raise `InputError` where samples are given to a network without numbers, or what would choose them too."""
+def refuse_samples(network: Network) -> None:
+    """Raise `InputError` where samples are given to a network without numbers."""
     if network.shape_only:
         raise InputError(f"{network.name} has shapes only and runs on no samples; leave samples out")
-    for name, value in beside.items():
-        if value is not None:
-            raise InputError(f"{name} is {value}, but the caller gives the samples as they are; leave {name} out")
 
 
 def refuse_seed(network: Network, seed: int) -> None:
@@ -220,7 +219,7 @@ def refuse_seed(network: Network, seed: int) -> None:
 def quantize(
     network: Network | str | torch.nn.Module,
     method: str | Plan,
-    samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
     *,
     exact: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -279,7 +278,7 @@ def quantize(
 def planned(
     network: Network,
     method: str | Plan,
-    samples: Iterable[Any] | None,
+    samples: Iterable[Any] | Path | None,
     *,
     given: Network | str | torch.nn.Module,
     options: Mapping[str, Any] | None,

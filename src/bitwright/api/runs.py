@@ -20,6 +20,7 @@ from bitwright.tasks.calibrate import FLOAT
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
 from bitwright.tasks.evaluate import evaluate as evaluate_plan
 from bitwright.tasks.labelled import Metric
+from bitwright.tasks.sources import are_sources
 
 
 def evaluate(
@@ -31,8 +32,8 @@ def evaluate(
     metric: Metric | None = None,
     higher_is_better: bool = True,
     exact: bool = True,
-    samples: Iterable[Any] | None = None,
-    calibration_samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
+    calibration_samples: Iterable[Any] | Path | None = None,
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
     calibration_count: int | None = None,
@@ -61,12 +62,13 @@ def evaluate(
         Of the metric.
     exact : bool
         Exact arithmetic, or its fast float emulation.
-    samples : iterable of batches or None
+    samples : iterable of batches, path or None
         A data loader, or any iterable of tensors, tuples in the order of `forward`, or dicts by name; labels are left
-        out. Without labelled data every other batch calibrates and the rest judge (all judge where nothing is
-        calibrated on them); with labelled data they calibrate.
-    calibration_samples : iterable of batches or None
-        To calibrate on, and nothing else.
+        out. Or a folder of pictures, or a text, for networks that read such. Without labelled data every other batch
+        calibrates and the rest judge (all judge where nothing is calibrated on them); with labelled data they
+        calibrate.
+    calibration_samples : iterable of batches, path, str or None
+        To calibrate on, and nothing else; a text may name sources of images, as in `calibrate`.
     limit : int or None
         At most so many samples.
     options, calibration_count
@@ -129,8 +131,8 @@ def evaluate(
 
 def check_evaluation(
     method: str | Plan,
-    samples: Iterable[Any] | None,
-    calibration_samples: Iterable[Any] | None,
+    samples: Iterable[Any] | Path | None,
+    calibration_samples: Iterable[Any] | Path | None,
     options: Mapping[str, Any] | None,
     calibration_count: int | None,
     batch_size: int | None,
@@ -142,7 +144,9 @@ def check_evaluation(
     if isinstance(method, Plan):
         refuse_beside_plan(options=options, calibration_count=calibration_count)
     own = isinstance(data, Labelled)
-    if calibration_count is not None and (own or samples is not None or calibration_samples is not None):
+    chosen = own or samples is not None or calibration_samples is not None
+    sourced = isinstance(calibration_samples, str) and are_sources(calibration_samples)
+    if calibration_count is not None and chosen and not sourced:
         raise InputError("calibration_count is given, and the samples to calibrate on too; leave calibration_count out")
     if batch_size is not None and (own or (samples is not None and data is None)):
         raise InputError("batch_size is given, but the caller's samples come in batches; leave batch_size out")
@@ -154,7 +158,7 @@ def check_evaluation(
 class _Simulated(TypedDict, total=False):
     """What both forms of `simulate` take."""
 
-    samples: Iterable[Any] | None
+    samples: Iterable[Any] | Path | None
     parameters: Mapping[str, Any] | None
     substrate: str
     options: Mapping[str, Any] | None
@@ -182,7 +186,7 @@ def simulate(
     method: str | Plan = "int8",
     accelerator: str | list[str] | tuple[str, ...] = "systolic-ws",
     *,
-    samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
     parameters: Mapping[str, Any] | None = None,
     substrate: str = "common",
     options: Mapping[str, Any] | None = None,

@@ -1,12 +1,12 @@
 """What makes better plans than calibration: a search of formats, and training with quantization in the loop."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bitwright.api.networks import named
+from bitwright.api.networks import kept, named
 from bitwright.errors import InputError
 from bitwright.files import check_file
 from bitwright.methods.lpq.search.settings import search_settings
@@ -86,10 +86,10 @@ def search(
     >>> found.mean_bits <= 4, found.plan.site("linear").quantized
     (True, True)
     """
-    kept = None if log is None else Path(log)
-    check_kept(kept, resume=resume, what="log")
-    if resume and kept is not None and not kept.exists():
-        raise InputError(f"there is no search log {kept} to resume; leave --resume out")
+    file = None if log is None else Path(log)
+    check_kept(file, resume=resume, what="log")
+    if resume and file is not None and not file.exists():
+        raise InputError(f"there is no search log {file} to resume; leave --resume out")
     own: dict[str, Any] = {"objective": objective, "widths": widths, "mean_bits": mean_bits, "seed": seed}
     for key in settings or {}:
         if key in own:
@@ -101,7 +101,7 @@ def search(
         chosen,
         options=options,
         calibration_count=calibration_count,
-        log=kept,
+        log=file,
         resume=resume,
         workers=workers,
         minutes=minutes,
@@ -121,6 +121,7 @@ def train(
     every: int = 50,
     patience: int = 8,
     options: Mapping[str, Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
     calibration_count: int | None = None,
     batch_size: int | None = None,
     checkpoint: str | Path | None = None,
@@ -148,6 +149,8 @@ def train(
         Steps between looks at held-out samples, and looks without improvement before an early stop.
     options, calibration_count
         Of the method, and how many samples it is calibrated on.
+    samples : iterable of batches, path, str or None
+        To calibrate on and learn from, as in `calibrate`; a fifth of the batches is held out. None is default samples.
     batch_size : int or None
         Samples in a batch.
     checkpoint : path or None
@@ -171,19 +174,21 @@ def train(
     >>> found.frame()["step"].tolist()
     [0, 2, 4]
     """
-    kept = None if checkpoint is None else Path(checkpoint)
-    check_kept(kept, resume=resume, what="checkpoint")
+    file = None if checkpoint is None else Path(checkpoint)
+    check_kept(file, resume=resume, what="checkpoint")
     rates = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features}
     given: dict[str, Any] = {"steps": steps, "minutes": minutes, "every": every, "patience": patience, "seed": seed}
     settings = training_settings(given | {name: value for name, value in rates.items() if value is not None})
+    samples = kept(samples)
     return train_network(
-        named(network),
+        named(network, samples),
         method if resume else method or TRAINED,
         settings,
         options=options,
+        given=samples,
         calibration_count=calibration_count,
         batch_size=batch_size,
-        checkpoint=kept,
+        checkpoint=file,
         resume=resume,
         progress=progress,
     )

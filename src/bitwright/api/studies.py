@@ -35,8 +35,8 @@ class _Compared(TypedDict, total=False):
     metric: Metric | None
     higher_is_better: bool
     limit: int | None
-    samples: Iterable[Any] | None
-    calibration_samples: Iterable[Any] | None
+    samples: Iterable[Any] | Path | None
+    calibration_samples: Iterable[Any] | Path | None
     parameters: Mapping[str, Any] | None
     substrate: str
     plans: Mapping[str, str | Path] | None
@@ -78,8 +78,8 @@ def compare(
     metric: Metric | None = None,
     higher_is_better: bool = True,
     limit: int | None = None,
-    samples: Iterable[Any] | None = None,
-    calibration_samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
+    calibration_samples: Iterable[Any] | Path | None = None,
     parameters: Mapping[str, Any] | None = None,
     substrate: str = "common",
     plans: Mapping[str, str | Path] | None = None,
@@ -203,8 +203,8 @@ def compare(
 
 def check_compared(
     networks: Sequence[Network],
-    samples: Iterable[Any] | None,
-    calibration_samples: Iterable[Any] | None,
+    samples: Iterable[Any] | Path | None,
+    calibration_samples: Iterable[Any] | Path | None,
     calibration_count: int | None,
     batch_size: int | None,
     limit: int | None,

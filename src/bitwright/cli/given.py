@@ -103,8 +103,19 @@ Samples = Annotated[
     typer.Option(
         "--samples",
         metavar="PATH",
-        help="Your own: package.module:callable that returns a data loader or another iterable of batches. Half "
-        "calibrate and half judge; with --data, or where nothing is judged, all calibrate.",
+        help="Your own: a folder of pictures, a text (for sentences one a line), or package.module:callable that "
+        "returns a data loader or another iterable of batches. Half calibrate and half judge; with --data, or where "
+        "nothing is judged, all calibrate.",
+    ),
+]
+CalibrationFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration-from",
+        metavar="NAMES|PATH",
+        help="Calibrate on these and nothing else: sources of images, separated by commas (scikit-image, batch-norm, "
+        "scikit-learn, mate-backgrounds, lomiri-wallpapers-16.04, opencv-doc), or what --samples takes.",
+        autocompletion=known.sources,
     ),
 ]
 Exact = Annotated[
@@ -163,9 +174,19 @@ def machine_settings(given: Sequence[str] | None, technology: str | None) -> dic
 
 
 def samples(path: str | None) -> Any:
-    """What the callable of `package.module:callable` returns; nothing where no path is given."""
+    """What the callable of `package.module:callable` returns, a path that is there, or names of sources.
+
+    Nothing where no path is given.
+    """
     if path is None:
         return None
+    from bitwright.networks.load import is_python_path
+    from bitwright.tasks.sources import are_sources
+
+    if are_sources(path):
+        return path
+    if Path(path).exists() or not is_python_path(path):
+        return Path(path)
     from bitwright.networks.user import called, current_folder_first, resolved
 
     with current_folder_first():

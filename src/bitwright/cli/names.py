@@ -38,6 +38,14 @@ RECIPES = (
     "sibia",
     "w4a8",
 )
+SOURCES = (
+    "scikit-image",
+    "scikit-learn",
+    "lomiri-wallpapers-16.04",
+    "mate-backgrounds",
+    "opencv-doc",
+    "batch-norm",
+)
 TASKS = ("fidelity", "perplexity", "sts", "top1")
 FILES = ("*.yaml", "*.yml")
 Complete = Callable[[str], Iterable[str]]
@@ -51,6 +59,11 @@ def models(incomplete: str) -> list[str]:
 def methods(incomplete: str) -> list[str]:
     """Methods and recipes, several with commas or composed with `+`."""
     return _listed(incomplete, [*registry.names("bitwright.methods"), *RECIPES], ",+")
+
+
+def sources(incomplete: str) -> list[str]:
+    """Sources of calibration images, several with commas."""
+    return _listed(incomplete, SOURCES, ",")
 
 
 def accelerators(incomplete: str) -> list[str]:

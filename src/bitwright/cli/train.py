@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bitwright.cli import given
+from bitwright.cli import names as known
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.leftovers import kept, removed
@@ -20,6 +21,16 @@ Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Stop after so 
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Of weights.  [default: the settings']")]
 ScaleRate = Annotated[float | None, typer.Option("--scale-rate", help="Of scales.  [default: the settings']")]
 Features = Annotated[float | None, typer.Option("--features", help="Weight of the sites' outputs in the loss.")]
+Samples = Annotated[
+    str | None,
+    typer.Option(
+        "--samples",
+        metavar="NAMES|PATH",
+        help="To calibrate on and learn from, a fifth of them held out: sources of images (scikit-image, batch-norm, "
+        "...), a folder of pictures, a text, or package.module:callable that returns batches.",
+        autocompletion=known.sources,
+    ),
+]
 Every = Annotated[int, typer.Option("--every", min=1, help="Steps between looks at held-out samples, and checkpoints.")]
 Patience = Annotated[int, typer.Option("--patience", min=1, help="Looks without improvement before an early stop.")]
 Checkpoint = Annotated[
@@ -55,6 +66,7 @@ def train(
     batch_size: given.BatchSize = None,
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
+    samples: Samples = None,
     seed: given.Seed = 0,
     json: given.Json = False,
     wide: given.Wide = False,
@@ -88,6 +100,7 @@ def train(
                 every=every,
                 patience=patience,
                 options=given.method_options(option),
+                samples=given.samples(samples),
                 calibration_count=calibration,
                 batch_size=batch_size,
                 checkpoint=checkpoint,

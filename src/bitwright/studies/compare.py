@@ -6,6 +6,7 @@ stay. Nothing is ranked: a difference from float whose interval holds 0 is marke
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.protocol import Accelerator
@@ -27,8 +28,6 @@ from bitwright.tasks import Labelled, Task
 from bitwright.tasks.evaluate import Progress, silent
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     import plotly.graph_objects as go
 
@@ -145,8 +144,8 @@ class Settings:
     calibration_count: int | None = None
     batch_size: int | None = None
     seed: int = 0
-    samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
-    calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
+    samples: Iterable[Any] | Path | None = dataclasses.field(default=None, repr=False)
+    calibration_samples: Iterable[Any] | Path | None = dataclasses.field(default=None, repr=False)
 
     def pairs(self, kind: str, machines: Mapping[str, Accelerator]) -> dict[str, tuple[str, ...]]:
         """Method -> which of the machines, for a kind of networks."""

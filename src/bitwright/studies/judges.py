@@ -1,14 +1,12 @@
 """The task that judges each of several networks; data serve one task only."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks import Labelled, Task, get_task
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def judges_of(
@@ -18,8 +16,8 @@ def judges_of(
     limit: int | None,
     seed: int,
     *,
-    samples: Iterable[Any] | None = None,
-    calibration_samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
+    calibration_samples: Iterable[Any] | Path | None = None,
 ) -> list[Task | None]:
     """Each network's task; None for those with shapes only.
 

@@ -1,7 +1,7 @@
 """Training of a network: calibrated by a method, trained on samples that are always there, and what came of it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from bitwright.studies.judging import judged
 from bitwright.studies.search import INTERRUPTED
 from bitwright.tasks.calibrate import CALIBRATION_COUNTS, calibrate_method
 from bitwright.tasks.evaluate import Evaluation, Progress, silent
-from bitwright.tasks.samples import default_samples
+from bitwright.tasks.given import to_calibrate_on
+from bitwright.tasks.samples import Samples, calibration_of, require_kind
 from bitwright.tasks.training_samples import training_samples
 from bitwright.units import number, scaled
 from bitwright.words import counted
@@ -99,6 +100,7 @@ def train_network(
     settings: TrainingSettings,
     *,
     options: Mapping[str, Any] | None = None,
+    given: Iterable[Any] | Path | None = None,
     calibration_count: int | None = None,
     batch_size: int | None = None,
     checkpoint: Path | None = None,
@@ -116,17 +118,20 @@ def train_network(
         A network with shapes only or without samples, a method that cannot be trained, or a checkpoint that does not
         fit.
     """
-    samples = training_samples(network, batch_size=batch_size, seed=settings.seed)
+    require_kind(network)
+    chosen = None if given is None else to_calibrate_on(network, given, "samples")
+    calibrated = _calibration(network, chosen, calibration_count, settings.seed)
+    samples = training_samples(network, batch_size=batch_size, seed=settings.seed, given=chosen)
     going_on = checkpoint is not None and (resume or checkpoint.exists())
     plan = None
     if going_on and checkpoint is not None:
         began = load_checkpoint(checkpoint, network).plan
         asked = None if resume and not options else options or {}
         by_count = calibration_count is not None or not resume
-        _check_same(checkpoint, began, network, method, asked, calibration_count, settings.seed, by_count=by_count)
+        _check_same(checkpoint, began, method, asked, calibrated().description if by_count else None)
     elif method is not None:
         with reporting(within(progress, "calibrating")):
-            plan = calibrate_method(network, method, options=options, count=calibration_count, seed=settings.seed)
+            plan = calibrate_method(network, method, options=options, samples=calibrated(), seed=settings.seed)
     outcome = train(
         network,
         plan,
@@ -154,15 +159,11 @@ def train_network(
 def _check_same(
     path: Path,
     began: Plan,
-    network: Network,
     method: str | None,
     options: Mapping[str, Any] | None,
-    count: int | None,
-    seed: int,
-    *,
-    by_count: bool,
+    samples: str | None,
 ) -> None:
-    """Refuse a checkpoint of another method, other options or, if `by_count`, other calibration samples."""
+    """Refuse a checkpoint of another method, other options or other calibration samples than those described."""
     named = method or began.method
     if named != began.method:
         raise InputError(f"{path} is a checkpoint of {began.method}, not of {named}; {GO_ON}")
@@ -173,11 +174,18 @@ def _check_same(
                 was = began.options.get(part, {}).get(name)
                 if was != value:
                     raise InputError(f"{path} was calibrated with {name}={was}, not {value}; {GO_ON}")
-    if by_count:
-        number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
-        samples = default_samples(network, count=number, seed=seed).description
-        if samples != began.calibrated_on:
-            raise InputError(f"{path} was calibrated on {began.calibrated_on}, not on {samples}; {GO_ON}")
+    if samples is not None and samples != began.calibrated_on:
+        raise InputError(f"{path} was calibrated on {began.calibrated_on}, not on {samples}; {GO_ON}")
+
+
+def _calibration(
+    network: Network, given: Samples | tuple[str, ...] | None, count: int | None, seed: int
+) -> Callable[[], Samples]:
+    """Makes the samples to calibrate on: the caller's, or `count` of the sources named."""
+    if isinstance(given, Samples) and count is not None:
+        raise InputError("calibration_count is given, but the caller gives the samples; leave calibration_count out")
+    number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
+    return lambda: calibration_of(given, network, count=number, seed=seed)
 
 
 def _calibrated(described: str) -> str:

@@ -1,7 +1,8 @@
 """From a method's name to a plan, calibrated on samples that are always there and never the test samples."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bitwright.errors import InputError
@@ -10,7 +11,8 @@ from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Network
 from bitwright.networks.synthetic import describe
-from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.given import to_calibrate_on
+from bitwright.tasks.samples import Samples, calibration_of, default_samples
 from bitwright.tasks.task import Task
 
 # Our choice: enough for ranges that stay put when the seed changes, few enough to take seconds.
@@ -69,6 +71,23 @@ def calibration_samples(network: Network, task: Task | None, *, count: int | Non
     number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
     source = task.calibration if task is not None else default_samples
     return once(("samples", number, seed), (network, task), lambda: source(network, count=number, seed=seed))
+
+
+def samples_to_calibrate(network: Network, given: Iterable[Any] | Path, *, count: int | None, seed: int) -> Samples:
+    """The caller's samples, or `count` of the sources that a text names.
+
+    Raises
+    ------
+    InputError
+        As `to_calibrate_on`; a count beside samples that are given as they are.
+    """
+    found = to_calibrate_on(network, given, "samples")
+    if isinstance(found, Samples):
+        if count is not None:
+            raise InputError(f"count is {count}, but the caller gives the samples as they are; leave count out")
+        return found
+    number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
+    return calibration_of(found, network, count=number, seed=seed)
 
 
 def require_quantized(network: Network, plan: Plan) -> None:

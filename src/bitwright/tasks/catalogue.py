@@ -8,7 +8,7 @@ from typing import Any
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
 from bitwright.tasks.fidelity import Fidelity, fidelity
-from bitwright.tasks.given import given_samples
+from bitwright.tasks.given import given_samples, to_calibrate_on
 from bitwright.tasks.labelled import Labelled, labelled
 from bitwright.tasks.perplexity import Perplexity, perplexity
 from bitwright.tasks.samples import Samples, require_kind
@@ -87,8 +87,8 @@ def get_task(
     data: Path | Labelled | None = None,
     limit: int | None = None,
     seed: int = 0,
-    samples: Iterable[Any] | None = None,
-    calibration_samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
+    calibration_samples: Iterable[Any] | Path | None = None,
     calibrates: bool = True,
 ) -> Task:
     """The task of that name, on the user's data where it needs some, or on the user's samples.
@@ -105,11 +105,12 @@ def get_task(
         At most so many samples; `TASKS[name].limit` says of what.
     seed : int
         Of samples that are drawn (fidelity).
-    samples : iterable of batches or None
-        The user's. Fidelity calibrates on half of them and judges by the other half (by all of them where
-        `calibration_samples` are given, or nothing is calibrated); a task with data calibrates on all of them.
-    calibration_samples : iterable of batches or None
-        To calibrate on, and nothing else.
+    samples : iterable of batches, path or None
+        The user's, or the folder or text that has them. Fidelity calibrates on half of them
+        and judges by the other half (by all of them where `calibration_samples` are given, or nothing is calibrated); a
+        task with data calibrates on all of them.
+    calibration_samples : iterable of batches, path, str or None
+        To calibrate on, and nothing else; or names of sources, of which `calibration` then draws.
     calibrates : bool
         Whether anything will be calibrated.
 
@@ -136,6 +137,9 @@ def get_task(
     _check(info, network, data, limit)
     if samples is None and calibration_samples is None:
         return _made(name, network, data, limit, seed, None)
+    for what, own in (("samples", samples), ("calibration_samples", calibration_samples)):
+        if isinstance(own, str | Path) and data is not None and Path(own).resolve() == data.resolve():
+            raise InputError(f"{what} is {own}, which the task judges by; nothing may be calibrated on that")
     judged, calibrated = _given(network, samples, calibration_samples, judges=data is None, calibrates=calibrates)
     if judged is not None and limit is not None:
         raise InputError(f"the limit is {limit}, but the caller gives the samples as they are; leave the limit out")
@@ -154,19 +158,19 @@ def _made(
 
 def _given(
     network: Network,
-    samples: Iterable[Any] | None,
-    calibration_samples: Iterable[Any] | None,
+    samples: Iterable[Any] | Path | None,
+    calibration_samples: Iterable[Any] | Path | None,
     *,
     judges: bool,
     calibrates: bool,
-) -> tuple[Samples | None, Samples | None]:
+) -> tuple[Samples | None, Samples | tuple[str, ...] | None]:
     """The user's samples to judge by, and those to calibrate on."""
     apart = calibration_samples is not None
     if apart and not calibrates:
         raise InputError("calibration_samples are given and nothing is calibrated; leave them out")
-    calibrated = None
+    calibrated: Samples | tuple[str, ...] | None = None
     if calibration_samples is not None:
-        calibrated = given_samples(network, calibration_samples, "calibration_samples").samples()
+        calibrated = to_calibrate_on(network, calibration_samples, "calibration_samples")
     if samples is None:
         return None, calibrated
     found = given_samples(network, samples)

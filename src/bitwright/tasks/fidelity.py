@@ -25,8 +25,8 @@ from bitwright.tasks.inputs import window_length
 from bitwright.tasks.samples import (
     Samples,
     available_samples,
+    calibration_of,
     default_batches,
-    default_samples,
     default_units,
     describe,
     drawn,
@@ -171,8 +171,8 @@ class Fidelity:
         What is known of the inputs of a network that brings its own.
     given : Samples or None
         The caller's samples, instead of those that are always there.
-    calibrated : Samples or None
-        What to calibrate on, instead of those that are always there.
+    calibrated : Samples, tuple of str or None
+        What to calibrate on, or sources of it, instead of those that are always there.
     """
 
     kind: str
@@ -184,7 +184,7 @@ class Fidelity:
     independent: tuple[str, str] | None = None
     own: OwnInputs | None = dataclasses.field(default=None, repr=False, compare=False)
     given: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
-    calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
+    calibrated: Samples | tuple[str, ...] | None = dataclasses.field(default=None, repr=False, compare=False)
     name: str = "fidelity"
     metric: str = SQNR
     unit: str = "dB"
@@ -279,4 +279,4 @@ class Fidelity:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """The calibration part of the same sources: other photographs, other prose, other noise."""
-        return self.calibrated or default_samples(network, count=count, seed=seed)
+        return calibration_of(self.calibrated, network, count=count, seed=seed)

@@ -7,6 +7,7 @@ take, such as labels, is left out. For networks with a tokenizer or a preprocess
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN, BatchAxes, own_inputs
 from bitwright.networks.packages import told
 from bitwright.networks.user import forward_parameters
+from bitwright.tasks.given_files import file_samples
 from bitwright.tasks.inputs import image_inputs, sentence_inputs
-from bitwright.tasks.samples import Samples
+from bitwright.tasks.samples import Samples, refuse_sources
+from bitwright.tasks.sources import are_sources, parse_sources
 from bitwright.words import counted
 
 MOST = 4096  # batches; one that gives more is taken for endless
@@ -36,13 +39,18 @@ class GivenSamples:
         All of them.
     axes : BatchAxes or None
         Where samples lie side by side in a batch; None: a batch is one sample.
+    files : str
+        What they were read from; empty: the caller gave tensors.
     """
 
     batches: tuple[Batch, ...]
     axes: BatchAxes | None
+    files: str = ""
 
     def samples(self) -> Samples:
         """All of them, to calibrate on."""
+        if self.files:
+            return Samples(batches=self.batches, count=self._count(self.batches), description=self.files)
         return self._described(self.batches, counted(len(self.batches), "batch", "batches"))
 
     def halves(self, what: str = "samples") -> tuple[Samples, Samples]:
@@ -60,7 +68,7 @@ class GivenSamples:
                 f"{what} has one sample only, and half of them calibrate, the others judge; give at least 2, or "
                 "calibration_samples= apart"
             )
-        parts = batches[::2], batches[1::2]
+        parts = tuple(batches[::2]), tuple(batches[1::2])
         said = [f"{len(part)} of the {counted(len(batches), 'batch', 'batches')}" for part in parts]
         said = ["half of the batch", "the other half of the batch"] if cut else said
         return self._described(parts[0], said[0]), self._described(parts[1], said[1])
@@ -72,20 +80,24 @@ class GivenSamples:
         return [{**batch, **{key: part[half] for key, part in parts.items()}} for half in (0, 1)]
 
     def _described(self, batches: Sequence[Batch], said: str) -> Samples:
-        count = len(batches) if self.axes is None else sum(self.axes.size(batch) for batch in batches)
+        count = self._count(batches)
         inputs = "" if self.axes is None else f" ({counted(count, 'input')})"
-        return Samples(batches=tuple(batches), count=count, description=f"{said} given by the caller{inputs}")
+        where = f"of {self.files}" if self.files else "given by the caller"
+        return Samples(batches=tuple(batches), count=count, description=f"{said} {where}{inputs}")
+
+    def _count(self, batches: Sequence[Batch]) -> int:
+        return len(batches) if self.axes is None else sum(self.axes.size(batch) for batch in batches)
 
 
-def given_samples(network: Network, samples: Iterable[Any], what: str = "samples") -> GivenSamples:
+def given_samples(network: Network, samples: Iterable[Any] | Path, what: str = "samples") -> GivenSamples:
     """The batches of `samples` as `network` takes them.
 
     Parameters
     ----------
     network : Network
         With numbers.
-    samples : iterable
-        Of batches.
+    samples : iterable or path
+        Of batches; or a folder of pictures or a text, as `file_samples` reads it.
     what : str
         What to call them in messages.
 
@@ -94,7 +106,30 @@ def given_samples(network: Network, samples: Iterable[Any], what: str = "samples
     InputError
         What is no iterable of batches, has none, does not end, or does not fit the network.
     """
+    if isinstance(samples, str) and are_sources(samples):
+        raise InputError(
+            f"{what} names sources ({samples}), which calibrate and do not judge; give them as calibration_samples= "
+            "(--calibration-from)"
+        )
+    if isinstance(samples, str | Path):
+        read = file_samples(network, Path(samples))
+        return dataclasses.replace(given_of(network, read.batches, what), files=read.described)
     return given_of(network, itertools.islice(iterated(samples, what), MOST + 1), what)
+
+
+def to_calibrate_on(network: Network, samples: Iterable[Any] | Path, what: str) -> Samples | tuple[str, ...]:
+    """All of the caller's samples, or the sources that a text names (`a,b` of `sources.NAMES`).
+
+    Raises
+    ------
+    InputError
+        As `given_samples`; a source that is unknown, not installed, or of another kind than the network's.
+    """
+    if isinstance(samples, str) and are_sources(samples):
+        origins = parse_sources(samples)
+        refuse_sources(network, origins)
+        return origins
+    return given_samples(network, samples, what).samples()
 
 
 def given_of(network: Network, items: Iterable[Any], what: str) -> GivenSamples:
@@ -148,8 +183,12 @@ def axes_of(network: Network) -> BatchAxes | None:
     return BatchAxes(inputs=dict.fromkeys(network.example(InputShape()), 0), output=0)
 
 
-def first_inputs(module: torch.nn.Module, samples: Iterable[Any]) -> Any:
+def first_inputs(module: torch.nn.Module, samples: Iterable[Any] | Path) -> Any:
     """The first batch of `samples` as the example of `module`: a tuple by position, or a dict by name."""
+    if isinstance(samples, str | Path):
+        raise InputError(
+            f"samples is {samples}, but a module alone reads no files; load it with a preprocess or a tokenizer"
+        )
     item = next(iterated(samples, "samples"), None)
     if item is None:
         raise InputError("samples has no batch; give an iterable of at least one")
@@ -164,7 +203,7 @@ def first_inputs(module: torch.nn.Module, samples: Iterable[Any]) -> Any:
     return tuple(_tensor(value, f"input {at}") for at, value in enumerate(parts))
 
 
-def iterated(samples: Iterable[Any], what: str) -> Iterator[Any]:
+def iterated(samples: Iterable[Any] | Path, what: str) -> Iterator[Any]:
     """The batches of `samples`, one after the other.
 
     Raises

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.packages import told
 from bitwright.tasks.blocks import divergences, powers
-from bitwright.tasks.given import LABELS, MOST, GivenSamples, given_of, given_samples, iterated
-from bitwright.tasks.samples import Samples, default_samples, require_kind
+from bitwright.tasks.given import LABELS, MOST, GivenSamples, given_of, iterated, to_calibrate_on
+from bitwright.tasks.samples import Samples, calibration_of, require_kind
 from bitwright.tasks.statistics import ANYTHING, Array, Bounds, ScoreFunction, mean_of
 from bitwright.tasks.task import MeasureKind, TaskBatch, divergence, sqnr_beside
 from bitwright.tasks.top1 import RIGHT, right_of
@@ -91,8 +92,8 @@ def labelled(
     *,
     task: str | None = None,
     limit: int | None = None,
-    samples: Iterable[Any] | None = None,
-    calibration_samples: Iterable[Any] | None = None,
+    samples: Iterable[Any] | Path | None = None,
+    calibration_samples: Iterable[Any] | Path | None = None,
     calibrates: bool = True,
 ) -> "OwnTask":
     """The task on the caller's labelled batches.
@@ -139,11 +140,11 @@ def labelled(
 
 def _apart(
     network: Network,
-    samples: Iterable[Any] | None,
-    calibration_samples: Iterable[Any] | None,
+    samples: Iterable[Any] | Path | None,
+    calibration_samples: Iterable[Any] | Path | None,
     *,
     calibrates: bool,
-) -> Samples | None:
+) -> Samples | tuple[str, ...] | None:
     """Samples that calibrate and never judge."""
     if samples is not None and calibration_samples is not None:
         raise InputError("samples are given, but the task judges by its data and calibration_samples are given too")
@@ -153,7 +154,7 @@ def _apart(
     name = "calibration_samples" if samples is None else "samples"
     if not calibrates:
         raise InputError(f"{name} are given and nothing is calibrated; leave them out")
-    return given_samples(network, given, name).samples()
+    return to_calibrate_on(network, given, name)
 
 
 def _rest(truth: Any, start: int) -> Any:
@@ -191,7 +192,9 @@ def _batches(judged: Samples, truths: Sequence[Any], found: GivenSamples) -> tup
     return tuple(made)
 
 
-def _task(data: Labelled, batches: tuple[LabelledBatch, ...], tested_on: str, calibrated: Samples | None) -> "OwnTask":
+def _task(
+    data: Labelled, batches: tuple[LabelledBatch, ...], tested_on: str, calibrated: Samples | tuple[str, ...] | None
+) -> "OwnTask":
     if data.metric is None:
         if not data.higher_is_better:
             raise InputError("higher_is_better=False is given without a metric, and more top-1 is better; leave it out")
@@ -269,7 +272,7 @@ class OwnTask:
     independent: tuple[str, str] | None = None
     bounds: Bounds = ANYTHING
     counted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    calibrated: Samples | None = dataclasses.field(default=None, repr=False)
+    calibrated: Samples | tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
 
     @property
     def samples(self) -> int:
@@ -323,4 +326,4 @@ class OwnTask:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """What calibrates: other batches of the caller's, or samples apart."""
-        return self.calibrated or default_samples(network, count=count, seed=seed)
+        return calibration_of(self.calibrated, network, count=count, seed=seed)

@@ -21,7 +21,7 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import BLOCK, TOGETHER, block_sums, divergences, float64, named, positions_at_once, powers
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
-from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.samples import Samples, calibration_of
 from bitwright.tasks.statistics import Array, Bounds, ScoreFunction
 from bitwright.tasks.task import MeasureKind, TaskBatch, divergence, sqnr_beside
 from bitwright.words import counted
@@ -132,7 +132,7 @@ class Perplexity:
     )
     bounds: Bounds = (0.0, np.inf)
     counted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    calibrated: Samples | None = dataclasses.field(default=None, repr=False)
+    calibrated: Samples | tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
 
     @property
     def samples(self) -> int:
@@ -178,4 +178,4 @@ class Perplexity:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Windows of the standard library's prose: none of the test text."""
-        return self.calibrated or default_samples(network, count=count, seed=seed)
+        return calibration_of(self.calibrated, network, count=count, seed=seed)

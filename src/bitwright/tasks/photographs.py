@@ -5,7 +5,7 @@ pictures are one scene, seen by two cameras), and both have natural scenes in co
 """
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ TEST_PHOTOGRAPHS = (
     "brick.png",
     "moon.png",
 )
+LARGE = 1024  # pixels of a side: a larger JPEG is decoded at a half, a quarter or an eighth, no smaller than that
 SMALLEST_CROP = 0.4  # of the photograph's shorter side: at least 120 pixels
 
 
@@ -57,18 +58,18 @@ def photographs(names: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def crops(names: tuple[str, ...], *, count: int, seed: int) -> Iterator["Image"]:
-    """`count` square RGB crops, the photographs taking turns; each half of the time mirrored.
+def crops(files: Sequence[Path], *, count: int, seed: int) -> Iterator["Image"]:
+    """`count` square RGB crops, the photographs in `files` taking turns; each half of the time mirrored.
 
     A crop's side is uniform between `SMALLEST_CROP` and the whole of the photograph's shorter side.
     Crop i depends on `seed` and i only.
     """
     from PIL import Image, ImageOps
 
-    files = photographs(names)
     for i in range(count):
         generator = np.random.default_rng([seed, i])
         with Image.open(files[i % len(files)]) as photograph:
+            photograph.draft("RGB", (LARGE, LARGE))
             image = photograph.convert("RGB")
         shorter = min(image.size)
         side = round(shorter * generator.uniform(SMALLEST_CROP, 1))

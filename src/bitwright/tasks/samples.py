@@ -1,8 +1,8 @@
 """Samples that are always there, to calibrate on without touching the user's test data and to test without labels.
 
-Images are crops of photographs (`photographs`), text is the standard library's prose (`prose`), and any other
-module gets inputs drawn like those of its example (`bitwright.networks.variation`). Calibration and test samples are
-disjoint.
+Images are crops of photographs (`photographs`), or come from sources that are named (`sources`); text is the standard
+library's prose (`prose`), and any other module gets inputs drawn like those of its example
+(`bitwright.networks.variation`). Calibration and test samples are disjoint.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs, own_inputs
 from bitwright.networks.variation import Role
-from bitwright.tasks import photographs, prose
+from bitwright.tasks import photographs, prose, sources
 from bitwright.tasks.inputs import image_inputs, sentence_inputs, token_ids, window_inputs, window_length
 from bitwright.tasks.statistics import Array
 from bitwright.words import counted
@@ -32,7 +32,14 @@ class Samples:
     description: str
 
 
-def default_samples(network: Network, *, count: int, seed: int = 0, batch_size: int | None = None) -> Samples:
+def default_samples(
+    network: Network,
+    *,
+    count: int,
+    seed: int = 0,
+    batch_size: int | None = None,
+    origins: tuple[str, ...] = sources.DEFAULT,
+) -> Samples:
     """Calibration samples that fit the network and need no data of the user's.
 
     Parameters
@@ -45,19 +52,38 @@ def default_samples(network: Network, *, count: int, seed: int = 0, batch_size: 
         Of the crops, of the choice of text, of the noise.
     batch_size : int or None
         Samples per batch; None is a size that suits the kind.
+    origins : tuple of str
+        Sources of images, by name (`sources.NAMES`).
 
     Raises
     ------
     InputError
         Where the network's kind has no such samples or a package that holds them is missing.
     """
+    refuse_sources(network, origins)
     available = available_samples(network, count=count, test=False)
-    batches = default_batches(network, count=available, seed=seed, test=False, batch_size=batch_size)
+    batches = default_batches(network, count=available, seed=seed, test=False, batch_size=batch_size, origins=origins)
     return Samples(
         batches=tuple(batches),
         count=available,
-        description=describe(network, count=available, seed=seed, test=False),
+        description=describe(network, count=available, seed=seed, test=False, origins=origins),
     )
+
+
+def calibration_of(calibrated: Samples | tuple[str, ...] | None, network: Network, *, count: int, seed: int) -> Samples:
+    """The samples that were chosen to calibrate on; else `count` of the sources that were named, or of the default."""
+    if isinstance(calibrated, Samples):
+        return calibrated
+    return default_samples(network, count=count, seed=seed, origins=calibrated or sources.DEFAULT)
+
+
+def refuse_sources(network: Network, origins: tuple[str, ...]) -> None:
+    """Raise `InputError` where sources of images are named for what reads none."""
+    if origins != sources.DEFAULT and (network.kind != "image" or drawn(network)):
+        raise InputError(
+            f"{', '.join(origins)}: those are sources of images, and {network.name} is a {network.kind} network; leave "
+            "them out, or give samples of its kind"
+        )
 
 
 def available_samples(network: Network, *, count: int, test: bool) -> int:
@@ -110,6 +136,7 @@ def default_batches(
     test: bool,
     batch_size: int | None = None,
     own: OwnInputs | None = None,
+    origins: tuple[str, ...] = sources.DEFAULT,
 ) -> Iterator[Batch]:
     """`count` samples of the test or calibration part, made as they are needed; `own` is what is known of inputs."""
     require_kind(network)
@@ -119,8 +146,10 @@ def default_batches(
         own = own or own_inputs(network)
         yield from drawn_inputs(network, own, count=count, seed=seed, test=test, batch_size=batch_size)
     elif network.kind == "image":
-        names = photographs.TEST_PHOTOGRAPHS if test else photographs.CALIBRATION_PHOTOGRAPHS
-        images = photographs.crops(names, count=count, seed=seed)
+        if not test:
+            yield from sources.image_batches(network, origins, count=count, seed=seed, size=size)
+            return
+        images = photographs.crops(photographs.photographs(photographs.TEST_PHOTOGRAPHS), count=count, seed=seed)
         for start in range(0, count, size):
             yield image_inputs(network, [next(images) for _ in range(min(size, count - start))])
     elif network.kind == "sentence":
@@ -144,13 +173,14 @@ def default_units(network: Network, *, count: int, seed: int) -> Array:
     return np.arange(count)
 
 
-def describe(network: Network, *, count: int, seed: int, test: bool) -> str:
+def describe(network: Network, *, count: int, seed: int, test: bool, origins: tuple[str, ...] = sources.DEFAULT) -> str:
     """Which samples `default_batches` makes, in one phrase."""
     if drawn(network):
         return _described(reading(network), count, seed)
+    if network.kind == "image" and not test:
+        return sources.described(origins, count=count, seed=seed)
     if network.kind == "image":
-        names = photographs.TEST_PHOTOGRAPHS if test else photographs.CALIBRATION_PHOTOGRAPHS
-        stems = [path.stem for path in photographs.photographs(names)][:count]
+        stems = [path.stem for path in photographs.photographs(photographs.TEST_PHOTOGRAPHS)][:count]
         return f"{counted(count, 'random crop')} (seed {seed}) of photographs in scikit-image: {', '.join(stems)}"
     topics = f"the topics {', '.join(sorted(prose.TEST_TOPICS))}" if test else "all topics but those kept for tests"
     size = f" of {window_length(network)} tokens" if network.kind == "language" else ""

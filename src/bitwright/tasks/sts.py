@@ -16,7 +16,7 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import float64, powers
 from bitwright.tasks.inputs import sentence_inputs
-from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.samples import Samples, calibration_of
 from bitwright.tasks.statistics import Array, Bounds, ScoreFunction, spearman
 from bitwright.tasks.task import MeasureKind, TaskBatch, sqnr_beside
 from bitwright.tasks.top1 import evenly_spaced
@@ -91,7 +91,7 @@ class Sts:
     independent: tuple[str, str] | None = None
     bounds: Bounds = (-1.0, 1.0)
     counted: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
+    calibrated: Samples | tuple[str, ...] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def samples(self) -> int:
@@ -123,4 +123,4 @@ class Sts:
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
         """Sentences of the standard library's prose: none of the test sentences."""
-        return self.calibrated or default_samples(network, count=count, seed=seed)
+        return calibration_of(self.calibrated, network, count=count, seed=seed)

@@ -9,7 +9,6 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,15 +17,12 @@ from bitwright.errors import InputError
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import divergences, powers
 from bitwright.tasks.inputs import image_inputs
-from bitwright.tasks.samples import Samples, default_samples
+from bitwright.tasks.pictures import open_picture, picture_files, pixels_of
+from bitwright.tasks.samples import Samples, calibration_of
 from bitwright.tasks.statistics import Array, Bounds, ScoreFunction, mean_of
 from bitwright.tasks.task import MeasureKind, TaskBatch, divergence, sqnr_beside
 from bitwright.words import counted
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _CLASS_ID = re.compile(r"(\d+)_")
 RIGHT = ((0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
 """Rows of an image that is wrong, and of one that is right."""
@@ -42,16 +38,10 @@ def top1(*, data: Path, limit: int | None = None) -> "Top1":
     """
     if not data.is_dir():
         raise InputError(f"{data} is not a folder; top1 needs a folder of images named NNNN_name.jpg, class id first")
-    files = [path for path in data.iterdir() if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")]
-    if not files:
-        raise InputError(
-            f"there are no .jpg or .png images in {data}; top1 needs them in the folder itself, "
-            "named NNNN_name.jpg, class id first"
-        )
-    labelled = sorted((_class_id(path), path.name, path) for path in sorted(files))
+    labelled = sorted((_class_id(path), path.name, path) for path in picture_files(data))
     chosen = [labelled[i] for i in evenly_spaced(len(labelled), limit)]
     for _, _, path in chosen:
-        open_image(path).close()
+        open_picture(path).close()
     return Top1(
         files=tuple(path for _, _, path in chosen),
         labels=tuple(label for label, _, _ in chosen),
@@ -73,24 +63,6 @@ def _class_id(path: Path) -> int:
     if match is None:
         raise InputError(f"{path.name} does not start with a class id; expected a name like 0281_{path.name}")
     return int(match[1])
-
-
-def open_image(path: Path) -> "Image":
-    """The image in a file, its header read and its pixels not yet."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it") from error
-
-
-def _rgb(path: Path) -> "Image":
-    with open_image(path) as image:
-        try:
-            return image.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
 
 
 def right_of(output: torch.Tensor, labels: Array, whose: str) -> torch.Tensor:
@@ -142,7 +114,7 @@ class Top1:
     independent: tuple[str, str] | None = None
     bounds: Bounds = (0.0, 100.0)
     counted: tuple[tuple[float, ...], tuple[float, ...]] | None = RIGHT
-    calibrated: Samples | None = dataclasses.field(default=None, repr=False, compare=False)
+    calibrated: Samples | tuple[str, ...] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def samples(self) -> int:
@@ -158,7 +130,7 @@ class Top1:
         """Images in order, each batch decoded when it is asked for (16 at once by default)."""
         size = batch_size or 16
         for start in range(0, len(self.files), size):
-            images = [_rgb(path) for path in self.files[start : start + size]]
+            images = [pixels_of(path) for path in self.files[start : start + size]]
             labels = np.array(self.labels[start : start + size])
             yield TaskBatch(inputs=image_inputs(network, images), labels=labels)
 
@@ -168,5 +140,5 @@ class Top1:
         return np.hstack([right[:, None], powers(output, reference), divergences(output, reference)])
 
     def calibration(self, network: Network, *, count: int, seed: int) -> Samples:
-        """Crops of photographs that come with scikit-image: none of the test images."""
-        return self.calibrated or default_samples(network, count=count, seed=seed)
+        """Crops of photographs in packages: none of the test images."""
+        return calibration_of(self.calibrated, network, count=count, seed=seed)

@@ -16,19 +16,25 @@ from bitwright.networks.variation import Role
 from bitwright.tasks import prose
 from bitwright.tasks.inputs import sentence_inputs, window_inputs
 from bitwright.tasks.samples import (
+    Samples,
     default_batches,
+    default_samples,
     drawn,
     drawn_inputs,
     inputs_at_once,
     reading,
+    refuse_sources,
     require_kind,
     windows,
 )
+from bitwright.tasks.sources import BATCH_NORM, DEFAULT
 from bitwright.tasks.statistics import Array
 from bitwright.words import counted
 
 BATCH = {"image": 16, "sentence": 16, "language": 1, "tensor": 16}  # our choice
 HELD_OUT = {"image": 32, "sentence": 64, "language": 2, "tensor": 64}  # our choice
+HELD_OUT_ONE_IN = 5  # of the caller's batches; our choice
+MADE = 80  # images, where some are made and none is drawn anew; our choice
 STRIDE = 1_000_003  # seeds of steps lie between those of other draws
 
 
@@ -41,15 +47,41 @@ class TrainingSamples:
     description: str
 
 
-def training_samples(network: Network, *, batch_size: int | None = None, seed: int = 0) -> TrainingSamples:
+def training_samples(
+    network: Network,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    given: Samples | tuple[str, ...] | None = None,
+) -> TrainingSamples:
     """What to train `network` on.
+
+    Parameters
+    ----------
+    network : Network
+        With numbers.
+    batch_size : int or None
+        Samples in a batch; the caller's come in batches.
+    seed : int
+        Of every draw.
+    given : Samples, tuple of str or None
+        The caller's samples, or sources of images by name.
 
     Raises
     ------
     InputError
-        A network without samples of its kind, or without numbers.
+        A network without samples of its kind, or without numbers; a batch size beside samples that are given.
     """
     require_kind(network)
+    if isinstance(given, Samples):
+        if batch_size is not None:
+            raise InputError("batch_size is given, but the caller's samples come in batches; leave batch_size out")
+        return _given(given, seed)
+    origins = given or DEFAULT
+    refuse_sources(network, origins)
+    if BATCH_NORM in origins:
+        size = batch_size or BATCH[network.kind]
+        return _given(default_samples(network, count=MADE, seed=seed, batch_size=size, origins=origins), seed)
     if drawn(network):
         return _own(reading(network), batch_size, seed)
     size = batch_size or BATCH[network.kind]
@@ -58,16 +90,38 @@ def training_samples(network: Network, *, batch_size: int | None = None, seed: i
         return _text(network, size, held, seed)
 
     def made(step: int) -> Batch:
-        return next(
-            iter(default_batches(network, count=size, seed=seed + STRIDE * (step + 2), test=False, batch_size=size))
-        )
+        return next(of(size, seed + STRIDE * (step + 2)))
 
-    kept = default_batches(network, count=held, seed=seed + STRIDE, test=False, batch_size=size)
-    what = "random crops of the calibration photographs"
+    def of(count: int, number: int) -> Iterator[Batch]:
+        return default_batches(network, count=count, seed=number, test=False, batch_size=size, origins=origins)
+
+    what = f"random crops of the calibration photographs in {', '.join(origins)}"
+    return TrainingSamples(
+        stream=made,
+        held_out=tuple(of(held, seed + STRIDE)),
+        description=f"{what}, {size} a step (seed {seed})",
+    )
+
+
+def _given(samples: Samples, seed: int) -> TrainingSamples:
+    """A batch of `samples` a step, drawn again and again; a fifth of them is held out, spread over all."""
+    batches = samples.batches
+    if len(batches) < 2:
+        raise InputError(
+            f"there is one batch only ({samples.description}), and some are learned from, others held out; give at "
+            "least 2"
+        )
+    kept = batches[::HELD_OUT_ONE_IN]
+    learned = [batch for at, batch in enumerate(batches) if at % HELD_OUT_ONE_IN]
+
+    def made(step: int) -> Batch:
+        return learned[int(np.random.default_rng([seed, step]).integers(len(learned)))]
+
     return TrainingSamples(
         stream=made,
         held_out=tuple(kept),
-        description=f"{what} in scikit-image, {size} a step (seed {seed})",
+        description=f"{len(learned)} of the {len(batches)} batches of {samples.description}, one a step (seed {seed}), "
+        f"{len(kept)} others held out",
     )
 
 

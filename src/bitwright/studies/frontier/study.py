@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError, unknown_name
@@ -23,9 +24,6 @@ from bitwright.studies.systems import STATIC, SYSTEMS, Choice, System, machines_
 from bitwright.tasks import Labelled, Task, get_task
 from bitwright.tasks.budget import MISSED, UNDECIDED, Budget
 from bitwright.tasks.evaluate import Evaluation, Progress, require_numbers, silent
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LIMITS = {"image": 250, "sentence": 800, "language": 2048}
 CALIBRATION = {"image": 16, "sentence": 32, "language": 8}
@@ -58,8 +56,8 @@ class FrontierSettings:
     calibration_count: int | None = None
     batch_size: int | None = None
     seed: int = 0
-    samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
-    calibration_samples: Iterable[Any] | None = dataclasses.field(default=None, repr=False)
+    samples: Iterable[Any] | Path | None = dataclasses.field(default=None, repr=False)
+    calibration_samples: Iterable[Any] | Path | None = dataclasses.field(default=None, repr=False)
 
 
 def systems_of(
