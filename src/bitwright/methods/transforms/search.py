@@ -106,13 +106,11 @@ class _Search:
         options: TransformOptions,
         plan: Plan,
     ) -> None:
-        self.method, self.network, self.ranging, self.options, self.plan = method, network, ranging, options, plan
-        if network.kind == "language":
-            judges = [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in judges]
-        self.judges = judges
+        self.method, self.network, self.options, self.plan = method, network, options, plan
+        self.ranging, self.judges = (_short(network, batches) for batches in (ranging, judges))
         self.logits = network.kind in ("language", "image")
         with torch.no_grad():
-            self.references = [network.forward(batch) for batch in judges]
+            self.references = [network.forward(batch) for batch in self.judges]
         self.trials = 0
         self.turned: tuple[Rotations, Network] | None = None
         self.trial_method, self.drafted = self._draft()
@@ -203,6 +201,13 @@ class _Search:
             for batch, reference in zip(self.judges, self.references, strict=True)
         ]
         return sum(found) / len(found)
+
+
+def _short(network: Network, batches: Sequence[Batch]) -> Sequence[Batch]:
+    """Batches; of a language model's windows the beginning."""
+    if network.kind != "language":
+        return batches
+    return [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in batches]
 
 
 def _composed(method: Method, options: Any) -> Composition:
