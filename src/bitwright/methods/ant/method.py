@@ -14,7 +14,7 @@ import torch
 
 from bitwright.formats import Flint, Format, Integer, PerChannel, PerTensor, PowerOfTwo
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
-from bitwright.methods.site_options import SiteOptions
+from bitwright.methods.operand_options import OperandOptions
 from bitwright.methods.tabled import TabledOperands
 from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.methods.tabled.scales import least_error_scales
@@ -25,7 +25,7 @@ from bitwright.settings import OURS, about
 WIDEST_POWERS = 5  # bits: 2^15 or 2^31 binades' worth of products still add up exactly
 
 
-class AntOptions(SiteOptions):
+class AntOptions(OperandOptions):
     """How a network is quantized by ANT."""
 
     w_bits: int = pydantic.Field(

@@ -6,16 +6,16 @@ import pydantic
 
 from bitwright.formats import Rounding, Saturation
 from bitwright.formats.granularity import GroupName
-from bitwright.methods.site_options import SiteOptions
+from bitwright.methods.operand_options import OperandOptions
 from bitwright.settings import OURS, about
 
 Calibrator = Literal["minmax", "percentile", "mse"]
 
 
-class IntegerOptions(SiteOptions):
+class IntegerOptions(OperandOptions):
     """How a network is quantized to integers. Defaults are the recipe `int8`."""
 
-    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"smoothing", "ends"}
+    whole_network: ClassVar[frozenset[str]] = OperandOptions.whole_network | {"smoothing", "ends"}
 
     x_bits: int = pydantic.Field(
         8, ge=2, le=16, description="width of activations", json_schema_extra=about("the usual INT8", unit="bits")
