@@ -3,7 +3,7 @@
 Each is a step of `bitwright.methods.refine`, whatever the format.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -31,5 +31,20 @@ class OperandOptions(CorrectingOptions):
         "auto",
         description="weights to codes: the nearest, by second-order error (GPTQ), or learned on the outputs of blocks "
         "(AdaRound, BRECQ); auto: by second-order error below 8 bits",
+        json_schema_extra=about(OURS),
+    )
+
+
+class WideningOptions(OperandOptions):
+    """Of methods whose machines take integer weights of another width beside narrow ones."""
+
+    wide_bits: ClassVar[int] = 8
+    """Width of weights that are kept wide."""
+    whole_network: ClassVar[frozenset[str]] = OperandOptions.whole_network | {"wide"}
+
+    wide: Literal["search", "none"] = pydantic.Field(
+        "none",
+        description="narrow weights' exceptions: depthwise convolutions, the first and the last layer are tried with "
+        "wide weights on held-out samples, and stay so where that is worth its time (search); none",
         json_schema_extra=about(OURS),
     )

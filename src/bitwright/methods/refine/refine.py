@@ -7,12 +7,13 @@ that judge, see `bitwright.methods.refine.trial`).
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 
 from bitwright.formats import Integer, PerGroup, Rounding, Saturation, TableFormat
 from bitwright.methods.executor import prepare
-from bitwright.methods.operand_options import OperandOptions
+from bitwright.methods.operand_options import OperandOptions, WideningOptions
 from bitwright.methods.plan import OperandPlan, Plan
 from bitwright.methods.progress import report
 from bitwright.methods.protocol import Composition
@@ -20,9 +21,11 @@ from bitwright.methods.refine.moments import observe_moments
 from bitwright.methods.refine.second_order import damped, second_order, values_of
 from bitwright.methods.refine.targets import Target, find_targets
 from bitwright.methods.refine.trial import Trial
+from bitwright.methods.refine.wide import kinds_of, wide_operand, widened
 from bitwright.methods.rules import STATIC
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.smoothing import untie
+from bitwright.networks.trace import trace
 
 NARROW = 8
 """Bits below which weights are rounded by second-order error unless told otherwise: at 8 bits it gains next to nothing
@@ -75,12 +78,47 @@ class Refiner:
             return plan
         trial = self.trial
         chosen = self.weights(plan, wanted, trial.seen)
+        plan, wide = self._widened(plan, chosen)
+        wanted = [name for name in wanted if name not in wide]
+        chosen = {self.targets[name].parameter: chosen[self.targets[name].parameter] for name in wanted}
         if not self._loss(plan, chosen) < self._loss(plan, {}):
             note = f"{plan.method}: weights by second-order error lose on held-out samples; they have the nearest codes"
             return dataclasses.replace(plan, notes=(*plan.notes, note))
         if trial.halved:
             chosen = self.weights(plan, wanted, trial.batches)
         return dataclasses.replace(plan, weights={**plan.weights, **chosen})
+
+    def _widened(self, plan: Plan, weights: Mapping[str, torch.Tensor]) -> tuple[Plan, frozenset[str]]:
+        """`plan` with the kinds of layers that keep wide weights, and their sites."""
+        options = self.options
+        if not isinstance(options, WideningOptions) or options.wide == "none":
+            return plan, frozenset()
+
+        def may(name: str) -> bool:
+            """Whether a site is narrow, and nobody said so of this very one."""
+            site = plan.sites.get(name)
+            given = any("w_bits" in over for glob, over in options.sites.items() if fnmatchcase(name, glob))
+            narrow = site is not None and site.quantized and site.w_bits < options.wide_bits
+            return narrow and name in self.targets and not given
+
+        sites = trace(self.trial.network).sites
+        kinds = kinds_of(sites, may)
+        if not kinds:
+            return plan, frozenset()
+        parameters = {name: self.targets[name].parameter for names in kinds.values() for name in names}
+        found = widened(
+            plan,
+            weights,
+            kinds=kinds,
+            operands={
+                name: wide_operand(self.targets[name], self.trial.parameters[parameter], options.wide_bits)
+                for name, parameter in parameters.items()
+            },
+            parameters=parameters,
+            sites=sites,
+            loss=self._loss,
+        )
+        return found.plan, found.wide
 
     def corrected(self, plan: Plan, *, narrowing: bool = True) -> Plan:
         """`plan` with biases corrected, if that is better; without `narrowing` as if no operand became narrow."""
