@@ -18,6 +18,7 @@ from bitwright.methods.plan import OperandPlan, Plan
 from bitwright.methods.progress import report
 from bitwright.methods.protocol import Composition
 from bitwright.methods.refine.moments import observe_moments
+from bitwright.methods.refine.reconstruction import Reconstruction, choice_of
 from bitwright.methods.refine.second_order import damped, second_order, values_of
 from bitwright.methods.refine.targets import Target, find_targets
 from bitwright.methods.refine.trial import Trial
@@ -86,7 +87,28 @@ class Refiner:
             return dataclasses.replace(plan, notes=(*plan.notes, note))
         if trial.halved:
             chosen = self.weights(plan, wanted, trial.batches)
+        learning = [name for name in wanted if self.options.at(name).w_rounding == "reconstruction"]
+        if learning:
+            chosen = self._reconstructed(plan, learning, chosen)
         return dataclasses.replace(plan, weights={**plan.weights, **chosen})
+
+    def _reconstructed(
+        self, plan: Plan, learning: Sequence[str], weights: Mapping[str, torch.Tensor]
+    ) -> Mapping[str, torch.Tensor]:
+        """`weights`, those of the sites `learning` learned on the outputs of blocks, if that is better."""
+        choices = {}
+        for name in learning:
+            target, w = self.targets[name], plan.site(name).w
+            assert w is not None
+            parameter = self.trial.parameters[target.parameter].detach()
+            scale = target.placed(target.rows(spread_scale(w, target)), torch.empty_like(parameter, dtype=torch.float32))
+            choice = choice_of(parameter.float(), weights[target.parameter].float(), scale, values_of(w.format))
+            choices[name] = (target.parameter, choice)
+        names = self.trial.reference[0]
+        biases = {name: names[name] for name in self.correctable() if plan.site(name).quantized}
+        found = Reconstruction(self.trial, plan, choices=choices, biases=biases, weights=weights).run()
+        rounded = {name: values for name, values in found.items() if name in weights}
+        return found if self._loss(plan, rounded) < self._loss(plan, weights) else weights
 
     def _widened(self, plan: Plan, weights: Mapping[str, torch.Tensor]) -> tuple[Plan, frozenset[str]]:
         """`plan` with the kinds of layers that keep wide weights, and their sites."""
@@ -128,11 +150,11 @@ class Refiner:
             return plan
         judged = plan if narrowing else _static(plan)
         moves = trial.moves(judged, plan.weights, sites)
-        if not trial.loss(judged, {**plan.weights, **trial.moved(moves)}) < trial.loss(judged, plan.weights):
+        if not trial.loss(judged, {**plan.weights, **trial.moved(moves, plan.weights)}) < trial.loss(judged, plan.weights):
             return plan
         if len(trial.batches) > len(trial.seen):
             moves += trial.moves(judged, plan.weights, sites, held=True)
-        return dataclasses.replace(plan, weights={**plan.weights, **trial.moved(moves)})
+        return dataclasses.replace(plan, weights={**plan.weights, **trial.moved(moves, plan.weights)})
 
     def weights(self, plan: Plan, sites: Sequence[str], samples: Sequence[Batch]) -> dict[str, torch.Tensor]:
         """Parameter name -> values by second-order error, from the moments on `samples`."""
@@ -161,7 +183,7 @@ class Refiner:
     def _loss(self, plan: Plan, weights: Mapping[str, torch.Tensor]) -> float:
         """On the judges, biases corrected where they will be."""
         sites = [name for name in self.correctable() if plan.site(name).quantized]
-        moved = self.trial.moved(self.trial.moves(plan, weights, sites)) if sites else {}
+        moved = self.trial.moved(self.trial.moves(plan, weights, sites), weights) if sites else {}
         return self.trial.loss(plan, {**weights, **moved})
 
     def _second_order(self, name: str, plan: Plan) -> bool:

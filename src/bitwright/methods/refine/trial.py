@@ -87,10 +87,11 @@ class Trial:
                 found.append(moved_means(self.network, batch, own, handle))
         return found
 
-    def moved(self, moves: Sequence[Means]) -> dict[str, torch.Tensor]:
-        """Biases by name, moved by the mean of what batches add."""
-        names = self.reference[0]
-        return {names[site]: self.parameters[names[site]].detach() + move for site, move in mean_of(moves).items()}
+    def moved(self, moves: Sequence[Means], weights: Weights) -> dict[str, torch.Tensor]:
+        """Biases by name: those of `weights`, else the network's, moved by the mean of what batches add."""
+        names = {site: self.reference[0][site] for site in mean_of(moves)}
+        before = {site: weights.get(name, self.parameters[name].detach()) for site, name in names.items()}
+        return {names[site]: before[site] + move for site, move in mean_of(moves).items()}
 
     def loss(self, plan: Plan, weights: Weights) -> float:
         """Mean loss of the output on the samples that judge; see `output_loss`."""
