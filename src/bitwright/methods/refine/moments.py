@@ -22,6 +22,8 @@ from bitwright.networks.view import GemmView
 
 ROWS = 8192
 ROWS_BY_K = 4
+KEPT_MEAN = 0.01
+"""Share of the mean's part that stays where it is taken off: samples know it only so well (our choice)."""
 BLOCK_BYTES = 2**24
 
 
@@ -49,7 +51,7 @@ class Moments:
         if not centred:
             return found
         mean = self.total.double() / self.count
-        return found - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+        return found - (1 - KEPT_MEAN) * mean.unsqueeze(-1) * mean.unsqueeze(-2)
 
 
 def observe_moments(network: Network, samples: Sequence[Batch], sites: Collection[str]) -> dict[str, Moments]:

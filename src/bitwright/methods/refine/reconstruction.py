@@ -29,7 +29,7 @@ STEPS = 200
 """Of each block."""
 AT_ONCE = 4
 """Samples in a step."""
-RATE, BIAS_RATE = 0.05, 0.001
+RATE, BIAS_RATE = 0.1, 0.001
 """Of Adam, for V, and for biases in units of their root mean square."""
 STRETCH = 0.1
 """h(V) = clip((1 + 2 STRETCH) sigmoid(V) - STRETCH, 0, 1): zeta and gamma of AdaRound."""
@@ -38,7 +38,7 @@ SURE = 0.8
 FREE = 0.2
 """Share of the steps before the regulariser begins."""
 EXPONENTS = (20.0, 2.0)
-PRESSURE = 1.0
+PRESSURE = 2.0
 """Weight of the regulariser at the end, beside a loss that is 1 at the start."""
 KEPT_BYTES = 2**30
 """Of the blocks' outputs of all samples; samples that do not fit are left out."""
@@ -147,6 +147,7 @@ class Reconstruction:
 
     # ---------------- running one block
 
+    @torch.no_grad()
     def _advance(self, chain: Chain, i: int, run: "_Run") -> None:
         """The block's arguments in both networks, and its float output."""
         args, kwargs = self._arguments(chain, i, run.batch, run.plain, lambda _, view: view.float_result())
@@ -263,7 +264,8 @@ class Reconstruction:
                 parameter = choice.low + (choice.high - choice.low) * soften[site.name]
                 w = parameter.as_strided(view.w.shape, view.w.stride())
             else:
-                w = _straight(view.w, methods.encode_w(view, made).dequantize())
+                w = view.w.detach() if view.weight is not None else view.w
+                w = _straight(w, methods.encode_w(view, made).dequantize())
             if site.name in moved and view.bias is not None:
                 view = dataclasses.replace(view, bias=moved[site.name].view(view.bias.shape))
             return view.finished(view.product(x, w))
