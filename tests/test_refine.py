@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from toys import Calling, network_of, normal
 
 from bitwright.formats import (
     AdaptivFloat,
@@ -42,6 +41,7 @@ from bitwright.methods.refine.second_order import (
 from bitwright.methods.refine.targets import find_targets
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import observe
+from toys import Calling, network_of, normal
 
 FORMATS = [
     Integer(bits=4, narrow=True),
@@ -353,14 +353,14 @@ class TestReconstruction:
 
 class TestWide:
     def sites(self):
-        shape = {"op": "linear", "m": 1, "k": 1, "n": 1, "x_elements": 1, "w_elements": 1}
-        return [Site(name=name, **shape) for name in "abc"]
+        shape = {"op": "linear", "k": 1, "n": 1, "x_elements": 1, "w_elements": 1}
+        return [Site(name=name, m=m, **shape) for name, m in (("a", 1), ("b", 8), ("c", 1))]
 
     def test_kinds(self):
         assert wide.kinds_of(self.sites(), lambda name: name != "c") == {"first": ["a"]}
 
     def test_a_kind_that_is_worth_its_time_stays_wide(self):
-        """Loss 1 falls to .2 with a wide, to .99 with c: only a pays for a third more time."""
+        """Loss 1 falls to .2 with a wide, to .99 with c: only a pays for a tenth more time."""
         narrow = OperandPlan(format=Integer(bits=4), granularity=PerTensor(), scale=torch.ones(()))
         broad = dataclasses.replace(narrow, format=Integer(bits=8))
         x = dataclasses.replace(narrow, format=Integer(bits=8))
@@ -382,6 +382,7 @@ class TestWide:
             loss=loss,
         )
         assert found.wide == {"a"}
+        assert wide.multiplier_time(found.plan, self.sites()) == 8 * (8 + 9 * 4)
         assert [found.plan.sites[name].w_bits for name in "abc"] == [8, 4, 4]
         assert "first" in found.plan.notes[-1]
 

@@ -1,8 +1,8 @@
 """Bias correction: what quantization moves the mean of an output channel by is taken off its bias.
 
 Source: Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019; here from
-samples, site by site in the order in which they run, each after those before it are corrected, as Brevitas and AIMET have
-it. An option of every method. A bias that is no parameter of its own, or that several sites share, stays.
+samples, site by site in the order in which they run, each after those before it are corrected, as Brevitas
+has it. An option of every method. A bias that is no parameter of its own, or that several sites share, stays.
 """
 
 from collections import Counter

@@ -106,9 +106,8 @@ class Judge:
 
 def shared_judge(network: Network, samples: Sequence[Batch], plan: Plan, *, correct: bool) -> Judge:
     """A `Judge`, the same for all searches of a study that start from one plan (`bitwright.methods.sharing`)."""
-    return once(
-        ("judge", correct), (network, plan.sites, plan.weights, *samples), lambda: Judge(network, samples, plan, correct=correct)
-    )
+    of = (network, plan.sites, plan.weights, *samples)
+    return once(("judge", correct), of, lambda: Judge(network, samples, plan, correct=correct))
 
 
 def expected_accuracy(

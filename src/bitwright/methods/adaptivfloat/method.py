@@ -11,8 +11,8 @@ import pydantic
 import torch
 
 from bitwright.formats import AdaptivFloat, PerTensor, adaptivfloat_scale
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
 from bitwright.methods.operand_options import OperandOptions
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
 from bitwright.methods.tabled import TabledOperands
 from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.networks.network import Batch, Network

@@ -11,7 +11,11 @@ from bitwright.settings import OURS, about
 class DrqOptions(CorrectingOptions):
     """Which regions of x are sensitive, and how much accuracy the others may cost."""
 
-    whole_network: ClassVar[frozenset[str]] = CorrectingOptions.whole_network | {"budget", "bias_correction", "narrow_ends"}
+    whole_network: ClassVar[frozenset[str]] = CorrectingOptions.whole_network | {
+        "budget",
+        "bias_correction",
+        "narrow_ends",
+    }
 
     budget: float = pydantic.Field(
         0.01,

@@ -295,8 +295,10 @@ def small_batches(batches: Sequence[Batch]) -> list[Batch]:
         if len(sizes) != 1 or min(sizes) <= AT_ONCE:
             found.append(batch)
             continue
-        for start in range(0, min(sizes), AT_ONCE):
-            found.append({name: tensor[start : start + AT_ONCE] for name, tensor in batch.items()})
+        found += [
+            {name: tensor[start : start + AT_ONCE] for name, tensor in batch.items()}
+            for start in range(0, min(sizes), AT_ONCE)
+        ]
     return found
 
 

@@ -93,15 +93,15 @@ class Refiner:
         return dataclasses.replace(plan, weights={**plan.weights, **chosen})
 
     def _reconstructed(
-        self, plan: Plan, learning: Sequence[str], weights: Mapping[str, torch.Tensor]
-    ) -> Mapping[str, torch.Tensor]:
+        self, plan: Plan, learning: Sequence[str], weights: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         """`weights`, those of the sites `learning` learned on the outputs of blocks, if that is better."""
         choices = {}
         for name in learning:
             target, w = self.targets[name], plan.site(name).w
             assert w is not None
             parameter = self.trial.parameters[target.parameter].detach()
-            scale = target.placed(target.rows(spread_scale(w, target)), torch.empty_like(parameter, dtype=torch.float32))
+            scale = target.placed(target.rows(spread_scale(w, target)), parameter.float())
             choice = choice_of(parameter.float(), weights[target.parameter].float(), scale, values_of(w.format))
             choices[name] = (target.parameter, choice)
         names = self.trial.reference[0]
@@ -150,7 +150,8 @@ class Refiner:
             return plan
         judged = plan if narrowing else _static(plan)
         moves = trial.moves(judged, plan.weights, sites)
-        if not trial.loss(judged, {**plan.weights, **trial.moved(moves, plan.weights)}) < trial.loss(judged, plan.weights):
+        moved = {**plan.weights, **trial.moved(moves, plan.weights)}
+        if not trial.loss(judged, moved) < trial.loss(judged, plan.weights):
             return plan
         if len(trial.batches) > len(trial.seen):
             moves += trial.moves(judged, plan.weights, sites, held=True)

@@ -7,8 +7,8 @@ triangular, e H e' = sum over k of D_k (e U)_k^2, so that element after element
     q_k = Q(w_k + sum of e_j U_jk over j < k),   e = w - q
 
 leaves in (e U)_k what one rounding leaves. Elements are taken by falling H_kk (GPTQ's act-order). H is damped by a
-hundredth of its mean diagonal, as there. Ours: exact coordinate descent on e H e' follows, and beside it starts from the
-nearest codes; each row keeps the least of what was found, so that no row is worse than the nearest codes by e H e'.
+hundredth of its mean diagonal, as there. Ours: exact coordinate descent on e H e' follows, and each row keeps the
+nearest codes where those are better still by e H e'.
 Any format: its values, ascending, times the scale of each element.
 """
 
@@ -20,7 +20,7 @@ from bitwright.formats import Format, Integer
 
 DAMPING = 0.01
 BLOCK = 128
-PASSES = 4
+PASSES = 2
 """Of coordinate descent; later ones move next to nothing."""
 Reals = npt.NDArray[np.float64]
 
@@ -56,34 +56,27 @@ def second_order(
     hessian : torch.Tensor
         [groups, K, K], positive definite, float64: see `damped`.
     passes : int
-        Of coordinate descent; 0: none, and the nearest codes are no candidate.
+        Of coordinate descent.
     """
     from bitwright.methods.refine import kernels
 
     kind = w.dtype
-    found = ldlq(w, scale, values, hessian)
-    if not passes:
-        return found
+    q = ldlq(w, scale, values, hessian)
     h = hessian.to(kind)
     table = values.to(kind).numpy()
-    middles = kernels.middles_of(table)
-    best, least = found, torch.full(w.shape[:2], torch.inf, dtype=kind)
-    for start in (found, nearest(w, scale, values)):
-        q = start.contiguous().clone()
-        kernels.descend(
-            *(_rows(each) for each in (w, scale)),
-            h.contiguous().numpy(),
-            _rows((w - q) @ h),
-            table,
-            middles,
-            passes,
-            q.view(-1, q.shape[-1]).numpy(),
-        )
-        error = w - q
-        lost = ((error @ h) * error).sum(-1)
-        best = torch.where((lost < least).unsqueeze(-1), q, best)
-        least = torch.minimum(lost, least)
-    return best
+    kernels.descend(
+        _rows(w),
+        _rows(scale.expand_as(w)),
+        h.contiguous().numpy(),
+        _rows((w - q) @ h),
+        table,
+        kernels.middles_of(table),
+        passes,
+        q.view(-1, q.shape[-1]).numpy(),
+    )
+    plain = nearest(w, scale, values)
+    lost, before = (((error @ h) * error).sum(-1) for error in (w - q, w - plain))
+    return torch.where((before < lost).unsqueeze(-1), plain, q)
 
 
 def ldlq(w: torch.Tensor, scale: torch.Tensor, values: torch.Tensor, hessian: torch.Tensor) -> torch.Tensor:
@@ -105,7 +98,9 @@ def ldlq(w: torch.Tensor, scale: torch.Tensor, values: torch.Tensor, hessian: to
         base = part + error[..., :start] @ feedback[:, :start, here] if start else part
         chosen, left = (torch.empty(groups * n, part.shape[-1], dtype=w.dtype) for _ in range(2))
         kernels.rounded(
-            *(_rows(each) for each in (base, part, scales[..., here])),
+            _rows(base),
+            _rows(part),
+            _rows(scales[..., here]),
             feedback[:, here, here].transpose(1, 2).contiguous().numpy(),
             table,
             middles,

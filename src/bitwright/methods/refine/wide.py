@@ -3,7 +3,8 @@
 Kinds are depthwise convolutions, whose few weights have no others to make up for their errors, the first layer and the
 last. Ours: each kind alone is tried wide, and ranked by what the loss of the output falls by for what multiplier time
 (products of bits) rises by; in that order each stays wide if loss times time falls by `LEAST_GAIN` at least. Samples
-that chose no weight judge. Wide weights are integers with a scale per output channel, by its largest magnitude.
+that chose no weight judge. Exceptions take `MOST_TIME` more multiplier time at most. Wide weights are integers with a
+scale per output channel, by its largest magnitude.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from bitwright.methods.refine.trial import Weights
 from bitwright.networks.sites import Site
 
 LEAST_GAIN = 0.1
+MOST_TIME = 0.25
 Loss = Callable[[Plan, Weights], float]
 
 
@@ -93,7 +95,7 @@ def widened(
     best, time = base, start
     for kind in order:
         found, spent = judged([*chosen, kind]) if chosen else alone[kind]
-        if found * spent < (1 - LEAST_GAIN) * best * time:
+        if spent <= (1 + MOST_TIME) * start and found * spent < (1 - LEAST_GAIN) * best * time:
             chosen.append(kind)
             best, time = found, spent
     made, _ = tried(chosen)
