@@ -155,7 +155,8 @@ class Plan(Shown):
     smoothing : mapping
         Site name -> factors [K] that x is divided by, folded into the weights before (`bitwright.networks.smoothing`).
     weights : mapping
-        Parameter name -> trained values, which replace those of the network after folding and smoothing.
+        Parameter name -> values that replace those of the network after folding and smoothing: weights rounded to the
+        grid of their codes, corrected biases, or what training came to.
     calibrated_on : str
         Which samples it was calibrated on, in a phrase.
     notes : tuple of str

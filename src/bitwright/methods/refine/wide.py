@@ -19,7 +19,7 @@ from bitwright.methods.refine.targets import Target
 from bitwright.methods.refine.trial import Weights
 from bitwright.networks.sites import Site
 
-LEAST_GAIN = 0.1
+LEAST_GAIN = 0.03
 MOST_TIME = 0.25
 Loss = Callable[[Plan, Weights], float]
 
@@ -128,4 +128,4 @@ def wide_operand(target: Target, weight: torch.Tensor, bits: int) -> OperandPlan
     fmt = Integer(bits=bits, signed=True, narrow=True)
     w = target.view(weight).detach().float()
     peaks = w.abs().amax(tuple(range(target.lead + 1, w.dim())), keepdim=True)
-    return OperandPlan(format=fmt, granularity=PerChannel(), scale=symmetric_scale(peaks, fmt))
+    return OperandPlan(format=fmt, granularity=PerChannel(), scale=symmetric_scale(peaks, fmt).cpu())
