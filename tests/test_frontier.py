@@ -252,7 +252,8 @@ class TestSharing:
     def test_compositions_that_begin_alike_have_equal_plans(self, monkeypatch):
         """And so have those that observe and search alike; every one is as if it had been alone."""
         network = toy()
-        alone = [calibrate_method(network, method, options=options) for method, options in SHARED]
+        unrotated = [(method, {**options, "rotation": "none"}) for method, options in SHARED]
+        alone = [calibrate_method(network, method, options=options) for method, options in unrotated]
         watched = []
         for call in (integers.choose_strengths, integers.histograms_of):
 
@@ -262,11 +263,18 @@ class TestSharing:
 
             monkeypatch.setattr(integers, call.__name__, counting)
         with sharing():
-            found = [calibrate_method(network, method, options=options) for method, options in SHARED]
-        for (method, _), one, other in zip(SHARED, found, alone, strict=True):
+            found = [calibrate_method(network, method, options=options) for method, options in unrotated]
+        for (method, _), one, other in zip(unrotated, found, alone, strict=True):
             assert same_plan(one, other), method
         assert watched.count("choose_strengths") == 3  # int8's, w4a8's, aqs's
         assert watched.count("histograms_of") == 2  # aqs's and mixed's
+
+    def test_rotations_are_those_of_a_method_alone(self):
+        network, some = toy(), ("int8", "int8+apsq-gs2", "aqs")
+        alone = [calibrate_method(network, method) for method in some]
+        with sharing():
+            found = [calibrate_method(network, method) for method in some]
+        assert all(same_plan(one, other) for one, other in zip(found, alone, strict=True))
 
     def test_equal_options_of_methods_with_other_rules_share_nothing(self, monkeypatch):
         """`aqs` keeps keys and values wider than `int` where the options of both are the same."""
@@ -275,7 +283,8 @@ class TestSharing:
         monkeypatch.setattr(integers, "choose_strengths", lambda *given: calls.append(1) or search(*given))
         with sharing():
             for method in ("int", "aqs"):
-                calibrate_method(network, method, options={"w_bits": 4, "w_granularity": "channel", "ends": "same"})
+                options = {"w_bits": 4, "w_granularity": "channel", "ends": "same", "rotation": "none"}
+                calibrate_method(network, method, options=options)
         assert len(calls) == 2
 
     def test_the_float_network_runs_once_per_batch(self):

@@ -504,7 +504,7 @@ def test_a_batch_without_an_axis_is_one_row():
 @pytest.mark.parametrize(
     ("samples", "said"),
     [
-        ("abc", "samples is a str; a data loader or another iterable of batches"),
+        ("abc", "reads neither pictures nor text, so abc says nothing to it; give a loader of batches"),
         (randn(4, 8), r"samples is a Tensor; .* \(one batch: \[batch\]\)"),
         ([], "samples has no batch"),
         ([randn(1, 8)], "samples has one sample only"),

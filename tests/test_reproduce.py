@@ -27,6 +27,7 @@ from bitwright.studies.reproduce import panacea
 from bitwright.studies.reproduce.claims import NOT_MEASURED, Claim
 from bitwright.studies.reproduce.panacea.claims import CLAIMS
 from bitwright.studies.reproduce.panacea.rates import Rates, SiteRates, ideal_ratio
+from bitwright.studies.reproduce.panacea.study import AS_PUBLISHED
 from bitwright.studies.reproduce.systems import SYSTEMS, find_system
 from bitwright.studies.simulate import run_listening, simulate
 from bitwright.tasks.calibrate import calibrate_method
@@ -79,7 +80,7 @@ def test_steps_skip_what_the_masks_say(network, found):
     """Rates of the ladder are those of the slow masks of the very codes; zero skipping sees the plan of r skipping."""
     ladder = found.networks[0].ladder
     assert [rung.name for rung in ladder] == ["zero skipping", "r skipping", "+ ZPM", "+ DBS"]
-    plan = calibrate_method(network, "aqs", options={**PLAIN, "zpm": False, "dbs": False}, count=32)
+    plan = calibrate_method(network, "aqs", options={**PLAIN, **AS_PUBLISHED, "zpm": False, "dbs": False}, count=32)
     works = []
     run_listening(network, plan, [works.append], simulation_input(network)[0])
     macs = [work.site.macs for work in works]
@@ -107,7 +108,7 @@ def test_ratios_are_those_of_separate_simulations(network, machines, found):
     batch, _ = simulation_input(network)
     costs = {}
     for name, method in (("panacea", "aqs"), ("sibia", "sibia")):
-        plan = calibrate_method(network, method, options=PLAIN, count=32)
+        plan = calibrate_method(network, method, options={**PLAIN, **AS_PUBLISHED}, count=32)
         costs[name] = simulate(network, plan, {name: machines[name]}, batch=batch)[name].cost
     energies = {name: cost.total_energy_pj for name, cost in costs.items()}
     assert rivals.energy_ratio == pytest.approx(energies["sibia"] / energies["panacea"])
@@ -163,7 +164,7 @@ def test_sibia_gets_those_options_that_it_has():
     settings = panacea.Settings(
         options={"zpm": False, "smoothing": "none", "sites": {"*": {"dbs": False, "w_bits": 4}}}
     )
-    assert settings.sibia_options == {"smoothing": "none", "sites": {"*": {"w_bits": 4}}}
+    assert settings.sibia_options == {"smoothing": "none", "sites": {"*": {"w_bits": 4}}, **AS_PUBLISHED}
 
 
 def test_sites_may_differ_in_their_last_vector(machines):

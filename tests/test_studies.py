@@ -103,8 +103,11 @@ def mixed():
     )
 
 
+PLAIN = {"smoothing": "none", "rotation": "none"}
+
+
 def plan_of(network, method="int8", **options):
-    return calibrate_method(network, method, options={"smoothing": "none", **options} if method != "float" else {})
+    return calibrate_method(network, method, options={**PLAIN, **options} if method != "float" else {})
 
 
 def simulated(network, machine, method="int8", **options):

@@ -23,7 +23,7 @@ from bitwright.testing.networks import shape_only
 from test_partial_sums import rule_of
 from toys import conv_product, linear_view, normal, quantized, random_codes
 
-PLAIN = {"smoothing": "none"}
+PLAIN = {"smoothing": "none", "rotation": "none"}
 loop = importlib.import_module("bitwright.methods.training.train")
 
 
@@ -160,7 +160,7 @@ class TestLearner:
 
     def test_weights_of_another_network(self):
         network, _, plan = learning()
-        with pytest.raises(InputError, match="trained values of 'nobody', which toy-linear lacks"):
+        with pytest.raises(InputError, match="values of 'nobody', which toy-linear lacks; calibrate or train it anew"):
             prepare(network, dataclasses.replace(plan, weights={"nobody": torch.ones(1)}))
 
 

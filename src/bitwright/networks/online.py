@@ -33,10 +33,14 @@ class Rotate:
         """A hook of its own for the copy, the same for all layers that share this one."""
         return Rotate(self.bits, self.step)
 
-    def __call__(self, module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG002
-        """The layer's arguments."""
-        x, *others = inputs
-        return (self._rotated(x), *others)
+    def __call__(
+        self,
+        module: torch.nn.Module,  # noqa: ARG002
+        inputs: tuple[Any, ...],
+        named: dict[str, Any],
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The layer's arguments, those by position and those by name; a linear layer has one, `input`."""
+        return tuple(map(self._rotated, inputs)), {name: self._rotated(x) for name, x in named.items()}
 
     def _rotated(self, x: torch.Tensor) -> torch.Tensor:
         before = getattr(_last, "of", None)
@@ -58,4 +62,4 @@ def rotate_at_run_time(modules: Sequence[torch.nn.Module], *, bits: int, step: f
     """Have `modules`, which read one tensor, rotate it first."""
     hook = Rotate(bits, step)
     for module in modules:
-        module.register_forward_pre_hook(hook)
+        module.register_forward_pre_hook(hook, with_kwargs=True)

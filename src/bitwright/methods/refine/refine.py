@@ -99,7 +99,7 @@ class Refiner:
         wanted = [name for name in wanted if name not in wide]
         chosen = {self.targets[name].parameter: chosen[self.targets[name].parameter] for name in wanted}
         if not self._loss(plan, chosen) < self._loss(plan, {}):
-            note = f"{plan.method}: weights by second-order error lose on held-out samples; they have the nearest codes"
+            note = "weights by second-order error lose on held-out samples; they have the nearest codes"
             return dataclasses.replace(plan, notes=(*plan.notes, note))
         if trial.halved:
             chosen = self.weights(plan, wanted, trial.batches)

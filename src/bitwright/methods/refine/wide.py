@@ -99,7 +99,7 @@ def widened(
             chosen.append(kind)
             best, time = found, spent
     made, _ = tried(chosen)
-    note = f"{plan.method}: {_said(chosen, kinds, operands)} (tried: {', '.join(kinds)})"
+    note = f"{_said(chosen, kinds, operands)} (tried: {', '.join(kinds)})"
     if chosen:
         note += (
             f", for {100 * (time / start - 1):.2g} % more multiplier time; the loss on held-out samples falls from "

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.observe import observe_ranges
 from bitwright.methods.integer.options import IntegerOptions
@@ -31,11 +32,15 @@ from bitwright.words import counted
 
 RANGING = 2
 """Batches that give the ranges of a candidate."""
+CLOSE = 1e-3
+"""Of outputs in float, with and without rotations."""
 STRENGTHS = (0.5, 0.7, 0.9)
 """Of smoothing, all kinds of sites alike, to be compared with rotations."""
 NOTHING, SMOOTHING, OFFLINE, ALL = "nothing", "smoothing", "rotation offline", "rotation"
 """What candidates are called."""
 Rotations = Mapping[str, Rotation]
+Parts = Sequence[float]
+"""Losses on halves of the judging batches."""
 
 
 def calibrate_transformed(method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan) -> Plan:
@@ -63,10 +68,23 @@ def _first_tokens(network: Network, options: OperandOptions) -> bool:
 
 
 def _groups(network: Network) -> list[RotationGroup]:
-    work = network.copy()
+    """What can be rotated, having checked that a rotated network computes the same; nothing where it does not.
+
+    A module may do with its layers what no record of tensors shows: run them under a transform of functions, read
+    their weights, or count their calls.
+    """
+    work, batch = network.copy(), recording_batch(network)
     assert work.module is not None
     untie(work.module)
-    return rotation_groups(work, recording_batch(work))
+    groups = rotation_groups(work, batch)
+    for group in groups:
+        group.apply(Rotation(where=group.where))
+    try:
+        with torch.no_grad():
+            same = torch.allclose(work.forward(batch), network.forward(batch), rtol=CLOSE, atol=CLOSE)
+    except InputError:
+        same = False
+    return groups if same else []
 
 
 def _rotations(groups: Sequence[RotationGroup]) -> dict[str, Rotation]:
@@ -119,14 +137,13 @@ class _Search:
         """The plan by the candidate that loses least, on all samples."""
         candidates = self._candidates(groups)
         with sharing():  # ranges, of what is not rotated
-            losses = {name: self.loss(*candidate) for name, candidate in candidates.items() if not candidate[0]}
-        losses |= {name: self.loss(*candidate) for name, candidate in candidates.items() if candidate[0]}
+            losses = {name: self.losses(*candidate) for name, candidate in candidates.items() if not candidate[0]}
+        losses |= {name: self.losses(*candidate) for name, candidate in candidates.items() if candidate[0]}
         best = next(iter(candidates))
         for name in candidates:
-            if losses[name] < (1 - LEAST_GAIN) * losses[best]:
-                best = name
+            best = name if gains(losses[name], losses[best]) else best
         rotations, drafted = candidates[best]
-        said = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
+        said = ", ".join(f"{name} {_mean(parts):.3g}" for name, parts in losses.items())
         batches = counted(len(self.judges), "held-out batch", "held-out batches")
         notes = [f"transforms: {best}, by loss on {batches} ({said})"]
         loss = losses[best]
@@ -137,10 +154,10 @@ class _Search:
         if isinstance(self.options, IntegerOptions) and self.options.smoothing == "search" and groups:
             changes["smoothing"] = "search" if best.startswith(SMOOTHING) else "none"
         if _first_tokens(self.network, self.options):
-            found = self.loss(rotations, drafted.model_copy(update={"first_tokens": 0}))
-            changes["first_tokens"] = int(loss < (1 - LEAST_GAIN) * found)
+            found = self.losses(rotations, drafted.model_copy(update={"first_tokens": 0}))
+            changes["first_tokens"] = int(gains(loss, found))
             alike = "a scale of its own" if changes["first_tokens"] else "no scale of its own"
-            notes.append(f"the first token has {alike} ({found:.3g} without)")
+            notes.append(f"the first token has {alike} ({_mean(found):.3g} without)")
         options = self.options.model_copy(update=changes)
         note, turned = "; ".join(notes), self._turned(rotations)
         return _made(self.method, self.network, samples, options, self.plan, rotations, note=note, turned=turned)
@@ -160,13 +177,13 @@ class _Search:
         found |= {OFFLINE: (offline, self.drafted)} if 0 < len(offline) < len(every) else {}
         return found | {ALL: (every, self.drafted)}
 
-    def _needed(self, groups: Sequence[RotationGroup], loss: float, drafted: Any) -> tuple[Rotations, list[str]]:
+    def _needed(self, groups: Sequence[RotationGroup], loss: Parts, drafted: Any) -> tuple[Rotations, list[str]]:
         """All rotations but those kinds at run time whose absence changes the loss less than a gain would."""
         kept, dropped = list(groups), []
         kinds = dict.fromkeys(_kind(group) for group in groups if group.where is Where.RUN_TIME)
         for kind in kinds if len(kinds) > 1 else ():
             fewer = [group for group in kept if group.where is not Where.RUN_TIME or _kind(group) != kind]
-            if self.loss(_rotations(fewer), drafted) * (1 - LEAST_GAIN) < loss:
+            if not gains(loss, self.losses(_rotations(fewer), drafted)):
                 kept = fewer
                 dropped.append(kind)
         return _rotations(kept), dropped
@@ -188,19 +205,41 @@ class _Search:
             self.turned = rotations, prepare(self.network, Plan(method=self.plan.method, rotations=rotations))
         return self.turned[1]
 
-    def loss(self, rotations: Rotations, options: Any) -> float:
-        """Of the network's output on the judging batches, mean of all."""
+    def losses(self, rotations: Rotations, options: Any) -> Parts:
+        """Of the network's output, by part of the judging batches."""
         self.trials += 1
         report(f"transforms, trial {self.trials}")
         turned = self._turned(rotations)
         plan = self.trial_method.calibrate(turned, self.ranging, options, Plan(method=self.plan.method))
         prepared = prepare(turned, plan)
         executor = Executor(prepared, plan, _composed(self.trial_method, options), exact=False, prepared=True)
-        found = [
-            output_loss(executor.run(batch), reference, logits=self.logits)
-            for batch, reference in zip(self.judges, self.references, strict=True)
-        ]
-        return sum(found) / len(found)
+        found: list[float] = []
+        for batch, reference in zip(self.judges, self.references, strict=True):
+            halves = zip(_halves(executor.run(batch)), _halves(reference), strict=True)
+            found += [output_loss(output, wanted, logits=self.logits) for output, wanted in halves]
+        return found
+
+
+def gains(parts: Parts, others: Parts) -> bool:
+    """Whether losses are less than others by what counts as a gain, and by anything on every part of the samples.
+
+    Examples
+    --------
+    >>> gains([1.0, 1.0], [1.2, 1.2]), gains([0.1, 1.1], [1.0, 1.0]), gains([1.0, 1.0], [1.01, 1.01])
+    (True, False, False)
+    """
+    every = all(one < other for one, other in zip(parts, others, strict=True))
+    return every and _mean(parts) < (1 - LEAST_GAIN) * _mean(others)
+
+
+def _mean(parts: Parts) -> float:
+    return sum(parts) / len(parts)
+
+
+def _halves(output: torch.Tensor) -> list[torch.Tensor]:
+    """Both halves of the rows of an output; one that has no two rows is one part."""
+    rows = output.flatten(0, -2) if output.dim() > 2 else output
+    return [rows[: len(rows) // 2], rows[len(rows) // 2 :]] if rows.dim() > 1 and len(rows) > 1 else [rows]
 
 
 def _short(network: Network, batches: Sequence[Batch]) -> Sequence[Batch]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.accelerators.bit_slice.machine import SliceArray
 from bitwright.accelerators.protocol import Accelerator
+from bitwright.errors import InputError
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
@@ -45,6 +46,14 @@ if TYPE_CHECKING:
 MACHINES = (PANACEA, SIBIA)
 # The formats of activations that make the methods what they are: Sibia has its own.
 OWN = frozenset({"x_bits", "x_symmetric", "x_granularity", "saturation"})
+AS_PUBLISHED = {
+    "rotation": "none",
+    "first_tokens": 0,
+    "bias_correction": False,
+    "w_rounding": "nearest",
+    "wide": "none",
+}
+"""What neither paper has, and both methods may stand on elsewhere (`compare`): left out here."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +77,24 @@ class Settings:
     @property
     def sibia_options(self) -> dict[str, Any]:
         """Those of the options that the recipe `sibia` takes over."""
-        return known_options(self.options, set(IntegerOptions.model_fields) - OWN)
+        return known_options(self.published, set(IntegerOptions.model_fields) - OWN)
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """The options, without what the papers do not have.
+
+        Raises
+        ------
+        InputError
+            Where an option asks for that.
+        """
+        for name in AS_PUBLISHED:
+            if name in self.options:
+                raise InputError(
+                    f"reproduce panacea measures the methods as published, without {name}; leave it out, or use "
+                    "compare, where they have it"
+                )
+        return {**self.options, **AS_PUBLISHED}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,7 +194,7 @@ def reproduce(
     InputError
         An unknown option or task, or data that do not fit, before anything runs.
     """
-    compose(METHOD, settings.options)
+    compose(METHOD, settings.published)
     compose(SIBIA, settings.sibia_options)
     judges = judges_of(networks, settings.task, settings.data, settings.limit, settings.seed)
     standing = footing(machines, substrate)
@@ -249,7 +275,7 @@ def _measured(
 def _plans(network: Network, task: Task | None, settings: Settings, progress: Progress) -> dict[str, Plan]:
     """The plans of the ladder, and Sibia's, calibrated on the same samples."""
     with reporting(within(progress, "calibrating aqs")):
-        stages = stages_of(network, settings.options, task=task, count=settings.calibration_count, seed=settings.seed)
+        stages = stages_of(network, settings.published, task=task, count=settings.calibration_count, seed=settings.seed)
     with reporting(within(progress, "choosing zero points and splits")):
         plans = plans_of(stages)
     with reporting(within(progress, "calibrating sibia")):
