@@ -160,7 +160,7 @@ class TestLearner:
 
     def test_weights_of_another_network(self):
         network, _, plan = learning()
-        with pytest.raises(InputError, match="trained values of 'nobody', which toy-linear lacks"):
+        with pytest.raises(InputError, match="values of 'nobody', which toy-linear lacks"):
             prepare(network, dataclasses.replace(plan, weights={"nobody": torch.ones(1)}))
 
 
