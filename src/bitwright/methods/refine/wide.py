@@ -19,7 +19,7 @@ from bitwright.methods.refine.targets import Target
 from bitwright.methods.refine.trial import Weights
 from bitwright.networks.sites import Site
 
-LEAST_GAIN = 0.03
+LEAST_GAIN = 0.1
 MOST_TIME = 0.25
 Loss = Callable[[Plan, Weights], float]
 
