@@ -25,7 +25,7 @@ from bitwright.methods.protocol import Composition, Drafting, Method, Provides
 from bitwright.methods.sharing import sharing
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.rotation import Rotation, RotationGroup, Where, rotation_groups
+from bitwright.networks.rotation import Rotation, Where, rotation_groups
 from bitwright.networks.smoothing import untie
 from bitwright.networks.trace import recording_batch
 from bitwright.words import counted
@@ -43,21 +43,37 @@ Parts = Sequence[float]
 """Losses on halves of the judging batches."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Sites that are rotated together, without the tensors of the network that they were found in."""
+
+    where: Where
+    sites: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The name of the first site without numbers: blocks are alike."""
+        return re.sub(r"\d+", "*", self.sites[0])
+
+
 def calibrate_transformed(method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan) -> Plan:
     """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`."""
     if not isinstance(options, OperandOptions) or network.shape_only or not samples:
         return method.calibrate(network, samples, options, plan)
-    groups = [] if options.rotation == "none" else _groups(network)
-    searched = bool(groups) and options.rotation == "search"
+    places, turned = ([], network) if options.rotation == "none" else _places(network)
+    searched = bool(places) and options.rotation == "search"
     seen, judges = held_out(samples) if searched or _first_tokens(network, options) else (samples, ())
     if judges:
-        return _Search(method, network, seen[:RANGING], judges, options, plan).best(groups, samples)
-    fixed = [] if searched else [each for each in groups if _wanted(each, options)]
+        search = _Search(method, network, seen[:RANGING], judges, options, plan)
+        search.turned = _rotations(places), turned
+        return search.best(places, samples)
+    del turned
+    fixed = [] if searched else [each for each in places if _wanted(each, options)]
     return _made(method, network, samples, options, plan, _rotations(fixed), note="")
 
 
-def _wanted(group: RotationGroup, options: OperandOptions) -> bool:
-    return options.rotation == "all" or group.where is not Where.RUN_TIME
+def _wanted(place: _Place, options: OperandOptions) -> bool:
+    return options.rotation == "all" or place.where is not Where.RUN_TIME
 
 
 def _first_tokens(network: Network, options: OperandOptions) -> bool:
@@ -67,8 +83,8 @@ def _first_tokens(network: Network, options: OperandOptions) -> bool:
     return options.x_granularity == "tensor" and options.first_tokens == "search"
 
 
-def _groups(network: Network) -> list[RotationGroup]:
-    """What can be rotated, having checked that a rotated network computes the same; nothing where it does not.
+def _places(network: Network) -> tuple[list[_Place], Network]:
+    """What can be rotated, and the network rotated so; nothing where that would not compute the same.
 
     A module may do with its layers what no record of tensors shows: run them under a transform of functions, read
     their weights, or count their calls.
@@ -76,19 +92,20 @@ def _groups(network: Network) -> list[RotationGroup]:
     work, batch = network.copy(), recording_batch(network)
     assert work.module is not None
     untie(work.module)
-    groups = rotation_groups(work, batch)
-    for group in groups:
+    places = []
+    for group in rotation_groups(work, batch):
         group.apply(Rotation(where=group.where))
+        places.append(_Place(where=group.where, sites=group.sites))
     try:
         with torch.no_grad():
             same = torch.allclose(work.forward(batch), network.forward(batch), rtol=CLOSE, atol=CLOSE)
     except InputError:
         same = False
-    return groups if same else []
+    return (places, work) if same else ([], network)
 
 
-def _rotations(groups: Sequence[RotationGroup]) -> dict[str, Rotation]:
-    return {site: Rotation(where=group.where) for group in groups for site in group.sites}
+def _rotations(places: Sequence[_Place]) -> dict[str, Rotation]:
+    return {site: Rotation(where=place.where) for place in places for site in place.sites}
 
 
 def _made(
@@ -133,12 +150,13 @@ class _Search:
         self.turned: tuple[Rotations, Network] | None = None
         self.trial_method, self.drafted = self._draft()
 
-    def best(self, groups: Sequence[RotationGroup], samples: Sequence[Batch]) -> Plan:
+    def best(self, places: Sequence[_Place], samples: Sequence[Batch]) -> Plan:
         """The plan by the candidate that loses least, on all samples."""
-        candidates = self._candidates(groups)
+        candidates = self._candidates(places)
+        tried = {name: self.losses(*candidates[name]) for name in reversed(candidates) if candidates[name][0]}
         with sharing():  # ranges, of what is not rotated
-            losses = {name: self.losses(*candidate) for name, candidate in candidates.items() if not candidate[0]}
-        losses |= {name: self.losses(*candidate) for name, candidate in candidates.items() if candidate[0]}
+            tried |= {name: self.losses(*candidate) for name, candidate in candidates.items() if name not in tried}
+        losses = {name: tried[name] for name in candidates}
         best = next(iter(candidates))
         for name in candidates:
             best = name if gains(losses[name], losses[best]) else best
@@ -148,10 +166,10 @@ class _Search:
         notes = [f"transforms: {best}, by loss on {batches} ({said})"]
         loss = losses[best]
         if best == ALL and self.options.rotation == "search":
-            rotations, dropped = self._needed(groups, loss, drafted)
+            rotations, dropped = self._needed(places, loss, drafted)
             notes += [f"without gain at run time, so left out: {', '.join(dropped)}"] if dropped else []
         changes: dict[str, Any] = {}
-        if isinstance(self.options, IntegerOptions) and self.options.smoothing == "search" and groups:
+        if isinstance(self.options, IntegerOptions) and self.options.smoothing == "search" and places:
             changes["smoothing"] = "search" if best.startswith(SMOOTHING) else "none"
         if _first_tokens(self.network, self.options):
             found = self.losses(rotations, drafted.model_copy(update={"first_tokens": 0}))
@@ -162,11 +180,11 @@ class _Search:
         note, turned = "; ".join(notes), self._turned(rotations)
         return _made(self.method, self.network, samples, options, self.plan, rotations, note=note, turned=turned)
 
-    def _candidates(self, groups: Sequence[RotationGroup]) -> dict[str, tuple[Rotations, Any]]:
+    def _candidates(self, places: Sequence[_Place]) -> dict[str, tuple[Rotations, Any]]:
         """What is compared, the cheapest first; just one where the options leave no choice."""
-        if not groups:
+        if not places:
             return {NOTHING: ({}, self.drafted)}
-        every, offline = _rotations(groups), _rotations([each for each in groups if each.where is not Where.RUN_TIME])
+        every, offline = _rotations(places), _rotations([each for each in places if each.where is not Where.RUN_TIME])
         if self.options.rotation != "search":
             name = ALL if self.options.rotation == "all" else OFFLINE
             return {name: (every if name == ALL else offline, self.drafted)}
@@ -177,12 +195,12 @@ class _Search:
         found |= {OFFLINE: (offline, self.drafted)} if 0 < len(offline) < len(every) else {}
         return found | {ALL: (every, self.drafted)}
 
-    def _needed(self, groups: Sequence[RotationGroup], loss: Parts, drafted: Any) -> tuple[Rotations, list[str]]:
+    def _needed(self, places: Sequence[_Place], loss: Parts, drafted: Any) -> tuple[Rotations, list[str]]:
         """All rotations but those kinds at run time whose absence changes the loss less than a gain would."""
-        kept, dropped = list(groups), []
-        kinds = dict.fromkeys(_kind(group) for group in groups if group.where is Where.RUN_TIME)
+        kept, dropped = list(places), []
+        kinds = dict.fromkeys(place.kind for place in places if place.where is Where.RUN_TIME)
         for kind in kinds if len(kinds) > 1 else ():
-            fewer = [group for group in kept if group.where is not Where.RUN_TIME or _kind(group) != kind]
+            fewer = [place for place in kept if place.where is not Where.RUN_TIME or place.kind != kind]
             if not gains(loss, self.losses(_rotations(fewer), drafted)):
                 kept = fewer
                 dropped.append(kind)
@@ -199,7 +217,10 @@ class _Search:
         return method, drafted
 
     def _turned(self, rotations: Rotations) -> Network:
-        """The network with `rotations`; the last one is kept."""
+        """The network with `rotations`; the last one that was made is kept."""
+        if not rotations:
+            self.turned = None
+            return self.network
         if self.turned is None or self.turned[0] != rotations:
             self.turned = None  # its memory is free before the next copy is made
             self.turned = rotations, prepare(self.network, Plan(method=self.plan.method, rotations=rotations))
@@ -251,11 +272,6 @@ def _short(network: Network, batches: Sequence[Batch]) -> Sequence[Batch]:
 
 def _composed(method: Method, options: Any) -> Composition:
     return Composition(name="trial", methods=(("trial", method, options),))
-
-
-def _kind(group: RotationGroup) -> str:
-    """The name of its first site without numbers: blocks are alike."""
-    return re.sub(r"\d+", "*", group.sites[0])
 
 
 def _fixed(network: Network, samples: Sequence[Batch], rotations: Rotations, bits: int) -> dict[str, Rotation]:
