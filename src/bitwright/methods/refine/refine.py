@@ -1,7 +1,8 @@
 """The steps themselves: weights rounded once formats and scales are chosen, biases corrected once the plan is whole.
 
 Both keep what they find only where the loss of the network's output falls on samples that did not find it (the samples
-that judge, see `bitwright.methods.refine.trial`).
+that judge, see `bitwright.methods.refine.trial`). Errors of weights are weighed by the covariance of x, whose mean a
+bias makes up for, or by its second moments, whichever loses less there.
 """
 
 import dataclasses
@@ -94,7 +95,10 @@ class Refiner:
         if not wanted:
             return plan
         trial = self.trial
-        chosen = self.weights(plan, wanted, trial.seen)
+        ways = (True, False) if self.correctable() else (False,)
+        tried = {centred: self.weights(plan, wanted, trial.seen, centred=centred) for centred in ways}
+        centred = min(ways, key=lambda way: self._loss(plan, tried[way])) if len(ways) > 1 else False
+        chosen = tried[centred]
         plan, wide = self._widened(plan, chosen)
         wanted = [name for name in wanted if name not in wide]
         chosen = {self.targets[name].parameter: chosen[self.targets[name].parameter] for name in wanted}
@@ -102,7 +106,7 @@ class Refiner:
             note = "weights by second-order error lose on held-out samples; they have the nearest codes"
             return dataclasses.replace(plan, notes=(*plan.notes, note))
         if trial.halved:
-            chosen = self.weights(plan, wanted, trial.batches)
+            chosen = self.weights(plan, wanted, trial.batches, centred=centred)
         learning = [name for name in wanted if self.options.at(name).w_rounding == "reconstruction"]
         if learning:
             chosen = self._reconstructed(plan, learning, chosen)
@@ -173,10 +177,15 @@ class Refiner:
             moves += trial.moves(judged, plan.weights, sites, held=True)
         return dataclasses.replace(plan, weights={**plan.weights, **trial.moved(moves, plan.weights)})
 
-    def weights(self, plan: Plan, sites: Sequence[str], samples: Sequence[Batch]) -> dict[str, torch.Tensor]:
-        """Parameter name -> values by second-order error, from the moments on `samples`."""
+    def weights(
+        self, plan: Plan, sites: Sequence[str], samples: Sequence[Batch], *, centred: bool
+    ) -> dict[str, torch.Tensor]:
+        """Parameter name -> values by second-order error, from the moments on `samples`.
+
+        `centred`: where a bias can take the mean of the error off, only the rest of the error counts.
+        """
         found: dict[str, torch.Tensor] = {}
-        correctable = set(self.correctable())
+        correctable = set(self.correctable()) if centred else set()
         for part in self._parts(sites):
             moments = observe_moments(self.trial.network, samples, part)
             for name in part:
@@ -198,10 +207,13 @@ class Refiner:
         return found
 
     def _loss(self, plan: Plan, weights: Mapping[str, torch.Tensor]) -> float:
-        """On the judges, biases corrected where they will be."""
+        """On the judges, biases corrected if that is better, as it will be decided in the end."""
         sites = [name for name in self.correctable() if plan.site(name).quantized]
-        moved = self.trial.moved(self.trial.moves(plan, weights, sites), weights) if sites else {}
-        return self.trial.loss(plan, {**weights, **moved})
+        found = self.trial.loss(plan, weights)
+        if not sites:
+            return found
+        moved = self.trial.moved(self.trial.moves(plan, weights, sites), weights)
+        return min(found, self.trial.loss(plan, {**weights, **moved}))
 
     def _second_order(self, name: str, plan: Plan) -> bool:
         site = plan.sites.get(name)
