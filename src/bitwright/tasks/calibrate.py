@@ -16,7 +16,7 @@ from bitwright.tasks.samples import Samples, calibration_of, default_samples
 from bitwright.tasks.task import Task
 
 # Our choice: enough for ranges that stay put when the seed changes, few enough to take seconds.
-CALIBRATION_COUNTS = {"image": 32, "sentence": 64, "language": 16, "tensor": 32}
+CALIBRATION_COUNTS = {"image": 32, "sentence": 64, "language": 8, "tensor": 32}
 NOTHING = "nothing"
 FLOAT = "float"  # the method that is there to quantize nothing
 SHAPES = "nothing (shapes only: formats without scales)"
@@ -47,7 +47,7 @@ def calibrate_method(
     samples : Samples or None
         To calibrate on; None chooses `count` of them.
     count : int or None
-        Samples; None is 32 images or inputs, 64 sentences, 16 windows of tokens.
+        Samples; None is 32 images or inputs, 64 sentences, 8 windows of tokens.
     seed : int
         Of the choice of samples.
 
