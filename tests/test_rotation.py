@@ -131,6 +131,11 @@ class Blocks(nn.Module):
         return self.head(self.norms[4](h))
 
 
+def network_site(network):
+    """The name of its first site."""
+    return trace(network).sites[0].name
+
+
 def tokens(batch=2, count=9, seed=0):
     return torch.randint(0, 11, (batch, count), generator=generator(seed))
 
@@ -238,7 +243,57 @@ class TestGroups:
             assert torch.equal(again.forward({"x": tokens()}), before)
 
 
+class TestHandedOut:
+    def test_a_hidden_state_that_is_handed_out_beside_what_is_judged_stays(self):
+        class Hidden(Blocks):
+            def forward(self, x):
+                h = self.table(x)
+                h = h + self.down[0](self.up[0](self.norms[0](h)).relu())
+                return {"logits": self.head(self.norms[4](h)), "hidden": (h,)}
+
+        network = network_of(Hidden(rms_norm), tokens())
+        network = dataclasses.replace(network, run=lambda module, batch: module(*batch.values())["logits"])
+        turned, groups = rotated_everywhere(network)
+        assert Where.STREAM not in {group.where for group in groups}
+        with torch.no_grad():
+            found, expected = (each.module(tokens())["hidden"][0] for each in (turned, network))
+        torch.testing.assert_close(found, expected)
+
+    def test_a_plan_of_other_places_is_refused(self):
+        network = network_of(Blocks(rms_norm), tokens())
+        plan = Plan(method="int", rotations={"o.0": Rotation(where=Where.RUN_TIME)})
+        with pytest.raises(InputError, match=r"rotates what o\.0 of .* calibrate it anew"):
+            prepare(network, plan)
+
+    def test_another_way_with_other_inputs_is_seen_on_the_samples(self):
+        class Branching(Blocks):
+            def forward(self, x):
+                return self.table(x)[..., :11] if x.shape[1] > 12 else super().forward(x)
+
+        network = network_of(Branching(rms_norm), tokens())
+        batches = [{"x": tokens(count=14, seed=i)} for i in range(3)]
+        plan = compose("int8", {"rotation": "all", "smoothing": "none"}).calibrate(network, batches)
+        assert plan.rotations == {}
+        assert any("nothing that can be rotated" in note for note in plan.notes)
+
+
 class TestRunTime:
+    def test_under_inference_mode(self):
+        network = network_of(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4)), normal(2, 8))
+        plan = Plan(method="int", rotations=dict.fromkeys(("0", "1"), Rotation(where=Where.RUN_TIME)))
+        with torch.inference_mode():
+            found = prepare(network, plan).module(normal(2, 8))
+            torch.testing.assert_close(found, network.module(normal(2, 8)))
+
+    def test_gradients_reach_what_was_rotated_without_them_before(self):
+        network = network_of(nn.Linear(8, 4), normal(2, 8))
+        plan = Plan(method="int", rotations={network_site(network): Rotation(where=Where.RUN_TIME)})
+        module, x = prepare(network, plan).module, normal(2, 8).requires_grad_()
+        with torch.no_grad():
+            module(x)
+        module(x).sum().backward()
+        torch.testing.assert_close(x.grad, network.module.weight.sum(0).expand(2, 8))
+
     def test_machines_see_the_additions_once_for_all_that_read_them(self):
         class Shared(nn.Module):
             def __init__(self):
@@ -433,6 +488,39 @@ class TestFirstTokens:
         assert torch.equal(apart, again)
         rest = slice(1, None)
         assert (apart - wanted)[:, rest].norm() < 0.1 * (alike - wanted)[:, rest].norm()
+
+    def test_short_sequences_before_long_ones_lose_no_range(self):
+        layer = nn.Linear(4, 3)
+        network = network_of(layer, normal(1, 1, 4))
+        x = torch.ones(1, 3, 4)
+        x[:, 0] = 100.0
+        found = observe_ranges(network, [{"x": torch.ones(1, 1, 4)}, {"x": x}], first=1)
+        (seen,) = found.values()
+        assert seen.first_range == (100.0, 100.0)
+        assert seen.x_range == (1.0, 1.0)
+
+    @pytest.mark.parametrize("zpm", [True, False])
+    def test_aqs_moves_zero_points_of_both_scales(self, zpm):
+        class Massive(nn.Module):
+            def __init__(self):
+                super().__init__()
+                torch.manual_seed(0)
+                self.table, self.layer = nn.Embedding(11, 16), nn.Linear(16, 11)
+
+            def forward(self, x):
+                h = self.table(x)
+                return self.layer(torch.cat([300 * h[:, :1], h[:, 1:]], 1))
+
+        network = dataclasses.replace(network_of(Massive(), tokens()), kind="language")
+        options = {"rotation": "none", "smoothing": "none", "first_tokens": 1, "zpm": zpm, "bias_correction": False}
+        plan = compose("aqs", options).calibrate(network, [{"x": tokens(1, 9, seed=i)} for i in range(6)])
+        x = plan.site("layer").x
+        assert x.granularity == PerPosition(1)
+        assert x.scale.shape == (2,)
+        assert x.scale[0] > 50 * x.scale[1]
+        batch = {"x": tokens(2, 9, seed=99)}
+        wanted, found = network.forward(batch), Executor(network, plan).run(batch)
+        assert (found - wanted).norm() < 0.05 * wanted.norm()
 
     def test_machines_keep_a_second_table_of_scales(self):
         from bitwright.accelerators.systolic import WeightStationary

@@ -79,6 +79,12 @@ class OperandPlan:
         """How the operand is stored."""
         return Encoding(format=self.format, granularity=self.granularity)
 
+    @property
+    def usual_scale(self) -> torch.Tensor:
+        """A static scale, but for first rows that have their own."""
+        assert self.scale is not None
+        return self.scale[-1] if isinstance(self.granularity, PerPosition) else self.scale
+
     def by_row(self, per_position: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """What is `per_position` [2] of `PerPosition`, for every row of x [.., rows, K]: [.., rows, 1]."""
         assert isinstance(self.granularity, PerPosition)

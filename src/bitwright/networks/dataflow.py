@@ -5,9 +5,11 @@ module whose Python can run. Tensors are kept alive by the record, therefore the
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
@@ -114,7 +116,33 @@ def record(network: Network, batch: Batch) -> Dataflow:
 
     assert network.module is not None
     mode = SiteMode(network.module, compute, watch)
-    with torch.no_grad(), mode:
-        output = network.forward(batch)
-    flow.readers.setdefault(id(output), []).append(Node(network_output, (output,), {}, "", output))
+    returned: list[Any] = []
+    root = network.module
+
+    def keep(module: torch.nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
+        if module is root:
+            returned.append(output)
+
+    handle = register_module_forward_hook(keep)  # of all modules: scripted ones take no hooks of their own
+    try:
+        with torch.no_grad(), mode:
+            returned.append(network.forward(batch))
+    finally:
+        handle.remove()
+    for output in tensors_in(returned):  # all that the module hands out, whatever of it is judged
+        flow.readers.setdefault(id(output), []).append(Node(network_output, (output,), {}, "", output))
+        flow.alive.append(output)
     return flow
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """The tensors in what a module returns: inside tuples, lists, mappings and dataclasses."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [each for part in value.values() for each in tensors_in(part)]
+    if isinstance(value, tuple | list):
+        return [each for part in value for each in tensors_in(part)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tensors_in(vars(value))
+    return []

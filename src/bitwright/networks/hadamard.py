@@ -78,13 +78,15 @@ def _rotate(x: torch.Tensor, step: float, limit: int) -> torch.Tensor:
 
 @_rotate.register_kernel("cuda")
 def _(x: torch.Tensor, step: float, limit: int) -> torch.Tensor:
-    values = (x.double() / step).round().clamp(-limit, limit) * step if limit else x.double()
-    return (values @ matrix(x.shape[-1]).to(x.device)).to(x.dtype)
+    root = math.sqrt(block_of(x.shape[-1]))
+    values = (x.double() / step).round().clamp(-limit, limit) if limit else x.double()
+    signs = (matrix(x.shape[-1]) * root).round().to(x.device)
+    return ((values @ signs) * ((step if limit else 1.0) / root)).to(x.dtype)
 
 
 @_rotate.register_fake
 def _(x: torch.Tensor, step: float, limit: int) -> torch.Tensor:  # noqa: ARG001
-    return torch.empty_like(x)
+    return x.new_empty(x.shape)
 
 
 def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ARG001

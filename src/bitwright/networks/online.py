@@ -43,19 +43,18 @@ class Rotate:
         return tuple(map(self._rotated, inputs)), {name: self._rotated(x) for name, x in named.items()}
 
     def _rotated(self, x: torch.Tensor) -> torch.Tensor:
+        if x.is_inference() or (torch.is_grad_enabled() and x.requires_grad):  # without a version; with a graph
+            return self._turned(x)
         before = getattr(_last, "of", None)
         if before is not None and before[0] is self and before[1]() is x and before[2] == x._version:
             found: torch.Tensor = before[3]
             return found
-        result = self._fixed(x) if self.bits else hadamard.rotated(x)
-        if not result.requires_grad:
-            _last.of = self, weakref.ref(x), x._version, result
+        result = self._turned(x)
+        _last.of = self, weakref.ref(x), x._version, result
         return result
 
-    def _fixed(self, x: torch.Tensor) -> torch.Tensor:
-        """Sums of integers, exact in float64; straight through to gradients."""
-        limit = 2 ** (self.bits - 1) - 1
-        return hadamard.rotated_fixed(x, self.step, limit)
+    def _turned(self, x: torch.Tensor) -> torch.Tensor:
+        return hadamard.rotated_fixed(x, self.step, 2 ** (self.bits - 1) - 1) if self.bits else hadamard.rotated(x)
 
 
 def rotate_at_run_time(modules: Sequence[torch.nn.Module], *, bits: int, step: float) -> None:

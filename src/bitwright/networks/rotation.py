@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.networks import hadamard
 from bitwright.networks.dataflow import Dataflow, record
 from bitwright.networks.network import Batch, Network
@@ -148,9 +149,16 @@ def apply_rotations(network: Network, rotations: Mapping[str, Rotation], batch: 
     """Rotate `network` in place as a plan says, by site name."""
     assert network.module is not None
     untie(network.module)
-    for group in rotation_groups(network, batch):
-        if group.sites[0] in rotations:
-            group.apply(rotations[group.sites[0]])
+    groups = [group for group in rotation_groups(network, batch) if group.sites[0] in rotations]
+    found = {site: group.where for group in groups for site in group.sites}
+    if found != {site: rotation.where for site, rotation in rotations.items()}:
+        site = next(iter(set(rotations) - set(found)), next(iter(found), ""))
+        raise InputError(
+            f"the plan rotates what {site} of {network.name} reads, which cannot be done as it runs now (with another "
+            "implementation of attention, say); run it as it was calibrated, or calibrate it anew"
+        )
+    for group in groups:
+        group.apply(rotations[group.sites[0]])
 
 
 @functools.cache
@@ -216,7 +224,8 @@ def _apply_stream(stream: Stream, q: torch.Tensor) -> None:
     for source in stream.sources:
         source.copy_(_rows_rotated(source, q))
     for table in stream.tables:
-        table.copy_(table @ q.to(table))
+        wide = torch.promote_types(table.dtype, torch.float32)
+        table.copy_(table.to(wide) @ q.to(table.device, wide))
 
 
 def _absorb(norm: Norm) -> None:
@@ -235,10 +244,13 @@ def _absorb(norm: Norm) -> None:
 def _read_rotated(weight: torch.Tensor, axis: int, q: torch.Tensor) -> None:
     """A weight that reads x Q, block by block of len(q) channels, in place."""
     flat = weight if axis == 1 else weight.t()
-    turned = (flat.unflatten(1, (-1, len(q))) @ q.to(weight)).flatten(1)
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    turned = (flat.to(wide).unflatten(1, (-1, len(q))) @ q.to(weight.device, wide)).flatten(1)
     weight.copy_(turned if axis == 1 else turned.t())
 
 
 def _rows_rotated(source: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     """A parameter [channels, ..] whose output is turned: Q^T of every block of len(q) rows."""
-    return (q.to(source).T @ source.reshape(-1, len(q), source[0].numel())).reshape(source.shape)
+    wide = torch.promote_types(source.dtype, torch.float32)
+    blocks = source.to(wide).reshape(-1, len(q), source[0].numel())
+    return (q.to(source.device, wide).T @ blocks).reshape(source.shape)

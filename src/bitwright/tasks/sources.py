@@ -190,12 +190,12 @@ def parts(names: tuple[str, ...], count: int) -> tuple[int, int]:
 def image_batches(network: Network, names: tuple[str, ...], *, count: int, seed: int, size: int) -> Iterator[Batch]:
     """`count` images of the sources, `size` at once: crops of photographs, then those that are made."""
     taken, made = parts(names, count)
+    if made:  # the last batches judge what others chose: photographs, where there are any
+        yield from distilled_images(network, count=made, seed=seed, batch_size=size)
     if taken:
         images = crops(files_of(names), count=taken, seed=seed)
         for start in range(0, taken, size):
             yield image_inputs(network, [next(images) for _ in range(min(size, taken - start))])
-    if made:
-        yield from distilled_images(network, count=made, seed=seed, batch_size=size)
 
 
 def described(names: tuple[str, ...], *, count: int, seed: int) -> str:

@@ -11,8 +11,9 @@ import math
 
 import torch
 
-from bitwright.formats import SPLITS, Integer, SlicedUnsigned, frequent_slice, slice_window
+from bitwright.formats import SPLITS, Integer, PerPosition, SlicedUnsigned, frequent_slice, slice_window
 from bitwright.methods.integer.observe import Ranges
+from bitwright.methods.integer.scales import same_zero_point
 from bitwright.methods.plan import OperandPlan
 
 CODES = 256
@@ -48,7 +49,6 @@ def centred(operand: OperandPlan, split: int, seen: Ranges) -> OperandPlan:
     widening, from none to all that both ends need, is decided by the least squared error of full codes on the histogram
     of calibration (our choice).
     """
-    assert operand.scale is not None
     own = centred_zero_point(operand.zero_point, split)
     values, counts = histogram_of(seen)
     best, least = operand, math.inf
@@ -57,12 +57,20 @@ def centred(operand: OperandPlan, split: int, seen: Ranges) -> OperandPlan:
             continue
         needed = widening(operand.zero_point, centre)
         for part in range(WIDENINGS):
-            scale = operand.scale * (1 + (needed - 1) * part / (WIDENINGS - 1))
+            scale = operand.usual_scale * (1 + (needed - 1) * part / (WIDENINGS - 1))
             codes = full(operand.integer).encode(values / scale.cpu(), centre)
             error = float((counts * ((codes - centre) * scale.cpu() - values).square()).sum())
             if error < least:
-                best, least = dataclasses.replace(operand, zero_point=centre, scale=scale), error
+                best, least = _around(operand, scale, centre, seen), error
     return best
+
+
+def _around(operand: OperandPlan, scale: torch.Tensor, centre: int, seen: Ranges) -> OperandPlan:
+    """The operand with this scale and zero point, by which first rows with a scale of their own are scaled anew."""
+    if isinstance(operand.granularity, PerPosition) and seen.first_range is not None:
+        first = same_zero_point(*seen.first_range, full(operand.integer), centre)
+        scale = torch.stack([first.to(scale), scale])
+    return dataclasses.replace(operand, zero_point=centre, scale=scale)
 
 
 def widening(old: int, new: int) -> float:
@@ -86,9 +94,8 @@ def histogram_of(seen: Ranges) -> tuple[torch.Tensor, torch.Tensor]:
 
 def code_shares(seen: Ranges, operand: OperandPlan) -> torch.Tensor:
     """Share of each of the 256 codes [256], low-order bits included, from the histogram of calibration."""
-    assert operand.scale is not None
     values, counts = histogram_of(seen)
-    codes = full(operand.integer).encode(values / operand.scale.cpu(), operand.zero_point).long()
+    codes = full(operand.integer).encode(values / operand.usual_scale.cpu(), operand.zero_point).long()
     shares = torch.zeros(CODES, dtype=torch.float64).index_add_(0, codes, counts)
     return shares / shares.sum()
 

@@ -121,10 +121,9 @@ class Stages:
     def _variance(self, name: str, split: int) -> float:
         """Of the noise that dropped bits are to the activations, in their own units squared."""
         operand = self.operand(name, split, zpm=True)
-        assert operand.scale is not None
         shares = code_shares(self.observed.ranges[name], operand)
         variance = dropped_variance(shares, split, corrected=self.at[name].dropped_mean)
-        return float(operand.scale.square()) * variance
+        return float(operand.usual_scale.square()) * variance
 
 
 class Judge:

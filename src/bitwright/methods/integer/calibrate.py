@@ -115,7 +115,7 @@ def observe_network(
     folded = fold_batch_norm(network)
     work, groups = smoothable(folded) if options.smoothing != "none" else (folded, [])
     searched = bool(groups) and options.smoothing == "search"
-    seen_by, judges = once("held out", samples, lambda: held_out(samples)) if searched else (samples, ())
+    seen_by, judges = once("held out", samples, lambda: held_out(network, samples)) if searched else (samples, ())
     if searched and not judges:  # what is judged by the samples that gave the ranges looks better than it is
         groups = []
     first = options.first_tokens if network.kind == "language" and isinstance(options.first_tokens, int) else 0

@@ -199,7 +199,7 @@ def histograms_of(network: Network, samples: Sequence[Batch], ranges: Mapping[st
         if not view.x.numel():
             return view.float_result()
         seen = ranges[site.name]
-        counts = _counts(view.x[:, seen.first :] if seen.first and view.x.dim() == 3 else view.x, seen)
+        counts = _counts(view.x[:, seen.first :] if seen.apart and view.x.dim() == 3 else view.x, seen)
         found[site.name] = found[site.name] + counts if site.name in found else counts
         return view.float_result()
 
@@ -249,7 +249,9 @@ def _per_head(w: torch.Tensor, *, columns: bool) -> tuple[torch.Tensor, torch.Te
 
 def _widen(seen: Ranges, now: Ranges) -> None:
     seen.x_low, seen.x_high = _union(seen.x_low, seen.x_high, now.x_low, now.x_high)
-    if seen.first_low is not None and now.first_low is not None:
+    if seen.first_low is None and now.first_low is not None:  # sequences before were too short to tell rows apart
+        seen.first, seen.first_low, seen.first_high = now.first, now.first_low, now.first_high
+    elif seen.first_low is not None and now.first_low is not None:
         assert seen.first_high is not None
         assert now.first_high is not None
         seen.first_low, seen.first_high = _union(seen.first_low, seen.first_high, now.first_low, now.first_high)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.executor import Executor
 from bitwright.methods.integer.observe import Ranges
@@ -26,6 +27,7 @@ from bitwright.networks.trace import recording_batch
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST_GAIN = 0.1  # of the loss; what two batches cannot tell apart decides nothing
+CLOSE = 1e-2  # relative norm between outputs that batches of other sizes round otherwise (our choice)
 JUDGES = 2  # batches that judge where there are more; the others give the ranges (our choice)
 JUDGE_TOKENS = 256  # of a language model's judging windows: every one has a loss of its own (our choice)
 Peaks = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
@@ -33,10 +35,11 @@ Strengths = Mapping[str, float | None]  # per kind of group; None leaves it unsm
 Judge = Callable[[Mapping[str, torch.Tensor]], float]  # factors per site -> the network's loss with them
 
 
-def held_out(samples: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
+def held_out(network: Network, samples: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
     """The samples that give the ranges, and those that judge: the last batches, else the second half of every batch.
 
-    None judge where batches have one sample each, or tensors that are not of one batch size.
+    None judge where batches have one sample each, or tensors that are not of one batch size, or where half of a batch
+    is no batch: its output is not half of the output.
     """
     if len(samples) > JUDGES:
         return samples[:-JUDGES], samples[-JUDGES:]
@@ -47,7 +50,21 @@ def held_out(samples: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]
         [{name: part(tensor, len(tensor) // 2) for name, tensor in batch.items()} for batch in samples]
         for part in (lambda tensor, half: tensor[:half], lambda tensor, half: tensor[half:])
     ]
-    return halves[0], halves[1]
+    return (halves[0], halves[1]) if _halves(network, samples[0], halves[0][0]) else (samples, ())
+
+
+def _halves(network: Network, batch: Batch, half: Batch) -> bool:
+    """Whether the beginning of a batch gives the beginning of its output."""
+    try:
+        with torch.no_grad():
+            whole, part = network.forward(batch), network.forward(half)
+    except InputError:
+        return False
+    rows = len(next(iter(half.values())))
+    if not whole.dim() or len(part) != rows or whole[:rows].shape != part.shape:
+        return False
+    difference = (whole[:rows] - part).double().norm()
+    return bool(difference <= CLOSE * part.double().norm())
 
 
 def smoothable(network: Network) -> tuple[Network, list[SmoothingGroup]]:

@@ -103,7 +103,8 @@ def rows_of_x(view: GemmView, most: int) -> Iterator[torch.Tensor]:
     """Rows of x that the product reads, float32 [groups, rows, K] by blocks: every so many, at most about `most`."""
     if not view.spatial:
         rows = view.x.detach().reshape(view.groups, -1, view.channels)
-        yield rows[:, :: -(-rows.shape[1] // most)].float()
+        step = -(-rows.shape[1] // most)
+        yield rows[:, step // 2 :: step].float()  # first tokens, which are no usual ones, as often as they are there
         return
     x = view.x.detach()
     images = math.prod(view.rows)

@@ -97,6 +97,9 @@ class Refiner:
         trial = self.trial
         ways = (True, False) if self.correctable() else (False,)
         tried = {centred: self.weights(plan, wanted, trial.seen, centred=centred) for centred in ways}
+        wanted = [name for name in wanted if all(self.targets[name].parameter in each for each in tried.values())]
+        if not wanted:  # experts that no sample reached
+            return plan
         centred = min(ways, key=lambda way: self._loss(plan, tried[way])) if len(ways) > 1 else False
         chosen = tried[centred]
         plan, wide = self._widened(plan, chosen)
@@ -127,8 +130,9 @@ class Refiner:
         names = self.trial.reference[0]
         biases = {name: names[name] for name in self.correctable() if plan.site(name).quantized}
         found = Reconstruction(self.trial, plan, choices=choices, biases=biases, weights=weights).run()
-        rounded = {name: values for name, values in found.items() if name in weights}
-        return found if self._loss(plan, rounded) < self._loss(plan, weights) else weights
+        rounded = {name: values for name, values in found.items() if name in weights}  # biases by their means again
+        losses = [self._loss(plan, weights), self.trial.loss(plan, found), self._loss(plan, rounded)]
+        return (weights, found, rounded)[losses.index(min(losses))]
 
     def _widened(self, plan: Plan, weights: Mapping[str, torch.Tensor]) -> tuple[Plan, frozenset[str]]:
         """`plan` with the kinds of layers that keep wide weights, and their sites."""

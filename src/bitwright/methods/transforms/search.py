@@ -6,6 +6,7 @@ changes the loss by less than what counts as a gain. Candidates, numbers of batc
 Smoothing scales a tensor's channels and rotation mixes them: a site has the one or the other.
 """
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -32,8 +33,8 @@ from bitwright.words import counted
 
 RANGING = 2
 """Batches that give the ranges of a candidate."""
-CLOSE = 1e-3
-"""Of outputs in float, with and without rotations."""
+CLOSE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Relative norm of what rotations may change outputs in float by, by their type: roundings of many layers."""
 STRENGTHS = (0.5, 0.7, 0.9)
 """Of smoothing, all kinds of sites alike, to be compared with rotations."""
 NOTHING, SMOOTHING, OFFLINE, ALL = "nothing", "smoothing", "rotation offline", "rotation"
@@ -60,16 +61,17 @@ def calibrate_transformed(method: Method, network: Network, samples: Sequence[Ba
     """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`."""
     if not isinstance(options, OperandOptions) or network.shape_only or not samples:
         return method.calibrate(network, samples, options, plan)
-    places, turned = ([], network) if options.rotation == "none" else _places(network)
+    places, turned = ([], network) if options.rotation == "none" else _places(network, _short(network, samples[:1]))
     searched = bool(places) and options.rotation == "search"
-    seen, judges = held_out(samples) if searched or _first_tokens(network, options) else (samples, ())
+    seen, judges = held_out(network, samples) if searched or _first_tokens(network, options) else (samples, ())
     if judges:
         search = _Search(method, network, seen[:RANGING], judges, options, plan)
         search.turned = _rotations(places), turned
         return search.best(places, samples)
     del turned
     fixed = [] if searched else [each for each in places if _wanted(each, options)]
-    return _made(method, network, samples, options, plan, _rotations(fixed), note="")
+    note = "" if fixed or options.rotation not in ("all", "offline") else "nothing that can be rotated was found"
+    return _made(method, network, samples, options, plan, _rotations(fixed), note=note)
 
 
 def _wanted(place: _Place, options: OperandOptions) -> bool:
@@ -83,11 +85,11 @@ def _first_tokens(network: Network, options: OperandOptions) -> bool:
     return options.x_granularity == "tensor" and options.first_tokens == "search"
 
 
-def _places(network: Network) -> tuple[list[_Place], Network]:
+def _places(network: Network, samples: Sequence[Batch]) -> tuple[list[_Place], Network]:
     """What can be rotated, and the network rotated so; nothing where that would not compute the same.
 
     A module may do with its layers what no record of tensors shows: run them under a transform of functions, read
-    their weights, or count their calls.
+    their weights, count their calls, or go another way with other inputs. So it is tried on samples too.
     """
     work, batch = network.copy(), recording_batch(network)
     assert work.module is not None
@@ -98,10 +100,17 @@ def _places(network: Network) -> tuple[list[_Place], Network]:
         places.append(_Place(where=group.where, sites=group.sites))
     try:
         with torch.no_grad():
-            same = torch.allclose(work.forward(batch), network.forward(batch), rtol=CLOSE, atol=CLOSE)
+            same = all(_close(work.forward(each), network.forward(each)) for each in (batch, *samples))
     except InputError:
         same = False
     return (places, work) if same else ([], network)
+
+
+def _close(output: torch.Tensor, reference: torch.Tensor) -> bool:
+    """Whether outputs in float are the same but for rounding, by norm."""
+    close = CLOSE.get(reference.dtype, max(CLOSE.values()))
+    difference = (output.double() - reference.double()).norm()
+    return bool(difference <= close * reference.double().norm())
 
 
 def _rotations(places: Sequence[_Place]) -> dict[str, Rotation]:
@@ -124,7 +133,8 @@ def _made(
         if options.rotation_bits:
             rotations = _fixed(network, samples, rotations, options.rotation_bits)
         turned = prepare(network, Plan(method=plan.method, rotations=rotations))
-    made = method.calibrate(turned, samples, options, plan)
+    with sharing() if rotations else contextlib.nullcontext():  # what is kept of a study would keep the copy
+        made = method.calibrate(turned, samples, options, plan)
     notes = (*made.notes, note) if note else made.notes
     return dataclasses.replace(made, fingerprint=fingerprint(network), rotations=rotations, notes=notes)
 
@@ -153,7 +163,10 @@ class _Search:
     def best(self, places: Sequence[_Place], samples: Sequence[Batch]) -> Plan:
         """The plan by the candidate that loses least, on all samples."""
         candidates = self._candidates(places)
-        tried = {name: self.losses(*candidates[name]) for name in reversed(candidates) if candidates[name][0]}
+        tried: dict[str, Parts] = {}
+        for name in reversed(candidates):
+            if candidates[name][0]:
+                tried[name] = self.losses(*candidates[name])
         with sharing():  # ranges, of what is not rotated
             tried |= {name: self.losses(*candidate) for name, candidate in candidates.items() if name not in tried}
         losses = {name: tried[name] for name in candidates}
@@ -166,7 +179,7 @@ class _Search:
         notes = [f"transforms: {best}, by loss on {batches} ({said})"]
         loss = losses[best]
         if best == ALL and self.options.rotation == "search":
-            rotations, dropped = self._needed(places, loss, drafted)
+            rotations, loss, dropped = self._needed(places, loss, drafted)
             notes += [f"without gain at run time, so left out: {', '.join(dropped)}"] if dropped else []
         changes: dict[str, Any] = {}
         if isinstance(self.options, IntegerOptions) and self.options.smoothing == "search" and places:
@@ -195,16 +208,17 @@ class _Search:
         found |= {OFFLINE: (offline, self.drafted)} if 0 < len(offline) < len(every) else {}
         return found | {ALL: (every, self.drafted)}
 
-    def _needed(self, places: Sequence[_Place], loss: Parts, drafted: Any) -> tuple[Rotations, list[str]]:
+    def _needed(self, places: Sequence[_Place], every: Parts, drafted: Any) -> tuple[Rotations, Parts, list[str]]:
         """All rotations but those kinds at run time whose absence changes the loss less than a gain would."""
-        kept, dropped = list(places), []
+        kept, dropped, losses = list(places), [], every
         kinds = dict.fromkeys(place.kind for place in places if place.where is Where.RUN_TIME)
         for kind in kinds if len(kinds) > 1 else ():
             fewer = [place for place in kept if place.where is not Where.RUN_TIME or place.kind != kind]
-            if not gains(loss, self.losses(_rotations(fewer), drafted)):
-                kept = fewer
+            found = self.losses(_rotations(fewer), drafted)
+            if not gains(every, found):
+                kept, losses = fewer, found
                 dropped.append(kind)
-        return _rotations(kept), dropped
+        return _rotations(kept), losses, dropped
 
     def _draft(self) -> tuple[Method, Any]:
         """The method and its options, or what stands in for the method while candidates are compared."""
