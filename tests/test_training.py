@@ -199,7 +199,7 @@ class TestTraining:
     def test_a_killed_training_resumes_with_the_same_numbers(self, tmp_path):
         """Stopped after 8 of 12 steps and continued from its file: as if nothing had happened, bit for bit."""
         network, samples, plan = learning()
-        whole = trained(network, samples, plan)
+        whole = trained(network, samples, plan, checkpoint=tmp_path / "whole")
         file = tmp_path / "state"
 
         class KilledError(Exception):
@@ -216,6 +216,10 @@ class TestTraining:
         assert again.losses == whole.losses
         for name, values in whole.plan.weights.items():
             assert torch.equal(values, again.plan.weights[name])
+        averages = [load_checkpoint(each, network).average for each in (tmp_path / "whole", file)]
+        assert averages[0].keys() == averages[1].keys()
+        assert averages[0]
+        assert all(torch.equal(values, averages[1][name]) for name, values in averages[0].items())
 
     def test_ctrl_c_keeps_everything(self, tmp_path):
         network, samples, plan = learning()

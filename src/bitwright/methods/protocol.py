@@ -41,7 +41,7 @@ class Provides(enum.StrEnum):
     """Of precision: `sums` and `fast_sums` as an `AccumulationMethod`, because its narrow operands do not share a grid
     with the wide ones."""
     DRAFT = "draft"
-    """Of operands: `draft` (see `Drafting`), for trials of what the network is changed into before."""
+    """`draft` (see `Drafting`), for trials of what the network is changed into before."""
 
 
 @runtime_checkable
@@ -101,7 +101,7 @@ class Finishing(Protocol):
 
 @runtime_checkable
 class Drafting(Protocol):
-    """A method of operands that provides `Provides.DRAFT`."""
+    """A method, of operands or of the accumulation, that provides `Provides.DRAFT`."""
 
     def draft(self, options: Any) -> tuple[Any, Any]:
         """A method and its options that make plans like this one's, without searches of their own."""

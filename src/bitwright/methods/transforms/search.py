@@ -136,7 +136,7 @@ class _Search:
         stored: Stored,
     ) -> None:
         self.method, self.network, self.options, self.plan = method, network, options, plan
-        self.stored = stored
+        self.stored = [(name, *_drafted(method, chosen)) for name, method, chosen in stored]
         self.ranging, self.judges = (_short(network, batches) for batches in (ranging, judges))
         self.logits = network.kind in ("language", "image")
         with torch.no_grad():
@@ -203,10 +203,7 @@ class _Search:
 
     def _draft(self) -> tuple[Method, Any]:
         """The method and its options, or what stands in for the method while candidates are compared."""
-        method, drafted = self.method, self.options
-        if Provides.DRAFT in method.provides:
-            assert isinstance(method, Drafting)
-            method, drafted = method.draft(drafted)
+        method, drafted = _drafted(self.method, self.options)
         if _first_tokens(self.network, self.options):
             drafted = drafted.model_copy(update={"first_tokens": 1})
         return method, drafted
@@ -235,6 +232,15 @@ class _Search:
             halves = zip(_halves(executor.run(batch)), _halves(reference), strict=True)
             found += [output_loss(output, wanted, logits=self.logits) for output, wanted in halves]
         return found
+
+
+def _drafted(method: Method, options: Any) -> tuple[Method, Any]:
+    """A method and its options, or what stands in for them while candidates are compared."""
+    if Provides.DRAFT not in method.provides:
+        return method, options
+    assert isinstance(method, Drafting)
+    found: tuple[Method, Any] = method.draft(options)
+    return found
 
 
 def gains(parts: Parts, others: Parts) -> bool:
