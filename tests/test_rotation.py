@@ -394,6 +394,21 @@ class TestSearch:
         assert "up" in found[40.0]
         assert "up" not in found[1.0]
 
+    def test_it_is_judged_with_sums_as_they_are_stored(self):
+        """Rotated, a massive activation takes part in every tile, and running sums wander 40 times as far."""
+        batches = [{"x": normal(32, 64, seed=i)} for i in range(4)]
+        network = network_of(Outlying(40.0), batches[0]["x"])
+        stored = {"smoothing": "none", "psum_bits": 4}
+        found = compose("int8+apsq", stored).calibrate(network, batches)
+        assert "up" not in found.rotations
+        assert any(note.startswith("transforms: nothing, by loss under apsq on ") for note in found.notes)
+        wanted, losses = network.forward(batches[0]).detach(), {}
+        for rotation in ("none", "all"):
+            plan = compose("int8+apsq", {**stored, "rotation": rotation}).calibrate(network, batches)
+            output = Executor(network, plan).run(batches[0]).detach()
+            losses[rotation] = float((output - wanted).square().sum())
+        assert losses["none"] < losses["all"]
+
     def test_one_batch_of_one_sample_judges_nothing(self):
         network = network_of(Outlying(40.0), normal(1, 64))
         assert compose("int8").calibrate(network, [{"x": normal(1, 64)}]).rotations == {}

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitwright.errors import InputError
+from bitwright.formats import PerPosition, parse_granularity
 from bitwright.methods.executor import Executor, prepare
+from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.plan_file import load_plan, save_plan
 from bitwright.methods.protocol import compose
 from bitwright.methods.training import TrainingSettings, train
@@ -21,7 +23,9 @@ from bitwright.methods.training.site import LearningSite, _Product
 from bitwright.testing import toy_networks
 from bitwright.testing.networks import shape_only
 from test_partial_sums import rule_of
-from toys import conv_product, linear_view, normal, quantized, random_codes
+from test_rotation import Blocks as Rotated
+from test_rotation import rms_norm, tokens
+from toys import conv_product, linear_view, network_of, normal, quantized, random_codes
 
 PLAIN = {"smoothing": "none", "rotation": "none"}
 loop = importlib.import_module("bitwright.methods.training.train")
@@ -195,7 +199,7 @@ class TestTraining:
     def test_a_killed_training_resumes_with_the_same_numbers(self, tmp_path):
         """Stopped after 8 of 12 steps and continued from its file: as if nothing had happened, bit for bit."""
         network, samples, plan = learning()
-        whole = trained(network, samples, plan)
+        whole = trained(network, samples, plan, checkpoint=tmp_path / "whole")
         file = tmp_path / "state"
 
         class KilledError(Exception):
@@ -212,6 +216,10 @@ class TestTraining:
         assert again.losses == whole.losses
         for name, values in whole.plan.weights.items():
             assert torch.equal(values, again.plan.weights[name])
+        averages = [load_checkpoint(each, network).average for each in (tmp_path / "whole", file)]
+        assert averages[0].keys() == averages[1].keys()
+        assert averages[0]
+        assert all(torch.equal(values, averages[1][name]) for name, values in averages[0].items())
 
     def test_ctrl_c_keeps_everything(self, tmp_path):
         network, samples, plan = learning()
@@ -255,6 +263,189 @@ class TestTraining:
         monkeypatch.setattr(Learner, "loss", lambda self, batch, features: torch.tensor(torch.nan))
         with pytest.raises(InputError, match="the loss is nan at step 0; train with a lower --learning-rate"):
             trained(network, samples, plan)
+
+
+class TestAverages:
+    def test_it_is_the_moving_average_of_all_steps(self, tmp_path):
+        """Twin: weights w_0 .. w_t, each step's average a_t = a_(t-1) + (w_t - a_(t-1)) / min(t + 1, reach)."""
+        network, samples, plan = learning()
+        run = loop._Run(Learner(network, plan), SETTINGS.model_copy(update={"averaging": 3}))
+        slow = {name: p.detach().double().clone() for name, p in run.learning.items()}
+        for step in range(6):
+            run.take(samples[step % len(samples)])
+            share = 1 / min(step + 2, 3)
+            slow = {name: old + (run.learning[name].detach().double() - old) * share for name, old in slow.items()}
+        assert all(torch.allclose(run.average[name].double(), each, atol=1e-6) for name, each in slow.items())
+
+    def test_the_better_of_the_two_is_kept(self, monkeypatch):
+        network, samples, plan = learning()
+        run = loop._Run(Learner(network, plan), SETTINGS)
+        run.look(samples[:1])
+        run.take(samples[0])
+        stands = run.copied()
+        with torch.no_grad():
+            for average in run.average.values():
+                average.add_(1e-3)
+        for losses, right in (((0.2, 0.1), run.average), ((0.05, 0.1), stands)):
+            given = iter([each * run.losses[0][1] for each in losses])
+            monkeypatch.setattr(Learner, "judge", lambda self, batches, given=given: next(given))
+            run.look(samples[:1])
+            assert run.losses[-1][1] == min(losses) * run.losses[0][1]
+            assert all(torch.equal(run.best[name], each) for name, each in right.items())
+            assert all(torch.equal(p, stands[name]) for name, p in run.copied().items())  # training goes on as it was
+
+    def test_without(self, tmp_path):
+        network, samples, plan = learning()
+        none = SETTINGS.model_copy(update={"averaging": 0})
+        trained(network, samples, plan, none, checkpoint=tmp_path / "state")
+        assert not load_checkpoint(tmp_path / "state", network).average
+
+
+def made(network, batches, method="int8+apsq", **options):
+    """A network, its samples and a plan."""
+    return network, batches, compose(method, {**PLAIN, **options}).calibrate(network, batches)
+
+
+class Blocks(torch.nn.Module):
+    """Two blocks, the first of which returns a pair."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.ModuleList([Pair(), torch.nn.Linear(8, 8)])
+        self.head = torch.nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.layers[1](self.layers[0](x)[0]).relu())
+
+
+class Pair(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(8, 8)
+
+    def forward(self, x):
+        return super().forward(x).relu(), x
+
+
+class TestBlocks:
+    def test_loss_is_of_outputs_and_blocks(self):
+        """Twin: outputs of both blocks and of the network, asked for one after the other."""
+        batches = [{"x": normal(3, 8, seed=i)} for i in range(4)]
+        network, samples, plan = made(network_of(Blocks(), batches[0]["x"]), batches)
+        learner = Learner(network, plan)
+        assert learner.blocks == ("layers.0", "layers.1")
+        executor, module = Executor(learner.student, plan, prepared=True), learner.teacher.module
+        outputs = {}
+        for path, layer in learner.student.module.layers.named_children():
+            layer.register_forward_hook(lambda _, __, y, path=path: outputs.update({path: y}))
+        output = executor.run(samples[0])
+        with torch.no_grad():
+            first = module.layers[0](samples[0]["x"])[0]
+            second = module.layers[1](first)
+            wanted = module.head(second.relu())
+
+        def off(y, right):
+            return float((y - right).square().sum() / right.square().sum())
+
+        right = off(output, wanted) + 0.5 * (off(outputs["0"][0], first) + off(outputs["1"], second)) / 2
+        assert float(learner.loss(samples[0], 0.5).detach()) == pytest.approx(right, rel=1e-4)
+
+    def test_without_blocks_sites_are_compared(self):
+        network, samples, plan = learning(kind="attention")
+        learner = Learner(network, plan)
+        assert not learner.blocks
+        assert float(learner.loss(samples[0], 1.0).detach()) > float(learner.loss(samples[0], 0.0).detach())
+
+
+class TestPlansOfTransforms:
+    """What transforms and refinements left in a plan learns on."""
+
+    @pytest.fixture
+    def rotated(self):
+        network = network_of(Rotated(rms_norm), tokens())
+        return made(
+            network, [{"x": tokens(seed=i)} for i in range(4)], rotation="all", rotation_bits=16, w_rounding="nearest"
+        )
+
+    def test_gradients_pass_rotations(self, rotated):
+        network, samples, plan = rotated
+        assert {each.at_run_time for each in plan.rotations.values()} == {False, True}
+        learner = Learner(network, plan)
+        learner.loss(samples[0], 1.0).backward()
+        for name, weight in learner.weights.items():
+            assert weight.grad is not None, name
+            assert weight.grad.abs().max() > 0, name
+
+    def test_rotation_at_run_time_is_orthogonal_to_gradients_too(self):
+        """Of sum(g H x) by x it is H' g."""
+        from bitwright.networks import hadamard
+
+        x, g = normal(3, 24).requires_grad_(), normal(3, 24, seed=1)
+        (hadamard.rotated(x) * g).sum().backward()
+        size = hadamard.block_of(24)
+        matrix = torch.block_diag(*[hadamard.matrix(size).float()] * (24 // size))
+        torch.testing.assert_close(hadamard.rotated(x.detach()), x.detach() @ matrix.t())
+        torch.testing.assert_close(x.grad, g @ matrix)
+
+    def test_rotated_plans_learn_and_execute_alike(self, rotated, tmp_path):
+        network, samples, plan = rotated
+        found = trained(network, samples, plan, TrainingSettings(steps=30, every=10, learning_rate=3e-3))
+        assert found.best_loss < found.first_loss
+        assert found.plan.rotations == plan.rotations
+        save_plan(found.plan, tmp_path / "plan")
+        again = load_plan(tmp_path / "plan", network)
+        wanted = network.forward(samples[0])
+        loss = float((Executor(network, again).run(samples[0]) - wanted).square().sum() / wanted.square().sum())
+        assert loss == pytest.approx(found.best_loss, rel=1e-2)  # from the network as it is, not from its rotated self
+
+    def test_a_rotated_training_resumes_with_the_same_numbers(self, rotated, tmp_path):
+        network, samples, plan = rotated
+        whole = trained(network, samples, plan)
+        file = tmp_path / "state"
+
+        def progress(stage, done, total):
+            if done == 9:
+                raise KeyboardInterrupt
+
+        trained(network, samples, plan, checkpoint=file, progress=progress)
+        again = trained(network, samples, None, checkpoint=file, resume=True)
+        assert again.losses == whole.losses
+
+    def test_scales_of_first_tokens_learn(self):
+        """Both scales of a position get gradients; the twin multiplies each row by its own."""
+        operand = OperandPlan(
+            format=quantized(None, bits=8).format, granularity=PerPosition(1), scale=torch.tensor([2.0, 0.25])
+        )
+        w = OperandPlan(format=operand.format, granularity=parse_granularity("tensor"), scale=torch.tensor(0.125))
+        site = LearningSite("s", SitePlan(x=operand, w=w))
+        x, weight = normal(1, 4, 6), normal(5, 6, seed=1)
+        x[:, 0] *= 8
+        view = linear_view(x, weight)
+        logs = torch.tensor([2.0, 0.25]).log().requires_grad_()
+        w_log = torch.tensor(0.125).log()
+        rows = [
+            Codes.apply(x[0, i], logs[min(i, 1)], 0, operand.format) * logs[min(i, 1)].exp() for i in range(len(x[0]))
+        ]
+        right = torch.stack(rows) @ (Codes.apply(weight, w_log, 0, w.format) * w_log.exp()).t()
+        found = site(view).reshape(4, 5)
+        torch.testing.assert_close(found, right)
+        gradient = normal(4, 5, seed=2)
+        (found * gradient).sum().backward()
+        (right * gradient).sum().backward()
+        torch.testing.assert_close(site.x_log.grad, logs.grad)
+        assert (site.x_log.grad != 0).all()
+
+    def test_rounded_weights_are_where_training_begins(self):
+        """Not the network's own: the calibrated plan is step 0, and its loss the first one."""
+        network, samples, plan = learning()
+        name, weight = next(iter(dict(network.module.named_parameters()).items()))
+        rounded = dataclasses.replace(plan, weights={name: weight.detach() + 0.05})
+        learner = Learner(network, rounded)
+        assert torch.equal(learner.weights[name], rounded.weights[name])
+        judged = learner.judge(list(samples[:1]))
+        assert judged == Learner(network, rounded).judge(list(samples[:1]))
+        assert judged != Learner(network, plan).judge(list(samples[:1]))
+        assert torch.equal(learner.teacher.forward(samples[0]), network.forward(samples[0]))
 
 
 class TestCheckpoints:
@@ -318,13 +509,14 @@ class TestCheckpoints:
                 samples="other texts",
             )
 
-    def test_newer(self, state, monkeypatch):
+    @pytest.mark.parametrize("version", [1, 3])
+    def test_older_and_newer(self, state, monkeypatch, version):
         network, _, file = state
         found = load_checkpoint(file, network)
-        monkeypatch.setattr("bitwright.methods.training.checkpoint.VERSION", 2)
+        monkeypatch.setattr("bitwright.methods.training.checkpoint.VERSION", version)
         save_checkpoint(found, file)
         monkeypatch.undo()
-        with pytest.raises(InputError, match="is a checkpoint of version 2, and this reads 1"):
+        with pytest.raises(InputError, match=f"is a checkpoint of version {version}, and this reads 2; begin anew"):
             load_checkpoint(file, network)
 
     def test_no_file_to_resume_from(self, state):

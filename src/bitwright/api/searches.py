@@ -118,6 +118,7 @@ def train(
     learning_rate: float | None = None,
     scale_rate: float | None = None,
     features: float | None = None,
+    averaging: int | None = None,
     every: int = 50,
     patience: int = 8,
     options: Mapping[str, Any] | None = None,
@@ -144,7 +145,9 @@ def train(
     learning_rate, scale_rate : float or None
         Of weights, in units of each row's root mean square, and of the logarithms of scales; None: the settings'.
     features : float or None
-        Weight of the sites' outputs in the loss.
+        Weight of the blocks' outputs in the loss; of the sites' where the network is no chain of blocks.
+    averaging : int or None
+        Steps that the moving average of weights and scales reaches back, which is judged too; 0: none.
     every, patience : int
         Steps between looks at held-out samples, and looks without improvement before an early stop.
     options, calibration_count
@@ -176,7 +179,7 @@ def train(
     """
     file = None if checkpoint is None else Path(checkpoint)
     check_kept(file, resume=resume, what="checkpoint")
-    rates = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features}
+    rates = {"learning_rate": learning_rate, "scale_rate": scale_rate, "features": features, "averaging": averaging}
     given: dict[str, Any] = {"steps": steps, "minutes": minutes, "every": every, "patience": patience, "seed": seed}
     settings = training_settings(given | {name: value for name, value in rates.items() if value is not None})
     samples = kept(samples)

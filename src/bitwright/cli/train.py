@@ -20,7 +20,10 @@ Steps = Annotated[int, typer.Option("--steps", min=1, help="Batches to learn fro
 Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Stop after so long.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Of weights.  [default: the settings']")]
 ScaleRate = Annotated[float | None, typer.Option("--scale-rate", help="Of scales.  [default: the settings']")]
-Features = Annotated[float | None, typer.Option("--features", help="Weight of the sites' outputs in the loss.")]
+Features = Annotated[float | None, typer.Option("--features", help="Weight of the blocks' outputs in the loss.")]
+Averaging = Annotated[
+    int | None, typer.Option("--averaging", help="Steps that the moving average reaches back; 0: none.")
+]
 Samples = Annotated[
     str | None,
     typer.Option(
@@ -57,6 +60,7 @@ def train(
     learning_rate: Rate = None,
     scale_rate: ScaleRate = None,
     features: Features = None,
+    averaging: Averaging = None,
     every: Every = 50,
     patience: Patience = 8,
     overwrite: given.Overwrite = False,
@@ -97,6 +101,7 @@ def train(
                 learning_rate=learning_rate,
                 scale_rate=scale_rate,
                 features=features,
+                averaging=averaging,
                 every=every,
                 patience=patience,
                 options=given.method_options(option),

@@ -41,7 +41,7 @@ class Provides(enum.StrEnum):
     """Of precision: `sums` and `fast_sums` as an `AccumulationMethod`, because its narrow operands do not share a grid
     with the wide ones."""
     DRAFT = "draft"
-    """Of operands: `draft` (see `Drafting`), for trials of what the network is changed into before."""
+    """`draft` (see `Drafting`), for trials of what the network is changed into before."""
 
 
 @runtime_checkable
@@ -101,7 +101,7 @@ class Finishing(Protocol):
 
 @runtime_checkable
 class Drafting(Protocol):
-    """A method of operands that provides `Provides.DRAFT`."""
+    """A method, of operands or of the accumulation, that provides `Provides.DRAFT`."""
 
     def draft(self, options: Any) -> tuple[Any, Any]:
         """A method and its options that make plans like this one's, without searches of their own."""
@@ -139,18 +139,21 @@ class Composition:
     def calibrate(self, network: Network, samples: Sequence[Batch]) -> Plan:
         """The plan of all methods, each adding its parts: operands first, then precision, then accumulation.
 
-        Compositions that begin alike, such as `int8+a` and `int8+b`, share what they begin with, where a study does
-        (`bitwright.methods.sharing`).
+        Compositions that begin alike share what they begin with, where a study does (`bitwright.methods.sharing`). What
+        operands are transformed by is judged with the accumulation, so those that differ in it do not begin alike.
         """
         from bitwright.methods.transforms import calibrate_transformed
 
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
         made_by: tuple[Any, ...] = ()
+        stored = [each for each in self.methods if each[1].fills == {Part.ACCUMULATION}]
         refiner: Refiner | None = None
         for _, method, chosen in sorted(self.methods, key=_first_part):
             made_by = (*made_by, id(method), chosen.model_dump_json())
-            make = functools.partial(calibrate_transformed, method, network, samples, chosen, plan)
+            judged = stored if Part.OPERANDS in method.fills else []
+            made_by = (*made_by, *(part for _, one, own in judged for part in (id(one), own.model_dump_json())))
+            make = functools.partial(calibrate_transformed, method, network, samples, chosen, plan, judged)
             plan = dataclasses.replace(once(made_by, (network, *samples), make), method=self.name, options=options)
             if Part.OPERANDS in method.fills and (refiner := self._refiner(network, samples, plan)) is not None:
                 made_by = (*made_by, "rounded")

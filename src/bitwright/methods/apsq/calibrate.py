@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from bitwright.errors import InputError
-from bitwright.formats import PerGroup, Quantized
+from bitwright.formats import PerGroup, Quantized, Saturation
 from bitwright.methods.apsq.options import ApsqOptions
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.apsq.watch import Watched, channel_sums, step_errors, step_peaks
@@ -89,7 +89,11 @@ def scales_of(
     rows = {name: options.psum_rows for name, (_, options) in rules.items()}
     run = _Run(network, plan, samples, rows)
     centred = _centred(run, rules)
-    by_error = {name for name, (_, options) in needing.items() if options.psum_calibrator == "mse"}
+    by_error = {
+        name
+        for name, (rule, options) in needing.items()
+        if options.psum_calibrator == "mse" and rule.saturation is Saturation.CLIP
+    }
     peaks: dict[str, Floats] = {}
     errors: dict[str, Floats] = {}
 

@@ -12,13 +12,16 @@ from bitwright.methods.protocol import Provides
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
 
+DRAFT_ROWS = 64
+"""Rows per product and batch that give a trial's scales; our choice."""
+
 
 class ApsqMethod:
     """Partial sums stored narrow: quantized inside the accumulation (APSQ), alone (PSQ), or scaled per block."""
 
     summary = "partial sums of 4-16 bits, quantized inside the accumulation (APSQ), alone (PSQ) or per block; a+apsq"
     fills = frozenset({Part.ACCUMULATION})
-    provides: frozenset[Provides] = frozenset()
+    provides: frozenset[Provides] = frozenset({Provides.DRAFT})
     on = ""
     options = ApsqOptions
     recipes = RECIPES
@@ -28,6 +31,10 @@ class ApsqMethod:
         from bitwright.methods.apsq.calibrate import calibrate
 
         return calibrate(network, samples, options, plan)
+
+    def draft(self, options: ApsqOptions) -> tuple["ApsqMethod", ApsqOptions]:
+        """For trials: scales from fewer rows, which is what calibration spends its time on."""
+        return self, options.model_copy(update={"psum_rows": min(DRAFT_ROWS, options.psum_rows)})
 
     def sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Exact: integers as the registers hold them."""

@@ -57,10 +57,10 @@ class ApsqOptions(SiteOptions):
         json_schema_extra=about(OURS),
     )
     psum_calibrator: Calibrator = pydantic.Field(
-        "max",
+        "mse",
         description="scales: max, the largest value seen fits; mse, the least squared error of each step, which clips "
-        "what is rare in calibration",
-        json_schema_extra=about("our choice: max, as a public re-implementation does"),
+        "what is rare in calibration (not where sums wrap around: there the largest fits)",
+        json_schema_extra=about("our choice, by 2 to 3 dB of a network's output; a public re-implementation has max"),
     )
     psum_centre: Literal["mean", "zero"] = pydantic.Field(
         "mean",

@@ -23,7 +23,7 @@ from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
 
 KEY = "bitwright_training"
-VERSION = 1
+VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,8 @@ class Checkpoint:
         Name -> Adam's first and second moment of each: `weights/.../exp_avg`.
     best : mapping
         Name -> the values with the least loss so far.
+    average : mapping
+        Name -> the moving average of the values; empty where none is kept.
     progress : mapping
         Step, losses, looks without improvement, seconds spent.
     settings : mapping
@@ -54,6 +56,7 @@ class Checkpoint:
     best: Mapping[str, torch.Tensor]
     progress: Mapping[str, Any]
     settings: Mapping[str, Any]
+    average: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
     samples: str = ""
 
 
@@ -81,7 +84,7 @@ def previous_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-PARTS = ("values", "moments", "best")
+PARTS = ("values", "moments", "best", "average")
 
 
 def load_checkpoint(path: Path, network: Network) -> Checkpoint:
@@ -96,7 +99,10 @@ def load_checkpoint(path: Path, network: Network) -> Checkpoint:
     record, tensors = _read(path)
     try:
         if record["version"] != VERSION:
-            raise InputError(f"{path} is a checkpoint of version {record['version']}, and this reads {VERSION}")
+            raise InputError(
+                f"{path} is a checkpoint of version {record['version']}, and this reads {VERSION}; begin anew with "
+                "another --checkpoint"
+            )
         held = {
             part: {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
             for part in ("plan", *PARTS)
@@ -107,6 +113,7 @@ def load_checkpoint(path: Path, network: Network) -> Checkpoint:
             values=held["values"],
             moments=held["moments"],
             best=held["best"],
+            average=held["average"],
             progress=record["progress"],
             settings=record["settings"],
             samples=record["samples"],

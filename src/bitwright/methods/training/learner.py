@@ -1,6 +1,9 @@
 """A network that learns: its own weights and the scales of its sites, against its float self."""
 
+import contextlib
 import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -9,14 +12,22 @@ from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.smooth import output_loss
 from bitwright.methods.plan import Plan
-from bitwright.methods.training.site import LearningSite, learned
+from bitwright.methods.training.site import learned, learning_sites
+from bitwright.networks.blocks import chain_of
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.smoothing import untie
+from bitwright.networks.trace import recording_batch
 from bitwright.networks.view import GemmView
 
 Features = dict[str, torch.Tensor]
+SiteFunction = Callable[[Site, GemmView], torch.Tensor]
+
+
+def in_float(site: Site, view: GemmView) -> torch.Tensor:  # noqa: ARG001 (as sites are handled)
+    """What a site gives without quantization."""
+    return view.float_result()
 
 
 class Learner:
@@ -41,7 +52,8 @@ class Learner:
         module = self.student.module
         assert module is not None
         untie(module)
-        self.sites = {name: LearningSite(name, site) for name, site in plan.sites.items() if site.quantized}
+        self.blocks = chain_of(self.student, recording_batch(self.student), list(plan.sites)).blocks
+        self.sites = learning_sites(plan)
         kept = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
         self.weights = {
             name: parameter
@@ -63,25 +75,20 @@ class Learner:
         return {f"{name}/{part}": p for name, site in self.sites.items() for part, p in site.named_parameters()}
 
     def loss(self, batch: Batch, features: float) -> torch.Tensor:
-        """Distance from the teacher: of the output, and `features` times the mean over sites."""
-        seen: Features = {}
-        with torch.no_grad(), self._watching(self.teacher, seen):
-            wanted = self.teacher.forward(batch)
-        losses: list[torch.Tensor] = []
+        """Distance from the teacher: of the output, and `features` times the mean over blocks, or over sites."""
+        wanted: Features = {}
+        found: Features = {}
+        with torch.no_grad(), self._watching(self.teacher, wanted, features):
+            target = self.teacher.forward(batch)
 
         def handle(site: Site, view: GemmView) -> torch.Tensor:
             output = learned(self.sites, site, view)
-            if output is None:
-                return view.float_result()
-            if features:
-                target = seen[site.name]
-                losses.append((output - target).square().sum() / target.square().sum().clamp_min(1e-12))
-            return output
+            return view.float_result() if output is None else output
 
-        assert self.student.module is not None
-        with torch.enable_grad(), SiteMode(self.student.module, handle):
-            found = self.student.forward(batch)
-        total = distance(found, wanted, logits=self.logits)
+        with torch.enable_grad(), self._watching(self.student, found, features, handle):
+            output = self.student.forward(batch)
+        total = distance(output, target, logits=self.logits)
+        losses = [relative(found[name], wanted[name]) for name in found]
         return total + features * torch.stack(losses).mean() if losses else total
 
     def judge(self, batches: list[Batch]) -> float:
@@ -97,15 +104,38 @@ class Learner:
         kept = {name: p.detach().clone() for name, p in self.weights.items()} if weights else {}
         return dataclasses.replace(self.plan, sites={**self.plan.sites, **sites}, weights=kept)
 
-    def _watching(self, network: Network, seen: Features) -> SiteMode:
-        def handle(site: Site, view: GemmView) -> torch.Tensor:
-            output = view.float_result()
-            if site.name in self.sites:
+    @contextlib.contextmanager
+    def _watching(
+        self, network: Network, seen: Features, features: float, handle: SiteFunction = in_float
+    ) -> Iterator[None]:
+        """Meanwhile sites give what `handle` does, and outputs of blocks, or of sites, are in `seen`."""
+        module = network.module
+        assert module is not None
+
+        def watched(site: Site, view: GemmView) -> torch.Tensor:
+            output = handle(site, view)
+            if features and not self.blocks and site.name in self.sites:
                 seen[site.name] = output
             return output
 
-        assert network.module is not None
-        return SiteMode(network.module, handle)
+        with contextlib.ExitStack() as stack:
+            for path in self.blocks if features else ():
+                keep = functools.partial(_keep, seen, path)
+                stack.callback(module.get_submodule(path).register_forward_hook(keep).remove)
+            stack.enter_context(SiteMode(module, watched))
+            yield
+
+
+def _keep(seen: Features, path: str, module: nn.Module, inputs: object, output: object) -> None:  # noqa: ARG001
+    """A block's output, of several the first."""
+    first = output[0] if isinstance(output, tuple | list) else output
+    if isinstance(first, torch.Tensor):
+        seen[path] = first
+
+
+def relative(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Squared error by the squares of what is wanted."""
+    return (output - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
 
 
 def distance(output: torch.Tensor, wanted: torch.Tensor, *, logits: bool) -> torch.Tensor:

@@ -20,7 +20,13 @@ class TrainingSettings(pydantic.BaseModel):
     )
     scale_rate: float = pydantic.Field(1e-3, ge=0, lt=1, description="of scales, in natural logarithms")
     features: float = pydantic.Field(
-        1.0, ge=0, description="weight of the mean relative squared error of every site's output, beside the output's"
+        1.0,
+        ge=0,
+        description="weight of the mean relative squared error of every block's output (of every site's where "
+        "there are no blocks), beside the output's",
+    )
+    averaging: int = pydantic.Field(
+        50, ge=0, description="steps that the moving average of weights and scales reaches back; 0: none is kept"
     )
     every: int = pydantic.Field(50, ge=1, description="steps between looks at held-out samples, and checkpoints")
     patience: int = pydantic.Field(8, ge=1, description="looks without improvement before an early stop")

@@ -2,9 +2,11 @@
 
 Learning rates rise over the first twentieth of the steps and fall as a cosine to nothing. Adam moves all weights alike,
 and those of folded convolutions differ by orders of magnitude: so each row of a weight moves in units of its own root
-mean square at the beginning, vectors as a whole (both our choices). What counts is
-the loss of exact execution on held-out samples; the best plan seen is the result, the calibrated one included, so that
-training never makes it worse on these.
+mean square at the beginning, vectors as a whole (both our choices). Weights start as the plan has them, rounded or
+corrected ones included: what is calibrated is where training begins. Beside what learns runs its moving average
+(exponential; Polyak and Juditsky, 1992, for the idea), which is less noisy than any single step. What counts is
+the loss of exact execution on held-out samples, of what learns and of its average; the best plan seen is the result,
+the calibrated one included, so that training never makes it worse on these.
 """
 
 import contextlib
@@ -49,7 +51,7 @@ class Outcome:
     first_loss, best_loss : float
         Of exact execution on the held-out samples: before training, and of `plan`.
     losses : tuple of (int, float)
-        Step and loss at every look.
+        Step and loss at every look, of what learns or of its average, whichever is less.
     seconds : float
         Spent, those before a resumption included.
     stopped : str
@@ -156,6 +158,7 @@ class _Run:
             **{f"scales/{name}": p for name, p in learner.scales().items()},
         }
         self.best: dict[str, torch.Tensor] = {}
+        self.average = {name: p.detach().clone() for name, p in self.learning.items()} if settings.averaging else {}
         scales = [p for name, p in self.learning.items() if name.startswith("scales/")]
         self.rates = [settings.learning_rate, settings.scale_rate]
         self.adam = torch.optim.Adam([{"params": list(learner.weights.values())}, {"params": scales}])
@@ -179,13 +182,22 @@ class _Run:
         with torch.no_grad():
             for weight, old, size in zip(self.learner.weights.values(), before, self.sizes, strict=True):
                 weight.copy_(old + (weight - old) * size)
+            for name, average in self.average.items():
+                average.lerp_(self.learning[name], 1 / min(self.step + 2, self.settings.averaging))
         self.step += 1
 
     def look(self, held_out: Sequence[Batch]) -> None:
         """Judge, and remember the best."""
-        loss = self.learner.judge(list(held_out))
+        now = self.copied()
+        loss, values = self.learner.judge(list(held_out)), now
+        if self.average and self.step:
+            self.load(self.average)
+            averaged = self.learner.judge(list(held_out))
+            if averaged < loss:
+                loss, values = averaged, self.copied()
+            self.load(now)
         if not self.losses or loss < min(each for _, each in self.losses):
-            self.best = {name: p.detach().clone() for name, p in self.learning.items()}
+            self.best = values
             self.waited = 0
         else:
             self.waited += 1
@@ -203,6 +215,10 @@ class _Run:
             seconds=self.seconds,
             stopped=stopped,
         )
+
+    def copied(self) -> dict[str, torch.Tensor]:
+        """What learns, as it stands."""
+        return {name: p.detach().clone() for name, p in self.learning.items()}
 
     @torch.no_grad()
     def load(self, values: Mapping[str, torch.Tensor]) -> None:
@@ -252,7 +268,7 @@ def _resumed(network: Network, path: Path | None, settings: TrainingSettings, sa
             f"{path} learned from {found.samples}, not from {samples}; resume it with the same, or name another "
             "--checkpoint"
         )
-    fixed = {"steps", "learning_rate", "scale_rate", "features", "seed"}
+    fixed = {"steps", "learning_rate", "scale_rate", "features", "averaging", "seed"}
     for name, value in settings.model_dump(include=fixed).items():
         if found.settings.get(name) != value:
             raise InputError(
@@ -265,7 +281,7 @@ def _resumed(network: Network, path: Path | None, settings: TrainingSettings, sa
         raise InputError(f"{path} does not fit {network.name}: {missing[0]} is on one side only; train it anew")
     run.load(found.values)
     run.load_moments(found.moments)
-    run.best = dict(found.best)
+    run.best, run.average = dict(found.best), dict(found.average)
     run.step, run.waited = int(found.progress["step"]), int(found.progress["waited"])
     run.seconds = float(found.progress["seconds"])
     run.losses = [(int(step), float(loss)) for step, loss in found.progress["losses"]]
@@ -289,6 +305,7 @@ def _keep(run: _Run, path: Path | None, samples: str) -> None:
             values=values,
             moments=run.moments(),
             best=run.best,
+            average=run.average,
             progress=progress,
             settings=run.settings.model_dump(),
             samples=samples,

@@ -4,6 +4,9 @@ Every candidate (nothing, smoothing, rotations offline, all rotations) is calibr
 a few batches, and judged on others by `output_loss`. From all rotations, each kind of those at run time is dropped that
 changes the loss by less than what counts as a gain. Candidates, numbers of batches and the least gain are our choices.
 Smoothing scales a tensor's channels and rotation mixes them: a site has the one or the other.
+
+Where an accumulation is composed with the operands, candidates are judged with it: a rotation that spreads a massive
+activation over all tiles makes running sums wander far on their way to a small result.
 """
 
 import contextlib
@@ -40,6 +43,8 @@ STRENGTHS = (0.5, 0.7, 0.9)
 NOTHING, SMOOTHING, OFFLINE, ALL = "nothing", "smoothing", "rotation offline", "rotation"
 """What candidates are called."""
 Rotations = Mapping[str, Rotation]
+Stored = Sequence[tuple[str, Method, Any]]
+"""Methods that fill the accumulation, by name, with their options."""
 Parts = Sequence[float]
 """Losses on halves of the judging batches."""
 
@@ -57,15 +62,20 @@ class _Place:
         return re.sub(r"\d+", "*", self.sites[0])
 
 
-def calibrate_transformed(method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan) -> Plan:
-    """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`."""
+def calibrate_transformed(
+    method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan, stored: Stored = ()
+) -> Plan:
+    """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`.
+
+    What to transform is judged with the accumulation of `stored`, which fills nothing of the result.
+    """
     if not isinstance(options, OperandOptions) or network.shape_only or not samples:
         return method.calibrate(network, samples, options, plan)
     places, turned = ([], network) if options.rotation == "none" else _places(network, _short(network, samples[:1]))
     searched = bool(places) and options.rotation == "search"
     seen, judges = held_out(network, samples) if searched or _first_tokens(network, options) else (samples, ())
     if judges:
-        search = _Search(method, network, seen[:RANGING], judges, options, plan)
+        search = _Search(method, network, seen[:RANGING], judges, options, plan, stored)
         search.turned = _rotations(places), turned
         return search.best(places, samples)
     del turned
@@ -150,8 +160,10 @@ class _Search:
         judges: Sequence[Batch],
         options: OperandOptions,
         plan: Plan,
+        stored: Stored,
     ) -> None:
         self.method, self.network, self.options, self.plan = method, network, options, plan
+        self.stored = [(name, *_drafted(method, chosen)) for name, method, chosen in stored]
         self.ranging, self.judges = (_short(network, batches) for batches in (ranging, judges))
         self.logits = network.kind in ("language", "image")
         with torch.no_grad():
@@ -176,7 +188,8 @@ class _Search:
         rotations, drafted = candidates[best]
         said = ", ".join(f"{name} {_mean(parts):.3g}" for name, parts in losses.items())
         batches = counted(len(self.judges), "held-out batch", "held-out batches")
-        notes = [f"transforms: {best}, by loss on {batches} ({said})"]
+        under = f" under {', '.join(name for name, _, _ in self.stored)}" if self.stored else ""
+        notes = [f"transforms: {best}, by loss{under} on {batches} ({said})"]
         loss = losses[best]
         if best == ALL and self.options.rotation == "search":
             rotations, loss, dropped = self._needed(places, loss, drafted)
@@ -222,10 +235,7 @@ class _Search:
 
     def _draft(self) -> tuple[Method, Any]:
         """The method and its options, or what stands in for the method while candidates are compared."""
-        method, drafted = self.method, self.options
-        if Provides.DRAFT in method.provides:
-            assert isinstance(method, Drafting)
-            method, drafted = method.draft(drafted)
+        method, drafted = _drafted(self.method, self.options)
         if _first_tokens(self.network, self.options):
             drafted = drafted.model_copy(update={"first_tokens": 1})
         return method, drafted
@@ -246,13 +256,26 @@ class _Search:
         report(f"transforms, trial {self.trials}")
         turned = self._turned(rotations)
         plan = self.trial_method.calibrate(turned, self.ranging, options, Plan(method=self.plan.method))
+        for _, method, chosen in self.stored:
+            plan = method.calibrate(turned, self.ranging, chosen, plan)
         prepared = prepare(turned, plan)
-        executor = Executor(prepared, plan, _composed(self.trial_method, options), exact=False, prepared=True)
+        methods = Composition(name="trial", methods=(("trial", self.trial_method, options), *self.stored))
+        exact = bool(self.stored)  # kernels of stored sums are exact ones, and faster than their emulation
+        executor = Executor(prepared, plan, methods, exact=exact, prepared=True)
         found: list[float] = []
         for batch, reference in zip(self.judges, self.references, strict=True):
             halves = zip(_halves(executor.run(batch)), _halves(reference), strict=True)
             found += [output_loss(output, wanted, logits=self.logits) for output, wanted in halves]
         return found
+
+
+def _drafted(method: Method, options: Any) -> tuple[Method, Any]:
+    """A method and its options, or what stands in for them while candidates are compared."""
+    if Provides.DRAFT not in method.provides:
+        return method, options
+    assert isinstance(method, Drafting)
+    found: tuple[Method, Any] = method.draft(options)
+    return found
 
 
 def gains(parts: Parts, others: Parts) -> bool:
@@ -282,10 +305,6 @@ def _short(network: Network, batches: Sequence[Batch]) -> Sequence[Batch]:
     if network.kind != "language":
         return batches
     return [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in batches]
-
-
-def _composed(method: Method, options: Any) -> Composition:
-    return Composition(name="trial", methods=(("trial", method, options),))
 
 
 def _fixed(network: Network, samples: Sequence[Batch], rotations: Rotations, bits: int) -> dict[str, Rotation]:
