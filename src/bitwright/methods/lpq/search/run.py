@@ -30,9 +30,10 @@ from bitwright.methods.lpq.search.log import Key, Log, opened
 from bitwright.methods.lpq.search.objective import check_objective
 from bitwright.methods.lpq.search.settings import SearchSettings
 from bitwright.methods.lpq.search.workers import Losses, judges
-from bitwright.methods.lpq.sites import Sites
+from bitwright.methods.lpq.sites import Sites, uniform
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
+from bitwright.methods.refine import Refiner
 from bitwright.methods.tabled import observe_values
 from bitwright.networks.blocks import Chain, chain_of
 from bitwright.networks.fingerprint import fingerprint
@@ -105,7 +106,8 @@ def search(
     Parameters
     ----------
     batches : sequence of batches
-        Unlabelled samples: formats of activations come from them, and candidates are judged on them.
+        Unlabelled samples: formats of activations come from them. Where weights are rounded by second-order error, that
+        is learned from some of them and candidates are judged on the others (see `held_out`), else on all.
     plan : Plan
         What the found formats are added to.
     log : path or None
@@ -138,7 +140,13 @@ def search(
         "settings": settings.model_dump(mode="json"),
         "samples": samples,
     }
-    make = functools.partial(Judge, chain, sites, batches, settings)
+    with reporting(within(progress, "calibrating")):
+        refiner = Refiner(
+            network, batches, planned(network, folded, plan, sites, uniform(sites)), composition_of(plan), options
+        )
+        rounder = refiner.rounder()
+        judging = refiner.trial.judges if rounder.sites else batches
+    make = functools.partial(Judge, chain, sites, judging, settings, rounder)
     forked = network.device.type == "cpu"
     with opened(log, header, resume=resume) as book, judges(make, workers=workers, forked=forked) as losses:
         run = _Run(sites, chain, settings, book, losses, minutes, progress)
