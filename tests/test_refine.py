@@ -19,6 +19,7 @@ from bitwright.formats import (
     PerTensor,
     Posit,
     PowerOfTwo,
+    RegimeRule,
     Rounding,
 )
 from bitwright.methods.executor import Executor, prepare
@@ -81,6 +82,13 @@ class TestSecondOrder:
         expected = fmt.decode(fmt.table().to(torch.int32)) if isinstance(fmt, Integer) else fmt.table()
         expected = expected.double()
         assert values_of(fmt).tolist() == sorted(set(expected[expected.isfinite()].tolist()))
+
+    def test_words_beyond_rs_are_no_values(self):
+        """With a terminator, rs = 2 ends what can be encoded at 2^.5, though words stand for 2 and 4."""
+        fmt = LogPosit(n=4, es=0, rs=2, rule=RegimeRule.TERMINATED)
+        values = values_of(fmt)
+        assert values.max() == pytest.approx(2**0.5)
+        assert torch.equal(fmt.decode(fmt.encode(values.float())), values.float())
 
     @settings(max_examples=20, deadline=None)
     @given(st.integers(1, 5), st.integers(1, 9), st.sampled_from(FORMATS[::2]), st.integers(0, 99))

@@ -34,6 +34,7 @@ from bitwright.methods.tabled.method import encode
 from bitwright.methods.tabled.tally import Tally
 from bitwright.networks.blocks import chain_of
 from bitwright.networks.trace import observe
+from bitwright.studies.search import search_network
 from test_cli import refused
 from toys import network_of, normal
 
@@ -261,6 +262,33 @@ class TestJudgedWeights:
         assert len(made) == len(sites.weighted) + 1
         judged._room = 0
         assert [judged.loss(each, whole=True) for each in (chosen, other)] == first
+
+
+class TestWhoRounds:
+    """It is decided once, at 4 bits; the judge and the plan keep to it."""
+
+    @pytest.mark.parametrize("better", [True, False])
+    def test_the_plan_keeps_to_it(self, alone, monkeypatch, better):
+        by, good = [], Judge.loss
+
+        def loss(judge, candidate, **how):
+            by.append(judge.rounder is not None)
+            return good(judge, candidate, **how) + (10 if by[-1] != better else 0)
+
+        monkeypatch.setattr(Judge, "loss", loss)
+        found = run(settings=SHORT.model_copy(update={"mean_bits": 4}))
+        assert by[:2] == [True, False]
+        assert set(by[2:]) == {better}
+        assert better or loop.NEAREST in found.plan.notes
+        assert better or not any(name.endswith("weight") for name in found.plan.weights)
+
+    def test_nobody_asked(self, alone, monkeypatch):
+        monkeypatch.setattr(Refiner, "rounder", lambda _: pytest.fail("not asked for"))
+        assert run(options=LpqOptions(w_rounding="nearest")).plan.sites
+
+    def test_no_rotation(self):
+        with pytest.raises(InputError, match="a search rotates nothing, and rotation is all; leave that out"):
+            search_network(network(), "lpq", SHORT, options={"rotation": "all"})
 
 
 class TestObjective:

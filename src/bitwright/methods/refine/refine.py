@@ -192,12 +192,15 @@ class Refiner:
                 found[target.parameter] = target.placed(rows.to(parameter), parameter)
         return found
 
+    @functools.cached_property
+    def rounds(self) -> bool:
+        """Whether weights of any format may be rounded by second-order error."""
+        return any(self.options.at(name).w_rounding != "nearest" for name in self.targets)
+
     def rounder(self) -> Rounder:
         """Rounds weights as `weights` does from the samples that do not judge, whatever formats they are to have."""
-        sites = [name for name in self.targets if self.options.at(name).w_rounding != "nearest"]
-        return Rounder(
-            self.trial.network, self.trial.seen, {name: self.targets[name] for name in sites}, self.correctable()
-        )
+        targets = {name: each for name, each in self.targets.items() if self.options.at(name).w_rounding != "nearest"}
+        return Rounder(self.trial.network, self.trial.seen, targets, self.correctable())
 
     def _loss(self, plan: Plan, weights: Mapping[str, torch.Tensor]) -> float:
         """On the judges, biases corrected where they will be."""

@@ -28,12 +28,14 @@ Reals = npt.NDArray[np.float64]
 
 
 def values_of(fmt: Format) -> torch.Tensor:
-    """What the codes of a format stand for, in units of the scale, ascending and distinct, float64."""
+    """What codes that are ever chosen stand for, in units of the scale, ascending and distinct, float64."""
     if isinstance(fmt, Integer):
         step = 1 << fmt.dropped_bits
         return torch.arange(fmt.low, fmt.high + 1, dtype=torch.float64).div(step).ceil().mul(step).unique()
     values = fmt.table().double()
-    return values[values.isfinite()].unique()
+    values = values[values.isfinite()].unique()
+    near = values.float()
+    return values[fmt.decode(fmt.encode(near)).to(near) == near]  # rs clips some words of log posits (`terminated`)
 
 
 def damped(hessian: torch.Tensor) -> torch.Tensor:

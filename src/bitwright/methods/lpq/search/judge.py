@@ -3,9 +3,10 @@
 Weights and activations are rounded to their formats and multiplied in float32, without the converter's error: executed
 exactly, plans of EfficientNet-Lite0 scored the same. Weights are rounded as calibration does it, by second-order error
 where the method's option says so, from moments of samples that do not judge (`Refiner.rounder`); biases are corrected
-on each batch of samples. Rounded weights are kept until they take `KEPT_NETWORKS` times the network's. A judge remembers the blocks' outputs of its last run, so that a candidate that shares a prefix
-with the one before begins where they part; the result is the same bit by bit. Memory: one run's blocks' outputs, at
-most `PREFIX_BYTES`; without room for them every run begins at the beginning.
+on each batch of samples. Rounded weights are kept until they take `KEPT_NETWORKS` times the network's. A judge
+remembers the blocks' outputs of its last run, so that a candidate that shares a prefix with the one before begins where
+they part; the result is the same bit by bit. Memory: one run's blocks' outputs, at most `PREFIX_BYTES`; without room
+for them every run begins at the beginning.
 """
 
 from collections.abc import Mapping, Sequence
