@@ -13,7 +13,7 @@ from bitwright.errors import InputError
 from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PerChannel, PerTensor, PowerOfTwo, RegimeRule
 from bitwright.methods.ant.method import types
 from bitwright.methods.executor import Executor
-from bitwright.methods.lpq.fields import Fields, least_error, squared_error, tables
+from bitwright.methods.lpq.fields import Fields, least_error, least_error_by_row, squared_error, tables
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.protocol import compose
 from bitwright.methods.tabled.scales import least_error_scales
@@ -113,6 +113,21 @@ class TestLpq:
         assert (words == words[0]).all()
         tensor = only_site("lpq", row * factors, options={"w_bits": 4})
         assert tensor.w.scale.numel() == 1
+
+    @pytest.mark.parametrize("rule", list(RegimeRule))
+    def test_no_tried_scale_of_a_channel_is_better(self, rule):
+        """The slow twin: every row by itself, every step, value by value."""
+        rows, fmt = normal(4, 30) * torch.tensor([[1.0], [0.1], [8.0], [0.0]]), LogPosit(n=4, es=0, rs=2, rule=rule)
+        rows[1, 3] = 5.0
+        values = fmt.decode(fmt.encode(torch.linspace(-10, 10, 2001))).unique()
+        scales, errors = least_error_by_row(rows, fmt)
+        for row, scale, error in zip(rows[:3], scales, errors, strict=False):
+            top = row.abs().max() / values.max()
+            tried = [top * 2 ** (-step / 4) for step in range(9)]
+            lost = [float((values.unsqueeze(1) * each - row).square().amin(0).sum()) for each in tried]
+            assert float(error) == pytest.approx(min(lost), rel=1e-5)
+            assert float(scale) == pytest.approx(float(tried[lost.index(min(lost))]))
+        assert (float(scales[3]), float(errors[3])) == (1.0, 0.0)
 
     def test_channels_of_zeros(self):
         weight = torch.cat([normal(2, 20), torch.zeros(1, 20)])
@@ -246,7 +261,7 @@ class TestBiasCorrection:
         assert shift[True] < shift[False] / 3
 
     def test_only_biases_of_their_own_change(self):
-        plan = compose("lp4").calibrate(self.network(), [{"input": normal(64, 24)}])
+        plan = compose("lpq", {"w_bits": 4}).calibrate(self.network(), [{"input": normal(64, 24)}])
         assert sorted(plan.weights) == ["0.bias", "2.bias"]
         layer = nn.Linear(4, 4)
         twice = network_of(nn.Sequential(layer, nn.ReLU(), layer), normal(8, 4))

@@ -19,6 +19,7 @@ from bitwright.formats import (
     PerTensor,
     Posit,
     PowerOfTwo,
+    RegimeRule,
     Rounding,
 )
 from bitwright.methods.executor import Executor, prepare
@@ -30,6 +31,7 @@ from bitwright.methods.refine.moments import Moments, observe_moments
 from bitwright.methods.refine.reconstruction import choice_of, inverse_soft, soft
 from bitwright.methods.refine.refine import Refiner, can_choose
 from bitwright.methods.refine.second_order import (
+    curvature,
     damped,
     ldlq,
     nearest,
@@ -81,12 +83,19 @@ class TestSecondOrder:
         expected = expected.double()
         assert values_of(fmt).tolist() == sorted(set(expected[expected.isfinite()].tolist()))
 
+    def test_words_beyond_rs_are_no_values(self):
+        """With a terminator, rs = 2 ends what can be encoded at 2^.5, though words stand for 2 and 4."""
+        fmt = LogPosit(n=4, es=0, rs=2, rule=RegimeRule.TERMINATED)
+        values = values_of(fmt)
+        assert values.max() == pytest.approx(2**0.5)
+        assert torch.equal(fmt.decode(fmt.encode(values.float())), values.float())
+
     @settings(max_examples=20, deadline=None)
     @given(st.integers(1, 5), st.integers(1, 9), st.sampled_from(FORMATS[::2]), st.integers(0, 99))
     def test_feedback_is_gptq(self, n, k, fmt, seed):
         """LDLQ equals the textbook's updates by the inverse of H, code by code."""
         w, scale, values, hessian = problem(2, n, k, fmt, seed)
-        found = ldlq(w, scale, values, hessian)
+        found = ldlq(w, scale, values, curvature(hessian, w.dtype))
         for group in range(2):
             arrays = (each[group].numpy() for each in (w, scale))
             expected = slow_gptq(*arrays, values.numpy(), hessian[group].numpy())
@@ -94,9 +103,9 @@ class TestSecondOrder:
 
     def test_blocks_make_no_difference(self, monkeypatch):
         w, scale, values, hessian = problem(1, 6, 50, Integer(bits=4, narrow=True), 3)
-        whole = ldlq(w, scale, values, hessian)
+        whole = ldlq(w, scale, values, curvature(hessian, w.dtype))
         monkeypatch.setattr("bitwright.methods.refine.second_order.BLOCK", 7)
-        assert torch.equal(ldlq(w, scale, values, hessian), whole)
+        assert torch.equal(ldlq(w, scale, values, curvature(hessian, w.dtype)), whole)
 
     def test_factor(self):
         *_, hessian = problem(3, 1, 12, Integer(bits=4), 5)
@@ -111,7 +120,7 @@ class TestSecondOrder:
     @given(st.sampled_from(FORMATS), st.integers(0, 99), st.sampled_from([1, 2, 3]))
     def test_never_worse_than_the_nearest_row_by_row(self, fmt, seed, groups):
         w, scale, values, hessian = problem(groups, 5, 12, fmt, seed)
-        found = second_order(w, scale, values, hessian)
+        found = second_order(w, scale, values, curvature(hessian, w.dtype))
         least = proxy(w, nearest(w, scale, values), hessian)
         assert (proxy(w, found, hessian) <= least * (1 + 1e-9) + 1e-15).all()
         assert torch.isin(torch.bucketize(found / scale, values - 1e-9), torch.arange(len(values) + 1)).all()
@@ -121,12 +130,15 @@ class TestSecondOrder:
         w = torch.tensor([[[0.4, 0.4]]], dtype=torch.float64)
         values, hessian = torch.arange(-2, 3).double(), damped(torch.ones(1, 2, 2).double())
         assert nearest(w, torch.ones_like(w), values).tolist() == [[[0.0, 0.0]]]
-        assert sorted(second_order(w, torch.ones_like(w), values, hessian).flatten().tolist()) == [0.0, 1.0]
+        assert sorted(second_order(w, torch.ones_like(w), values, curvature(hessian, w.dtype)).flatten().tolist()) == [
+            0.0,
+            1.0,
+        ]
 
     def test_nothing_correlated_is_the_nearest(self):
         w, scale, values, _ = problem(1, 4, 8, Integer(bits=4, narrow=True), 1)
         diagonal = torch.diag(torch.arange(1.0, 9.0).double()).unsqueeze(0)
-        assert torch.equal(second_order(w, scale, values, diagonal), nearest(w, scale, values))
+        assert torch.equal(second_order(w, scale, values, curvature(diagonal, w.dtype)), nearest(w, scale, values))
 
 
 def rows_by_unfold(conv, x):

@@ -1,6 +1,7 @@
 """The search for log posits: prefixes, processes, logs that were cut, caps, and what is refused."""
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import json
@@ -16,7 +17,7 @@ from torch import nn
 import bitwright
 from bitwright.errors import InputError
 from bitwright.formats import LogPosit, RegimeRule
-from bitwright.methods.executor import Executor
+from bitwright.methods.executor import Executor, composition_of, prepare
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.search import SearchSettings, search
@@ -27,9 +28,13 @@ from bitwright.methods.lpq.search.settings import search_settings
 from bitwright.methods.lpq.search.workers import judges
 from bitwright.methods.lpq.sites import Sites
 from bitwright.methods.plan import Plan
+from bitwright.methods.refine import Refiner
 from bitwright.methods.tabled import observe_values
+from bitwright.methods.tabled.method import encode
 from bitwright.methods.tabled.tally import Tally
 from bitwright.networks.blocks import chain_of
+from bitwright.networks.trace import observe
+from bitwright.studies.search import search_network
 from test_cli import refused
 from toys import network_of, normal
 
@@ -193,6 +198,99 @@ class TestChain:
         assert parts_of(net)[0].blocks == ()
 
 
+class TestJudgedWeights:
+    """The judge's weights are those that calibration gives the plan, from the same samples."""
+
+    def parts(self, options=None, biased=False):
+        options = options or LpqOptions(bias_correction=biased)
+        net = network()
+        chain, sites = parts_of(net, options)
+        chosen = {name: sites.least(name, 3) for name in sites.weighted}
+        plan = Plan(method="lpq", options={"lpq": options.model_dump(mode="json")}, sites=sites.plans(chosen))
+        refiner = Refiner(net, BATCHES, plan, composition_of(plan), options)
+        return net, chain, sites, chosen, plan, refiner
+
+    @pytest.mark.parametrize("biased", [True, False])
+    def test_they_are_calibrations(self, biased):
+        _, _, sites, chosen, plan, refiner = self.parts(biased=biased)
+        rounder = refiner.rounder()
+        assert set(rounder.sites) == set(sites.weighted)
+        weights = refiner.weights(plan, sites.weighted, refiner.trial.seen)
+        for name in chosen:
+            target = refiner.targets[name]
+            assert torch.equal(rounder.weight(name, plan.site(name).w), target.view(weights[target.parameter]))
+
+    def test_the_loss_is_that_of_executing_the_plan(self):
+        """Judged on samples that did not round the weights."""
+        net, chain, sites, chosen, plan, refiner = self.parts(LpqOptions(bias_correction=False, attention=False))
+        judges, weights = refiner.trial.judges, refiner.weights(plan, sites.weighted, refiner.trial.seen)
+        assert sum(len(batch["input_0"]) for batch in judges) < 10
+        found = Judge(chain, sites, judges, SHORT, refiner.rounder()).loss(chosen)
+
+        def product(site, view):
+            """As the plan's execution does it, but for the converter's error; its words stand for the very weights."""
+            operands = plan.site(site.name)
+            if operands.x is None:
+                return view.float_result()
+            assert torch.equal(encode(view.w, operands.w).dequantize(), view.w)
+            return view.finished(view.product(encode(view.x, operands.x).dequantize(), view.w))
+
+        work = prepare(net, dataclasses.replace(plan, weights=weights))
+        outputs = torch.cat([observe(work, batch, product) for batch in judges])
+        with torch.no_grad():
+            floats = torch.cat([net.forward(batch) for batch in judges])
+        assert found == pytest.approx(judge("mse", outputs, [], floats, [], temperature=1.0), rel=1e-5)
+        assert found != pytest.approx(Judge(chain, sites, judges, SHORT).loss(chosen), rel=1e-3)
+
+    def test_wide_and_unwilling_weights_are_the_nearest(self):
+        for options in (LpqOptions(w_rounding="nearest"), LpqOptions()):
+            _, chain, sites, _, _, refiner = self.parts(options)
+            chosen = {name: sites.least(name, 8) for name in sites.weighted}
+            judges, rounder = refiner.trial.judges, refiner.rounder()
+            losses = [Judge(chain, sites, judges, SHORT, by).loss(chosen) for by in (rounder, None)]
+            assert losses[0] == losses[1]
+
+    def test_weights_are_rounded_once_while_there_is_room(self, monkeypatch):
+        _, chain, sites, chosen, _, refiner = self.parts()
+        judged, made = Judge(chain, sites, refiner.trial.judges, SHORT, refiner.rounder()), []
+        good = judged._rounded
+        monkeypatch.setattr(judged, "_rounded", lambda *of: made.append(of[0]) or good(*of))
+        other = {**chosen, "head": sites.least("head", 2)}
+        first = [judged.loss(each) for each in (chosen, other)]
+        assert made == [*sites.weighted, "head"]
+        assert [judged.loss(each, whole=True) for each in (chosen, other)] == first
+        assert len(made) == len(sites.weighted) + 1
+        judged._room = 0
+        assert [judged.loss(each, whole=True) for each in (chosen, other)] == first
+
+
+class TestWhoRounds:
+    """It is decided once, at 4 bits; the judge and the plan keep to it."""
+
+    @pytest.mark.parametrize("better", [True, False])
+    def test_the_plan_keeps_to_it(self, alone, monkeypatch, better):
+        by, good = [], Judge.loss
+
+        def loss(judge, candidate, **how):
+            by.append(judge.rounder is not None)
+            return good(judge, candidate, **how) + (10 if by[-1] != better else 0)
+
+        monkeypatch.setattr(Judge, "loss", loss)
+        found = run(settings=SHORT.model_copy(update={"mean_bits": 4}))
+        assert by[:2] == [True, False]
+        assert set(by[2:]) == {better}
+        assert better or loop.NEAREST in found.plan.notes
+        assert better or not any(name.endswith("weight") for name in found.plan.weights)
+
+    def test_nobody_asked(self, alone, monkeypatch):
+        monkeypatch.setattr(Refiner, "rounder", lambda _: pytest.fail("not asked for"))
+        assert run(options=LpqOptions(w_rounding="nearest")).plan.sites
+
+    def test_no_rotation(self):
+        with pytest.raises(InputError, match="a search rotates nothing, and rotation is all; leave that out"):
+            search_network(network(), "lpq", SHORT, options={"rotation": "all"})
+
+
 class TestObjective:
     def test_kurtosis(self):
         h = normal(2, 3, 4, 5)
@@ -228,7 +326,7 @@ class TestRuns:
     def test_a_process_that_dies(self, monkeypatch):
         monkeypatch.setattr(Judge, "loss", lambda *_, **__: os._exit(1))
         with pytest.raises(InputError, match="use fewer --workers or a smaller --calibration"):
-            run(workers=2)
+            run(workers=2, options=LpqOptions(w_rounding="nearest"))  # which judges nothing in this process
 
     def test_cut_at_any_line(self, tmp_path, alone):
         """Few candidates are possible, so that the same one is often made twice in a step."""
@@ -385,9 +483,9 @@ class TestRefusals:
             run(log, resume=True)
         assert not log.exists()
         log.write_text(json.dumps({"bitwright_search": 99}) + "\n")
-        with pytest.raises(InputError, match="of version 99, and this reads 1"):
+        with pytest.raises(InputError, match="of version 99, and this reads 2"):
             run(log)
-        with pytest.raises(InputError, match="of version 99, and this reads 1"):
+        with pytest.raises(InputError, match="of version 99, and this reads 2"):
             run(log, resume=True)
         with pytest.raises(InputError, match="cannot be written"):
             run(tmp_path / "nowhere" / "log")

@@ -135,6 +135,8 @@ def search_network(
     name, _, chosen = composition.methods[0]
     if len(composition.methods) > 1 or not isinstance(chosen, LpqOptions):
         raise InputError(f"{method} has no search; bitwright search takes --method {SEARCHED}")
+    if chosen.rotation != "none":
+        raise InputError(f"a search rotates nothing, and rotation is {chosen.rotation}; leave that out")
     if network.shape_only:
         raise InputError(f"{network.name} has shapes only; a search needs its weights")
     count = calibration_count or COUNTS.get(network.kind, 1)

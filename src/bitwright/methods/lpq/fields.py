@@ -17,6 +17,7 @@ from bitwright.methods.tabled.tally import Tally
 
 COARSE = torch.arange(-8, 9) * 0.25
 FINE = torch.arange(-3, 4) / 16
+ROW_STEPS = [0.25 * step for step in range(9)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, order=True)
@@ -79,6 +80,26 @@ def least_error(
         if error < best[0]:
             best = (error, Fields(n=n, es=es, rs=rs, sf=sf))
     return best[1]
+
+
+def least_error_by_row(rows: torch.Tensor, fmt: LogPosit) -> tuple[torch.Tensor, torch.Tensor]:
+    """The least squared error of every row [N, K] in a format with an sf of its own: the scales 2^-sf, the errors [N].
+
+    sf is tried at `ROW_STEPS` below the one at which the row's largest value is the largest word: steps of a quarter of
+    a binade, two of which are clipped at most (our choice). A row of zeros has the scale 1.
+    """
+    peaks = rows.abs().amax(1)
+    largest = fmt.decode(fmt.encode(torch.full((1,), torch.finfo(torch.float32).max)))
+    top = peaks / float(largest)
+    top = torch.where(peaks > 0, top, 1.0)
+    least = torch.full_like(peaks, torch.inf)
+    best = top
+    for step in ROW_STEPS:
+        scale = (top * 2.0**-step).unsqueeze(1)
+        error = (fmt.decode(fmt.encode(rows / scale)) * scale - rows).square().sum(1)
+        better = (error < least) & ((peaks > 0) | (step == 0))
+        best, least = torch.where(better, scale.squeeze(1), best), torch.where(better, error, least)
+    return best, least
 
 
 def squared_error(values: torch.Tensor, fields: Fields, rule: RegimeRule) -> float:

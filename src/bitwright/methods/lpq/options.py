@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from bitwright.formats import RegimeRule
-from bitwright.methods.operand_options import OperandOptions
+from bitwright.methods.operand_options import OperandOptions, Rotating
 from bitwright.settings import OURS, RECOLLECTED, about
 
 
@@ -14,6 +14,12 @@ class LpqOptions(OperandOptions):
 
     whole_network: ClassVar[frozenset[str]] = OperandOptions.whole_network | {"ends"}
 
+    rotation: Rotating = pydantic.Field(
+        "none",
+        description="rotate what linear layers read: wherever it can be (all), only where it costs nothing at run time "
+        "(offline), nowhere (none), or where held-out calibration samples say that it pays (search)",
+        json_schema_extra=about("our choice: nowhere, since it gains log posits under 1 dB"),
+    )
     w_bits: int = pydantic.Field(
         8,
         ge=2,
@@ -58,4 +64,10 @@ class LpqOptions(OperandOptions):
         return 8 if self.x_bits == "derived" else int(self.x_bits)
 
 
-RECIPES: dict[str, dict[str, Any]] = {f"lp{bits}": {"w_bits": bits} for bits in (4, 5, 6, 8)}
+BY_CHANNEL = 5
+"""Recipes of at most so many bits have an sf for every output channel: with one for a whole weight they are of no use
+without a search (our choice)."""
+RECIPES: dict[str, dict[str, Any]] = {
+    f"lp{bits}": {"w_bits": bits, **({"w_granularity": "channel"} if bits <= BY_CHANNEL else {})}
+    for bits in (4, 5, 6, 8)
+}

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 
 import torch
 
-from bitwright.formats import PerChannel, PerTensor, parse_granularity
-from bitwright.methods.lpq.fields import Fields, least_error
+from bitwright.formats import LogPosit, PerChannel, PerTensor, parse_granularity
+from bitwright.methods.lpq.fields import Fields, least_error, least_error_by_row, tables
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
 from bitwright.methods.tabled import Seen
 from bitwright.networks.view import by_column
+
+CHANNELS = 64
+"""At most so many channels of a weight, evenly spaced, choose its es and rs where each has an sf of its own (ours)."""
 
 
 class Sites:
@@ -28,7 +31,7 @@ class Sites:
         options.check_globs(seen)
         self.seen, self.options = seen, options
         self.weighted = tuple(name for name, each in seen.items() if each.site.static_weight)
-        self._units: dict[str, torch.Tensor] = {}
+        self._channels = functools.cache(self._least_scales)
         self.least = functools.cache(self._least)
         self._activation = functools.cache(self._least_activation)
 
@@ -46,20 +49,24 @@ class Sites:
         assert weight is not None, f"{name} has no static weight"
         return weight
 
-    def unit(self, name: str) -> torch.Tensor:
-        """What sf is relative to: 1, or the geometric mean magnitude of each channel [N, 1, ..]."""
-        if name not in self._units:
-            by_channel = isinstance(parse_granularity(self.options.at(name).w_granularity), PerChannel)
-            self._units[name] = (
-                _channel_means(self._weight(name), self.seen[name].lead) if by_channel else torch.ones(())
-            )
-        return self._units[name]
-
     def weight_plan(self, name: str, fields: Fields) -> OperandPlan:
         """How a static weight becomes words."""
-        unit, at = self.unit(name), self.options.at(name)
-        granularity = PerChannel() if unit.dim() else PerTensor()
-        return OperandPlan(format=fields.format(at.regime), granularity=granularity, scale=unit * fields.scale)
+        fmt = fields.format(self.options.at(name).regime)
+        if not self._by_channel(name):
+            return OperandPlan(format=fmt, granularity=PerTensor(), scale=fields.scale)
+        return OperandPlan(format=fmt, granularity=PerChannel(), scale=self._channels(name, fmt) * fields.scale)
+
+    def _by_channel(self, name: str) -> bool:
+        return isinstance(parse_granularity(self.options.at(name).w_granularity), PerChannel)
+
+    def _rows(self, name: str) -> tuple[torch.Tensor, torch.Size]:
+        rows, shape = by_column(self._weight(name), self.seen[name].lead)
+        return rows.detach().float().cpu().contiguous(), shape
+
+    def _least_scales(self, name: str, fmt: LogPosit) -> torch.Tensor:
+        """What sf of a weight is relative to: the scale of least error for each of its channels [N, 1, ..]."""
+        rows, shape = self._rows(name)
+        return least_error_by_row(rows, fmt)[0].view(shape)
 
     def site_plan(self, name: str, fields: Fields | None) -> SitePlan:
         """The plan of a site whose weight has `fields`; those of attention have none."""
@@ -89,7 +96,12 @@ class Sites:
     def _least(self, name: str, n: int) -> Fields:
         """The fields with the least error for a weight in `n` bits."""
         at = self.options.at(name)
-        return least_error(self._weight(name) / self.unit(name), n, max_es=at.max_es, rule=at.regime)
+        if not self._by_channel(name):
+            return least_error(self._weight(name), n, max_es=at.max_es, rule=at.regime)
+        rows, _ = self._rows(name)
+        some = rows[:: -(-len(rows) // CHANNELS)].contiguous()
+        found = [Fields(n=n, es=es, rs=rs, sf=0.0) for es, rs in tables(n, at.max_es, at.regime)]
+        return min(found, key=lambda each: float(least_error_by_row(some, each.format(at.regime))[1].sum()))
 
     def _least_activation(self, name: str, operand: str, n: int) -> Fields:
         at = self.options.at(name)
@@ -100,16 +112,6 @@ class Sites:
 def uniform(sites: Sites) -> dict[str, Fields]:
     """Every weight at its own width, by least error."""
     return {name: sites.least(name, sites.width(name)) for name in sites.weighted}
-
-
-def _channel_means(w: torch.Tensor, lead: int) -> torch.Tensor:
-    """2^(mean log2 |w|) of each output channel, 1 where it is all zeros; float32."""
-    rows, shape = by_column(w, lead)
-    magnitude = rows.abs().double()
-    some = magnitude > 0
-    logs = torch.where(some, magnitude.clamp_min(torch.finfo(torch.float64).tiny).log2(), 0).sum(1)
-    mean = torch.exp2(logs / some.sum(1).clamp_min(1))
-    return mean.float().view(shape)
 
 
 def shape_plans(seen: Mapping[str, bool], options: LpqOptions) -> dict[str, SitePlan]:

@@ -12,17 +12,18 @@ from fnmatch import fnmatchcase
 
 import torch
 
-from bitwright.formats import Integer, PerGroup, Rounding, Saturation, TableFormat
+from bitwright.formats import Integer, Rounding, Saturation, TableFormat
 from bitwright.methods.bias import bias_names
 from bitwright.methods.executor import prepare
-from bitwright.methods.operand_options import OperandOptions, WideningOptions
+from bitwright.methods.operand_options import OperandOptions, WeightRounding, WideningOptions
 from bitwright.methods.plan import OperandPlan, Plan
 from bitwright.methods.progress import report
 from bitwright.methods.protocol import Composition
 from bitwright.methods.refine.moments import observe_moments
 from bitwright.methods.refine.reconstruction import Reconstruction, choice_of
-from bitwright.methods.refine.second_order import damped, second_order, values_of
-from bitwright.methods.refine.targets import Target, find_targets
+from bitwright.methods.refine.rounder import Rounder, curvature_of, rounded_rows
+from bitwright.methods.refine.second_order import values_of
+from bitwright.methods.refine.targets import Target, find_targets, spread_scale
 from bitwright.methods.refine.trial import Trial
 from bitwright.methods.refine.wide import kinds_of, wide_operand, widened
 from bitwright.methods.rules import STATIC
@@ -199,16 +200,20 @@ class Refiner:
                 target, w = self.targets[name], plan.site(name).w
                 assert w is not None
                 parameter = self.trial.parameters[target.parameter]
-                hessian = damped(moments[name].mean_product(centred=name in correctable).cpu())
-                rows = second_order(
-                    target.rows(target.view(parameter.detach())).float().cpu(),
-                    target.rows(spread_scale(w, target)).cpu(),
-                    values_of(w.format),
-                    hessian,
-                )
+                by = curvature_of(moments.pop(name), centred=name in correctable)
+                rows = rounded_rows(target, parameter, w, by)
                 found[target.parameter] = target.placed(rows.to(parameter), parameter)
-                del moments[name]
         return found
+
+    @functools.cached_property
+    def rounds(self) -> bool:
+        """Whether weights of any format may be rounded by second-order error."""
+        return any(self.options.at(name).w_rounding != "nearest" for name in self.targets)
+
+    def rounder(self) -> Rounder:
+        """Rounds weights as `weights` does from the samples that do not judge, whatever formats they are to have."""
+        targets = {name: each for name, each in self.targets.items() if self.options.at(name).w_rounding != "nearest"}
+        return Rounder(self.trial.network, self.trial.seen, targets, self.correctable())
 
     def _loss(self, plan: Plan, weights: Mapping[str, torch.Tensor]) -> float:
         """On the judges, biases corrected if that is better, as it will be decided in the end."""
@@ -221,10 +226,9 @@ class Refiner:
 
     def _second_order(self, name: str, plan: Plan) -> bool:
         site = plan.sites.get(name)
-        if site is None or not site.quantized or site.w is None or not can_choose(site.w):
+        if site is None or not site.quantized or site.w is None:
             return False
-        asked = self.options.at(name).w_rounding
-        return asked in ("second-order", "reconstruction") or (asked == "auto" and site.w.format.bits < NARROW)
+        return by_second_order(site.w, self.options.at(name).w_rounding)
 
     def _parts(self, sites: Sequence[str]) -> list[list[str]]:
         """Sites in order, in parts whose moments are within the budget of memory."""
@@ -248,6 +252,12 @@ def _static(plan: Plan) -> Plan:
     return dataclasses.replace(plan, sites=sites)
 
 
+def by_second_order(w: OperandPlan, asked: WeightRounding) -> bool:
+    """Whether a weight is rounded by second-order error, first at least, where the option has it `asked`."""
+    chosen = asked in ("second-order", "reconstruction") or (asked == "auto" and w.format.bits < NARROW)
+    return chosen and can_choose(w)
+
+
 def can_choose(w: OperandPlan) -> bool:
     """Whether codes are the nearest to values on a grid that is known offline."""
     if w.scale is None:
@@ -255,11 +265,3 @@ def can_choose(w: OperandPlan) -> bool:
     if isinstance(w.format, Integer):
         return w.format.rounding in NEAREST and w.format.saturation is Saturation.CLIP and not w.format.dropped_bits
     return isinstance(w.format, TableFormat)
-
-
-def spread_scale(w: OperandPlan, target: Target) -> torch.Tensor:
-    """The scale of every element, broadcastable to w."""
-    assert w.scale is not None
-    if not isinstance(w.granularity, PerGroup):
-        return w.scale.float()
-    return w.scale.float().repeat_interleave(w.granularity.size, dim=-1)[..., : target.shape[-1]]

@@ -12,6 +12,8 @@ nearest codes where those are better still by e H e'.
 Any format: its values, ascending, times the scale of each element.
 """
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -26,12 +28,14 @@ Reals = npt.NDArray[np.float64]
 
 
 def values_of(fmt: Format) -> torch.Tensor:
-    """What the codes of a format stand for, in units of the scale, ascending and distinct, float64."""
+    """What codes that are ever chosen stand for, in units of the scale, ascending and distinct, float64."""
     if isinstance(fmt, Integer):
         step = 1 << fmt.dropped_bits
         return torch.arange(fmt.low, fmt.high + 1, dtype=torch.float64).div(step).ceil().mul(step).unique()
     values = fmt.table().double()
-    return values[values.isfinite()].unique()
+    values = values[values.isfinite()].unique()
+    near = values.float()
+    return values[fmt.decode(fmt.encode(near)).to(near) == near]  # rs clips some words of log posits (`terminated`)
 
 
 def damped(hessian: torch.Tensor) -> torch.Tensor:
@@ -42,8 +46,35 @@ def damped(hessian: torch.Tensor) -> torch.Tensor:
     return hessian + torch.diag_embed((DAMPING * mean).expand_as(diagonal))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curvature:
+    """H of one site and its factor, for weights that are rounded again and again.
+
+    Attributes
+    ----------
+    hessian : torch.Tensor
+        [groups, K, K], of the weights' type.
+    order : torch.Tensor
+        [groups, K]: places by falling H_kk, in which elements are taken.
+    feedback : torch.Tensor
+        U of H in that order [groups, K, K], of the weights' type.
+    """
+
+    hessian: torch.Tensor
+    order: torch.Tensor
+    feedback: torch.Tensor
+
+
+def curvature(hessian: torch.Tensor, kind: torch.dtype) -> Curvature:
+    """Of H [groups, K, K], positive definite, float64 (see `damped`), for weights of type `kind`."""
+    k = hessian.shape[-1]
+    order = hessian.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True, stable=True)
+    permuted = hessian.gather(1, order.unsqueeze(-1).expand(-1, -1, k)).gather(2, order.unsqueeze(1).expand(-1, k, -1))
+    return Curvature(hessian=hessian.to(kind).contiguous(), order=order, feedback=unit_upper(permuted).to(kind))
+
+
 def second_order(
-    w: torch.Tensor, scale: torch.Tensor, values: torch.Tensor, hessian: torch.Tensor, *, passes: int = PASSES
+    w: torch.Tensor, scale: torch.Tensor, values: torch.Tensor, by: Curvature, *, passes: int = PASSES
 ) -> torch.Tensor:
     """What a weight becomes on the grid of its format.
 
@@ -53,22 +84,20 @@ def second_order(
         [groups, n, K]: the weight, and what a value of 1 stands for at each element; float32 or float64.
     values : torch.Tensor
         Of the format, see `values_of`.
-    hessian : torch.Tensor
-        [groups, K, K], positive definite, float64: see `damped`.
+    by : Curvature
+        Of the site, of w's type.
     passes : int
         Of coordinate descent.
     """
     from bitwright.methods.refine import kernels
 
-    kind = w.dtype
-    q = ldlq(w, scale, values, hessian)
-    h = hessian.to(kind)
-    table = values.to(kind).numpy()
-    gradient = ((w - q) @ h).contiguous()
+    q = ldlq(w, scale, values, by)
+    table = values.to(w.dtype).numpy()
+    gradient = ((w - q) @ by.hessian).contiguous()
     kernels.descend(
         _rows(w),
         _rows(scale.expand_as(w)),
-        h.contiguous().numpy(),
+        by.hessian.numpy(),
         gradient.view(-1, gradient.shape[-1]).numpy(),
         table,
         kernels.middles_of(table),
@@ -76,19 +105,17 @@ def second_order(
         q.view(-1, q.shape[-1]).numpy(),
     )
     plain = nearest(w, scale, values)
-    lost, before = (gradient * (w - q)).sum(-1), (((w - plain) @ h) * (w - plain)).sum(-1)
+    lost, before = (gradient * (w - q)).sum(-1), (((w - plain) @ by.hessian) * (w - plain)).sum(-1)
     return torch.where((before < lost).unsqueeze(-1), plain, q)
 
 
-def ldlq(w: torch.Tensor, scale: torch.Tensor, values: torch.Tensor, hessian: torch.Tensor) -> torch.Tensor:
+def ldlq(w: torch.Tensor, scale: torch.Tensor, values: torch.Tensor, by: Curvature) -> torch.Tensor:
     """The rounding with feedback alone, arguments as of `second_order`."""
     from bitwright.methods.refine import kernels
 
     groups, n, k = w.shape
-    order = hessian.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True, stable=True)  # [groups, K]
-    permuted = hessian.gather(1, order.unsqueeze(-1).expand(-1, -1, k)).gather(2, order.unsqueeze(1).expand(-1, k, -1))
-    feedback = unit_upper(permuted).to(w.dtype)
-    places = order.unsqueeze(1).expand(-1, n, -1)
+    feedback = by.feedback
+    places = by.order.unsqueeze(1).expand(-1, n, -1)
     weights, scales = w.gather(2, places), scale.expand_as(w).gather(2, places)
     table = values.to(w.dtype).numpy()
     middles = kernels.middles_of(table)

@@ -9,6 +9,8 @@ import dataclasses
 
 import torch
 
+from bitwright.formats import PerGroup
+from bitwright.methods.plan import OperandPlan
 from bitwright.networks.dataflow import Dataflow, record
 from bitwright.networks.network import Network
 from bitwright.networks.trace import example_batch
@@ -101,3 +103,11 @@ def _read_once(flow: Dataflow, weight: torch.Tensor) -> bool:
             return True
         readers = flow.readers_of(result)
     return False
+
+
+def spread_scale(w: OperandPlan, target: Target) -> torch.Tensor:
+    """The scale of every element, broadcastable to w."""
+    assert w.scale is not None
+    if not isinstance(w.granularity, PerGroup):
+        return w.scale.float()
+    return w.scale.float().repeat_interleave(w.granularity.size, dim=-1)[..., : target.shape[-1]]

@@ -1,10 +1,12 @@
 """Judging candidates: the quantized network on the calibration samples, from the first block that changed.
 
 Weights and activations are rounded to their formats and multiplied in float32, without the converter's error: executed
-exactly, plans of EfficientNet-Lite0 scored the same. Biases are corrected on each batch of samples, where the method's
-option says so. A judge remembers the blocks' outputs of its last run, so that a candidate that shares a prefix
-with the one before begins where they part; the result is the same bit by bit. Memory: one run's blocks' outputs, at
-most `PREFIX_BYTES`; without room for them every run begins at the beginning.
+exactly, plans of EfficientNet-Lite0 scored the same. Weights are rounded as calibration does it, by second-order error
+where the method's option says so, from moments of samples that do not judge (`Refiner.rounder`); biases are corrected
+on each batch of samples. Rounded weights are kept until they take `KEPT_NETWORKS` times the network's. A judge
+remembers the blocks' outputs of its last run, so that a candidate that shares a prefix with the one before begins where
+they part; the result is the same bit by bit. Memory: one run's blocks' outputs, at most `PREFIX_BYTES`; without room
+for them every run begins at the beginning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,9 @@ from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.search.objective import judge, pooled
 from bitwright.methods.lpq.search.settings import SearchSettings
 from bitwright.methods.lpq.sites import Sites
-from bitwright.methods.plan import SitePlan
+from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.methods.refine.refine import by_second_order
+from bitwright.methods.refine.rounder import Rounder
 from bitwright.methods.tabled.method import rounded
 from bitwright.networks.blocks import Chain
 from bitwright.networks.mode import SiteMode
@@ -26,6 +30,8 @@ from bitwright.networks.sites import Site
 from bitwright.networks.view import GemmView
 
 PREFIX_BYTES = 2**31
+KEPT_NETWORKS = 2
+"""So many candidates' weights are kept: the best one's, and those of the layers that change (our choice)."""
 
 Candidate = Mapping[str, Fields]
 
@@ -43,13 +49,25 @@ class Judge:
         Calibration samples.
     settings : SearchSettings
         Objective and temperature.
+    rounder : Rounder or None
+        Rounds weights by second-order error; None: all become the nearest codes.
     """
 
-    def __init__(self, chain: Chain, sites: Sites, batches: Sequence[Batch], settings: SearchSettings) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        sites: Sites,
+        batches: Sequence[Batch],
+        settings: SearchSettings,
+        rounder: Rounder | None = None,
+    ) -> None:
         self.chain, self.sites, self.batches, self.settings = chain, sites, batches, settings
+        self.rounder = rounder
         self.blocks_run = 0
         self._last: dict[str, Fields] = {}
-        self._plans: dict[tuple[str, int], tuple[Fields | None, SitePlan, torch.Tensor | None]] = {}
+        self._plans: dict[tuple[str, Fields | None, int], tuple[SitePlan, torch.Tensor | None]] = {}
+        self._room = KEPT_NETWORKS * sum(4 * sites.elements(name) for name in sites.weighted)
+        self._taken = 0
         self._kept: list[dict[int, Any]] = [{} for _ in batches]
         self._parts: list[dict[int, torch.Tensor]] = [{} for _ in batches]
         biased = bias_names(chain.network, batches) if sites.options.bias_correction else {}
@@ -112,17 +130,27 @@ class Judge:
         return corrected(view, y, means[site.name]) if site.name in means else y
 
     def _planned(self, name: str, view: GemmView, fields: Fields | None) -> tuple[SitePlan, torch.Tensor | None]:
-        """The plan of a site and its rounded weight, made anew when its fields change."""
-        key = (
-            name,
-            int(view.w.storage_offset()) if fields is not None else 0,
-        )  # a site may read parts of its parameter
-        held = self._plans.get(key)
-        if held is None or held[0] != fields:
+        """The plan of a site and its rounded weight, made once for its fields while there is room."""
+        part = int(view.w.storage_offset()) if fields is not None else 0  # a site may read parts of its parameter
+        key = (name, fields, part)
+        held = self._plans.pop(key, None)
+        if held is None:
             plan = self.sites.site_plan(name, fields)
-            weight = rounded(view.w, plan.w) if fields is not None and plan.w is not None else None
-            held = self._plans[key] = (fields, plan, weight)
-        return held[1], held[2]
+            weight = self._rounded(name, view, plan.w) if fields is not None and plan.w is not None else None
+            held = plan, weight
+            self._taken += _bytes(weight)
+        self._plans[key] = held  # the last that is dropped
+        while self._taken > self._room and len(self._plans) > 1:
+            _, dropped = self._plans.pop(next(iter(self._plans)))
+            self._taken -= _bytes(dropped)
+        return held
+
+    def _rounded(self, name: str, view: GemmView, w: OperandPlan) -> torch.Tensor:
+        """A weight as the plan will have it."""
+        chosen = None
+        if self.rounder is not None and by_second_order(w, self.sites.options.at(name).w_rounding):
+            chosen = self.rounder.weight(name, w)
+        return rounded(view.w if chosen is None else chosen, w)
 
     def _forget(self) -> None:
         """Give up prefixes where they take too much room."""

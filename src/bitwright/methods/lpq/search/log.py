@@ -16,7 +16,8 @@ from bitwright.errors import InputError
 from bitwright.methods.lpq.fields import Fields
 from bitwright.networks.fingerprint import difference
 
-VERSION = 1
+VERSION = 2
+"""2: weights are judged as calibration rounds them, on samples that did not round them."""
 KIND = "bitwright_search"
 START = json.dumps({KIND: VERSION}).encode()[:-1]
 
