@@ -16,10 +16,11 @@ from bitwright.methods.apsq import vnni
 from bitwright.methods.apsq.reference import quantize, reference_sums
 from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
 from bitwright.methods.apsq.sums import fast_sums, sums
-from bitwright.methods.executor import same_plan
+from bitwright.methods.executor import Executor, same_plan
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.plan_file import plan_from, plan_record
 from bitwright.methods.products import reference_product
+from bitwright.methods.protocol import compose
 from toys import (
     batched_product,
     columns_of,
@@ -28,6 +29,8 @@ from toys import (
     generator,
     im2col,
     linear_view,
+    network_of,
+    normal,
     quantized,
     random_codes,
 )
@@ -399,6 +402,44 @@ class TestRules:
             kind=Kind.APSQ, tile=8, group_size=2, tile_scales=scales_of([1, 2]), sum_scales=scales_of([3, 4])
         )
         assert rule.scales(5).tolist() == [8, 4, 16, 4, 16]
+
+
+class TestCalibration:
+    """One layer of 5 tiles; x has rare large values, which the least squared error clips and the largest does not."""
+
+    @staticmethod
+    def calibrated(**options):
+        x = normal(40, 20)
+        x[0] *= 8
+        torch.manual_seed(0)
+        network = network_of(torch.nn.Sequential(torch.nn.Linear(20, 6, bias=False)), x)
+        options = {"smoothing": "none", "rotation": "none", "psum_tile": 4, "psum_bits": 4} | options
+        return network, compose("int8+apsq", options).calibrate(network, [{"input_0": x}])
+
+    def test_least_squared_error(self):
+        """Twin: every candidate of every step by hand, on sums of the very codes."""
+        network, plan = self.calibrated()
+        found, codes = plan.site("0").accumulation, []
+
+        def hear(work):
+            codes.append((work.x.codes.double(), work.w.codes.double()))
+
+        Executor(network, plan, listeners=(hear,)).run(network.example(None))
+        x, w = codes[0][0] - found.centres, codes[0][1]
+        tiles = torch.stack([x[:, i : i + 4] @ w[:, i : i + 4].t() for i in range(0, 20, 4)])
+        for stored, scales in ((tiles, found.tile_scales), (tiles.cumsum(0), found.sum_scales)):
+            for v, scale in zip(stored, scales, strict=True):
+                fitting = next(2.0**e for e in range(40) if v.abs().max() <= 7 * 2.0**e)
+                tried = [max(1.0, fitting / 2**i) for i in range(5)]
+                errors = [float((((v / a + 0.5).floor().clamp(-8, 7) * a - v) ** 2).sum()) for a in tried]
+                assert float(scale) == tried[errors.index(min(errors))]
+
+    def test_what_wraps_around_always_fits(self):
+        largest = self.calibrated(psum_calibrator="max")[1].site("0").accumulation
+        wrapping = self.calibrated(psum_saturation="wrap")[1].site("0").accumulation
+        clipping = self.calibrated()[1].site("0").accumulation
+        assert wrapping.sum_scales.equal(largest.sum_scales)
+        assert (clipping.sum_scales < largest.sum_scales).any()
 
 
 class TestEngine:

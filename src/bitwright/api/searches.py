@@ -19,6 +19,7 @@ from bitwright.tasks.evaluate import Progress, silent
 TRAINED = "int8+apsq"
 """The method that is trained where none is named."""
 MINUTES = 55.0
+TRAINING_MINUTES = 28.0
 
 
 def search(
@@ -114,7 +115,7 @@ def train(
     method: str | None = None,
     *,
     steps: int = 1000,
-    minutes: float = MINUTES,
+    minutes: float = TRAINING_MINUTES,
     learning_rate: float | None = None,
     scale_rate: float | None = None,
     features: float | None = None,

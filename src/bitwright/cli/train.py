@@ -56,7 +56,7 @@ def train(
     method: given.Method = None,
     option: given.Options = None,
     steps: Steps = 1000,
-    minutes: Minutes = 55,
+    minutes: Minutes = 28,
     learning_rate: Rate = None,
     scale_rate: ScaleRate = None,
     features: Features = None,

@@ -14,7 +14,7 @@ class TrainingSettings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     steps: int = pydantic.Field(1000, ge=1, description="batches to learn from")
-    minutes: float = pydantic.Field(55.0, gt=0, allow_inf_nan=True, description="stop after so long, whatever is left")
+    minutes: float = pydantic.Field(28.0, gt=0, allow_inf_nan=True, description="stop after so long, whatever is left")
     learning_rate: float = pydantic.Field(
         1e-3, gt=0, lt=1, description="of weights, at its peak, by the size of each row (Adam)"
     )
