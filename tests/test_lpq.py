@@ -261,11 +261,13 @@ class TestBiasCorrection:
         assert shift[True] < shift[False] / 3
 
     def test_only_biases_of_their_own_change(self):
-        plan = compose("lpq", {"w_bits": 4}).calibrate(self.network(), [{"input": normal(64, 24)}])
+        plan = compose("lpq", {"w_bits": 4, "w_rounding": "nearest"}).calibrate(
+            self.network(), [{"input": normal(64, 24)}]
+        )
         assert sorted(plan.weights) == ["0.bias", "2.bias"]
         layer = nn.Linear(4, 4)
         twice = network_of(nn.Sequential(layer, nn.ReLU(), layer), normal(8, 4))
-        assert not compose("lp4").calibrate(twice, [{"input": normal(8, 4)}]).weights
+        assert not compose("lp4", {"w_rounding": "nearest"}).calibrate(twice, [{"input": normal(8, 4)}]).weights
 
 
 class TestSigns:

@@ -320,7 +320,9 @@ class TestBrowser:
         assert plots == 3 + 2 + 1 + 1  # fronts, layers, a heat map, a histogram
         assert found.count(".plot .main-svg .plot") == plots or found.count(".plot.js-plotly-plot") == plots
         assert found.count("#front-0-0 .scatterlayer .trace") == 6  # the front and five systems
-        assert found.count("#cycles-0 .bars .point") == 2 * 2
+        compared = found.count("#cycles-0 .barlayer .trace")  # two points, or one that is best and yardstick at once
+        assert compared in (1, 2)
+        assert found.count("#cycles-0 .bars .point") == 2 * compared
         assert found.page.evaluate("window.hacked") is None
         assert found.said == []
 

@@ -215,7 +215,7 @@ class TestJudgedWeights:
         _, _, sites, chosen, plan, refiner = self.parts(biased=biased)
         rounder = refiner.rounder()
         assert set(rounder.sites) == set(sites.weighted)
-        weights = refiner.weights(plan, sites.weighted, refiner.trial.seen)
+        weights = refiner.weights(plan, sites.weighted, refiner.trial.seen, centred=biased)
         for name in chosen:
             target = refiner.targets[name]
             assert torch.equal(rounder.weight(name, plan.site(name).w), target.view(weights[target.parameter]))
@@ -223,7 +223,8 @@ class TestJudgedWeights:
     def test_the_loss_is_that_of_executing_the_plan(self):
         """Judged on samples that did not round the weights."""
         net, chain, sites, chosen, plan, refiner = self.parts(LpqOptions(bias_correction=False, attention=False))
-        judges, weights = refiner.trial.judges, refiner.weights(plan, sites.weighted, refiner.trial.seen)
+        judges = refiner.trial.judges
+        weights = refiner.weights(plan, sites.weighted, refiner.trial.seen, centred=False)
         assert sum(len(batch["input_0"]) for batch in judges) < 10
         found = Judge(chain, sites, judges, SHORT, refiner.rounder()).loss(chosen)
 
