@@ -60,16 +60,23 @@ SAMPLES = {  # to test, to calibrate
 INPUTS = "weights, inputs of products"
 ATTENTION = "weights, inputs of products, attention"
 ALL = "weights, all operators"
-NEVER, NO_ATTENTION = {"smoothing": "none", "rotation": "none"}, {"attention": False}
+NO_ATTENTION = {"attention": False}
+UNCHANGED = {"smoothing": "none", "rotation": "none"}
+UNCORRECTED = {"bias_correction": False, "w_rounding": "nearest"}
 TOKENS = ("minilm-l6", "smollm2-135m")
 EVERY = ("efficientnet-lite0", *TOKENS)
+SMALL = ("efficientnet-lite0", "minilm-l6")
 OURS = (  # recipe, options, what is quantized, of which networks
     ("int8", {}, ATTENTION, EVERY),
     ("int8", NO_ATTENTION, INPUTS, TOKENS),
-    ("int8", NEVER, ATTENTION, ("efficientnet-lite0", "minilm-l6")),
+    ("int8", UNCORRECTED, ATTENTION, SMALL),
+    ("int8", UNCHANGED, ATTENTION, SMALL),
+    ("int8", UNCHANGED | UNCORRECTED, ATTENTION, SMALL),
+    ("int8", {"w_rounding": "second-order"}, ATTENTION, SMALL),
     ("int8-token", {}, ATTENTION, TOKENS),
     ("int8-token", NO_ATTENTION, INPUTS, TOKENS),
-    ("int8-token", NEVER, ATTENTION, ("minilm-l6",)),
+    ("int8-token", UNCORRECTED, ATTENTION, ("minilm-l6",)),
+    ("int8-token", UNCHANGED | UNCORRECTED, ATTENTION, ("minilm-l6",)),
 )
 
 
