@@ -1,8 +1,8 @@
 """Bias correction: what quantization moves the mean of an output channel by is taken off its bias.
 
 Source: Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019; here from
-samples, site by site in the order in which they run, each after those before it are corrected. No method here has it as
-published: our addition, and an option. A bias that is no parameter of its own, or that several sites share, stays.
+samples, site by site in the order in which they run, each after those before it are corrected, as Brevitas
+has it. An option of every method. A bias that is no parameter of its own, or that several sites share, stays.
 """
 
 from collections import Counter
@@ -82,33 +82,52 @@ class BiasCorrection:
     Parameters
     ----------
     network : Network
-        As it is executed: folded and smoothed, in float.
+        As it is executed: folded and smoothed, its weights rounded.
     batches : sequence of batches
         Unlabelled samples.
+    reference : Network or None
+        The same in float, before its weights were rounded: whose means are aimed at; None: `network` itself.
     """
 
-    def __init__(self, network: Network, batches: Sequence[Batch]) -> None:
+    def __init__(self, network: Network, batches: Sequence[Batch], reference: Network | None = None) -> None:
         assert network.module is not None
         self.network, self.batches = network, batches
-        self.sites = bias_names(network, batches)
-        self.means = [float_means(network, batch, self.sites) for batch in batches]
+        reference = network if reference is None else reference
+        self.sites = bias_names(reference, batches)
+        self.means = [float_means(reference, batch, self.sites) for batch in batches]
 
     def biases(self, product: Product) -> dict[str, torch.Tensor]:
         """Parameter name -> corrected bias, by the mean of the batches that reach it; sites compute `product`."""
         assert self.network.module is not None
         parameters = dict(self.network.module.named_parameters())
-        deltas: dict[str, list[torch.Tensor]] = {}
-        for batch, means in zip(self.batches, self.means, strict=True):
+        found = [
+            moved_means(self.network, batch, means, product)
+            for batch, means in zip(self.batches, self.means, strict=True)
+        ]
+        return {self.sites[name]: parameters[self.sites[name]].detach() + move for name, move in mean_of(found).items()}
 
-            def watch(site: Site, view: GemmView, means: Means = means) -> torch.Tensor:
-                y = product(site, view)
-                if y is None:
-                    return view.float_result()
-                if site.name not in means:
-                    return y
-                deltas.setdefault(site.name, []).append(means[site.name] - channel_means(view, y))
-                return corrected(view, y, means[site.name])
 
-            observe(self.network, batch, watch)
-        moved = {self.sites[name]: torch.stack(each).mean(0) for name, each in deltas.items()}
-        return {name: parameters[name].detach() + delta for name, delta in moved.items()}
+def moved_means(network: Network, batch: Batch, means: Means, product: Product) -> Means:
+    """What is to be added to the biases of the sites in `means`, by one batch, each after those before it."""
+    moves: Means = {}
+
+    def watch(site: Site, view: GemmView) -> torch.Tensor:
+        y = product(site, view)
+        if y is None:
+            return view.float_result()
+        if site.name not in means:
+            return y
+        moves[site.name] = means[site.name] - channel_means(view, y)
+        return corrected(view, y, means[site.name])
+
+    observe(network, batch, watch)
+    return moves
+
+
+def mean_of(found: Sequence[Means]) -> Means:
+    """Site -> the mean over the batches that reach it."""
+    deltas: dict[str, list[torch.Tensor]] = {}
+    for moves in found:
+        for name, move in moves.items():
+            deltas.setdefault(name, []).append(move)
+    return {name: torch.stack(each).mean(0) for name, each in deltas.items()}

@@ -48,16 +48,18 @@ class Judge:
     def __init__(self, network: Network, samples: Sequence[Batch], plan: Plan, *, correct: bool = False) -> None:
         self.kind = network.kind
         self.network = prepare(network, plan)
-        correct = correct and bool(bias_names(self.network, samples))
+        reference = prepare(network, dataclasses.replace(plan, weights={})) if plan.weights else self.network
+        correct = correct and bool(bias_names(reference, samples))
         if correct and self.network.module is network.module:
             self.network = network.copy()
-        self.correction = BiasCorrection(self.network, samples[::2]) if correct else None
+        self.correction = BiasCorrection(self.network, samples[::2], reference) if correct else None
         self.samples = samples[1::2] if correct and len(samples) > 1 else samples
         with torch.no_grad():
             needed = network.kind != "language"
             self.references = [network.forward(batch).float() for batch in self.samples if needed]
         self.trials = 0
-        self.start = self.accuracy(plan)
+        with self._corrected(plan, {}):
+            self.start = self.accuracy(plan)
         if not self.start > 0:
             raise InputError(
                 f"{network.name}: expected accuracy of the static plan on the calibration samples is {self.start:.3g}, "
@@ -104,16 +106,8 @@ class Judge:
 
 def shared_judge(network: Network, samples: Sequence[Batch], plan: Plan, *, correct: bool) -> Judge:
     """A `Judge`, the same for all searches of a study that start from one plan (`bitwright.methods.sharing`)."""
-    return once(
-        ("judge", correct), (network, plan.sites, *samples), lambda: Judge(network, samples, plan, correct=correct)
-    )
-
-
-def with_biases(network: Network, plan: Plan, samples: Sequence[Batch]) -> Plan:
-    """`plan` with the network's biases corrected for it by all samples."""
-    prepared = prepare(network, plan)
-    biases = BiasCorrection(prepared, samples).biases(Executor(prepared, plan, prepared=True).handle)
-    return dataclasses.replace(plan, weights={**plan.weights, **biases})
+    of = (network, plan.sites, plan.weights, *samples)
+    return once(("judge", correct), of, lambda: Judge(network, samples, plan, correct=correct))
 
 
 def expected_accuracy(

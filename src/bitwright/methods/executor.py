@@ -61,7 +61,7 @@ def prepare(network: Network, plan: Plan) -> Network:
     Raises
     ------
     InputError
-        If trained values are of other parameters than the network has.
+        If chosen values are of other parameters than the network has.
     """
     if not (plan.fold_batch_norm or plan.smoothing or plan.rotations or plan.weights):
         return network
@@ -79,13 +79,13 @@ def prepare(network: Network, plan: Plan) -> Network:
 
 @torch.no_grad()
 def _load(network: Network, weights: Mapping[str, torch.Tensor]) -> None:
-    """Trained values into the module, in place; a head that shared its weight with an embedding has its own."""
+    """Chosen values into the module, in place; a head that shared its weight with an embedding has its own."""
     assert network.module is not None
     untie(network.module)
     parameters = dict(network.module.named_parameters())
     for name, values in weights.items():
         if name not in parameters or parameters[name].shape != values.shape:
-            raise InputError(f"the plan has trained values of {name!r}, which {network.name} lacks; train it anew")
+            raise InputError(f"the plan has values of {name!r}, which {network.name} lacks; calibrate or train it anew")
         parameters[name].copy_(values)
 
 

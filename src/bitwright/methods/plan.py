@@ -166,7 +166,8 @@ class Plan(Shown):
     rotations : mapping
         Site name -> how its x is rotated, offline or as the network runs (`bitwright.networks.rotation`).
     weights : mapping
-        Parameter name -> values that replace those of the network after folding, smoothing and rotation.
+        Parameter name -> values that replace those of the network after folding, rotation and smoothing: weights
+        rounded to the grid of their codes, corrected biases, or what training came to.
     calibrated_on : str
         Which samples it was calibrated on, in a phrase.
     notes : tuple of str

@@ -10,7 +10,7 @@ import dataclasses
 import enum
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import pydantic
 import torch
@@ -18,12 +18,16 @@ import torch
 from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
+from bitwright.methods.operand_options import CorrectingOptions, OperandOptions
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.rules import Exact, Static
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
 from bitwright.settings import refusal
+
+if TYPE_CHECKING:
+    from bitwright.methods.refine import Refiner
 
 GROUP = "bitwright.methods"
 
@@ -143,11 +147,44 @@ class Composition:
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
         made_by: tuple[Any, ...] = ()
+        refiner: Refiner | None = None
         for _, method, chosen in sorted(self.methods, key=_first_part):
             made_by = (*made_by, id(method), chosen.model_dump_json())
             make = functools.partial(calibrate_transformed, method, network, samples, chosen, plan)
             plan = dataclasses.replace(once(made_by, (network, *samples), make), method=self.name, options=options)
-        return plan
+            if Part.OPERANDS in method.fills and (refiner := self._refiner(network, samples, plan)) is not None:
+                made_by = (*made_by, "rounded")
+                made = once(made_by, (network, *samples), functools.partial(refiner.rounded, plan))
+                plan = dataclasses.replace(made, method=self.name, options=options)
+        return plan if refiner is None else refiner.corrected(plan, narrowing=self._corrects_narrow())
+
+    def corrected(self, network: Network, samples: Sequence[Batch], plan: Plan) -> Plan:
+        """A whole plan of these methods with its biases corrected, as the last step of `calibrate` does it."""
+        refiner = self._refiner(network, samples, plan)
+        return plan if refiner is None else refiner.corrected(plan, narrowing=self._corrects_narrow())
+
+    def refined(self, network: Network, samples: Sequence[Batch], plan: Plan) -> Plan:
+        """A plan of operands, found otherwise than by `calibrate`, with weights rounded and biases corrected."""
+        refiner = self._refiner(network, samples, plan)
+        return plan if refiner is None else refiner.corrected(refiner.rounded(plan))
+
+    def _refiner(self, network: Network, samples: Sequence[Batch], plan: Plan) -> "Refiner | None":
+        """Who rounds weights and corrects biases of `plan`; None where there is nothing that could be."""
+        from bitwright.methods.refine import Refiner
+
+        if network.shape_only or not samples or not plan.quantizes:
+            return None
+        options = next(chosen for _, method, chosen in self.methods if Part.OPERANDS in method.fills)
+        if not isinstance(options, OperandOptions):  # a plug-in's: its codes are its own, and corrected if narrow
+            options = OperandOptions(
+                rotation="none", rotation_bits=0, w_rounding="nearest", bias_correction=len(self.methods) > 1
+            )
+        return Refiner(network, samples, plan, self, options)
+
+    def _corrects_narrow(self) -> bool:
+        """Whether biases make up for operands that become narrow at run time, where some do."""
+        chosen = [options for _, method, options in self.methods if Part.PRECISION in method.fills]
+        return all(options.bias_correction for options in chosen if isinstance(options, CorrectingOptions))
 
     def encoder(self) -> OperandMethod:
         """Whoever encodes operands."""

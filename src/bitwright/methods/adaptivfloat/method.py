@@ -11,15 +11,15 @@ import pydantic
 import torch
 
 from bitwright.formats import AdaptivFloat, PerTensor, adaptivfloat_scale
+from bitwright.methods.operand_options import OperandOptions
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
-from bitwright.methods.site_options import SiteOptions
 from bitwright.methods.tabled import TabledOperands
 from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.networks.network import Batch, Network
 from bitwright.settings import OURS, about
 
 
-class AdaptivFloatOptions(SiteOptions):
+class AdaptivFloatOptions(OperandOptions):
     """How a network is quantized to AdaptivFloat."""
 
     w_bits: int = pydantic.Field(

@@ -13,8 +13,8 @@ import pydantic
 import torch
 
 from bitwright.formats import Flint, Format, Integer, PerChannel, PerTensor, PowerOfTwo
+from bitwright.methods.operand_options import WideningOptions
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
-from bitwright.methods.site_options import SiteOptions
 from bitwright.methods.tabled import TabledOperands
 from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.methods.tabled.scales import least_error_scales
@@ -25,7 +25,7 @@ from bitwright.settings import OURS, about
 WIDEST_POWERS = 5  # bits: 2^15 or 2^31 binades' worth of products still add up exactly
 
 
-class AntOptions(SiteOptions):
+class AntOptions(WideningOptions):
     """How a network is quantized by ANT."""
 
     w_bits: int = pydantic.Field(
@@ -49,7 +49,10 @@ class AntMethod(TabledOperands):
     summary = "ANT: int, power of two or flint per tensor, 4 bits unless a site says otherwise"
     fills = frozenset({Part.OPERANDS})
     options = AntOptions
-    recipes: Mapping[str, Mapping[str, Any]] = {"ant-w4a8": {"x_bits": 8}, "ant8": {"w_bits": 8, "x_bits": 8}}
+    recipes: Mapping[str, Mapping[str, Any]] = {
+        "ant-w4a8": {"x_bits": 8, "wide": "search"},
+        "ant8": {"w_bits": 8, "x_bits": 8},
+    }
 
     def calibrate(self, network: Network, samples: Sequence[Batch], options: AntOptions, plan: Plan) -> Plan:
         """Type and scale of every tensor."""

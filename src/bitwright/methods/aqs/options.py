@@ -18,6 +18,7 @@ class AqsOptions(IntegerOptions):
     """How a network is quantized for AQS-GEMM; what is not named here is as in the method `int`."""
 
     whole_network: ClassVar[frozenset[str]] = IntegerOptions.whole_network | {"dbs_budget"}
+    wide_bits: ClassVar[int] = 7
 
     x_bits: Literal[8] = pydantic.Field(
         8,
@@ -83,4 +84,4 @@ class AqsOptions(IntegerOptions):
         return max(7, self.w_bits)
 
 
-RECIPES: dict[str, dict[str, object]] = {"aqs-w4": {"w_bits": 4, "w_calibrator": "mse"}}
+RECIPES: dict[str, dict[str, object]] = {"aqs-w4": {"w_bits": 4, "w_calibrator": "mse", "wide": "search"}}

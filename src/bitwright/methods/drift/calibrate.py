@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bitwright.errors import InputError
-from bitwright.methods.budget import shared_judge, with_biases
+from bitwright.methods.budget import shared_judge
 from bitwright.methods.drift.options import DriftOptions
 from bitwright.methods.drift.rule import Drift, finite
 from bitwright.methods.plan import Plan
@@ -56,8 +56,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
         return dataclasses.replace(plan, notes=(*plan.notes, f"{plan.method}: {NOTHING_NARROW}"))
     if options.delta is not None:
         keys = keys_of(sites, chosen, options, grid)
-        given = planned(plan, sites, chosen, options, dict.fromkeys(keys, options.delta), grid)
-        return with_biases(network, given, samples) if samples and options.bias_correction else given
+        return planned(plan, sites, chosen, options, dict.fromkeys(keys, options.delta), grid)
     if network.shape_only:
         raise InputError(f"{network.name} has synthetic operands, by which no accuracy can be judged; give delta")
     search = Search(network, samples, options, plan, sites, chosen)
@@ -65,8 +64,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DriftOptions,
     if options.delta_by == "kind" and len(deltas) > 1:
         deltas = search.by_kind(deltas)
     found = search.planned(deltas)
-    found = dataclasses.replace(found, notes=(*found.notes, search.note(deltas)), promise=options.budget)
-    return with_biases(network, found, samples) if options.bias_correction else found
+    return dataclasses.replace(found, notes=(*found.notes, search.note(deltas)), promise=options.budget)
 
 
 def _stated(options: DriftOptions) -> Drift:

@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from bitwright.methods.drift.conversion import Conversion
-from bitwright.methods.site_options import SiteOptions
+from bitwright.methods.operand_options import CorrectingOptions
 from bitwright.settings import OURS, about
 
 
-class DriftOptions(SiteOptions):
+class DriftOptions(CorrectingOptions):
     """How precision is chosen at run time. The recipe `drift-rows` has whole rows and columns and one delta."""
 
-    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {
+    whole_network: ClassVar[frozenset[str]] = CorrectingOptions.whole_network | {
         "budget",
         "delta_by",
         "bias_correction",
@@ -57,11 +57,6 @@ class DriftOptions(SiteOptions):
         Conversion.AFFINE,
         description="narrow codes count from zero, or (affine) from the sub-tensor's smallest code",
         json_schema_extra=about(OURS),
-    )
-    bias_correction: bool = pydantic.Field(
-        True,
-        description="means of outputs that narrow codes move are taken off the biases",
-        json_schema_extra=about("our addition"),
     )
     narrow_ends: bool = pydantic.Field(
         False, description="the first and the last layer too", json_schema_extra=about(OURS)

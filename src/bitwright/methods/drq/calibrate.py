@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from bitwright.errors import InputError
 from bitwright.formats import PerGroup
-from bitwright.methods.budget import shared_judge, with_biases
+from bitwright.methods.budget import shared_judge
 from bitwright.methods.drq.options import DrqOptions
 from bitwright.methods.drq.rule import Drq
 from bitwright.methods.plan import Plan
@@ -42,8 +42,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     if not chosen:
         return dataclasses.replace(plan, notes=(*plan.notes, f"{plan.method}: {NOTHING_NARROW}"))
     if options.threshold is not None:
-        given = planned(plan, chosen, options, options.threshold)
-        return with_biases(network, given, samples) if samples and options.bias_correction else given
+        return planned(plan, chosen, options, options.threshold)
     if network.shape_only:
         raise InputError(f"{network.name} has synthetic operands, by which no accuracy can be judged; give threshold")
     if not samples:
@@ -62,8 +61,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: DrqOptions, p
     loss, time = (0.0, 1.0) if exponent is None else seen[exponent]
     note = "no threshold keeps within the budget" if exponent is None else f"threshold {2 ** (-exponent / 2):.3g}"
     said = f"{plan.method}: {note}, from {counted(len(seen), 'trial')}: {said_loss(loss, options.budget, time)}"
-    found = dataclasses.replace(found, notes=(*found.notes, said), promise=options.budget)
-    return with_biases(network, found, samples) if options.bias_correction else found
+    return dataclasses.replace(found, notes=(*found.notes, said), promise=options.budget)
 
 
 def _stated_rule(site: Site, options: DrqOptions) -> Drq:

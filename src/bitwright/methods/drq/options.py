@@ -4,14 +4,18 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from bitwright.methods.site_options import SiteOptions
+from bitwright.methods.operand_options import CorrectingOptions
 from bitwright.settings import OURS, about
 
 
-class DrqOptions(SiteOptions):
+class DrqOptions(CorrectingOptions):
     """Which regions of x are sensitive, and how much accuracy the others may cost."""
 
-    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"budget", "bias_correction", "narrow_ends"}
+    whole_network: ClassVar[frozenset[str]] = CorrectingOptions.whole_network | {
+        "budget",
+        "bias_correction",
+        "narrow_ends",
+    }
 
     budget: float = pydantic.Field(
         0.01,
@@ -39,11 +43,6 @@ class DrqOptions(SiteOptions):
         ge=1,
         description="elements of a region where there are no pixels: of a token, 16 to 64",
         json_schema_extra=about(OURS, unit="elements"),
-    )
-    bias_correction: bool = pydantic.Field(
-        True,
-        description="means of outputs that narrow codes move are taken off the biases",
-        json_schema_extra=about("our addition"),
     )
     narrow_ends: bool = pydantic.Field(
         False, description="the first and the last layer too", json_schema_extra=about(OURS)

@@ -6,16 +6,16 @@ import pydantic
 
 from bitwright.formats import Rounding, Saturation
 from bitwright.formats.granularity import GroupName
-from bitwright.methods.transform_options import TransformOptions
+from bitwright.methods.operand_options import WideningOptions
 from bitwright.settings import OURS, about
 
 Calibrator = Literal["minmax", "percentile", "mse"]
 
 
-class IntegerOptions(TransformOptions):
+class IntegerOptions(WideningOptions):
     """How a network is quantized to integers. Defaults are the recipe `int8`."""
 
-    whole_network: ClassVar[frozenset[str]] = TransformOptions.whole_network | {"smoothing", "ends", "first_tokens"}
+    whole_network: ClassVar[frozenset[str]] = WideningOptions.whole_network | {"smoothing", "ends", "first_tokens"}
 
     x_bits: int = pydantic.Field(
         8, ge=2, le=16, description="width of activations", json_schema_extra=about("the usual INT8", unit="bits")
@@ -91,5 +91,5 @@ RECIPES: dict[str, dict[str, Any]] = {
     "int8-sym": {"x_symmetric": True},
     "int7-sym": {"x_symmetric": True, "x_bits": 7, "w_bits": 7},
     "sibia": {"x_symmetric": True, "x_bits": 7, "w_bits": 7, "ends": "same"},
-    "w4a8": {"w_bits": 4, "w_granularity": "group:128", "w_calibrator": "mse"},
+    "w4a8": {"w_bits": 4, "w_granularity": "group:128", "w_calibrator": "mse", "ends": "same", "wide": "search"},
 }

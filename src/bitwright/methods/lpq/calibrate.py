@@ -3,23 +3,17 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from bitwright.errors import InputError
-from bitwright.methods.bias import BiasCorrection, Product
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.sites import Sites, shape_plans, uniform
-from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.plan import Plan
 from bitwright.methods.sharing import once
-from bitwright.methods.tabled.method import rounded
 from bitwright.methods.tabled.observe import observe_values, with_siblings
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.sites import Site
 from bitwright.networks.trace import trace
-from bitwright.networks.view import GemmView
 
 
 def calibrate(network: Network, samples: Sequence[Batch], options: LpqOptions, plan: Plan) -> Plan:
@@ -39,38 +33,22 @@ def calibrate(network: Network, samples: Sequence[Batch], options: LpqOptions, p
     folded = fold_batch_norm(network)
     seen, notes = with_siblings(folded, once("values", (network, *samples), lambda: observe_values(folded, samples)))
     found = Sites(seen, options)
-    made = planned(network, folded, samples, plan, found, uniform(found))
+    made = planned(network, folded, plan, found, uniform(found))
     return dataclasses.replace(made, notes=(*made.notes, *notes))
 
 
 def planned(
     network: Network,
     folded: Network,
-    samples: Sequence[Batch],
     plan: Plan,
     sites: Sites,
     chosen: Mapping[str, Fields],
 ) -> Plan:
-    """`plan` with a choice of fields for `network`, which is executed as `folded`, and its biases corrected."""
-    plans = sites.plans(chosen)
-    correct = sites.options.bias_correction
+    """`plan` with a choice of fields for `network`, which is executed as `folded`."""
     return dataclasses.replace(
         plan,
         fingerprint=fingerprint(network),
-        sites=plans,
+        sites=sites.plans(chosen),
         fold_batch_norm=folded.module is not network.module,
-        weights=BiasCorrection(folded, samples).biases(rounded_product(plans)) if correct else {},
         notes=(*plan.notes, *network.notes),
     )
-
-
-def rounded_product(plans: Mapping[str, SitePlan]) -> Product:
-    """The product of both operands as their words have them, in float."""
-
-    def product(site: Site, view: GemmView) -> torch.Tensor | None:
-        plan = plans.get(site.name)  # a product without elements has none
-        if plan is None or plan.x is None or plan.w is None:
-            return None
-        return view.finished(view.product(rounded(view.x, plan.x), rounded(view.w, plan.w)))
-
-    return product

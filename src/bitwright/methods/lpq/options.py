@@ -5,14 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from bitwright.formats import RegimeRule
-from bitwright.methods.site_options import SiteOptions
+from bitwright.methods.operand_options import OperandOptions
 from bitwright.settings import OURS, RECOLLECTED, about
 
 
-class LpqOptions(SiteOptions):
+class LpqOptions(OperandOptions):
     """How a network is quantized to log posits. Without a search, every weight has `w_bits` bits."""
 
-    whole_network: ClassVar[frozenset[str]] = SiteOptions.whole_network | {"ends", "bias_correction"}
+    whole_network: ClassVar[frozenset[str]] = OperandOptions.whole_network | {"ends"}
 
     w_bits: int = pydantic.Field(
         8,
@@ -38,11 +38,6 @@ class LpqOptions(SiteOptions):
         "tensor",
         description="what shares one sf: a weight, or each of its output channels",
         json_schema_extra=about("a weight: LP, DAC 2024; channel is ours"),
-    )
-    bias_correction: bool = pydantic.Field(
-        True,
-        description="take off each bias what quantization adds to its channel's mean on the samples",
-        json_schema_extra=about("our addition"),
     )
     attention: bool = pydantic.Field(
         True, description="quantize the products of attention too, at x_bits or 8", json_schema_extra=about(OURS)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bitwright.formats import Quantized
-from bitwright.methods.budget import Judge, shared_judge, with_biases
+from bitwright.methods.budget import Judge, shared_judge
 from bitwright.methods.executor import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.rules import site_plan
@@ -61,8 +61,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
     found = _with(wide, narrow, order[:count])
     said = said_loss(loss, options.budget, time)
     note = f"{plan.method}: {count} of {counted(len(order), 'site')} narrow, from {counted(len(seen), 'trial')}: {said}"
-    found = dataclasses.replace(found, notes=(*found.notes, note), promise=options.budget)
-    return with_biases(network, found, samples) if options.bias_correction else found
+    return dataclasses.replace(found, notes=(*found.notes, note), promise=options.budget)
 
 
 def _widths(plan: SitePlan) -> tuple[int, int]:

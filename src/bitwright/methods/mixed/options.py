@@ -11,7 +11,7 @@ from bitwright.settings import OURS, about
 class MixedOptions(IntegerOptions):
     """How sites become narrow; what the integer options say holds for all of them, but the bits of narrow ones."""
 
-    whole_network: ClassVar[frozenset[str]] = IntegerOptions.whole_network | {"budget", "bias_correction"}
+    whole_network: ClassVar[frozenset[str]] = IntegerOptions.whole_network | {"budget"}
 
     budget: float = pydantic.Field(
         0.01,
@@ -23,11 +23,6 @@ class MixedOptions(IntegerOptions):
     )
     narrow_bits: int = pydantic.Field(
         4, ge=2, le=4, description="width of both operands of a narrow site", json_schema_extra=about(OURS, unit="bits")
-    )
-    bias_correction: bool = pydantic.Field(
-        True,
-        description="means of outputs that narrow codes move are taken off the biases",
-        json_schema_extra=about("our addition"),
     )
 
 

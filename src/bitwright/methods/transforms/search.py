@@ -17,11 +17,11 @@ from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.observe import observe_ranges
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.smooth import JUDGE_TOKENS, LEAST_GAIN, held_out, output_loss
+from bitwright.methods.operand_options import OperandOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import report
 from bitwright.methods.protocol import Composition, Drafting, Method, Provides
 from bitwright.methods.sharing import sharing
-from bitwright.methods.transform_options import TransformOptions
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.rotation import Rotation, RotationGroup, Where, rotation_groups
@@ -40,7 +40,7 @@ Rotations = Mapping[str, Rotation]
 
 def calibrate_transformed(method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan) -> Plan:
     """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`."""
-    if not isinstance(options, TransformOptions) or network.shape_only or not samples:
+    if not isinstance(options, OperandOptions) or network.shape_only or not samples:
         return method.calibrate(network, samples, options, plan)
     groups = [] if options.rotation == "none" else _groups(network)
     searched = bool(groups) and options.rotation == "search"
@@ -51,11 +51,11 @@ def calibrate_transformed(method: Method, network: Network, samples: Sequence[Ba
     return _made(method, network, samples, options, plan, _rotations(fixed), note="")
 
 
-def _wanted(group: RotationGroup, options: TransformOptions) -> bool:
+def _wanted(group: RotationGroup, options: OperandOptions) -> bool:
     return options.rotation == "all" or group.where is not Where.RUN_TIME
 
 
-def _first_tokens(network: Network, options: TransformOptions) -> bool:
+def _first_tokens(network: Network, options: OperandOptions) -> bool:
     """Whether it is searched how many first tokens have scales of their own: static ones, of a language model."""
     if not isinstance(options, IntegerOptions) or network.kind != "language":
         return False
@@ -77,7 +77,7 @@ def _made(
     method: Method,
     network: Network,
     samples: Sequence[Batch],
-    options: TransformOptions,
+    options: OperandOptions,
     plan: Plan,
     rotations: Rotations,
     *,
@@ -103,16 +103,14 @@ class _Search:
         network: Network,
         ranging: Sequence[Batch],
         judges: Sequence[Batch],
-        options: TransformOptions,
+        options: OperandOptions,
         plan: Plan,
     ) -> None:
-        self.method, self.network, self.ranging, self.options, self.plan = method, network, ranging, options, plan
-        if network.kind == "language":
-            judges = [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in judges]
-        self.judges = judges
+        self.method, self.network, self.options, self.plan = method, network, options, plan
+        self.ranging, self.judges = (_short(network, batches) for batches in (ranging, judges))
         self.logits = network.kind in ("language", "image")
         with torch.no_grad():
-            self.references = [network.forward(batch) for batch in judges]
+            self.references = [network.forward(batch) for batch in self.judges]
         self.trials = 0
         self.turned: tuple[Rotations, Network] | None = None
         self.trial_method, self.drafted = self._draft()
@@ -203,6 +201,13 @@ class _Search:
             for batch, reference in zip(self.judges, self.references, strict=True)
         ]
         return sum(found) / len(found)
+
+
+def _short(network: Network, batches: Sequence[Batch]) -> Sequence[Batch]:
+    """Batches; of a language model's windows the beginning."""
+    if network.kind != "language":
+        return batches
+    return [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in batches]
 
 
 def _composed(method: Method, options: Any) -> Composition:

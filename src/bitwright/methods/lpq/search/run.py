@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from bitwright.errors import InputError
+from bitwright.methods.executor import composition_of
 from bitwright.methods.lpq.calibrate import planned
 from bitwright.methods.lpq.fields import Fields
 from bitwright.methods.lpq.options import LpqOptions
@@ -144,7 +145,7 @@ def search(
         stopped = run.go()
     best = run.population[0].candidate
     return Found(
-        plan=planned(network, folded, batches, plan, sites, best),
+        plan=composition_of(plan).refined(network, batches, planned(network, folded, plan, sites, best)),
         fields=best,
         elements={name: sites.elements(name) for name in best},
         history=tuple(run.history),

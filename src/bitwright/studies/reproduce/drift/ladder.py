@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bitwright.methods.budget import with_biases
 from bitwright.methods.drift.calibrate import Search
 from bitwright.methods.drift.options import DriftOptions
 from bitwright.methods.drq.rule import Drq
+from bitwright.methods.executor import composition_of
 from bitwright.methods.plan import Plan
 from bitwright.methods.precision import narrowable
 from bitwright.methods.protocol import compose
@@ -193,7 +193,8 @@ class Climb:
             deltas = search.by_kind(deltas)
         plan, chosen = self._on(search.plan, method, options)
         found = dataclasses.replace(search.planned(deltas), method=plan.method, options=plan.options)
-        found = with_biases(self.network, found, self.samples) if chosen.bias_correction else found
+        if chosen.bias_correction:
+            found = composition_of(found).corrected(self.network, self.samples, found)
         finite = {
             f"{operand} of {kind}": delta if math.isfinite(delta) else None for (kind, operand), delta in deltas.items()
         }
