@@ -40,6 +40,7 @@ from safetensors.torch import load_file, save_file
 
 import bitwright
 from bitwright.methods.executor import Executor
+from bitwright.networks.packages import quiet
 from bitwright.tasks import get_task
 from bitwright.tasks.calibrate import calibrate_method
 from bitwright.tasks.samples import default_samples
@@ -70,9 +71,7 @@ OURS = (  # recipe, options, what is quantized, of which networks
     ("int8", {}, ATTENTION, EVERY),
     ("int8", NO_ATTENTION, INPUTS, TOKENS),
     ("int8", UNCORRECTED, ATTENTION, SMALL),
-    ("int8", UNCHANGED, ATTENTION, SMALL),
     ("int8", UNCHANGED | UNCORRECTED, ATTENTION, SMALL),
-    ("int8", {"w_rounding": "second-order"}, ATTENTION, SMALL),
     ("int8-token", {}, ATTENTION, TOKENS),
     ("int8-token", NO_ATTENTION, INPUTS, TOKENS),
     ("int8-token", UNCORRECTED, ATTENTION, ("minilm-l6",)),
@@ -114,7 +113,7 @@ class Row:
         return not self.options.startswith(("dynamic", "int8-token"))
 
     def __str__(self) -> str:
-        start = f"{self.network:18s} {self.quantizer:11s} {self.options:58s} {self.quantized:38s} "
+        start = f"{self.network:18s} {self.quantizer:11s} {self.options:78s} {self.quantized:38s} "
         if self.sqnr is None:
             return start + self.failed
         divergence = "" if self.divergence is None else f"KL {self.divergence:.5f}"
@@ -234,12 +233,13 @@ def hand(judge: Judge, folder: Path) -> None:
     network = judge.network
     (folder / "about.json").write_text(json.dumps({"kind": network.kind}))
     for name, batches in (("calibration", judge.calibration.batches), ("test", [each.inputs for each in judge.tests])):
-        tensors = {f"{i}.{key}": tensor.contiguous() for i, batch in enumerate(batches) for key, tensor in batch.items()}
+        tensors = {f"{i}.{key}": each.contiguous() for i, batch in enumerate(batches) for key, each in batch.items()}
         save_file(tensors, folder / f"{name}.safetensors")
     if network.kind == "image":
         torch.save(plain(network.module, judge.calibration.batches[0]["pixel_values"]), folder / "module.pt")
     else:
-        network.module.save_pretrained(folder / "model")
+        with quiet():
+            network.module.save_pretrained(folder / "model")
 
 
 def plain(network: torch.nn.Module, images: torch.Tensor) -> torch.fx.GraphModule:
@@ -295,10 +295,14 @@ def environment(folder: Path, peer: str) -> Path:
     """The interpreter of an environment with the peer, made if it is not there."""
     python = folder.absolute() / "bin" / "python"
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True, text=True)
         pinned = ["--constraint", HERE.parent / "constraints.txt", *COMMON, *PACKAGES[peer]]
-        command = [python, "-m", "pip", "install", "--quiet", *pinned]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        commands = [[sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install", "--quiet", *pinned]]
+        try:
+            for command in commands:
+                subprocess.run(command, check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError:
+            shutil.rmtree(folder, ignore_errors=True)  # half an environment would be taken for one
+            raise
     return python
 
 

@@ -69,7 +69,9 @@ class Handed:
     def output(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Logits of images or tokens, hidden states of sentences."""
         given = self.feed(module, batch)
-        return given.logits if self.kind == "language" else given.last_hidden_state if self.kind == "sentence" else given
+        if self.kind == "image":
+            return given
+        return given.logits if self.kind == "language" else given.last_hidden_state
 
     def runs(self, module: torch.nn.Module) -> Runs:
         """What runs a batch by a module."""
