@@ -104,9 +104,6 @@ def tokens(handed: Handed, when: str, kind: str, steps: tuple[str, ...]) -> Runs
     if handed.kind == "language":  # its head is the embedding, which stays float
         network.lm_head.weight = torch.nn.Parameter(network.lm_head.weight.detach().clone())
         network.config.tie_word_embeddings = False
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.Linear) and layer.bias is None:  # to correct
-            layer.bias = torch.nn.Parameter(torch.zeros(layer.out_features))
     if ROTATED in steps:
         network = LayerwiseActivationRotation().apply(network)
     if SMOOTHED in steps:
@@ -142,8 +139,8 @@ def main() -> None:
         handed.attempt(unbounded, "nothing", lambda: handed.runs(preprocess_for_quantize(handed.module())))
     make: Callable[..., Runs] = cnn if handed.kind == "image" else tokens
     for how, kind, steps in CNN if handed.kind == "image" else TOKENS:
-        if GPTQ in steps and handed.kind == "language":
-            continue  # a pass of all samples for each of 211 layers: half an hour
+        if handed.kind == "language" and (GPTQ in steps or CORRECTED in steps):
+            continue  # GPTQ passes all samples once for each of 211 layers: half an hour; and there are no biases
         said = f"static, {how}" if handed.kind == "image" else how if how == "static" else "dynamic, per token"
         said = ", ".join((said, f"{kind} activations", *steps))
         quantized = ALL if how == "fx" else INPUTS

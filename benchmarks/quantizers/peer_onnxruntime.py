@@ -145,11 +145,12 @@ def main() -> None:
     handed.attempt("float, exported", "nothing", lambda: session(export(handed, plain)))
     handed.attempt("float, pre-processed", "nothing", lambda: prepared(plain, ready))
     source = ready if ready.exists() else plain
-    unprepared = "static, MinMax, without pre-processing"
-    handed.attempt(unprepared, ALL, lambda: static(handed, plain, ALL, {}))
+    if handed.kind != "language":
+        unprepared = "static, MinMax, without pre-processing"
+        handed.attempt(unprepared, ALL, lambda: static(handed, plain, ALL, {}))
     for options, quantized, given in STATIC:
-        if handed.kind == "language" and given.get("calibrate_method") in HISTOGRAMS:
-            continue  # it keeps all activations of all windows, logits of 49,152 tokens among them
+        if handed.kind == "language" and (given.get("calibrate_method") in HISTOGRAMS or quantized == ALL):
+            continue  # histograms keep all activations of all windows; all operators: the mask's -3e38 sets a scale
         if handed.kind != "image" or quantized != ATTENTION:
             attempt = partial(static, handed, source, quantized, given)
             handed.attempt(f"static, {options}", quantized, attempt)
