@@ -63,6 +63,7 @@ ATTENTION = "weights, inputs of products, attention"
 ALL = "weights, all operators"
 NO_ATTENTION = {"attention": False}
 UNCHANGED = {"smoothing": "none", "rotation": "none"}
+SECOND_ORDER = {"w_rounding": "second-order"}
 UNCORRECTED = {"bias_correction": False, "w_rounding": "nearest"}
 TOKENS = ("minilm-l6", "smollm2-135m")
 EVERY = ("efficientnet-lite0", *TOKENS)
@@ -72,8 +73,10 @@ OURS = (  # recipe, options, what is quantized, of which networks
     ("int8", NO_ATTENTION, INPUTS, TOKENS),
     ("int8", UNCORRECTED, ATTENTION, SMALL),
     ("int8", UNCHANGED | UNCORRECTED, ATTENTION, SMALL),
+    ("int8", NO_ATTENTION | SECOND_ORDER, INPUTS, SMALL),
     ("int8-token", {}, ATTENTION, TOKENS),
     ("int8-token", NO_ATTENTION, INPUTS, TOKENS),
+    ("int8-token", NO_ATTENTION | SECOND_ORDER, INPUTS, ("minilm-l6",)),
     ("int8-token", UNCORRECTED, ATTENTION, ("minilm-l6",)),
     ("int8-token", UNCHANGED | UNCORRECTED, ATTENTION, ("minilm-l6",)),
 )
