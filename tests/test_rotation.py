@@ -490,7 +490,7 @@ class TestFirstTokens:
         batches = [{"x": tokens(1, 9, seed=i)} for i in range(6)]
         options = {"rotation": "none", "smoothing": "none"}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bitwright.methods.transforms.search.JUDGE_TOKENS", 9)
+            patch.setattr("bitwright.methods.transforms.search.TRIAL_TOKENS", 9)
             plan = compose("int8", options).calibrate(network, batches)
         assert plan.site("layer").x.granularity == PerPosition(1)
         without = compose("int8", {**options, "first_tokens": 0}).calibrate(network, batches)

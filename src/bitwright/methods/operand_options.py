@@ -46,7 +46,7 @@ class OperandOptions(CorrectingOptions):
     w_rounding: WeightRounding = pydantic.Field(
         "auto",
         description="weights to codes: the nearest, by second-order error (GPTQ), or learned on the outputs of blocks "
-        "(AdaRound, BRECQ); auto: by second-order error below 8 bits",
+        "(AdaRound, BRECQ); auto: by second-order error below 8 bits and where x has scales at run time",
         json_schema_extra=about(OURS),
     )
 

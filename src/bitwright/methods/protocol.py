@@ -40,6 +40,8 @@ class Provides(enum.StrEnum):
     SUMS = "sums"
     """Of precision: `sums` and `fast_sums` as an `AccumulationMethod`, because its narrow operands do not share a grid
     with the wide ones."""
+    ROUGH = "rough"
+    """`rough` (see `Rough`), for trials of weights."""
     DRAFT = "draft"
     """`draft` (see `Drafting`), for trials of what the network is changed into before."""
 
@@ -97,6 +99,14 @@ class Finishing(Protocol):
 
     def finish(self, view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """y from exact sums of products of centred codes, scale and bias included."""
+
+
+@runtime_checkable
+class Rough(Protocol):
+    """A method of operands that provides `Provides.ROUGH`: its emulation in float32 is slow."""
+
+    def rough(self) -> "OperandMethod":
+        """A method that executes the same plans, but for small errors of the machine's products."""
 
 
 @runtime_checkable
@@ -188,6 +198,15 @@ class Composition:
         """Whether biases make up for operands that become narrow at run time, where some do."""
         chosen = [options for _, method, options in self.methods if Part.PRECISION in method.fills]
         return all(options.bias_correction for options in chosen if isinstance(options, CorrectingOptions))
+
+    def rough(self) -> "Composition":
+        """Whoever executes the same plans faster, where the methods know of one."""
+
+        def faster(method: Method) -> Method:
+            return method.rough() if Provides.ROUGH in method.provides and isinstance(method, Rough) else method
+
+        methods = tuple((name, faster(method), options) for name, method, options in self.methods)
+        return dataclasses.replace(self, methods=methods)
 
     def encoder(self) -> OperandMethod:
         """Whoever encodes operands."""

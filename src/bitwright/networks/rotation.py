@@ -129,18 +129,21 @@ class RotationGroup:
             rotate_at_run_time(self.modules, bits=rotation.bits, step=rotation.step)
 
 
-def rotation_groups(network: Network, batch: Batch) -> list[RotationGroup]:
-    """Every group of sites of `network` whose x can be rotated, in the order in which they run; no site is in two."""
+def rotation_groups(network: Network, batch: Batch, *, stream: bool = True) -> list[RotationGroup]:
+    """Every group of sites of `network` whose x can be rotated, in the order in which they run; no site is in two.
+
+    Without `stream`, what reads the residual stream is rotated at run time.
+    """
     assert network.module is not None
     flow = record(network, batch)
     shared = sites_by_tensor(network, flow)
-    stream = stream_of(flow, shared)
-    groups = [] if stream is None else [_of_stream(stream)]
+    found = stream_of(flow, shared) if stream else None
+    groups = [] if found is None else [_of_stream(found)]
     taken = {site for group in groups for site in group.sites}
     for tensor, sites in shared:
         if not taken & set(sites):
-            found = _of_heads(flow, tensor, sites) or _at_run_time(network.module, flow, tensor, sites)
-            groups += [] if found is None else [found]
+            group = _of_heads(flow, tensor, sites) or _at_run_time(network.module, flow, tensor, sites)
+            groups += [] if group is None else [group]
     order = {name: i for i, name in enumerate(flow.sites)}
     return sorted(groups, key=lambda group: order[group.sites[0]])
 
@@ -149,7 +152,8 @@ def apply_rotations(network: Network, rotations: Mapping[str, Rotation], batch: 
     """Rotate `network` in place as a plan says, by site name."""
     assert network.module is not None
     untie(network.module)
-    groups = [group for group in rotation_groups(network, batch) if group.sites[0] in rotations]
+    stream = any(rotation.where is Where.STREAM for rotation in rotations.values())
+    groups = [group for group in rotation_groups(network, batch, stream=stream) if group.sites[0] in rotations]
     found = {site: group.where for group in groups for site in group.sites}
     if found != {site: rotation.where for site, rotation in rotations.items()}:
         site = next(iter(set(rotations) - set(found)), next(iter(found), ""))

@@ -102,11 +102,10 @@ def observe_ranges(
     def watch(site: Site, view: GemmView) -> torch.Tensor:
         if not view.x.numel():
             return view.float_result()
-        now = _ranges(site, view, first)
         if site.name in found:
-            _widen(found[site.name], now)
+            _widen(found[site.name], _ranges(site, view, first))
         else:
-            found[site.name] = now
+            found[site.name] = _with_weight(_ranges(site, view, first), view)
         return view.float_result()
 
     for batch in reported(samples, "ranges"):
@@ -165,7 +164,7 @@ def shared_ranges(network: Network, work: Network, samples: Sequence[Batch], *, 
 
     def make() -> Mapping[str, Ranges]:
         own.update(observe_ranges(work, samples, first=first))
-        return {name: dataclasses.replace(seen) for name, seen in own.items()}
+        return {name: dataclasses.replace(seen, weight=None) for name, seen in own.items()}
 
     kept = once(("ranges", first), (network, *samples), make)
     if own:
@@ -185,7 +184,7 @@ def observe_synthetic(network: Network, batch: Batch, *, histograms: bool) -> di
         if same_as:
             found[site.name] = dataclasses.replace(found[same_as], site=site, same_as=same_as)
             continue
-        seen = found[site.name] = _ranges(site, view)
+        seen = found[site.name] = _with_weight(_ranges(site, view), view)
         if histograms:
             seen.histogram = _counts(view.x, seen)
     return found
@@ -215,7 +214,8 @@ def _counts(x: torch.Tensor, seen: Ranges) -> torch.Tensor:
 
 
 def _ranges(site: Site, view: GemmView, first: int = 0) -> Ranges:
-    x, w = view.x.detach(), view.w.detach()
+    """What one call of a site shows of its activations."""
+    x = view.x.detach()
     result = Ranges(site=site, x_low=x, x_high=x, lead=view.lead)
     if first and view.plain and view.weight is not None and x.dim() == 3 and x.shape[1] > first:
         head, x = x[:, :first], x[:, first:]
@@ -232,11 +232,16 @@ def _ranges(site: Site, view: GemmView, first: int = 0) -> Ranges:
         w_low, w_high = torch.aminmax(view.w) if view.lead < 2 else _per_head(view.w, columns=view.op == "attention_pv")
         _check_finite(site, "w", w_low, w_high)
         result.w_low, result.w_high = w_low.float(), w_high.float()
-    elif not torch.isfinite(w).all():
-        raise InputError(f"the weight of {site.name} holds NaN or infinity; quantization needs finite numbers")
-    else:
-        result.weight = distinct(w)
     return result
+
+
+def _with_weight(seen: Ranges, view: GemmView) -> Ranges:
+    """What is seen of a site for the first time: its weight is looked at once."""
+    if view.weight is not None:
+        seen.weight = distinct(view.w.detach())
+        if not all(bool(end.isfinite()) for end in torch.aminmax(seen.weight)):
+            raise InputError(f"the weight of {seen.site.name} holds NaN or infinity; quantization needs finite numbers")
+    return seen
 
 
 def _per_head(w: torch.Tensor, *, columns: bool) -> tuple[torch.Tensor, torch.Tensor]:

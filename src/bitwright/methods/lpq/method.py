@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
+import torch
+
+from bitwright.formats import Quantized
 from bitwright.methods.lpq.options import RECIPES, LpqOptions
-from bitwright.methods.plan import Part, Plan
+from bitwright.methods.plan import Part, Plan, SitePlan
+from bitwright.methods.protocol import Provides
 from bitwright.methods.tabled import TabledOperands
+from bitwright.methods.tabled.products import product_of_values
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.view import GemmView
 
 
 class LpqMethod(TabledOperands):
@@ -13,6 +19,7 @@ class LpqMethod(TabledOperands):
 
     summary = "log posits of 2-8 bits with es, rs, sf per layer, multiplied as LPA does; bitwright search finds widths"
     fills = frozenset({Part.OPERANDS})
+    provides = TabledOperands.provides | {Provides.ROUGH}
     options = LpqOptions
     recipes = RECIPES
 
@@ -21,6 +28,18 @@ class LpqMethod(TabledOperands):
         from bitwright.methods.lpq.calibrate import calibrate
 
         return calibrate(network, samples, options, plan)
+
+    def rough(self) -> "LpqMethod":
+        """Log posits multiplied in float32, without the converter's error."""
+        return _ProductsOfValues()
+
+
+class _ProductsOfValues(LpqMethod):
+    """See `LpqMethod.rough`."""
+
+    def fast(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
+        """Float32 products of what words stand for."""
+        return self.finish(view, product_of_values(view, x, w), x, w, plan)
 
 
 METHOD = LpqMethod()

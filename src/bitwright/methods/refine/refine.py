@@ -33,8 +33,8 @@ from bitwright.networks.smoothing import untie
 from bitwright.networks.trace import recording_batch, trace
 
 NARROW = 8
-"""Bits below which weights are rounded by second-order error unless told otherwise: at 8 bits it gains next to nothing
-(our choice)."""
+"""Bits below which weights are rounded by second-order error unless told otherwise. At 8 bits it gains next to nothing
+where static scales of x are what limits, and something where x has scales at run time (our choice)."""
 NEAREST = (Rounding.HALF_EVEN, Rounding.HALF_UP, Rounding.HALF_AWAY)
 BUDGET_BYTES = 2**28
 """Of second moments at once, or the network's own size if that is more."""
@@ -169,10 +169,10 @@ class Refiner:
 
     def corrected(self, plan: Plan, *, narrowing: bool = True) -> Plan:
         """`plan` with biases corrected, if that is better; without `narrowing` as if no operand became narrow."""
-        trial = self.trial
         sites = [name for name in self.correctable() if plan.site(name).quantized]
         if not sites:
             return plan
+        trial = self.trial
         judged = plan if narrowing else _static(plan)
         moves = trial.moves(judged, plan.weights, sites)
         moved = {**plan.weights, **trial.moved(moves, plan.weights)}
@@ -228,7 +228,8 @@ class Refiner:
         site = plan.sites.get(name)
         if site is None or not site.quantized or site.w is None:
             return False
-        return by_second_order(site.w, self.options.at(name).w_rounding)
+        at_run_time = site.x is not None and site.x.scale is None
+        return by_second_order(site.w, self.options.at(name).w_rounding, scaled_at_run_time=at_run_time)
 
     def _parts(self, sites: Sequence[str]) -> list[list[str]]:
         """Sites in order, in parts whose moments are within the budget of memory."""
@@ -252,10 +253,13 @@ def _static(plan: Plan) -> Plan:
     return dataclasses.replace(plan, sites=sites)
 
 
-def by_second_order(w: OperandPlan, asked: WeightRounding) -> bool:
-    """Whether a weight is rounded by second-order error, first at least, where the option has it `asked`."""
-    chosen = asked in ("second-order", "reconstruction") or (asked == "auto" and w.format.bits < NARROW)
-    return chosen and can_choose(w)
+def by_second_order(w: OperandPlan, asked: WeightRounding, *, scaled_at_run_time: bool = False) -> bool:
+    """Whether a weight is rounded by second-order error, first at least, where the option has it `asked`.
+
+    `scaled_at_run_time`: x is, so that errors of weights are what is left.
+    """
+    pays = w.format.bits < NARROW or scaled_at_run_time
+    return (asked in ("second-order", "reconstruction") or (asked == "auto" and pays)) and can_choose(w)
 
 
 def can_choose(w: OperandPlan) -> bool:

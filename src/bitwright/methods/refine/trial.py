@@ -40,7 +40,7 @@ class Trial:
     """
 
     def __init__(self, network: Network, samples: Sequence[Batch], methods: Composition) -> None:
-        self.network, self.methods, self.samples = network, methods, samples
+        self.network, self.methods, self.samples = network, methods.rough(), samples
         seen, judges = held_out(network, samples)
         self.seen, self.judges = list(seen), list(judges or seen)
         self.halved = bool(judges) and len(seen) == len(judges)

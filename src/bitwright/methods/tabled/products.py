@@ -38,6 +38,11 @@ def fast_sums(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     if isinstance(x.format, LogPosit) and isinstance(w.format, LogPosit):
         return fast_log_product(view, x, w)
     _refuse_mixed(x, w)
+    return product_of_values(view, x, w)
+
+
+def product_of_values(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
+    """Float32 sums of products of what codes stand for, in units of the scales."""
     return view.product(_reals(x).float(), _reals(w).float())
 
 

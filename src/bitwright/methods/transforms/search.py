@@ -1,8 +1,10 @@
 """Where to rotate, searched by what the whole network loses on samples that gave no range.
 
-Every candidate (nothing, smoothing, rotations offline, all rotations) is calibrated by the method itself, in short, on
-a few batches, and judged on others by `output_loss`. From all rotations, each kind of those at run time is dropped that
-changes the loss by less than what counts as a gain. Candidates, numbers of batches and the least gain are our choices.
+Every candidate (nothing, smoothing, rotations offline, all rotations, all of them at run time) is calibrated by the
+method itself, in short, on a few batches, and judged on others by `output_loss`. A residual stream is rotated before the
+gains of its norms, which costs nothing at run time, but where gains tame outliers they are there again: behind them, at
+run time, x may be easier. From the best, each kind of rotation at run time is dropped that changes the loss by less
+than what counts as a gain. Candidates, numbers of batches and the least gain are our choices.
 Smoothing scales a tensor's channels and rotation mixes them: a site has the one or the other.
 
 Where an accumulation is composed with the operands, candidates are judged with it: a rotation that spreads a massive
@@ -11,6 +13,7 @@ activation over all tiles makes running sums wander far on their way to a small 
 
 import contextlib
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +24,7 @@ from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.observe import observe_ranges
 from bitwright.methods.integer.options import IntegerOptions
-from bitwright.methods.integer.smooth import JUDGE_TOKENS, LEAST_GAIN, held_out, output_loss
+from bitwright.methods.integer.smooth import LEAST_GAIN, held_out, output_loss
 from bitwright.methods.operand_options import OperandOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import report
@@ -36,11 +39,16 @@ from bitwright.words import counted
 
 RANGING = 2
 """Batches that give the ranges of a candidate."""
+TRIAL_TOKENS = 128
+"""Of a language model's windows, in trials: what they tell apart is large."""
+HOPELESS = 4
+"""Smoothing is not tried where rotation leaves so small a part of the loss: it has not been seen to halve one."""
 CLOSE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Relative norm of what rotations may change outputs in float by, by their type: roundings of many layers."""
 STRENGTHS = (0.5, 0.7, 0.9)
 """Of smoothing, all kinds of sites alike, to be compared with rotations."""
 NOTHING, SMOOTHING, OFFLINE, ALL = "nothing", "smoothing", "rotation offline", "rotation"
+RUN_TIME = "rotation at run time"
 """What candidates are called."""
 Rotations = Mapping[str, Rotation]
 Stored = Sequence[tuple[str, Method, Any]]
@@ -95,8 +103,10 @@ def _first_tokens(network: Network, options: OperandOptions) -> bool:
     return options.x_granularity == "tensor" and options.first_tokens == "search"
 
 
-def _places(network: Network, samples: Sequence[Batch]) -> tuple[list[_Place], Network]:
+def _places(network: Network, samples: Sequence[Batch], *, stream: bool = True) -> tuple[list[_Place], Network]:
     """What can be rotated, and the network rotated so; nothing where that would not compute the same.
+
+    Without `stream`, what reads the residual stream is rotated at run time.
 
     A module may do with its layers what no record of tensors shows: run them under a transform of functions, read
     their weights, count their calls, or go another way with other inputs. So it is tried on samples too.
@@ -105,7 +115,7 @@ def _places(network: Network, samples: Sequence[Batch]) -> tuple[list[_Place], N
     assert work.module is not None
     untie(work.module)
     places = []
-    for group in rotation_groups(work, batch):
+    for group in rotation_groups(work, batch, stream=stream):
         group.apply(Rotation(where=group.where))
         places.append(_Place(where=group.where, sites=group.sites))
     try:
@@ -175,23 +185,26 @@ class _Search:
     def best(self, places: Sequence[_Place], samples: Sequence[Batch]) -> Plan:
         """The plan by the candidate that loses least, on all samples."""
         candidates = self._candidates(places)
-        tried: dict[str, Parts] = {}
-        for name in reversed(candidates):
-            if candidates[name][0]:
-                tried[name] = self.losses(*candidates[name])
-        with sharing():  # ranges, of what is not rotated
-            tried |= {name: self.losses(*candidate) for name, candidate in candidates.items() if name not in tried}
-        losses = {name: tried[name] for name in candidates}
-        best = next(iter(candidates))
-        for name in candidates:
+        losses = self._tried(candidates)
+        if ALL in candidates and NOTHING in candidates and any(place.where is Where.STREAM for place in places):
+            self.turned = None
+            behind, turned = _places(self.network, self.judges[:1], stream=False)
+            if behind:
+                self.turned = _rotations(behind), turned
+                candidates[RUN_TIME] = _rotations(behind), self.drafted
+                losses[RUN_TIME] = self.losses(*candidates[RUN_TIME])
+            del turned
+        best = next(iter(losses))
+        for name in losses:
             best = name if gains(losses[name], losses[best]) else best
+        places = behind if best == RUN_TIME else places
         rotations, drafted = candidates[best]
         said = ", ".join(f"{name} {_mean(parts):.3g}" for name, parts in losses.items())
         batches = counted(len(self.judges), "held-out batch", "held-out batches")
         under = f" under {', '.join(name for name, _, _ in self.stored)}" if self.stored else ""
         notes = [f"transforms: {best}, by loss{under} on {batches} ({said})"]
         loss = losses[best]
-        if best == ALL and self.options.rotation == "search":
+        if best in (ALL, RUN_TIME) and self.options.rotation == "search":
             rotations, loss, dropped = self._needed(places, loss, drafted)
             notes += [f"without gain at run time, so left out: {', '.join(dropped)}"] if dropped else []
         changes: dict[str, Any] = {}
@@ -205,6 +218,17 @@ class _Search:
         options = self.options.model_copy(update=changes)
         note, turned = "; ".join(notes), self._turned(rotations)
         return _made(self.method, self.network, samples, options, self.plan, rotations, note=note, turned=turned)
+
+    def _tried(self, candidates: Mapping[str, tuple[Rotations, Any]]) -> dict[str, Parts]:
+        """Losses of the candidates, in their order, without smoothing where that cannot gain."""
+        tried = {name: self.losses(*candidates[name]) for name in reversed(candidates) if candidates[name][0]}
+        left = {name: candidate for name, candidate in candidates.items() if name not in tried}
+        with sharing():  # ranges, of what is not rotated
+            for name, candidate in left.items():
+                least = min((_mean(tried[each]) for each in (OFFLINE, ALL) if each in tried), default=math.inf)
+                if not name.startswith(SMOOTHING) or HOPELESS * least > _mean(tried[NOTHING]):
+                    tried[name] = self.losses(*candidate)
+        return {name: tried[name] for name in candidates if name in tried}
 
     def _candidates(self, places: Sequence[_Place]) -> dict[str, tuple[Rotations, Any]]:
         """What is compared, the cheapest first; just one where the options leave no choice."""
@@ -304,7 +328,7 @@ def _short(network: Network, batches: Sequence[Batch]) -> Sequence[Batch]:
     """Batches; of a language model's windows the beginning."""
     if network.kind != "language":
         return batches
-    return [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in batches]
+    return [{name: tokens[:, :TRIAL_TOKENS] for name, tokens in batch.items()} for batch in batches]
 
 
 def _fixed(network: Network, samples: Sequence[Batch], rotations: Rotations, bits: int) -> dict[str, Rotation]:
