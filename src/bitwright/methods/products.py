@@ -1,8 +1,8 @@
 """Exact integer products: sum over k of (x - zero_point) * w, with an accumulator that never overflows.
 
 Three engines, chosen by a bound that is checked, never assumed:
-- codes of at most 8 bits: int8 x int8 -> int32 (`torch._int_mm`, convolutions by blocked im2col, depthwise ones by a
-  kernel of our own);
+- codes of at most 8 bits: int8 x int8 -> int32 (`torch._int_mm`, or float32 by blocks of the reduction where that is
+  faster; convolutions by blocked im2col, depthwise ones by a kernel of our own);
 - integers carried in float32: exact in any order of summation while every partial sum stays below 2**24;
 - integers carried in float64: likewise below 2**53, which 16-bit operands reach only at k > 2**21.
 `reference_product` is their slow twin in int64.
@@ -10,7 +10,9 @@ Three engines, chosen by a bound that is checked, never assumed:
 
 import contextlib
 import functools
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,8 @@ from bitwright.networks.view import GemmView
 INT32_LIMIT = 2**31
 FLOAT32_LIMIT = 2**24  # integers of smaller magnitude are exact in float32
 FLOAT64_LIMIT = 2**53
+EXACT_K = FLOAT32_LIMIT // (128 * 128) - 1
+"""So many products of int8 add up exactly in float32."""
 IM2COL_BYTES = 2**23  # patches are expanded in blocks of about this many bytes: they stay in the last-level cache
 
 
@@ -133,10 +137,43 @@ def _saturates() -> bool:
     return bool((torch._int_mm(x, w.t()) != 64 * 127 * -128).any())
 
 
+@functools.cache
+def _floats_are_faster() -> bool:
+    """Whether this processor multiplies int8 slower than float32, as those without int8 instructions do: timed once.
+
+    The result is the same either way.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x, w = (torch.randint(-128, 128, (128, 512), generator=generator).to(torch.int8) for _ in range(2))
+
+    def seconds(multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], other: torch.Tensor) -> float:
+        best = math.inf
+        for _ in range(3):
+            start = time.perf_counter()
+            multiply(x, other)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    return seconds(_by_floats, w) < seconds(torch._int_mm, w.t())
+
+
+def _by_floats(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """int8 [M, K] by int8 [N, K] -> int32 [M, N] in float32, block by block of K, whose sums stay below 2**24."""
+    acc: torch.Tensor | None = None
+    with exact_float_kernels():
+        for rows, columns in zip(x.split(EXACT_K, 1), w.split(EXACT_K, 1), strict=True):
+            part = (rows.float() @ columns.float().t()).to(torch.int32)
+            acc = part if acc is None else acc.add_(part)
+    assert acc is not None
+    return acc
+
+
 def _int_mm(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """int8 [M, K] by int8 [N, K] -> int32 [M, N]; CUDA's kernel wants M > 16 and K, N in multiples of 8."""
     x, w = _rows(x), _rows(w)
     if not x.is_cuda:
+        if _floats_are_faster():
+            return _by_floats(x, w)
         if x.shape[1] == 1:  # torch's kernel leaves the result of one column unwritten
             x, w = F.pad(x, (0, 1)), F.pad(w, (0, 1))
         if _saturates():  # two products of 7-bit weights fit 16 bits: 2 * 255 * 64 < 2**15

@@ -85,6 +85,7 @@ def calibrate_transformed(
     if judges:
         search = _Search(method, network, seen[:RANGING], judges, options, plan, stored)
         search.turned = _rotations(places), turned
+        del turned  # the search lets go of it
         return search.best(places, samples)
     del turned
     fixed = [] if searched else [each for each in places if _wanted(each, options)]
@@ -191,9 +192,9 @@ class _Search:
             behind, turned = _places(self.network, self.judges[:1], stream=False)
             if behind:
                 self.turned = _rotations(behind), turned
+                del turned
                 candidates[RUN_TIME] = _rotations(behind), self.drafted
                 losses[RUN_TIME] = self.losses(*candidates[RUN_TIME])
-            del turned
         best = next(iter(losses))
         for name in losses:
             best = name if gains(losses[name], losses[best]) else best
