@@ -16,6 +16,7 @@ from bitwright.methods.executor import Executor
 from bitwright.methods.lpq.fields import Fields, least_error, least_error_by_row, squared_error, tables
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.protocol import compose
+from bitwright.methods.tabled.method import rounded
 from bitwright.methods.tabled.scales import least_error_scales
 from bitwright.networks.trace import trace
 from bitwright.testing import toy_networks
@@ -278,3 +279,16 @@ class TestSigns:
         network = network_of(nn.Sequential(nn.Linear(100, 4)), x)
         plan = compose("ant").calibrate(network, [{"input": x}])
         assert not next(iter(plan.sites.values())).x_type.startswith("u")
+
+
+def test_trials_multiply_values_without_the_converter():
+    """What judges weights executes the same words; only the converter's error, below 1 %, is left out."""
+    network = network_of(nn.Linear(32, 8), normal(4, 32))
+    methods = compose("lp8", {"w_rounding": "nearest", "bias_correction": False})
+    plan = methods.calibrate(network, [{"x": normal(4, 32)}])
+    rough = Executor(network, plan, methods.rough(), exact=False).run({"x": normal(4, 32)})
+    weight, bias = network.module.weight.detach(), network.module.bias.detach()
+    (site,) = plan.sites.values()
+    values = [rounded(tensor, operand) for tensor, operand in ((normal(4, 32), site.x), (weight, site.w))]
+    torch.testing.assert_close(rough, values[0] @ values[1].T + bias)
+    assert compose("int8").rough() == compose("int8")

@@ -295,3 +295,23 @@ class TestSettings:
         with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
             for case in self.cases():
                 check(*case)
+
+
+class TestFloats:
+    """int8 products of processors without int8 instructions."""
+
+    @pytest.mark.parametrize("k", [1, 2, 1022, 1023, 1024, 3000])
+    def test_sums_in_float32_are_those_of_integers(self, k):
+        x, w = (torch.randint(-128, 128, (5, k), generator=generator(i)).to(torch.int8) for i in range(2))
+        assert torch.equal(products._by_floats(x, w), (x.long() @ w.long().t()).int())
+
+    def test_largest_sums_are_exact(self):
+        x = torch.full((2, 3000), -128, dtype=torch.int8)
+        x[1, ::2] = 127
+        assert torch.equal(products._by_floats(x, x), (x.long() @ x.long().t()).int())
+
+    @pytest.mark.parametrize("floats", [True, False])
+    def test_whichever_is_faster_gives_the_same(self, floats, monkeypatch):
+        monkeypatch.setattr(products, "_floats_are_faster", lambda: floats)
+        x, w = (torch.randint(-128, 128, (7, 96), generator=generator(i)).to(torch.int8) for i in range(2))
+        assert torch.equal(products._int_mm(x, w), (x.long() @ w.long().t()).int())

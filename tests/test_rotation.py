@@ -390,7 +390,7 @@ class TestSearch:
             network = network_of(Outlying(times), batches[0]["x"])
             plan = compose("int8", {"smoothing": "none"}).calibrate(network, batches)
             found[times] = plan.rotations
-            assert any(note.startswith("transforms: ") for note in plan.notes)
+            assert any(note.startswith("transforms of ") for note in plan.notes)
         assert "up" in found[40.0]
         assert "up" not in found[1.0]
 
@@ -401,13 +401,42 @@ class TestSearch:
         stored = {"smoothing": "none", "psum_bits": 4}
         found = compose("int8+apsq", stored).calibrate(network, batches)
         assert "up" not in found.rotations
-        assert any(note.startswith("transforms: nothing, by loss under apsq on ") for note in found.notes)
+        assert any(
+            note.startswith(f"transforms of {found.method}: nothing, by loss under apsq on ") for note in found.notes
+        )
         wanted, losses = network.forward(batches[0]).detach(), {}
         for rotation in ("none", "all"):
             plan = compose("int8+apsq", {**stored, "rotation": rotation}).calibrate(network, batches)
             output = Executor(network, plan).run(batches[0]).detach()
             losses[rotation] = float((output - wanted).square().sum())
         assert losses["none"] < losses["all"]
+
+    def test_behind_gains_that_tame_an_outlier_it_is_at_run_time(self):
+        """One channel of the stream is far larger than the others, which their norm's gains make as large again."""
+
+        class Tamed(nn.Module):
+            def __init__(self, times):
+                super().__init__()
+                torch.manual_seed(1)
+                self.enter, self.norm, self.up = nn.Linear(64, 64), nn.RMSNorm(64), nn.Linear(64, 64)
+                self.down, self.last, self.head = nn.Linear(64, 64), nn.RMSNorm(64), nn.Linear(64, 8)
+                self.enter.weight.data[3] *= 8 * times
+                for norm, layer in ((self.norm, self.up), (self.last, self.head)):
+                    norm.weight.data[:], norm.weight.data[3], norm.weight.data[11] = times, 1.0, 40 * times
+                    layer.weight.data[:, 11] /= 40  # an outlier that is left to be spread
+
+            def forward(self, x):
+                h = self.enter(x)
+                h = h + self.down(torch.tanh(4 * self.up(self.norm(h))))
+                return self.head(self.last(h))
+
+        batches = [{"x": normal(256, 64, seed=i)} for i in range(4)]
+        for times, where in ((30.0, Where.STREAM), (100.0, Where.RUN_TIME)):
+            network = network_of(Tamed(times), batches[0]["x"])
+            plan = compose("int8", {"smoothing": "none"}).calibrate(network, batches)
+            assert {plan.rotations[site].where for site in ("up", "head")} == {where}
+            turned = prepare(network, Plan(method="int8", rotations=plan.rotations))
+            torch.testing.assert_close(turned.forward(batches[0]), network.forward(batches[0]), rtol=1e-3, atol=1e-3)
 
     def test_one_batch_of_one_sample_judges_nothing(self):
         network = network_of(Outlying(40.0), normal(1, 64))

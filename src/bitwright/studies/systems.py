@@ -185,13 +185,15 @@ SYSTEMS: Mapping[str, System] = {
         budgets=(1,),
     ),
     "panacea": System(
-        about="Panacea with AQS-GEMM, DBS on or off, 7- or 4-bit weights",
+        about="Panacea with AQS-GEMM, DBS on or off, 7- or 4-bit weights; rotated where accuracy gains by it, or "
+        "never, for more slices that are skipped",
         machines=("panacea",),
         choices=(
             ("aqs", {"dbs": False}),
             ("aqs", {"dbs": True}),
             ("aqs-w4", {"dbs": False}),
             ("aqs-w4", {"dbs": True}),
+            ("aqs", {"rotation": "none"}),
         ),
         first=("aqs", ("panacea",)),
     ),

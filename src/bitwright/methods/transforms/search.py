@@ -1,10 +1,10 @@
 """Where to rotate, searched by what the whole network loses on samples that gave no range.
 
 Every candidate (nothing, smoothing, rotations offline, all rotations, all of them at run time) is calibrated by the
-method itself, in short, on a few batches, and judged on others by `output_loss`. A residual stream is rotated before the
-gains of its norms, which costs nothing at run time, but where gains tame outliers they are there again: behind them, at
-run time, x may be easier. From the best, each kind of rotation at run time is dropped that changes the loss by less
-than what counts as a gain. Candidates, numbers of batches and the least gain are our choices.
+method itself, in short, on a few batches, and judged on others by `output_loss`. A residual stream is rotated before
+the gains of its norms, which costs nothing at run time, but where gains tame outliers they are there again: behind
+them, at run time, x may be easier. From the best, each kind of rotation at run time is dropped that changes the loss by
+less than what counts as a gain. Candidates, numbers of batches and the least gain are our choices.
 Smoothing scales a tensor's channels and rotation mixes them: a site has the one or the other.
 
 Where an accumulation is composed with the operands, candidates are judged with it: a rotation that spreads a massive
@@ -203,7 +203,7 @@ class _Search:
         said = ", ".join(f"{name} {_mean(parts):.3g}" for name, parts in losses.items())
         batches = counted(len(self.judges), "held-out batch", "held-out batches")
         under = f" under {', '.join(name for name, _, _ in self.stored)}" if self.stored else ""
-        notes = [f"transforms: {best}, by loss{under} on {batches} ({said})"]
+        notes = [f"transforms of {self.plan.method}: {best}, by loss{under} on {batches} ({said})"]
         loss = losses[best]
         if best in (ALL, RUN_TIME) and self.options.rotation == "search":
             rotations, loss, dropped = self._needed(places, loss, drafted)
@@ -222,13 +222,18 @@ class _Search:
 
     def _tried(self, candidates: Mapping[str, tuple[Rotations, Any]]) -> dict[str, Parts]:
         """Losses of the candidates, in their order, without smoothing where that cannot gain."""
-        tried = {name: self.losses(*candidates[name]) for name in reversed(candidates) if candidates[name][0]}
+        tried = {name: self.losses(*candidates[name]) for name in reversed([*candidates]) if candidates[name][0]}
         left = {name: candidate for name, candidate in candidates.items() if name not in tried}
+        least = min(map(_mean, tried.values()), default=math.inf)
         with sharing():  # ranges, of what is not rotated
             for name, candidate in left.items():
-                least = min((_mean(tried[each]) for each in (OFFLINE, ALL) if each in tried), default=math.inf)
-                if not name.startswith(SMOOTHING) or HOPELESS * least > _mean(tried[NOTHING]):
-                    tried[name] = self.losses(*candidate)
+                smooths = name.startswith(SMOOTHING)
+                if smooths and HOPELESS * least <= _mean(tried[NOTHING]):
+                    break
+                found = self.losses(*candidate)
+                if smooths and found == tried[NOTHING]:  # no site of this network can be smoothed
+                    break
+                tried[name] = found
         return {name: tried[name] for name in candidates if name in tried}
 
     def _candidates(self, places: Sequence[_Place]) -> dict[str, tuple[Rotations, Any]]:
