@@ -49,12 +49,21 @@ class Trial:
         self.parameters = dict(network.module.named_parameters())
 
     @functools.cached_property
-    def reference(self) -> tuple[dict[str, str], list[Means], list[torch.Tensor]]:
-        """Of the float network: sites' own biases by name, channel means of every batch, outputs on the judges."""
+    def outputs(self) -> list[torch.Tensor]:
+        """Of the float network on the samples that judge."""
+        found = []
+        with torch.no_grad():
+            for batch in self.judges:
+                report("outputs")
+                found.append(self.network.forward(batch))
+        return found
+
+    @functools.cached_property
+    def reference(self) -> tuple[dict[str, str], list[Means]]:
+        """Of the float network: sites' own biases by name, channel means of every batch."""
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         biases: dict[str, str] = {}
         means: list[Means] = []
-        outputs = []
         for batch in self.batches:
             here: Means = {}
 
@@ -66,15 +75,15 @@ class Trial:
                 return y
 
             report("means")
-            outputs.append(observe(self.network, batch, watch))
+            observe(self.network, batch, watch)
             means.append(here)
         uses = list(biases.values())
         biases = {site: name for site, name in biases.items() if uses.count(name) == 1}
-        return biases, means, outputs[-len(self.judges) :]
+        return biases, means
 
     def moves(self, plan: Plan, weights: Weights, sites: Sequence[str], *, held: bool = False) -> list[Means]:
         """What each batch that is seen (or `held` out) adds to the biases of `sites` under a plan and weights."""
-        _, means, _ = self.reference
+        _, means = self.reference
         count = len(self.seen)
         batches = self.batches[count:] if held else self.batches[:count]
         aims = means[count:] if held else means[:count]
@@ -95,7 +104,7 @@ class Trial:
 
     def loss(self, plan: Plan, weights: Weights) -> float:
         """Mean loss of the output on the samples that judge; see `output_loss`."""
-        _, _, references = self.reference
+        references = self.outputs
         logits = self.network.kind in ("language", "image")
         with self.loaded(weights):
             executor = self.executor(plan)
@@ -113,14 +122,12 @@ class Trial:
 
     @contextlib.contextmanager
     def loaded(self, weights: Weights) -> Iterator[None]:
-        """Meanwhile the network has these values."""
-        before = {name: self.parameters[name].detach().clone() for name in weights}
-        with torch.no_grad():
-            for name, values in weights.items():
-                self.parameters[name].copy_(values)
+        """Meanwhile the network has these values, which are not copied."""
+        before = {name: self.parameters[name].data for name in weights}
+        for name, values in weights.items():
+            self.parameters[name].data = values.to(before[name])
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, values in before.items():
-                    self.parameters[name].copy_(values)
+            for name, values in before.items():
+                self.parameters[name].data = values

@@ -157,11 +157,12 @@ def search(
         stopped = run.go()
     best = run.population[0].candidate
     made, methods = planned(network, folded, plan, sites, best), composition_of(plan)
-    if rounder is None and refiner.rounds:
-        made = dataclasses.replace(made, notes=(*made.notes, NEAREST))
-        made = methods.corrected(network, batches, made)
-    else:
-        made = methods.refined(network, batches, made)
+    with reporting(within(progress, "rounding weights of the best")):
+        if rounder is None and refiner.rounds:
+            made = dataclasses.replace(made, notes=(*made.notes, NEAREST))
+            made = methods.corrected(network, batches, made)
+        else:
+            made = methods.refined(network, batches, made)
     return Found(
         plan=made,
         fields=best,
