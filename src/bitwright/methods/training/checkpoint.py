@@ -23,7 +23,7 @@ from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
 
 KEY = "bitwright_training"
-VERSION = 2
+VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Checkpoint:
     average : mapping
         Name -> the moving average of the values; empty where none is kept.
     progress : mapping
-        Step, losses, looks without improvement, seconds spent.
+        Step, losses, looks without improvement, how often rates were lowered, seconds spent.
     settings : mapping
         Of training.
     samples : str

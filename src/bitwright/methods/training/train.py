@@ -6,7 +6,8 @@ mean square at the beginning, vectors as a whole (both our choices). Weights sta
 corrected ones included: what is calibrated is where training begins. Beside what learns runs its moving average
 (exponential; Polyak and Juditsky, 1992, for the idea), which is less noisy than any single step. What counts is
 the loss of exact execution on held-out samples, of what learns and of its average; the best plan seen is the result,
-the calibrated one included, so that training never makes it worse on these.
+the calibrated one included, so that training never makes it worse on these. Where a look finds nothing better, training
+goes back to the best and on from there in smaller steps (ours): a rate that is right for one network ruins another.
 """
 
 import contextlib
@@ -152,6 +153,7 @@ class _Run:
     def __init__(self, learner: Learner, settings: TrainingSettings) -> None:
         self.learner, self.settings = learner, settings
         self.step, self.waited, self.seconds = 0, 0, 0.0
+        self.slower = 0
         self.losses: list[tuple[int, float]] = []
         self.learning = {
             **{f"weights/{name}": p for name, p in learner.weights.items()},
@@ -166,7 +168,7 @@ class _Run:
 
     def take(self, batch: Batch) -> None:
         """One step."""
-        factor = _factor(self.step, self.settings.steps)
+        factor = _factor(self.step, self.settings.steps) * SLOWER**self.slower
         for group, rate in zip(self.adam.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.adam.zero_grad(set_to_none=True)
@@ -187,7 +189,7 @@ class _Run:
         self.step += 1
 
     def look(self, held_out: Sequence[Batch]) -> None:
-        """Judge, and remember the best."""
+        """Judge, and remember the best; what is no better goes back to it, to go on from there in smaller steps."""
         now = self.copied()
         loss, values = self.learner.judge(list(held_out)), now
         if self.average and self.step:
@@ -201,6 +203,10 @@ class _Run:
             self.waited = 0
         else:
             self.waited += 1
+            self.slower += 1
+            self.load(self.best)
+            self.average = {name: value.clone() for name, value in self.best.items()} if self.average else {}
+            self.adam.state.clear()
         self.losses.append((self.step, loss))
 
     def outcome(self, stopped: str) -> Outcome:
@@ -250,6 +256,8 @@ def _size(weight: torch.Tensor) -> torch.Tensor:
 
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+SLOWER = 0.3
+"""What rates are multiplied by when held-out samples are no better."""
 
 
 def _started(network: Network, plan: Plan | None, held_out: Sequence[Batch], settings: TrainingSettings) -> _Run:
@@ -282,7 +290,7 @@ def _resumed(network: Network, path: Path | None, settings: TrainingSettings, sa
     run.load(found.values)
     run.load_moments(found.moments)
     run.best, run.average = dict(found.best), dict(found.average)
-    run.step, run.waited = int(found.progress["step"]), int(found.progress["waited"])
+    run.step, run.waited, run.slower = (int(found.progress[name]) for name in ("step", "waited", "slower"))
     run.seconds = float(found.progress["seconds"])
     run.losses = [(int(step), float(loss)) for step, loss in found.progress["losses"]]
     return run
@@ -295,6 +303,7 @@ def _keep(run: _Run, path: Path | None, samples: str) -> None:
     progress: dict[str, Any] = {
         "step": run.step,
         "waited": run.waited,
+        "slower": run.slower,
         "seconds": run.seconds,
         "losses": run.losses,
     }
