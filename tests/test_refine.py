@@ -430,3 +430,16 @@ def test_the_float_network_is_the_aim():
     observe(prepare(network, dataclasses.replace(plan, weights={})), SAMPLES[0], watch)
     assert all(torch.equal(aims[name], expected[name]) for name in aims)
     assert isinstance(observe_moments(network, SAMPLES, ["0"])["0"], Moments)
+
+
+def test_moments_beyond_float32_leave_the_nearest_codes():
+    """x of 1e20 has squares that float32 has no number for."""
+    network = network_of(nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4)), normal(8, 16))
+    samples = [{"x": normal(8, 16, seed=i) * 1e20} for i in range(3)]
+    options = {"smoothing": "none", "bias_correction": False, "rotation": "none"}
+    found, nearest = (
+        compose("int8", {**options, "w_rounding": rounding}).calibrate(network, samples)
+        for rounding in ("second-order", "nearest")
+    )
+    assert not found.weights
+    assert found.sites.keys() == nearest.sites.keys()

@@ -17,6 +17,7 @@ from bitwright.methods.integer.observe import observe_ranges
 from bitwright.methods.integer.scales import same_zero_point
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.protocol import compose
+from bitwright.methods.transforms.search import TRIAL_TOKENS, _short
 from bitwright.networks import hadamard
 from bitwright.networks.rotation import Rotation, Where, rotation_groups, stream_matrix
 from bitwright.networks.smoothing import untie
@@ -274,7 +275,33 @@ class TestHandedOut:
         batches = [{"x": tokens(count=14, seed=i)} for i in range(3)]
         plan = compose("int8", {"rotation": "all", "smoothing": "none"}).calibrate(network, batches)
         assert plan.rotations == {}
-        assert any("nothing that can be rotated" in note for note in plan.notes)
+        assert any("nothing was found that can be rotated" in note for note in plan.notes)
+
+    @pytest.mark.parametrize("rotation", ["search", "all", "offline"])
+    def test_another_way_on_a_later_sample_is_seen(self, rotation):
+        class Branch(nn.Module):
+            def __init__(self):
+                super().__init__()
+                torch.manual_seed(0)
+                self.a, self.b = nn.Linear(8, 16), nn.Linear(16, 4)
+
+            def forward(self, x):
+                h = F.relu(self.a(x))
+                return F.linear(h, self.b.weight, self.b.bias) if float(x[0, 0]) > 5 else self.b(h)
+
+        hot = normal(3, 8)
+        hot[0, 0] = 6
+        samples = [{"x": x} for x in (normal(3, 8, seed=1), hot, normal(3, 8, seed=3))]
+        plan = compose("int8", {"rotation": rotation}).calibrate(network_of(Branch(), normal(3, 8)), samples)
+        assert plan.rotations == {}
+
+    def test_inputs_that_are_not_cut_alike_stay_whole(self):
+        """A language model's positions [tokens] and mask [batch, 1, tokens, tokens] beside its tokens."""
+        network = network_of(nn.Linear(4, 4), normal(2, 4))
+        network = dataclasses.replace(network, kind="language")
+        whole = {"tokens": tokens(2, 200), "positions": torch.arange(200), "mask": torch.ones(2, 1, 200, 200)}
+        assert _short(network, [whole]) == [whole]
+        assert _short(network, [{"tokens": tokens(2, 200)}])[0]["tokens"].shape == (2, TRIAL_TOKENS)
 
 
 class TestRunTime:

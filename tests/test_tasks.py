@@ -30,6 +30,7 @@ from bitwright.tasks import (
 )
 from bitwright.tasks.fidelity import compare_positions, fidelity
 from bitwright.tasks.perplexity import perplexity
+from bitwright.tasks.pictures import open_picture
 from bitwright.tasks.samples import default_batches
 from bitwright.tasks.statistics import mean_of, score_once, spearman
 
@@ -365,6 +366,18 @@ def test_top1_errors(tmp_path):
     (folder / "0009_tench.png").write_text("no image", encoding="utf-8")
     with pytest.raises(InputError, match=r"0009_tench\.png cannot be read"):
         get_task("top1", network=network, data=folder)
+
+
+def test_a_very_narrow_image_is_refused(tmp_path):
+    """Resized by its short side, one of 1 x 8,000 pixels would have half a billion."""
+    for size in ((1, 8000), (64 * 33, 64)):
+        Image.new("RGB", size).save(tmp_path / "a.png")
+        with pytest.raises(
+            InputError, match=rf"a\.png has {size[0]:,} x {size[1]:,} pixels, and one side may be 32 times"
+        ):
+            open_picture(tmp_path / "a.png")
+    Image.new("RGB", (64 * 32, 64)).save(tmp_path / "a.png")
+    open_picture(tmp_path / "a.png").close()
 
 
 def test_a_damaged_image_is_named(tmp_path):

@@ -65,14 +65,18 @@ def rotated_fixed(x: torch.Tensor, step: float, limit: int) -> torch.Tensor:
 def _rotate(x: torch.Tensor, step: float, limit: int) -> torch.Tensor:
     """x [..., width] rotated; with a limit, in multiples of a step."""
     from bitwright.formats.lookup_kernels import use_torch_threads
-    from bitwright.networks.hadamard_kernels import rotate
+    from bitwright.networks.hadamard_kernels import rotate, rotate_alone
 
     block = block_of(x.shape[-1])
     rows = x.detach().reshape(-1, block)
     rows = (rows.double() / step).round().clamp(-limit, limit) if limit else rows.float()
     values = rows.clone(memory_format=torch.contiguous_format).numpy()
-    use_torch_threads()
-    rotate(values, values.dtype.type((step if limit else 1.0) / math.sqrt(block)))
+    scale = values.dtype.type((step if limit else 1.0) / math.sqrt(block))
+    if torch.get_num_threads() == 1:  # without OpenMP, which a forked process must not use again
+        rotate_alone(values, scale)
+    else:
+        use_torch_threads()
+        rotate(values, scale)
     return torch.from_numpy(values).reshape(x.shape).to(x.dtype)
 
 

@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 
-@numba.njit(parallel=True, cache=True)
-def rotate(rows: npt.NDArray[Any], scale: np.float32 | np.float64) -> None:
+@numba.njit(cache=True)
+def rotate_alone(rows: npt.NDArray[Any], scale: np.float32 | np.float64) -> None:
     """Rows [R, block], of a power of two, in place: rounds of sums and differences, then times `scale`."""
-    for r in numba.prange(len(rows)):
-        y = rows[r]
+    for y in rows:
         step = 1
         while step < len(y):
             for start in range(0, len(y), 2 * step):
@@ -21,3 +20,10 @@ def rotate(rows: npt.NDArray[Any], scale: np.float32 | np.float64) -> None:
             step *= 2
         for i in range(len(y)):
             y[i] *= scale
+
+
+@numba.njit(parallel=True, cache=True)
+def rotate(rows: npt.NDArray[Any], scale: np.float32 | np.float64) -> None:
+    """The same on all threads."""
+    for r in numba.prange(len(rows)):
+        rotate_alone(rows[r : r + 1], scale)

@@ -1,7 +1,7 @@
 """Picture files of the user's: which of a folder's are meant, and their pixels, or a sentence that says what is wrong.
 
 Files are strangers': only what is a regular file is opened, only formats of photographs are decoded, and one that would
-unfold to more pixels than Pillow allows is refused.
+unfold to more pixels than Pillow allows is refused, and one so narrow that it would once its short side is resized.
 """
 
 from pathlib import Path
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 FORMATS = ("JPEG", "PNG")
+NARROWEST = 32
+"""Times that one side may be as long as the other: the short one becomes as long as a network's input (our choice)."""
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -41,9 +43,17 @@ def open_picture(path: Path) -> "Image":
     if not path.is_file():
         raise InputError(f"{path} is no regular file; replace or remove it")
     try:
-        return Image.open(path, formats=FORMATS)
+        picture = Image.open(path, formats=FORMATS)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as a JPEG or PNG image ({error}); replace or remove it") from error
+    if max(picture.size) > NARROWEST * min(picture.size):
+        width, height = picture.size
+        picture.close()
+        raise InputError(
+            f"{path} has {width:,} x {height:,} pixels, and one side may be {NARROWEST} times as long as the other at "
+            "most; crop or remove it"
+        )
+    return picture
 
 
 def pixels_of(path: Path) -> "Image":

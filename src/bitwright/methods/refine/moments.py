@@ -57,7 +57,7 @@ class Moments:
 def observe_moments(network: Network, samples: Sequence[Batch], sites: Collection[str]) -> dict[str, Moments]:
     """Moments of the x of `sites` in float; sites that read the very same tensor, one after the other, share theirs.
 
-    Who shares is found on the first batch that reaches a site.
+    Who shares is found on the first batch that reaches a site. Sites whose moments exceed float32 have none.
     """
     found: dict[str, Moments] = {}
     owner: dict[str, str] = {}
@@ -79,7 +79,8 @@ def observe_moments(network: Network, samples: Sequence[Batch], sites: Collectio
     for batch in reported(samples, "second moments"):
         last.clear()
         observe(network, batch, watch)
-    return {name: found[first] for name, first in owner.items()}
+    finite = {name for name, each in found.items() if bool(each.product.isfinite().all())}
+    return {name: found[first] for name, first in owner.items() if first in finite}
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

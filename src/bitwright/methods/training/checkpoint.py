@@ -7,6 +7,8 @@ with the very same numbers.
 
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,8 +76,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     for part, held in (("plan", plan_tensors), *((each, getattr(checkpoint, each)) for each in PARTS)):
         tensors |= {f"{part}/{name}": value.detach().cpu().contiguous().clone() for name, value in held.items()}
     content = save(tensors, metadata={KEY: json.dumps(record)})
-    if path.is_file():
-        path.replace(previous_of(path))
+    if path.is_file():  # both names until the new one is whole: a kill in between loses nothing
+        previous_of(path).unlink(missing_ok=True)
+        try:
+            os.link(path, previous_of(path))
+        except OSError:  # a file system without links
+            shutil.copy2(path, previous_of(path))
     write_atomic(path, content)
 
 

@@ -41,6 +41,8 @@ RANGING = 2
 """Batches that give the ranges of a candidate."""
 TRIAL_TOKENS = 128
 """Of a language model's windows, in trials: what they tell apart is large."""
+CHECK_TOKENS = 64
+"""Of every window, on which the rotated network is held against the float one."""
 HOPELESS = 4
 """Smoothing is not tried where rotation leaves so small a part of the loss: it has not been seen to halve one."""
 CLOSE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -79,7 +81,7 @@ def calibrate_transformed(
     """
     if not isinstance(options, OperandOptions) or network.shape_only or not samples:
         return method.calibrate(network, samples, options, plan)
-    places, turned = ([], network) if options.rotation == "none" else _places(network, _short(network, samples[:1]))
+    places, turned = ([], network) if options.rotation == "none" else _places(network, samples)
     searched = bool(places) and options.rotation == "search"
     seen, judges = held_out(network, samples) if searched or _first_tokens(network, options) else (samples, ())
     if judges:
@@ -89,7 +91,11 @@ def calibrate_transformed(
         return search.best(places, samples)
     del turned
     fixed = [] if searched else [each for each in places if _wanted(each, options)]
-    note = "" if fixed or options.rotation not in ("all", "offline") else "nothing that can be rotated was found"
+    note = (
+        ""
+        if fixed or options.rotation not in ("all", "offline")
+        else "nothing was found that can be rotated with the network staying what it is"
+    )
     return _made(method, network, samples, options, plan, _rotations(fixed), note=note)
 
 
@@ -110,7 +116,7 @@ def _places(network: Network, samples: Sequence[Batch], *, stream: bool = True) 
     Without `stream`, what reads the residual stream is rotated at run time.
 
     A module may do with its layers what no record of tensors shows: run them under a transform of functions, read
-    their weights, count their calls, or go another way with other inputs. So it is tried on samples too.
+    their weights, count their calls, or go another way with other inputs. So it is tried on all samples too.
     """
     work, batch = network.copy(), recording_batch(network)
     assert work.module is not None
@@ -121,7 +127,8 @@ def _places(network: Network, samples: Sequence[Batch], *, stream: bool = True) 
         places.append(_Place(where=group.where, sites=group.sites))
     try:
         with torch.no_grad():
-            same = all(_close(work.forward(each), network.forward(each)) for each in (batch, *samples))
+            tried = (batch, *_short(network, samples, CHECK_TOKENS))
+            same = all(_close(work.forward(each), network.forward(each)) for each in tried)
     except InputError:
         same = False
     return (places, work) if same else ([], network)
@@ -189,7 +196,7 @@ class _Search:
         losses = self._tried(candidates)
         if ALL in candidates and NOTHING in candidates and any(place.where is Where.STREAM for place in places):
             self.turned = None
-            behind, turned = _places(self.network, self.judges[:1], stream=False)
+            behind, turned = _places(self.network, self.judges, stream=False)
             if behind:
                 self.turned = _rotations(behind), turned
                 del turned
@@ -330,11 +337,12 @@ def _halves(output: torch.Tensor) -> list[torch.Tensor]:
     return [rows[: len(rows) // 2], rows[len(rows) // 2 :]] if rows.dim() > 1 and len(rows) > 1 else [rows]
 
 
-def _short(network: Network, batches: Sequence[Batch]) -> Sequence[Batch]:
-    """Batches; of a language model's windows the beginning."""
-    if network.kind != "language":
+def _short(network: Network, batches: Sequence[Batch], tokens: int = TRIAL_TOKENS) -> Sequence[Batch]:
+    """Batches; of a language model's windows the beginning, where all inputs have a row for each and no more axes."""
+    shapes = {tuple(tensor.shape) for batch in batches for tensor in batch.values()}
+    if network.kind != "language" or any(len(shape) != 2 for shape in shapes):
         return batches
-    return [{name: tokens[:, :TRIAL_TOKENS] for name, tokens in batch.items()} for batch in batches]
+    return [{name: tensor[:, :tokens] for name, tensor in batch.items()} for batch in batches]
 
 
 def _fixed(network: Network, samples: Sequence[Batch], rotations: Rotations, bits: int) -> dict[str, Rotation]:
