@@ -15,9 +15,9 @@ from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer import gemm
 from bitwright.methods.integer.observe import observe_ranges
 from bitwright.methods.integer.scales import same_zero_point
+from bitwright.methods.integer.smooth import beginnings
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.protocol import compose
-from bitwright.methods.transforms.search import TRIAL_TOKENS, _short
 from bitwright.networks import hadamard
 from bitwright.networks.rotation import Rotation, Where, rotation_groups, stream_matrix
 from bitwright.networks.smoothing import untie
@@ -300,8 +300,10 @@ class TestHandedOut:
         network = network_of(nn.Linear(4, 4), normal(2, 4))
         network = dataclasses.replace(network, kind="language")
         whole = {"tokens": tokens(2, 200), "positions": torch.arange(200), "mask": torch.ones(2, 1, 200, 200)}
-        assert _short(network, [whole]) == [whole]
-        assert _short(network, [{"tokens": tokens(2, 200)}])[0]["tokens"].shape == (2, TRIAL_TOKENS)
+        assert beginnings(network, [whole], 128) == [whole]
+        square = {"tokens": tokens(2, 200), "mask": torch.ones(200, 200)}
+        assert beginnings(network, [square], 128) == [square]
+        assert beginnings(network, [{"tokens": tokens(2, 200)}], 128)[0]["tokens"].shape == (2, 128)
 
 
 class TestRunTime:
@@ -442,28 +444,34 @@ class TestSearch:
         """One channel of the stream is far larger than the others, which their norm's gains make as large again."""
 
         class Tamed(nn.Module):
-            def __init__(self, times):
+            def __init__(self, times, *, hot=False):
                 super().__init__()
                 torch.manual_seed(1)
                 self.enter, self.norm, self.up = nn.Linear(64, 64), nn.RMSNorm(64), nn.Linear(64, 64)
                 self.down, self.last, self.head = nn.Linear(64, 64), nn.RMSNorm(64), nn.Linear(64, 8)
                 self.enter.weight.data[3] *= 8 * times
+                self.hot = hot
                 for norm, layer in ((self.norm, self.up), (self.last, self.head)):
                     norm.weight.data[:], norm.weight.data[3], norm.weight.data[11] = times, 1.0, 40 * times
                     layer.weight.data[:, 11] /= 40  # an outlier that is left to be spread
 
             def forward(self, x):
                 h = self.enter(x)
-                h = h + self.down(torch.tanh(4 * self.up(self.norm(h))))
-                return self.head(self.last(h))
+                n = self.norm(h)  # read without the module's hook where x begins with a large number
+                up = F.linear(n, self.up.weight, self.up.bias) if self.hot and float(x[0, 0]) > 9 else self.up(n)
+                return self.head(self.last(h + self.down(torch.tanh(4 * up))))
 
-        batches = [{"x": normal(256, 64, seed=i)} for i in range(4)]
+        batches = [{"x": normal(256, 64, seed=i)} for i in range(6)]
         for times, where in ((30.0, Where.STREAM), (100.0, Where.RUN_TIME)):
             network = network_of(Tamed(times), batches[0]["x"])
             plan = compose("int8", {"smoothing": "none"}).calibrate(network, batches)
             assert {plan.rotations[site].where for site in ("up", "head")} == {where}
             turned = prepare(network, Plan(method="int8", rotations=plan.rotations))
             torch.testing.assert_close(turned.forward(batches[0]), network.forward(batches[0]), rtol=1e-3, atol=1e-3)
+        batches[3]["x"][0, 0] = 10.0  # neither ranging nor judging
+        network = network_of(Tamed(100.0, hot=True), batches[0]["x"])
+        plan = compose("int8", {"smoothing": "none"}).calibrate(network, batches)
+        assert all(each.where is not Where.RUN_TIME for each in plan.rotations.values())
 
     def test_one_batch_of_one_sample_judges_nothing(self):
         network = network_of(Outlying(40.0), normal(1, 64))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import signal
 
 import pytest
@@ -266,6 +267,28 @@ class TestTraining:
         monkeypatch.undo()
         assert load_checkpoint(file, network).progress["step"] == 6
         assert trained(network, samples, None, checkpoint=file, resume=True).losses == whole.losses
+
+    @pytest.mark.parametrize("judged", [2, 3, 4, 5])
+    def test_ctrl_c_in_a_look_is_as_if_nothing_had_happened(self, judged, tmp_path, monkeypatch):
+        """The look is taken again, and lowers rates where it would have."""
+        network, samples, plan = learning()
+        settings = TrainingSettings(steps=12, every=3, learning_rate=0.5)
+        whole = trained(network, samples, plan, settings)
+        assert any(later > before for (_, before), (_, later) in itertools.pairwise(whole.losses))
+        file, calls, judge = tmp_path / "state", [], Learner.judge
+
+        def interrupted(self, batches):
+            calls.append(0)
+            if len(calls) == judged:
+                raise KeyboardInterrupt
+            return judge(self, batches)
+
+        monkeypatch.setattr(Learner, "judge", interrupted)
+        assert trained(network, samples, plan, settings, checkpoint=file).stopped == "interrupted"
+        monkeypatch.undo()
+        again = trained(network, samples, None, settings, checkpoint=file, resume=True)
+        assert again.losses == whole.losses
+        assert all(torch.equal(values, again.plan.weights[name]) for name, values in whole.plan.weights.items())
 
     def test_a_loss_that_is_no_number(self, monkeypatch):
         network, samples, plan = learning()

@@ -191,9 +191,9 @@ SYSTEMS: Mapping[str, System] = {
         choices=(
             ("aqs", {"dbs": False}),
             ("aqs", {"dbs": True}),
+            ("aqs", {"rotation": "none"}),
             ("aqs-w4", {"dbs": False}),
             ("aqs-w4", {"dbs": True}),
-            ("aqs", {"rotation": "none"}),
         ),
         first=("aqs", ("panacea",)),
     ),

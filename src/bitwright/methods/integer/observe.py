@@ -239,7 +239,7 @@ def _with_weight(seen: Ranges, view: GemmView) -> Ranges:
     """What is seen of a site for the first time: its weight is looked at once."""
     if view.weight is not None:
         seen.weight = distinct(view.w.detach())
-        if not all(bool(end.isfinite()) for end in torch.aminmax(seen.weight)):
+        if seen.weight.numel() and not all(bool(end.isfinite()) for end in torch.aminmax(seen.weight)):
             raise InputError(f"the weight of {seen.site.name} holds NaN or infinity; quantization needs finite numbers")
     return seen
 

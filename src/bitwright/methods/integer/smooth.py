@@ -67,6 +67,14 @@ def _halves(network: Network, batch: Batch, half: Batch) -> bool:
     return bool(difference <= CLOSE * part.double().norm())
 
 
+def beginnings(network: Network, batches: Sequence[Batch], tokens: int) -> Sequence[Batch]:
+    """Batches; of a language model's windows the first `tokens`, where all inputs are of one shape [batch, tokens]."""
+    shapes = [{tuple(tensor.shape) for tensor in batch.values()} for batch in batches]
+    if network.kind != "language" or any(len(each) != 1 or len(min(each)) != 2 for each in shapes):
+        return batches
+    return [{name: tensor[:, :tokens] for name, tensor in batch.items()} for batch in batches]
+
+
 def smoothable(network: Network) -> tuple[Network, list[SmoothingGroup]]:
     """A copy of `network` whose weights may change, and its groups; `network` itself where there are none."""
     work = network.copy()
@@ -116,9 +124,7 @@ class Trial:
         rules: Rules,
     ) -> None:
         self.network, self.groups, self.ranges, self.rules = network, groups, ranges, rules
-        if network.kind == "language":
-            batches = [{name: tokens[:, :JUDGE_TOKENS] for name, tokens in batch.items()} for batch in batches]
-        self.batches = batches
+        batches = self.batches = beginnings(network, batches, JUDGE_TOKENS)
         self.trials = 0
         with torch.no_grad():
             self.references = [network.forward(batch) for batch in batches]

@@ -124,9 +124,10 @@ class Trial:
     def loaded(self, weights: Weights) -> Iterator[None]:
         """Meanwhile the network has these values, which are not copied."""
         before = {name: self.parameters[name].data for name in weights}
-        for name, values in weights.items():
-            self.parameters[name].data = values.to(before[name])
         try:
+            for name, values in weights.items():
+                assert values.shape == before[name].shape
+                self.parameters[name].data = values.to(before[name])
             yield
         finally:
             for name, values in before.items():

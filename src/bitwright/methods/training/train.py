@@ -107,6 +107,8 @@ def train(
     stopped = "steps"
     try:
         while run.step < settings.steps:
+            if run.step % settings.every == 0 and run.losses[-1][0] != run.step:  # it was stopped before the look
+                run.look(held_out)
             progress("training", run.step, settings.steps)
             with whole_steps():
                 run.take(stream(run.step))
@@ -190,24 +192,33 @@ class _Run:
 
     def look(self, held_out: Sequence[Batch]) -> None:
         """Judge, and remember the best; what is no better goes back to it, to go on from there in smaller steps."""
+        loss, values = self._judged(held_out)
+        due = self.step % self.settings.every == 0
+        with whole_steps():
+            if not self.losses or loss < min(each for _, each in self.losses):
+                self.best = values
+                self.waited = 0
+            elif due:  # stopped by time in between, it goes on as it was
+                self.waited += 1
+                self.slower += 1
+                self.load(self.best)
+                self.average = {name: value.clone() for name, value in self.best.items()} if self.average else {}
+                self.adam.state.clear()
+            self.losses.append((self.step, loss))
+
+    def _judged(self, held_out: Sequence[Batch]) -> tuple[float, dict[str, torch.Tensor]]:
+        """The loss of what learns, or of its average where that is less, and the values it is of."""
         now = self.copied()
         loss, values = self.learner.judge(list(held_out)), now
         if self.average and self.step:
             self.load(self.average)
-            averaged = self.learner.judge(list(held_out))
+            try:
+                averaged = self.learner.judge(list(held_out))
+            finally:
+                self.load(now)
             if averaged < loss:
-                loss, values = averaged, self.copied()
-            self.load(now)
-        if not self.losses or loss < min(each for _, each in self.losses):
-            self.best = values
-            self.waited = 0
-        else:
-            self.waited += 1
-            self.slower += 1
-            self.load(self.best)
-            self.average = {name: value.clone() for name, value in self.best.items()} if self.average else {}
-            self.adam.state.clear()
-        self.losses.append((self.step, loss))
+                return averaged, {name: value.clone() for name, value in self.average.items()}
+        return loss, values
 
     def outcome(self, stopped: str) -> Outcome:
         """With the best plan."""
@@ -276,7 +287,7 @@ def _resumed(network: Network, path: Path | None, settings: TrainingSettings, sa
             f"{path} learned from {found.samples}, not from {samples}; resume it with the same, or name another "
             "--checkpoint"
         )
-    fixed = {"steps", "learning_rate", "scale_rate", "features", "averaging", "seed"}
+    fixed = {"steps", "learning_rate", "scale_rate", "features", "averaging", "seed", "every"}
     for name, value in settings.model_dump(include=fixed).items():
         if found.settings.get(name) != value:
             raise InputError(

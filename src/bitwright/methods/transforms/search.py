@@ -24,7 +24,7 @@ from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.observe import observe_ranges
 from bitwright.methods.integer.options import IntegerOptions
-from bitwright.methods.integer.smooth import LEAST_GAIN, held_out, output_loss
+from bitwright.methods.integer.smooth import LEAST_GAIN, beginnings, held_out, output_loss
 from bitwright.methods.operand_options import OperandOptions
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import report
@@ -42,15 +42,15 @@ RANGING = 2
 TRIAL_TOKENS = 128
 """Of a language model's windows, in trials: what they tell apart is large."""
 CHECK_TOKENS = 64
-"""Of every window, on which the rotated network is held against the float one."""
+"""Of every window but the first, on which the rotated network is held against the float one."""
 HOPELESS = 4
 """Smoothing is not tried where rotation leaves so small a part of the loss: it has not been seen to halve one."""
 CLOSE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Relative norm of what rotations may change outputs in float by, by their type: roundings of many layers."""
 STRENGTHS = (0.5, 0.7, 0.9)
 """Of smoothing, all kinds of sites alike, to be compared with rotations."""
-NOTHING, SMOOTHING, OFFLINE, ALL = "nothing", "smoothing", "rotation offline", "rotation"
-RUN_TIME = "rotation at run time"
+NOTHING, SMOOTHING, OFFLINE = "nothing", "smoothing", "rotation offline"
+ALL, RUN_TIME = "rotation", "rotation at run time"
 """What candidates are called."""
 Rotations = Mapping[str, Rotation]
 Stored = Sequence[tuple[str, Method, Any]]
@@ -127,7 +127,7 @@ def _places(network: Network, samples: Sequence[Batch], *, stream: bool = True) 
         places.append(_Place(where=group.where, sites=group.sites))
     try:
         with torch.no_grad():
-            tried = (batch, *_short(network, samples, CHECK_TOKENS))
+            tried = (batch, *samples[:1], *beginnings(network, samples[1:], CHECK_TOKENS))
             same = all(_close(work.forward(each), network.forward(each)) for each in tried)
     except InputError:
         same = False
@@ -182,7 +182,7 @@ class _Search:
     ) -> None:
         self.method, self.network, self.options, self.plan = method, network, options, plan
         self.stored = [(name, *_drafted(method, chosen)) for name, method, chosen in stored]
-        self.ranging, self.judges = (_short(network, batches) for batches in (ranging, judges))
+        self.ranging, self.judges = (beginnings(network, batches, TRIAL_TOKENS) for batches in (ranging, judges))
         self.logits = network.kind in ("language", "image")
         with torch.no_grad():
             self.references = [network.forward(batch) for batch in self.judges]
@@ -196,7 +196,7 @@ class _Search:
         losses = self._tried(candidates)
         if ALL in candidates and NOTHING in candidates and any(place.where is Where.STREAM for place in places):
             self.turned = None
-            behind, turned = _places(self.network, self.judges, stream=False)
+            behind, turned = _places(self.network, samples, stream=False)
             if behind:
                 self.turned = _rotations(behind), turned
                 del turned
@@ -335,14 +335,6 @@ def _halves(output: torch.Tensor) -> list[torch.Tensor]:
     """Both halves of the rows of an output; one that has no two rows is one part."""
     rows = output.flatten(0, -2) if output.dim() > 2 else output
     return [rows[: len(rows) // 2], rows[len(rows) // 2 :]] if rows.dim() > 1 and len(rows) > 1 else [rows]
-
-
-def _short(network: Network, batches: Sequence[Batch], tokens: int = TRIAL_TOKENS) -> Sequence[Batch]:
-    """Batches; of a language model's windows the beginning, where all inputs have a row for each and no more axes."""
-    shapes = {tuple(tensor.shape) for batch in batches for tensor in batch.values()}
-    if network.kind != "language" or any(len(shape) != 2 for shape in shapes):
-        return batches
-    return [{name: tensor[:, :tokens] for name, tensor in batch.items()} for batch in batches]
 
 
 def _fixed(network: Network, samples: Sequence[Batch], rotations: Rotations, bits: int) -> dict[str, Rotation]:
