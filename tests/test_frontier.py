@@ -318,7 +318,7 @@ def found():
 class TestStudy:
     def test_every_choice_has_its_points(self, found):
         static = [INT8] * 6 + [STATIC[1]] * 4
-        assert [point.system for point in found.points] == static + ["panacea"] * 4 + ["combined"] * 2
+        assert [point.system for point in found.points] == static + ["panacea"] * 5 + ["combined"] * 2
         assert {point.row.method for point in found.points} >= {"aqs dbs=false", "aqs-w4 dbs=true", "lpq+apsq"}
 
     def test_refusals_of_the_seam_are_stated(self, found):

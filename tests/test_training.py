@@ -195,7 +195,7 @@ class TestTraining:
         """At .5 a look soon finds nothing better; from the best, in smaller steps, training improves again."""
         network, samples, plan = learning("int8+apsq")
         plan = compose("int8+apsq", {**PLAIN, "psum_bits": 4}).calibrate(network, samples)
-        settings = TrainingSettings(steps=200, every=10, learning_rate=0.5, patience=99)
+        settings = TrainingSettings(steps=100, every=10, learning_rate=0.5, patience=99)
         losses = [loss for _, loss in trained(network, samples, plan, settings).losses]
         worse = next(i for i in range(1, len(losses)) if losses[i] >= min(losses[:i]))
         assert min(losses[worse:]) < min(losses[:worse])
@@ -268,7 +268,7 @@ class TestTraining:
         assert load_checkpoint(file, network).progress["step"] == 6
         assert trained(network, samples, None, checkpoint=file, resume=True).losses == whole.losses
 
-    @pytest.mark.parametrize("judged", [2, 3, 4, 5])
+    @pytest.mark.parametrize("judged", [2, 5])
     def test_ctrl_c_in_a_look_is_as_if_nothing_had_happened(self, judged, tmp_path, monkeypatch):
         """The look is taken again, and lowers rates where it would have."""
         network, samples, plan = learning()
