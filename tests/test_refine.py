@@ -443,3 +443,11 @@ def test_moments_beyond_float32_leave_the_nearest_codes():
     )
     assert not found.weights
     assert found.sites.keys() == nearest.sites.keys()
+
+
+def test_two_parameters_of_one_memory_stay():
+    """A weight that becomes another would change the other layer's, too."""
+    first, second = nn.Linear(8, 8), nn.Linear(8, 8)
+    second.weight = nn.Parameter(first.weight.data)
+    network = network_of(nn.Sequential(first, nn.ReLU(), second, nn.Linear(8, 4)), normal(4, 8))
+    assert {target.parameter for target in find_targets(network).values()} == {"3.weight"}

@@ -490,6 +490,19 @@ def two_scales(first=1, zero_point=0, *, signed=True):
     )
 
 
+class Massive(nn.Module):
+    """A language model whose first token is 300 times as large as the others."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.layer = nn.Embedding(11, 16), nn.Linear(16, 11)
+
+    def forward(self, x):
+        h = self.table(x)
+        return self.layer(torch.cat([300 * h[:, :1], h[:, 1:]], 1))
+
+
 class TestFirstTokens:
     @pytest.mark.parametrize("first", [1, 2])
     @pytest.mark.parametrize(("signed", "zero_point"), [(True, 0), (False, 100)])
@@ -540,16 +553,6 @@ class TestFirstTokens:
             parse_granularity("first:0")
 
     def test_a_massive_first_token_gets_a_scale_of_its_own(self, tmp_path):
-        class Massive(nn.Module):
-            def __init__(self):
-                super().__init__()
-                torch.manual_seed(0)
-                self.table, self.layer = nn.Embedding(11, 16), nn.Linear(16, 11)
-
-            def forward(self, x):
-                h = self.table(x)
-                return self.layer(torch.cat([300 * h[:, :1], h[:, 1:]], 1))
-
         network = dataclasses.replace(network_of(Massive(), tokens()), kind="language")
         batches = [{"x": tokens(1, 9, seed=i)} for i in range(6)]
         options = {"rotation": "none", "smoothing": "none"}
@@ -580,16 +583,6 @@ class TestFirstTokens:
 
     @pytest.mark.parametrize("zpm", [True, False])
     def test_aqs_moves_zero_points_of_both_scales(self, zpm):
-        class Massive(nn.Module):
-            def __init__(self):
-                super().__init__()
-                torch.manual_seed(0)
-                self.table, self.layer = nn.Embedding(11, 16), nn.Linear(16, 11)
-
-            def forward(self, x):
-                h = self.table(x)
-                return self.layer(torch.cat([300 * h[:, :1], h[:, 1:]], 1))
-
         network = dataclasses.replace(network_of(Massive(), tokens()), kind="language")
         options = {"rotation": "none", "smoothing": "none", "first_tokens": 1, "zpm": zpm, "bias_correction": False}
         plan = compose("aqs", options).calibrate(network, [{"x": tokens(1, 9, seed=i)} for i in range(6)])

@@ -146,19 +146,28 @@ def _floats_are_faster() -> bool:
     generator = torch.Generator().manual_seed(0)
     x, w = (torch.randint(-128, 128, (128, 512), generator=generator).to(torch.int8) for _ in range(2))
 
-    def seconds(multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], other: torch.Tensor) -> float:
+    def seconds(multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
         best = math.inf
         for _ in range(3):
             start = time.perf_counter()
-            multiply(x, other)
+            multiply(x, w)
             best = min(best, time.perf_counter() - start)
         return best
 
-    return seconds(_by_floats, w) < seconds(torch._int_mm, w.t())
+    return seconds(_by_floats) < seconds(_by_int8)
+
+
+def _by_int8(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """int8 [M, K] by int8 [N, K] -> int32 [M, N] by torch's kernel on a CPU."""
+    if x.shape[1] == 1:  # torch's kernel leaves the result of one column unwritten
+        x, w = F.pad(x, (0, 1)), F.pad(w, (0, 1))
+    if _saturates():  # two products of 7-bit weights fit 16 bits: 2 * 255 * 64 < 2**15
+        return torch._int_mm(x, (w >> 1).t()).mul_(2).add_(torch._int_mm(x, (w & 1).t()))
+    return torch._int_mm(x, w.t())
 
 
 def _by_floats(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """int8 [M, K] by int8 [N, K] -> int32 [M, N] in float32, block by block of K, whose sums stay below 2**24."""
+    """The same in float32, block by block of K, whose sums stay below 2**24."""
     acc: torch.Tensor | None = None
     with exact_float_kernels():
         for rows, columns in zip(x.split(EXACT_K, 1), w.split(EXACT_K, 1), strict=True):
@@ -172,13 +181,7 @@ def _int_mm(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """int8 [M, K] by int8 [N, K] -> int32 [M, N]; CUDA's kernel wants M > 16 and K, N in multiples of 8."""
     x, w = _rows(x), _rows(w)
     if not x.is_cuda:
-        if _floats_are_faster():
-            return _by_floats(x, w)
-        if x.shape[1] == 1:  # torch's kernel leaves the result of one column unwritten
-            x, w = F.pad(x, (0, 1)), F.pad(w, (0, 1))
-        if _saturates():  # two products of 7-bit weights fit 16 bits: 2 * 255 * 64 < 2**15
-            return torch._int_mm(x, (w >> 1).t()).mul_(2).add_(torch._int_mm(x, (w & 1).t()))
-        return torch._int_mm(x, w.t())
+        return _by_floats(x, w) if _floats_are_faster() else _by_int8(x, w)
     m, (n, k) = x.shape[0], w.shape
     x = F.pad(x, (0, -k % 8, 0, max(0, 17 - m)))
     w = F.pad(w, (0, -k % 8, 0, -n % 8))

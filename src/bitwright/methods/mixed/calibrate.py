@@ -15,7 +15,7 @@ from bitwright.methods.budget import Judge, shared_judge
 from bitwright.methods.executor import Executor
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.rules import site_plan
-from bitwright.methods.integer.smooth import output_loss
+from bitwright.methods.integer.smooth import beginnings, output_loss
 from bitwright.methods.mixed.options import MixedOptions
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.precision import MultiplierTime, narrowable, said_loss, smallest
@@ -85,8 +85,7 @@ def _ranked(
 ) -> list[str]:
     """Sites, those first that save most multiplier time per loss of the output."""
     batch, logits = judge.samples[0], judge.kind in ("language", "image")
-    if judge.kind == "language":
-        batch = {name: tokens[:, :RANKING_TOKENS] for name, tokens in batch.items()}
+    (batch,) = beginnings(judge.network, [batch], RANKING_TOKENS)
     encoded: dict[Any, Quantized] = {}
     reference = Executor(judge.network, wide, prepared=True, weights=encoded).run(batch)
     costs = {}

@@ -6,6 +6,8 @@ is, and so does what the example does not reach.
 """
 
 import dataclasses
+from collections import Counter
+from collections.abc import Mapping
 
 import torch
 
@@ -60,7 +62,7 @@ def find_targets(network: Network) -> dict[str, Target]:
     """Site -> its weight, of those that may change."""
     assert network.module is not None
     flow = record(network, example_batch(network))
-    names = {id(parameter): name for name, parameter in network.module.named_parameters()}
+    names = own_memory(dict(network.module.named_parameters()))
     found = {}
     for site, view in flow.sites.items():
         weight = view.weight
@@ -77,6 +79,12 @@ def find_targets(network: Network) -> dict[str, Target]:
         )
     uses = [target.parameter for target in found.values()]
     return {site: target for site, target in found.items() if uses.count(target.parameter) == 1}
+
+
+def own_memory(parameters: Mapping[str, torch.Tensor]) -> dict[int, str]:
+    """The id of every parameter that has its memory to itself, and its name: no other one begins where it does."""
+    uses = Counter(parameter.data_ptr() for parameter in parameters.values())
+    return {id(parameter): name for name, parameter in parameters.items() if uses[parameter.data_ptr()] == 1}
 
 
 def _whole(view: GemmView, weight: torch.Tensor) -> bool:

@@ -17,6 +17,7 @@ from bitwright.methods.integer.smooth import held_out, output_loss
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import report
 from bitwright.methods.protocol import Composition
+from bitwright.methods.refine.targets import own_memory
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import observe
@@ -61,7 +62,7 @@ class Trial:
     @functools.cached_property
     def reference(self) -> tuple[dict[str, str], list[Means]]:
         """Of the float network: sites' own biases by name, channel means of every batch."""
-        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        names = own_memory(self.parameters)
         biases: dict[str, str] = {}
         means: list[Means] = []
         for batch in self.batches:

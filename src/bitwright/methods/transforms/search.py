@@ -40,18 +40,20 @@ from bitwright.words import counted
 RANGING = 2
 """Batches that give the ranges of a candidate."""
 TRIAL_TOKENS = 128
-"""Of a language model's windows, in trials: what they tell apart is large."""
+"""Of a language model's windows, in trials: what they tell apart is large (our choice)."""
 CHECK_TOKENS = 64
-"""Of every window but the first, on which the rotated network is held against the float one."""
+"""Of every window but the first, on which the rotated network is held against the float one (our choice)."""
 HOPELESS = 4
-"""Smoothing is not tried where rotation leaves so small a part of the loss: it has not been seen to halve one."""
+"""Smoothing is not tried where rotation leaves so small a part of the loss: it has not been seen to halve one
+(our choice)."""
 CLOSE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Relative norm of what rotations may change outputs in float by, by their type: roundings of many layers."""
+"""Relative norm of what rotations may change outputs in float by, by their type: roundings of many layers (ours)."""
 STRENGTHS = (0.5, 0.7, 0.9)
 """Of smoothing, all kinds of sites alike, to be compared with rotations."""
 NOTHING, SMOOTHING, OFFLINE = "nothing", "smoothing", "rotation offline"
 ALL, RUN_TIME = "rotation", "rotation at run time"
 """What candidates are called."""
+NOT_ROTATED = "nothing was found that can be rotated with the network staying what it is"
 Rotations = Mapping[str, Rotation]
 Stored = Sequence[tuple[str, Method, Any]]
 """Methods that fill the accumulation, by name, with their options."""
@@ -91,11 +93,7 @@ def calibrate_transformed(
         return search.best(places, samples)
     del turned
     fixed = [] if searched else [each for each in places if _wanted(each, options)]
-    note = (
-        ""
-        if fixed or options.rotation not in ("all", "offline")
-        else "nothing was found that can be rotated with the network staying what it is"
-    )
+    note = NOT_ROTATED if options.rotation in ("all", "offline") and not fixed else ""
     return _made(method, network, samples, options, plan, _rotations(fixed), note=note)
 
 
@@ -296,7 +294,7 @@ class _Search:
         for _, method, chosen in self.stored:
             plan = method.calibrate(turned, self.ranging, chosen, plan)
         prepared = prepare(turned, plan)
-        methods = Composition(name="trial", methods=(("trial", self.trial_method, options), *self.stored))
+        methods = Composition(name="trial", methods=(("trial", self.trial_method, options), *self.stored)).rough()
         exact = bool(self.stored)  # kernels of stored sums are exact ones, and faster than their emulation
         executor = Executor(prepared, plan, methods, exact=exact, prepared=True)
         found: list[float] = []
