@@ -29,7 +29,7 @@ $(VENV)/for-demo: pyproject.toml constraints.txt zoo.txt
 
 # DEMO='--task sts --data PAIRS.tsv' judges by people's scores.
 demo: $(VENV)/for-demo
-	@echo "One trained network x Panacea, APSQ, LP, Drift and static int8, each on its own machine; about two minutes:"
+	@echo "One trained network x Panacea, APSQ, LP, Drift and static int8, each on its own machine; two to six minutes:"
 	$(BIN)/bitwright compare minilm-l6 --calibration 16 --limit 24 --out demo.html --overwrite $(DEMO)
 
 test: venv
