@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerTensor, Quantized
 from bitwright.methods.bias import BiasCorrection
-from bitwright.methods.budget import Judge, _spread_correlation, expected_accuracy
+from bitwright.methods.budget import Expected, Judge, _spread_correlation, expected_accuracy
 from bitwright.methods.classes import PAIRS, block_lengths, block_size, classes_of
 from bitwright.methods.drift import METHOD, DriftOptions, expected_error, kernels
 from bitwright.methods.drift.calibrate import Search
@@ -372,7 +372,7 @@ class TestMethod:
         base = compose("int8" if name != "mixed" else "mixed", {"budget": 1e-9} if name == "mixed" else {})
         static = base.calibrate(network, SAMPLES)
         judge = Judge(network, SAMPLES, static)
-        assert Judge(network, SAMPLES, plan).start >= judge.start * (1 - 0.02) - 1e-6
+        assert Judge(network, SAMPLES, plan).start.loss(judge.start) <= 0.02 + 1e-6
         assert any("budget 2 %" in note for note in plan.notes)
 
     def test_a_larger_budget_never_takes_more_multiplier_time(self):
@@ -536,29 +536,63 @@ class TestBudget:
     def test_images_by_hand(self):
         reference = torch.tensor([[0.0, math.log(3)], [math.log(4), 0.0]])  # 0.75 for class 1, 0.8 for class 0
         same = expected_accuracy("image", [{}], [reference], [reference])
-        assert same == pytest.approx((0.75 + 0.8) / 2)
+        assert same.accuracy == pytest.approx((0.75 + 0.8) / 2)
+        assert same.without.tolist() == pytest.approx([0.8, 0.75])
         wrong = expected_accuracy("image", [{}], [-reference], [reference])
-        assert wrong == pytest.approx((0.25 + 0.2) / 2)
+        assert wrong.accuracy == pytest.approx((0.25 + 0.2) / 2)
 
     def test_language_is_inverse_perplexity(self):
-        logits = torch.zeros(1, 5, 7)
-        found = expected_accuracy("language", [{"input_ids": torch.arange(5).unsqueeze(0)}], [logits], [logits])
-        assert found == pytest.approx(1 / 7)
+        logits = torch.zeros(2, 5, 7)
+        found = expected_accuracy("language", [{"input_ids": torch.arange(10).view(2, 5) % 7}], [logits], [logits])
+        assert found.accuracy == pytest.approx(1 / 7)
+        assert found.without.tolist() == pytest.approx([1 / 7] * 2)
 
     def test_sentences_with_noise_of_known_size(self):
         wanted = torch.nn.functional.normalize(normal(60, 8, seed=1), dim=-1)
-        assert expected_accuracy("sentence", [{}], [wanted], [wanted]) == pytest.approx(1.0)
+        assert expected_accuracy("sentence", [{}], [wanted], [wanted]).accuracy == pytest.approx(1.0)
         found = [
-            expected_accuracy("sentence", [{}], [wanted + noise * normal(60, 8, seed=2)], [wanted])
+            expected_accuracy("sentence", [{}], [wanted + noise * normal(60, 8, seed=2)], [wanted]).accuracy
             for noise in (0.02, 0.1, 0.5)
         ]
         assert found == sorted(found, reverse=True)
         assert found[0] > 0.98
 
+    @pytest.mark.parametrize("kind", ["image", "language", "sentence", "tensor"])
+    def test_without_a_sample_is_as_if_it_had_not_been_there(self, kind):
+        wanted = normal(7, 9, 5, seed=1) if kind == "language" else normal(7, 9, seed=1)
+        outputs = wanted + 0.3 * normal(*wanted.shape, seed=2)
+        tokens = torch.randint(5, (7, 9), generator=torch.Generator().manual_seed(3))
+
+        def judged(rows):
+            return expected_accuracy(kind, [{"input_ids": tokens[rows]}], [outputs[rows]], [wanted[rows]])
+
+        whole = judged(slice(None))
+        by_hand = [judged([at for at in range(7) if at != left]).accuracy for left in range(7)]
+        assert whole.without.tolist() == pytest.approx(by_hand)
+
+    def test_the_upper_end_of_a_loss_by_hand(self):
+        start = Expected(accuracy=0.8, without=torch.tensor([0.8, 0.8, 0.8], dtype=torch.float64))
+        worse = Expected(accuracy=0.72, without=torch.tensor([0.72, 0.68, 0.76], dtype=torch.float64))
+        # losses .1, .15, .05 without each: squares about their mean .005, times 2 / 3; the root is .0577
+        assert worse.loss(start) == pytest.approx(0.1 + 1.645 * math.sqrt(0.005 * 2 / 3))
+        assert start.loss(start) == 0
+
+    def test_the_jackknife_of_a_mean_is_its_standard_error(self):
+        right = torch.rand(40, generator=torch.Generator().manual_seed(1)).double()
+        some = Expected(accuracy=float(right.mean()), without=(right.sum() - right) / 39)
+        sure = Expected(accuracy=1.0, without=torch.ones(40, dtype=torch.float64))
+        error = float(right.std()) / math.sqrt(40)
+        assert some.loss(sure) == pytest.approx(1 - float(right.mean()) + 1.645 * error)
+
     def test_sentences_turned_round_are_worth_less_than_nothing(self):
         wanted = torch.linspace(0, 1, 9).double()
-        assert _spread_correlation(2 * wanted + 3, wanted) == pytest.approx(1)
-        assert _spread_correlation(3 - 2 * wanted, wanted) == pytest.approx(-1)
+
+        def correlation(found):
+            sums = [torch.ones(9), found, wanted, found * found, wanted * wanted, found * wanted]
+            return float(_spread_correlation(torch.stack([each.double().sum() for each in sums])))
+
+        assert correlation(2 * wanted + 3) == pytest.approx(1)
+        assert correlation(3 - 2 * wanted) == pytest.approx(-1)
 
     def test_biases_of_vectors_and_of_what_no_sample_reaches(self):
         """An expert that the second batch does not reach, and one that none does."""

@@ -111,6 +111,6 @@ def smallest(fits: Callable[[int], bool], low: int, high: int) -> int | None:
 def said_loss(loss: float, budget: float, time: float) -> str:
     """What a search found, for reports: `loss` and `budget` relative, `time` by that of the wide network."""
     return (
-        f"expected accuracy falls by {100 * max(loss, 0.0):.2g} % of the static plan's on the calibration samples "
-        f"(budget {100 * budget:g} %) for {100 * time:.3g} % of its multiplier time"
+        f"expected accuracy falls by at most {100 * max(loss, 0.0):.2g} % of the static plan's, as the calibration "
+        f"samples say with 95 % confidence (budget {100 * budget:g} %), for {100 * time:.3g} % of its multiplier time"
     )

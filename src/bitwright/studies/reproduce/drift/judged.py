@@ -78,7 +78,7 @@ class Judged:
         counted = ClassMacs()
         executor = Executor(self.network, plan, listeners=(counted,))
         outputs = [executor.run(batch).float() for batch in self.samples]
-        accuracy = expected_accuracy(self.network.kind, self.samples, outputs, self.references)
+        accuracy = expected_accuracy(self.network.kind, self.samples, outputs, self.references).accuracy
         return Judgement(accuracy=accuracy, shares=counted.shares, time=counted.time)
 
 
