@@ -1,7 +1,9 @@
 """Sites: every product that the mode intercepts, what it is called, its shape, and what is left over in a trace."""
 
 import dataclasses
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -523,6 +525,31 @@ def hooks_left():
 
 
 class TestMode:
+    def test_nothing_of_a_pass_waits_for_the_garbage_collector(self):
+        class Held:
+            """Stands for the tensors that a handler holds, a whole graph of gradients among them."""
+
+        held = Held()
+        gone = weakref.ref(held)
+        layer = nn.Linear(8, 4)
+
+        def passed(held):
+            def handle(site, view):
+                assert isinstance(held, Held)
+                return view.float_result()
+
+            with SiteMode(layer, handle):
+                layer(normal(2, 8))
+
+        passed(held)
+        gc.disable()
+        try:
+            passed(held)
+            del held
+            assert gone() is None
+        finally:
+            gc.enable()
+
     def test_names_of_modules_that_run_twice_or_share_weights(self):
         found = check_unchanged(Twice(), normal(2, 4))
         assert [s.name for s, _ in found] == ["layer", "layer#2", "tied"]

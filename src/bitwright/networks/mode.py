@@ -11,6 +11,7 @@ import functools
 import sys
 import threading
 import types
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -263,7 +264,7 @@ class _Below(TorchDispatchMode):
 
     def __init__(self, mode: SiteMode) -> None:
         super().__init__()
-        self.mode = mode
+        self.mode: SiteMode = weakref.proxy(mode)  # else what handlers hold would wait for the garbage collector
         self.runs = False  # whether a product is computed that was caught here
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
