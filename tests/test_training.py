@@ -169,6 +169,23 @@ class TestLearner:
             prepare(network, dataclasses.replace(plan, weights={"nobody": torch.ones(1)}))
 
 
+class TestSteps:
+    def test_units_by_hand(self):
+        """A row [3, 4, 0, 0]: root mean square 2.5, by the root of 4."""
+        rows = loop._size(torch.tensor([[3.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
+        assert rows.tolist() == [[1.25], [1.0]]
+        kernel = loop._size(torch.full((2, 3, 1, 3), 6.0))
+        assert torch.allclose(kernel, torch.full((2, 1, 1, 1), 2.0))
+        assert float(loop._size(torch.tensor([3.0, 4.0, 0.0, 0.0]))) == 2.5
+        assert float(loop._size(torch.tensor(-3.0))) == 3.0
+
+    def test_a_step_moves_rows_of_all_lengths_by_one_share(self):
+        """A row of n weights of either sign gives about the root of n for inputs of 1; steps of one sign, a share."""
+        for length in (4, 64, 1024):
+            moved = 0.01 * loop._size(torch.ones(1, length)).expand(1, length)
+            assert float(moved.sum()) == pytest.approx(0.01 * length**0.5)
+
+
 SETTINGS = TrainingSettings(steps=12, every=4, learning_rate=1e-3)
 
 

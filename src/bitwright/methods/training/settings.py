@@ -16,9 +16,12 @@ class TrainingSettings(pydantic.BaseModel):
     steps: int = pydantic.Field(1000, ge=1, description="batches to learn from")
     minutes: float = pydantic.Field(28.0, gt=0, allow_inf_nan=True, description="stop after so long, whatever is left")
     learning_rate: float = pydantic.Field(
-        1e-3, gt=0, lt=1, description="of weights, at its peak, by the size of each row (Adam)"
+        3e-4,
+        gt=0,
+        lt=1,
+        description="of weights, at its peak, by the size of each row and the root of its length (Adam)",
     )
-    scale_rate: float = pydantic.Field(1e-3, ge=0, lt=1, description="of scales, in natural logarithms")
+    scale_rate: float = pydantic.Field(1e-4, ge=0, lt=1, description="of scales, in natural logarithms")
     features: float = pydantic.Field(
         1.0,
         ge=0,

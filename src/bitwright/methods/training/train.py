@@ -2,9 +2,10 @@
 
 Learning rates rise over the first twentieth of the steps and fall as a cosine to nothing. Adam moves all weights alike,
 and those of folded convolutions differ by orders of magnitude: so each row of a weight moves in units of its own root
-mean square at the beginning, vectors as a whole (both our choices). Weights start as the plan has them, rounded or
-corrected ones included: what is calibrated is where training begins. Beside what learns runs its moving average
-(exponential; Polyak and Juditsky, 1992, for the idea), which is less noisy than any single step. What counts is
+mean square at the beginning by the root of its length, so that a step changes what it gives by about one share however
+long it is (Yang and Hu, 2021, for the idea), vectors as a whole (our choices). Weights start as the plan has them,
+rounded or corrected ones included: what is calibrated is where training begins. Beside what learns runs its moving
+average (exponential; Polyak and Juditsky, 1992, for the idea), which is less noisy than any single step. What counts is
 the loss of exact execution on held-out samples, of what learns and of its average; the best plan seen is the result,
 the calibrated one included, so that training never makes it worse on these. Where a look finds nothing better, training
 goes back to the best and on from there in smaller steps (ours): a rate that is right for one network ruins another.
@@ -260,9 +261,17 @@ class _Run:
 
 
 def _size(weight: torch.Tensor) -> torch.Tensor:
-    """Root mean square of each row, broadcastable; of a vector, of all of it; 1 where all is 0."""
-    axes = tuple(range(1, weight.dim())) if weight.dim() > 1 else tuple(range(weight.dim()))
-    size = weight.square().mean(axes, keepdim=True).sqrt() if axes else weight.abs()
+    """What the steps of a weight [rows, ...], a vector or a number are in units of, broadcastable; 1 where all is 0.
+
+    Of each row the root mean square by the root of its length: Adam's steps have about one size, and where inputs
+    have a mean, all of a row's steps move its product together. Of a vector the root mean square.
+    """
+    if not weight.dim():
+        size = weight.abs()
+    elif weight.dim() == 1:
+        size = weight.square().mean(0, keepdim=True).sqrt()
+    else:
+        size = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.dim() - 1)) / math.prod(weight.shape[1:])
     return torch.where(size > 0, size, torch.ones_like(size))
 
 
