@@ -1,0 +1,1 @@
+"""What comes from the files of other tools, and what leaves for them."""
