@@ -44,7 +44,7 @@ def export(
     path : path
         Of the file; of vectors, of a folder that is made.
     form : str
-        onnx-qdq: an ONNX file of opset 21 with QuantizeLinear and DequantizeLinear, which onnxruntime runs; qonnx: one
+        onnx-qdq: an ONNX file with QuantizeLinear and DequantizeLinear, which onnxruntime runs; qonnx: one
         with QONNX's Quant; safetensors: integer weights with scales; vectors: integer operands and expected sums of
         one input, as NumPy's and as hexadecimal text.
     method : str or Plan
@@ -79,8 +79,8 @@ def export(
     >>> layer = torch.nn.Linear(4, 2)
     >>> layer.example_inputs = torch.ones(1, 4)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     found = export(layer, f"{folder}/layer.safetensors", "safetensors", "int8")
-    >>> found.files, len(found.sites)
+    ...     exported = export(layer, f"{folder}/layer.safetensors", "safetensors", "int8")
+    >>> exported.files, len(exported.sites)
     (('layer.safetensors',), 1)
     """
     place, globs = Path(path), (sites,) if isinstance(sites, str) else tuple(sites)

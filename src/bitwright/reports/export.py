@@ -17,11 +17,9 @@ SHOWN = 3
 
 def print_export(exported: Exported, console: "Console") -> None:
     """What was written, then how onnxruntime agrees."""
-    size = f"{counted(len(exported.files), 'file')}, {exported.written_bytes:,} bytes"
-    say(
-        console,
-        f"{exported.network}, method {exported.method}, as {exported.form}: {counted(len(exported.sites), 'site')}, {size}.",
-    )
+    say(console, f"{exported.network}, method {exported.method}, as {exported.form}.")
+    size = f"{counted(len(exported.files), 'file')} of {exported.written_bytes:,} bytes"
+    say(console, f"{counted(len(exported.sites), 'site')} in {size}.")
     if exported.left_out:
         names = ", ".join(exported.left_out[:SHOWN]) + (", ..." if len(exported.left_out) > SHOWN else "")
         say(console, f"Left out: {counted(len(exported.left_out), 'site')} ({names}), float or read by nobody.")

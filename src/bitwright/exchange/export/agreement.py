@@ -10,19 +10,19 @@ import dataclasses
 import importlib.util
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from bitwright.exchange.export.coded import Array
-from bitwright.exchange.export.fold import shapes_of
 from bitwright.exchange.export.trace import OUTPUT, numbered
 from bitwright.methods.execution import Execution
 from bitwright.methods.executor import Executor
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.packages import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -48,8 +48,10 @@ class Agreement:
         Signal to noise of the output, in dB; infinite where it is equal.
     max_difference : float
         Of the output, in its own units.
-    fused_sqnr_db : float
-        The same as onnxruntime runs the file by default.
+    fused_sqnr_db : float or None
+        The same as onnxruntime runs the file by default; None where it fails to.
+    failure : str
+        What it says then.
     """
 
     batches: int
@@ -59,7 +61,8 @@ class Agreement:
     first_site: str
     sqnr_db: float
     max_difference: float
-    fused_sqnr_db: float
+    fused_sqnr_db: float | None
+    failure: str = ""
 
 
 def can_run() -> bool:
@@ -77,7 +80,8 @@ def agreement(
     cuts = _cuts(model)
     _cut(model, cuts)
     by_site = _session(model.SerializeToString(), fused=False, threads=threads)
-    plain, fused = (_session(content, fused=fused, threads=threads) for fused in (False, True))
+    plain = _session(content, fused=False, threads=threads)
+    fused = _Fused(content, threads)
     executor = Executor(network, plan, listeners=[listener := _Codes()])
     total = _Total()
     for batch in batches:
@@ -89,8 +93,8 @@ def agreement(
         every = {name: values for name, values in (feeds | given).items() if name in wanted}
         for cut, codes in zip(cuts, by_site.run([cut.made for cut in cuts], every), strict=True):
             total.codes(cut.name, given[cut.given], np.asarray(codes))
-        total.output(expected, *(session.run([OUTPUT], feeds)[0] for session in (plain, fused)))
-    return total.result(len(batches))
+        total.output(expected, plain.run([OUTPUT], feeds)[0], fused.output(feeds))
+    return total.result(len(batches), fused.failure)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ class _Cut:
 def _cuts(model: "onnx.ModelProto") -> list[_Cut]:
     from onnx import numpy_helper
 
-    shapes = shapes_of(model)
+    typed = {each.name: each.type.tensor_type.shape.dim for each in model.graph.value_info}
     constants = {each.name: each for each in model.graph.initializer}
     shifted = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "BitShift"}
     cuts = []
@@ -133,7 +137,7 @@ def _cuts(model: "onnx.ModelProto") -> list[_Cut]:
             while made in shifted:  # DequantizeLinear reads codes without their lowest bits
                 made = shifted[made]
             name, zero = node.name.removesuffix(".quantize"), int(zero_point.flat[0])
-            shape = shapes[node.output[0]]
+            shape = tuple(each.dim_value for each in typed[node.output[0]])
             cuts.append(_Cut(name=name, made=made, shape=shape, kind=zero_point.dtype, zero_point=zero))
     return cuts
 
@@ -162,6 +166,28 @@ def _session(content: bytes, *, fused: bool, threads: int | None) -> Any:
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or torch.get_num_threads()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+class _Fused:
+    """onnxruntime with all its optimizations, some of which fail on files that are valid."""
+
+    def __init__(self, content: bytes, threads: int | None) -> None:
+        self.failure, self.session = "", None
+        try:
+            self.session = _session(content, fused=True, threads=threads)
+        except Exception as error:  # its errors have no common type
+            self.failure = first_line(error)
+
+    def output(self, feeds: Mapping[str, Array]) -> Array | None:
+        """Of one pass."""
+        if self.session is None or self.failure:
+            return None
+        try:
+            result: Array = self.session.run([OUTPUT], feeds)[0]
+        except Exception as error:
+            self.failure = first_line(error)
+            return None
+        return result
 
 
 class _Codes:
@@ -204,15 +230,15 @@ class _Total:
         self.first = self.first or (name if largest else "")
         self.off_by = max(self.off_by, largest)
 
-    def output(self, expected: Array, plain: Array, fused: Array) -> None:
+    def output(self, expected: Array, plain: Array, fused: Array | None) -> None:
         """The outputs of one pass."""
         wanted = expected.astype(np.float64)
         self.signal += float((wanted**2).sum())
         self.noise += float(((plain - wanted) ** 2).sum())
-        self.fused_noise += float(((fused - wanted) ** 2).sum())
+        self.fused_noise += 0.0 if fused is None else float(((fused - wanted) ** 2).sum())
         self.largest = max(self.largest, float(np.abs(plain - wanted).max(initial=0.0)))
 
-    def result(self, batches: int) -> Agreement:
+    def result(self, batches: int, failure: str) -> Agreement:
         """All of it."""
         return Agreement(
             batches=batches,
@@ -222,7 +248,8 @@ class _Total:
             first_site=self.first.rpartition(".")[0],
             sqnr_db=_decibels(self.signal, self.noise),
             max_difference=self.largest,
-            fused_sqnr_db=_decibels(self.signal, self.fused_noise),
+            fused_sqnr_db=None if failure else _decibels(self.signal, self.fused_noise),
+            failure=failure,
         )
 
 

@@ -38,10 +38,8 @@ class Coded:
         Where scales lie; a `block` of 0 is none.
     codes : array or None
         Of weights, as stored.
-    rows : int
-        How many run-time scales there are.
-    rank : int
-        Axes of an activation as it is quantized.
+    shape : tuple of int
+        Of an activation as it is quantized; with scales of the run time, [rows, elements].
     """
 
     name: str
@@ -51,8 +49,7 @@ class Coded:
     axis: int = 0
     block: int = 0
     codes: Array | None = None
-    rows: int = 0
-    rank: int = 0
+    shape: tuple[int, ...] = ()
 
     def spread_scale(self, rank: int) -> Array:
         """A static scale that broadcasts to an operand of `rank` axes; in blocks, to stored codes."""

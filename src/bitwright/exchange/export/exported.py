@@ -67,9 +67,15 @@ def agreement_figures(agreement: Agreement) -> list[tuple[str, str]]:
     return [
         ("codes equal in onnxruntime", f"{equal} {agreement.codes:,}{where}"),
         ("output", f"{_decibels(agreement.sqnr_db)}; largest difference {number(agreement.max_difference)}"),
-        ("output of fused kernels", _decibels(agreement.fused_sqnr_db)),
+        ("output of fused kernels", _fused(agreement)),
         ("compared on", counted(agreement.batches, "input")),
     ]
+
+
+def _fused(agreement: Agreement) -> str:
+    if agreement.fused_sqnr_db is None:
+        return f"none, since onnxruntime's own optimizations fail (disable them): {agreement.failure}"
+    return _decibels(agreement.fused_sqnr_db)
 
 
 def _decibels(value: float) -> str:

@@ -20,7 +20,7 @@ LARGEST = 2**16
 LAYOUTS = {"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"}
 ARITHMETIC = {
     *("Constant", "Shape", "ConstantOfShape", "Range", "Gather", "Concat", "Slice", "Expand", "Cast", "CastLike"),
-    *("Add", "Sub", "Mul", "Div", "Neg", "Floor", "Ceil", "Round", "Max", "Min", "Pow", "Sqrt"),
+    *("Add", "Sub", "Mul", "Div", "Neg", "Floor", "Ceil", "Round", "Max", "Min", "Mod", "Pow", "Sqrt"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "Where"),
 }
 """What sizes and masks are computed by; other nodes of constants stay."""

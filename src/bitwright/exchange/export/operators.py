@@ -51,6 +51,7 @@ def known_to_the_exporter() -> Iterator[None]:
         f"{DOMAIN}_export::weight": _weight,
         f"{hadamard.NAMESPACE}::rotate": _rotate,
         "aten::threshold": _threshold,
+        "aten::movedim": _movedim,
     }
     for name, symbolic in known.items():
         register_custom_op_symbolic(name, symbolic, OPSET)
@@ -81,8 +82,30 @@ def _weight(g: Any, w: Any, x: Any, name: Any) -> Any:  # noqa: ARG001
 
 def _threshold(g: Any, x: Any, least: Any, instead: Any) -> Any:
     """aten::threshold: x where it is greater than `least`."""
-    kept = g.op("Greater", x, g.op("CastLike", least, x))
-    return g.op("Where", kept, x, g.op("CastLike", instead, x)).setType(x.type())
+    limit, value = (
+        g.op("Constant", value_t=torch.tensor(float(_constant(each, "f")), dtype=x.type().dtype()))
+        for each in (least, instead)
+    )
+    return g.op("Where", g.op("Greater", x, limit), x, value).setType(x.type())
+
+
+def _movedim(g: Any, x: Any, source: Any, destination: Any) -> Any:
+    """aten::movedim, whose axes may be counted from the last, which torch's exporter does not know."""
+    sizes = _sizes(x)
+    axes = [torch.as_tensor(_constant(each, "t")).reshape(-1) for each in (source, destination)]
+    of, to = (each.remainder(len(sizes)).tolist() for each in axes)
+    order = [axis for axis in range(len(sizes)) if axis not in of]
+    for place, axis in sorted(zip(to, of, strict=True)):
+        order.insert(place, axis)
+    moved = x.type().with_sizes([sizes[axis] for axis in order])
+    return g.op("Transpose", x, perm_i=order).setType(moved)
+
+
+def _sizes(x: Any) -> list[int]:
+    from torch.onnx import symbolic_helper
+
+    sizes: list[int] = symbolic_helper._get_tensor_sizes(x)
+    return sizes
 
 
 def _rotate(g: Any, x: Any, step: Any, limit: Any) -> Any:
@@ -90,9 +113,7 @@ def _rotate(g: Any, x: Any, step: Any, limit: Any) -> Any:
 
     With a limit, of multiples of a step, whose sums are integers and exact: in float64 where float32 would round.
     """
-    from torch.onnx import symbolic_helper
-
-    sizes = symbolic_helper._get_tensor_sizes(x)
+    sizes = _sizes(x)
     step, limit = float(_constant(step, "f")), int(_constant(limit, "i"))
     block = hadamard.block_of(sizes[-1])
     signs = hadamard.matrix(block) * math.sqrt(block)

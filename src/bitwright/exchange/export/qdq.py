@@ -1,4 +1,4 @@
-"""Quantized operands as QuantizeLinear and DequantizeLinear, opset 21.
+"""Quantized operands as QuantizeLinear and DequantizeLinear, opset 20 or 21.
 
 An activation is x -> [Clip] -> QuantizeLinear -> [shifts] -> DequantizeLinear; a weight is DequantizeLinear of
 integers (int4 of at most 4 bits, int8 of 8, int16 of 16), per channel or in blocks along the reduction. Where a format
@@ -12,13 +12,17 @@ import numpy as np
 
 from bitwright.exchange.export.coded import Array, Coded
 from bitwright.exchange.export.fold import pruned
-from bitwright.exchange.export.operators import DOMAIN, SCALED, WEIGHT
+from bitwright.exchange.export.operators import DOMAIN, OPSET, SCALED, WEIGHT
 from bitwright.formats import Integer
 
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 21
+WIDER_OPSET = 21
+"""Where there are types of 4 and 16 bits, and blocks; from 20 on, it adds nothing else to what is written here.
+
+Files that need neither stay at 20: onnxruntime 1.32 fails to optimize signed activations of 21.
+"""
 STORED, COMPUTED = (4, 8, 16), (8, 16)
 """Widths of the types of weights, and of activations."""
 
@@ -39,14 +43,16 @@ def with_qdq(model: "onnx.ModelProto", operands: Mapping[str, Coded]) -> "onnx.M
     pruned(graph)
     from onnx import helper
 
+    wider = any(each.block or _width(each) != 8 for each in operands.values())
     del model.opset_import[:]
-    model.opset_import.append(helper.make_opsetid("", OPSET))  # from 20 on, only types of operators were added
+    model.opset_import.append(helper.make_opsetid("", WIDER_OPSET if wider else OPSET))
     return model
 
 
-def width(fmt: Integer, widths: tuple[int, ...]) -> int:
-    """Bits of the ONNX type that holds the format."""
-    return next(each for each in widths if fmt.bits <= each)
+def _width(operand: Coded) -> int:
+    """Bits of the ONNX type that holds its codes."""
+    widths = COMPUTED if operand.codes is None else STORED
+    return next(each for each in widths if operand.format.bits <= each)
 
 
 class _Made:
@@ -54,7 +60,20 @@ class _Made:
 
     def __init__(self, graph: "onnx.GraphProto", operand: Coded) -> None:
         self.graph, self.name, self.format = graph, operand.name, operand.format
-        self.width = width(operand.format, COMPUTED if operand.codes is None else STORED)
+        self.width = _width(operand)
+
+    @property
+    def kind(self) -> int:
+        """The ONNX type of the codes."""
+        from onnx import TensorProto
+
+        return int(TensorProto.DataType.Value(f"{'INT' if self.format.signed else 'UINT'}{self.width}"))
+
+    def typed(self, name: str, shape: tuple[int, ...]) -> None:
+        """Say of codes that are computed what they are."""
+        from onnx import helper
+
+        self.graph.value_info.append(helper.make_tensor_value_info(name, self.kind, list(shape)))
 
     def floats(self, values: Array, what: str) -> str:
         """The name of a float32 initializer."""
@@ -68,7 +87,7 @@ class _Made:
         """The name of an initializer of integers, two in a byte where they have 4 bits."""
         from onnx import TensorProto
 
-        name, kind = f"{self.name}.{what}", f"{'INT' if self.format.signed else 'UINT'}{self.width}"
+        name = f"{self.name}.{what}"
         whole = np.asarray(values, order="C").astype(np.int16 if self.width == 16 else np.int8, casting="unsafe")
         if self.width == 4:
             flat = whole.reshape(-1).view(np.uint8) & 15
@@ -76,9 +95,8 @@ class _Made:
             raw = (flat[::2] | flat[1::2] << 4).tobytes()
         else:
             raw = whole.tobytes()
-        data_type = TensorProto.DataType.Value(kind)
         self.graph.initializer.append(
-            TensorProto(name=name, data_type=data_type, dims=list(values.shape), raw_data=raw)
+            TensorProto(name=name, data_type=self.kind, dims=list(values.shape), raw_data=raw)
         )
         return name
 
@@ -92,8 +110,9 @@ def _weight(made: _Made, node: "onnx.NodeProto", w: Coded) -> list[Any]:
         made.codes(w.codes, "codes")
         made.floats(w.scale, "scale")
     inputs = [f"{w.name}.codes", f"{w.name}.scale"]
-    if w.zero_point:
-        inputs.append(made.codes(np.full(w.scale.shape, w.zero_point), "zero_point"))
+    if not any(each.name == f"{w.name}.zero_point" for each in made.graph.initializer):
+        made.codes(np.full(w.scale.shape, w.zero_point), "zero_point")
+    inputs.append(f"{w.name}.zero_point")
     attributes: dict[str, Any] = {"axis": w.axis} if w.scale.ndim else {}
     attributes |= {"block_size": w.block} if w.block else {}
     return [helper.make_node("DequantizeLinear", inputs, list(node.output), f"{w.name}.dequantize", **attributes)]
@@ -105,7 +124,7 @@ def _activation(made: _Made, node: "onnx.NodeProto", x: Coded) -> Iterator[Any]:
     value = node.input[0]
     attributes: dict[str, Any] = {}
     if node.op_type == SCALED:
-        scale, zero_points, attributes = node.input[1], np.full(x.rows, x.zero_point), {"axis": 0}
+        scale, zero_points, attributes = node.input[1], np.full(x.shape[0], x.zero_point), {"axis": 0}
     else:
         assert x.scale is not None
         scale, zero_points = made.floats(x.scale, "scale"), np.full(x.scale.shape, x.zero_point)
@@ -122,6 +141,7 @@ def _activation(made: _Made, node: "onnx.NodeProto", x: Coded) -> Iterator[Any]:
             value = result
     zero_point = made.codes(zero_points, "zero_point")
     codes = f"{x.name}.quantized"
+    made.typed(codes, x.shape)
     yield helper.make_node("QuantizeLinear", [value, scale, zero_point], [codes], f"{x.name}.quantize", **attributes)
     if x.format.dropped_bits:
         shift = made.codes(np.array(x.format.dropped_bits), "dropped_bits")
@@ -136,7 +156,7 @@ def _activation(made: _Made, node: "onnx.NodeProto", x: Coded) -> Iterator[Any]:
 
 def _bounds(x: Coded) -> Iterator[tuple[str, Array]]:
     """What x is brought into: the reals of the format's first and last code, where its type has more codes."""
-    whole = Integer(bits=width(x.format, COMPUTED), signed=x.format.signed)
+    whole = Integer(bits=_width(x), signed=x.format.signed)
     for operator, code, end in (("Max", x.format.low, whole.low), ("Min", x.format.high, whole.high)):
         if code != end:
-            yield operator, np.float32(code - x.zero_point) * x.spread_scale(x.rank)
+            yield operator, np.float32(code - x.zero_point) * x.spread_scale(len(x.shape))

@@ -73,7 +73,7 @@ class _Quant:
 
         x = self.operand
         if node.op_type != SCALED:
-            return [self._quant(node.input[0], self._floats(x.spread_scale(x.rank), "scale"), node.output[0])]
+            return [self._quant(node.input[0], self._floats(x.spread_scale(len(x.shape)), "scale"), node.output[0])]
         column = f"{x.name}.scale"
         turned = helper.make_node("Unsqueeze", [node.input[1], self._sizes((1,), "axis")], [column])
         return [turned, self._quant(node.input[0], column, node.output[0])]

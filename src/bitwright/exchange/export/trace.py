@@ -190,26 +190,31 @@ class _Marking:
         """An operand that is quantized as the network runs, by static scales or by those of its rows."""
         if plan.scale is None:
             return self._by_row(x, plan, name, of_image=of_image)
-        shape = tuple(int(size) for size in x.shape)
+        shape = _shape(x)
         scale, merged = static_scale(plan, shape)
         flat = x if merged is None else x.reshape(merged)
         self.operands[name] = Coded(
-            name=name, format=plan.integer, zero_point=plan.zero_point, scale=scale, rank=flat.dim()
+            name=name, format=plan.integer, zero_point=plan.zero_point, scale=scale, shape=_shape(flat)
         )
         marked: torch.Tensor = torch.ops.bitwright_export.operand(flat, name)
         return marked if merged is None else marked.reshape(shape)
 
     def _by_row(self, x: torch.Tensor, plan: OperandPlan, name: str, *, of_image: bool) -> torch.Tensor:
-        shape = tuple(int(size) for size in x.shape)
+        shape = _shape(x)
         size = plan.granularity.size if isinstance(plan.granularity, PerGroup) else 0
         rows = F.pad(x, (0, -shape[-1] % size)).reshape(-1, size) if size else x.reshape(-1, shape[-1])
         rows = x.flatten(1) if of_image else rows
         scale = symmetric_scale(rows.abs().amax(1), plan.integer)
-        self.operands[name] = Coded(name=name, format=plan.integer, zero_point=plan.zero_point, rows=int(rows.shape[0]))
+        self.operands[name] = Coded(name=name, format=plan.integer, zero_point=plan.zero_point, shape=_shape(rows))
         marked: torch.Tensor = torch.ops.bitwright_export.scaled(rows, scale, name)
         if not size or of_image:
             return marked.reshape(shape)
         return marked.reshape(*shape[:-1], -1)[..., : shape[-1]]
+
+
+def _shape(x: torch.Tensor) -> tuple[int, ...]:
+    """Sizes as numbers, which tracing makes tensors of."""
+    return tuple(int(size) for size in x.shape)
 
 
 def _float(x: torch.Tensor) -> torch.Tensor:
@@ -235,7 +240,7 @@ def _product(view: GemmView, x: torch.Tensor, w: torch.Tensor, constant: torch.T
     y = convolve(x, w, flat, view.stride, view.padding, view.dilation, view.groups)
     if direct:
         shape = tuple(int(size) for size in view.network_shape)
-        return y if tuple(int(size) for size in y.shape) == shape else y.reshape(shape)
+        return y if _shape(y) == shape else y.reshape(shape)
     y = view.from_pixels(y.movedim(1, -1))
     y = y if view.alpha == 1 else y * view.alpha
     return view.result(y if bias is None else y + bias)

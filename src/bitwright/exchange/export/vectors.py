@@ -178,7 +178,7 @@ def _accumulators(view: GemmView, x: Quantized, w: Quantized) -> Array:
 
 def _rows(view: GemmView, y: torch.Tensor) -> Array:
     """y as [G, M, N]."""
-    rows: Array = y.reshape(view.groups, -1, view.n).numpy()
+    rows: Array = y.detach().reshape(view.groups, -1, view.n).numpy()
     return rows
 
 
