@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from tests.toys import Calling, im2col, network_of, normal
+from typer.testing import CliRunner
 
 import bitwright
+from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.exchange.export.words import hex_words
 from bitwright.formats import Integer, PerTensor, SlicedUnsigned
@@ -20,6 +23,7 @@ from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.networks.rotation import Rotation, Where
 from bitwright.studies.inputs import simulation_input
 
+RUNNER = CliRunner()
 PLAIN = {"smoothing": "none", "rotation": "none", "w_rounding": "nearest", "bias_correction": False}
 ENDS = {**PLAIN, "ends": "same"}
 
@@ -223,7 +227,7 @@ class TestQdq:
         [
             ("lpq", "onnx-qdq cannot say codes of lp8?"),
             ("ant", "onnx-qdq cannot say codes of"),
-            ("int8+apsq", "partial sums stored by apsq .at 1 of 1 sites, first"),
+            ("int8+apsq", r"partial sums stored by apsq \(at 1 of 1 sites, first"),
         ],
     )
     def test_what_onnx_cannot_say_is_refused_by_name(self, method, message, tmp_path):
@@ -364,7 +368,7 @@ def words_of(path, signed, bits):
 
 def sums_of(x, w, x_zero_point, w_zero_point):
     """The slow twin: products one by one, in Python's integers."""
-    g, m, k = x.shape
+    g, m, _ = x.shape
     n = w.shape[2]
     sums = np.zeros((g, m, n), dtype=object)
     for i in range(g):
@@ -475,7 +479,7 @@ def test_places_that_are_taken(tmp_path):
     plan = planned(network, "int8")
     file = tmp_path / "a.safetensors"
     file.write_text("mine")
-    with pytest.raises(InputError, match="exists; --overwrite replaces it"):
+    with pytest.raises(InputError, match=r"exists; --overwrite replaces it"):
         exported(network, plan, file, "safetensors")
     assert file.read_text() == "mine"
     assert exported(network, plan, file, "safetensors", overwrite=True).written_bytes == file.stat().st_size
@@ -488,7 +492,7 @@ def test_places_that_are_taken(tmp_path):
     exported(network, plan, tmp_path / "v", "vectors")
     assert exported(network, plan, tmp_path / "v", "vectors", words="npy", overwrite=True).files
     assert not list((tmp_path / "v").glob("*.hex"))
-    with pytest.raises(InputError, match="the folder .* does not exist; make it first"):
+    with pytest.raises(InputError, match=r"the folder .* does not exist; make it first"):
         exported(network, plan, tmp_path / "none" / "v", "vectors")
     assert {each.name for each in tmp_path.iterdir()} == {"a.safetensors", "own", "v"}
 
@@ -500,7 +504,7 @@ def test_what_is_chosen(tmp_path):
     assert made.sites == ("out",)
     with pytest.raises(InputError, match="unknown site 'oit'"):
         exported(network, plan, tmp_path / "w", "vectors", sites="oit")
-    with pytest.raises(InputError, match="unknown format 'onnx-qqd'. Did you mean 'onnx-qdq'"):
+    with pytest.raises(InputError, match=r"unknown format 'onnx-qqd'. Did you mean 'onnx-qdq'"):
         exported(network, plan, tmp_path / "w", "onnx-qqd")
     with pytest.raises(InputError, match="words are 'bin'"):
         exported(network, plan, tmp_path / "w", "vectors", words="bin")
@@ -512,7 +516,7 @@ def test_what_is_chosen(tmp_path):
 def test_vectors_hold_integers(tmp_path):
     network = network_of(seeded(lambda: torch.nn.Linear(16, 8)), normal(4, 16))
     plan = bitwright.calibrate(network, "lpq", count=2)
-    with pytest.raises(InputError, match="vectors hold integers, and codes of .* are lp8"):
+    with pytest.raises(InputError, match=r"vectors hold integers, and codes of .* are lp8"):
         exported(network, plan, tmp_path / "v", "vectors")
     assert not list(tmp_path.iterdir())
 
@@ -530,3 +534,71 @@ def test_names_of_sites_make_no_paths(tmp_path):
     made = exported(network, plan, tmp_path / "v", "vectors")
     assert all("/" not in name for name in made.files)
     assert {file.name for file in tmp_path.iterdir()} == {"v"}
+
+
+# ---------------- the command line
+
+MODEL = """
+import torch
+
+def layer():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3)), torch.randn(4, 8)
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """The command line in a folder with a network: arguments -> the result."""
+    (tmp_path / "toy_export.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield lambda *arguments: RUNNER.invoke(app, ["export", "toy_export:layer", *arguments])
+    sys.modules.pop("toy_export", None)
+
+
+def test_the_command(command, tmp_path):
+    result = command("--format", "vectors", "--out", "v", "--site", "0", "--save-plan", "plan", "--json")
+    assert result.exit_code == 0, result.stderr
+    record = json.loads(result.stdout)
+    assert (record["format"], record["sites"], record["agreement"]) == ("vectors", ["0"], None)
+    assert set(record["files"]) == {file.name for file in (tmp_path / "v").iterdir()}
+    assert record["bytes"] == sum(file.stat().st_size for file in (tmp_path / "v").iterdir())
+    result = command("-f", "safetensors", "-o", "w.safetensors", "--plan", "plan")
+    assert result.exit_code == 0, result.stderr
+    assert "2 sites" in result.stdout
+    assert str(tmp_path / "w.safetensors") in result.stderr
+    assert Plan.load(tmp_path / "plan").method == "int8"
+
+
+def test_the_command_runs_onnxruntime(command):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    result = command("-o", "a.onnx", "-m", "int8-token", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["agreement"]["off_by"] <= 1
+    result = command("-o", "b.onnx", "--no-check")
+    assert "onnxruntime" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-f", "vectors", "-o", "there"], "there exists; --overwrite replaces it"),
+        (["-f", "vectors", "-o", "there", "--overwrite"], "no folder that was written so"),
+        (["-f", "onnx", "-o", "a"], "unknown format 'onnx'"),
+        (["-f", "safetensors", "-o", "no/a"], "the folder no of a does not exist"),
+        (["-f", "vectors", "-o", "v", "--site", "1"], "unknown site '1'"),
+        (["-f", "vectors", "-o", "v", "--words", "oct"], "words are 'oct'"),
+        (["-f", "vectors", "-o", "v", "-m", "float"], "float quantizes none of the sites of toy_export:layer"),
+        (["-f", "vectors", "-o", "v", "--plan", "none"], "there is no plan none"),
+    ],
+)
+def test_the_command_refuses(arguments, message, command, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine").write_text("mine")
+    result = command(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert {each.name for each in tmp_path.iterdir()} <= {"there", "toy_export.py", "__pycache__"}

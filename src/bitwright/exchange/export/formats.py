@@ -95,6 +95,12 @@ def export_network(
     """
     check_form(form, path, sites, overwrite=overwrite)
     chosen = _chosen(plan, sites, network.name)
+    if not any(plan.sites[name].quantized for name in chosen):
+        chose = "chosen sites" if sites else "sites"
+        raise InputError(
+            f"{plan.method} quantizes none of the {chose} of {network.name}, so there are no integers to export; use a "
+            "method such as int8"
+        )
     if form == tensors.FORM:
         progress("encoding weights", 0, 0)
         return tensors.export_tensors(network, plan, batch, path, chosen, described)

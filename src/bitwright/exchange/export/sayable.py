@@ -32,10 +32,6 @@ def check_sayable(plan: Plan, sites: Mapping[str, SitePlan], form: str) -> None:
     InputError
         With the first site of every reason, and how many more have it.
     """
-    if not any(site.quantized for site in sites.values()):
-        raise InputError(
-            f"the plan of {plan.method} quantizes no site, so that {form} has nothing to say; use a method such as int8"
-        )
     where: dict[str, list[str]] = {}
     for name, site in sites.items():
         for reason in _unsaid(site, form) if site.quantized else ():

@@ -61,7 +61,7 @@ def export_vectors(
     Raises
     ------
     InputError
-        If codes of a chosen site are no integers, none is quantized, or the folder cannot be written.
+        If codes of a chosen site are no integers, or the folder cannot be written.
     """
     for name in chosen:
         site = plan.sites[name]
@@ -74,10 +74,6 @@ def export_vectors(
     with whole_folder(path, marker=MANIFEST, overwrite=overwrite) as folder:
         writer = _Writer(folder, composition_of(plan), chosen, words, progress)
         Executor(network, plan, listeners=[writer]).run(batch)
-        if not writer.sites:
-            raise InputError(
-                f"{plan.method} quantizes none of the {len(chosen)} chosen sites, so there are no integers"
-            )
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "network": network.name,
