@@ -108,7 +108,7 @@ def export_network(
         return vectors.export_vectors(
             network, plan, batch, path, chosen, described, words=words, overwrite=overwrite, progress=progress
         )
-    sayable.check_sayable(plan, plan.sites, form)
+    sayable.check_sayable(plan.sites, form)
     return _graph(network, plan, batch, path, form, described, check=check, progress=progress)
 
 

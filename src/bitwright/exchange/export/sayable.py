@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, Rounding, Saturation
-from bitwright.methods.plan import OperandPlan, Plan, SitePlan
+from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.rules import Exact, Static
 
 QDQ, QONNX = "onnx-qdq", "qonnx"
@@ -24,8 +24,8 @@ def rounding_mode(fmt: Integer, zero_point: int) -> str | None:
     return ROUNDING_MODES.get(fmt.rounding) or (CENTRED_MODES.get(fmt.rounding) if not zero_point else None)
 
 
-def check_sayable(plan: Plan, sites: Mapping[str, SitePlan], form: str) -> None:
-    """Refuse a plan of which `form` cannot say something, naming what, where, and what would do instead.
+def check_sayable(sites: Mapping[str, SitePlan], form: str) -> None:
+    """Refuse sites of a plan of which `form` cannot say something, naming what, where, and what would do instead.
 
     Raises
     ------

@@ -141,8 +141,11 @@ class _Marking:
         assert self.network.module is not None
         self.left, self.named, self.marked = iter(self.steps), Counter(), {}
         self.mode = SiteMode(self.network.module, self.handle)
-        with torch.no_grad(), self.network.undisturbed(), self.mode:
-            yield
+        try:
+            with torch.no_grad(), self.network.undisturbed(), self.mode:
+                yield
+        finally:
+            self.mode = None  # it refers to this object, through its handler
 
     def handle(self, site: Site, view: GemmView) -> torch.Tensor:
         """One site in float, of operands that are marked."""
