@@ -1,1 +1,1 @@
-"""What comes from the files of other tools, and what leaves for them."""
+"""What crosses the border to other tools: their files in and ours out."""
