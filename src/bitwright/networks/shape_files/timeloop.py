@@ -29,7 +29,7 @@ from bitwright.networks.shape_files.nests import Axis, Index, Nest, site_of
 from bitwright.strict_yaml import DEEP_MERGE, SUFFIXES, Document, Place, parse, read_text
 
 PROBLEM = "problem"
-INCLUDE = re.compile(r"\s*\{\{\s*include_text\(\s*(['\"])([^'\"]{1,200})\1\s*\)\s*\}\}\s*")
+INCLUDE = re.compile(r"\s*\{\{\s*include_text\(\s*(['\"])([\w./ +-]{1,200})\1\s*\)\s*\}\}\s*")
 TEMPLATE = "{{"
 CONV_SPACES = (
     {"name": "Weights", "projection": [[["C"]], [["K"]], [["R"]], [["S"]]]},
@@ -61,7 +61,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 DEFAULT_SHAPE = "cnn_layer"
 """Of a problem of version 3 that states none."""
 STRUCTURE = ("version", "shape", "instance", "name", "notes")
-PADDED = ("H", "W", "Hpad", "Wpad")
+SPATIAL = ("D", "H", "W")
+PADDED = (*SPATIAL, *(f"{letter}pad" for letter in SPATIAL))
 WEIGHT_NAMES = ("weight", "filter", "kernel")
 WIDTH = "W"
 
@@ -287,13 +288,13 @@ def _factor(given: list[Any], factors: Mapping[str, int]) -> int:
 
 
 def _padded(axes: list[list[list[Any]]], factors: Mapping[str, int], instance: Mapping[str, Any]) -> list[Axis]:
-    """Sizes and padding that an instance has as H, Hpad, W, Wpad, for axes whose coefficients begin so."""
+    """Sizes and padding that an instance has as H, Hpad, W, Wpad, D, Dpad, for axes whose coefficients begin so."""
     found = []
     for index in axes:
         letters = {str(each)[0] for term in index for each in term[1:] if isinstance(each, str)}
         letter = letters.pop() if len(letters) == 1 else ""
         size, padding = instance.get(letter), instance.get(f"{letter}pad")
-        if letter not in ("H", "W") or not isinstance(size, int) or not isinstance(padding, int):
+        if letter not in SPATIAL or not isinstance(size, int) or not isinstance(padding, int):
             continue
         if _is_number(size) and 0 <= padding < 2**31:
             found.append(Axis(index=_index(index, factors), size=size, before=int(padding), after=int(padding)))
