@@ -17,6 +17,8 @@ from bitwright.errors import InputError
 Place = tuple[str | int, ...]  # keys and indices from the top to a value, e.g. ("layers", 0, "m")
 Pair = tuple[yaml.Node, yaml.Node]
 DEEP_MERGE = "<<<"
+TAG = "!"
+"""In mappings that the front end's YAML calls `!Name`, the key with that name."""
 SUFFIXES = (".yaml", ".yml")
 LARGEST_MIB = 8
 MOST_VALUES = 1_000_000  # with everything that aliases stand for
@@ -34,11 +36,14 @@ class Document:
         What messages call the file.
     lines : mapping
         Place -> line (from 1) of a mapping's key or a list's item.
+    repeated : tuple of str
+        Keys that are given twice, with their lines, where that is no error.
     """
 
     data: Any
     file: str
     lines: Mapping[Place, int]
+    repeated: tuple[str, ...] = ()
 
     def where(self, place: Place) -> str:
         """`FILE, line N` of a place, or of the nearest one around it that has a line."""
@@ -48,7 +53,9 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, except that a key given twice in one mapping is an error."""
+    """YAML's safe loader, except that a key given twice in one mapping is an error, or where it may be is kept."""
+
+    repeated: list[str] | None = None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build one mapping after checking that its keys differ."""
@@ -57,7 +64,9 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 continue
             line = key.start_mark.line + 1
-            if key.value in first:
+            if key.value in first and self.repeated is not None:
+                self.repeated.append(f"{key.value} on line {line}")
+            elif key.value in first:
                 raise InputError(
                     f"line {line}: key {key.value!r} is given twice, first on line {first[key.value]}; remove one."
                 )
@@ -116,6 +125,17 @@ class _MergingLoader(_Loader):
         return merged + [pair for pair in given if id(pair[0]) in left or not isinstance(pair[0], yaml.ScalarNode)]
 
 
+def _named(loader: _MergingLoader, suffix: str, node: yaml.Node) -> Any:
+    """What stands behind a name of the front end, such as `!Component`: plain values, and the name in mappings."""
+    if isinstance(node, yaml.MappingNode):
+        return {**loader.construct_mapping(node, deep=True), TAG: suffix}
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.ScalarNode)
+    return loader.construct_scalar(node)
+
+
+_MergingLoader.add_multi_constructor(TAG, _named)
 L = TypeVar("L", bound=_Loader)
 
 
@@ -144,7 +164,7 @@ def read_text(path: str | Path, *, what: str = "file") -> str:
         raise InputError(f"cannot read the {what} {path}: it is not UTF-8 text.") from error
 
 
-def parse(text: str, *, file: str, above: Sequence[tuple[str, str]] | None = None) -> Document:
+def parse(text: str, *, file: str, above: Sequence[tuple[str, str]] | None = None, twice: bool = False) -> Document:
     """Parse YAML text; `file` is what messages call it.
 
     Parameters
@@ -154,6 +174,8 @@ def parse(text: str, *, file: str, above: Sequence[tuple[str, str]] | None = Non
     above : sequence of (str, str) or None
         Names and texts of files that stand above it, whose anchors are known in it; given, even if there are none, it
         is YAML as Timeloop's front end has it, in which `<<<` merges mappings as deep as they go.
+    twice : bool
+        Whether a key may be given twice, of which the last counts, as other readers of YAML have it.
 
     Raises
     ------
@@ -164,13 +186,15 @@ def parse(text: str, *, file: str, above: Sequence[tuple[str, str]] | None = Non
     for name, other in above or ():
         anchors |= _anchors(other, name, anchors)
     with _telling(file, _Loader if above is None else _MergingLoader, text, anchors) as loader:
+        loader.repeated = [] if twice else None
         node = loader.get_single_node()
         lines: dict[Place, int] = {}
         if node is None:
             return Document(data=None, file=file, lines=lines)
         _count(node, {}, set())
         _note_lines(node, (), lines, {id(each) for top in anchors.values() for each in _nodes(top)})
-        return Document(data=loader.construct_document(node), file=file, lines=lines)
+        data = loader.construct_document(node)
+        return Document(data=data, file=file, lines=lines, repeated=tuple(loader.repeated or ()))
 
 
 @contextlib.contextmanager
