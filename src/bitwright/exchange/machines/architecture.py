@@ -2,7 +2,7 @@
 
 An array of multipliers, memories of two kinds (in the array's places; shared by all of it), and DRAM. What rests in the
 places says which array it is: weights make it `systolic-ws`, sums `systolic-os`. A machine here has one SRAM for each
-operand: of those that hold it the largest, in equal parts where operands share it.
+operand: the one with the largest part for it, in equal parts where operands share it.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from bitwright.accelerators.systolic.operands import INTEGER_MAC_BITS
+from bitwright.networks.shape_files.layers import name_of
 from bitwright.technology import NODES, drams
 
 Operand = Literal["x", "w", "y"]
@@ -171,34 +172,36 @@ def _multiplier(bits: int, is_float: bool, notes: list[str]) -> str:
 
 def _srams(found: Architecture, notes: list[str]) -> dict[str, Any]:
     """A capacity for every operand."""
+    chosen = {operand: _home(operand, found) for operand in OPERANDS}
     values = {}
-    used: set[str] = set()
     for operand, word in OPERANDS.items():
-        holding = [each for each in found.shared if operand in each.operands]
-        where = "an SRAM"
-        if not holding:
-            holding, where = [each for each in found.places if operand in each.operands], "registers of the array"
-        if not holding:
+        home = chosen[operand]
+        if home is None:
             notes.append(f"nothing on the chip holds the {word}s: {word}_sram_kib stays as the substrate has it")
             continue
-        largest = max(holding, key=lambda each: each.bits)
-        used.add(largest.name)
-        share = largest.bits / len(largest.operands) if where == "an SRAM" else largest.bits
+        parts = sum(each is home for each in chosen.values()) if home in found.shared else 1
+        share = home.bits / parts
         kib = max(1, round(share / BITS_PER_KIB))
         if kib > MOST_KIB:
-            raise ValueError(f"{largest.name} has {largest.bits:,} bits, more than any chip")
+            raise ValueError(f"{home.name} has {home.bits:,} bits, more than any chip")
         values[f"{word}_sram_kib"] = kib
-        parts = (
-            f", a part of {len(largest.operands)} that share it"
-            if where == "an SRAM" and len(largest.operands) > 1
-            else ""
-        )
+        where = "an SRAM" if home in found.shared else "registers of the array"
+        divided = f", a part of {parts} that share it" if parts > 1 else ""
         exact = "" if kib * BITS_PER_KIB == share else f" (of {share / BITS_PER_KIB:g}: whole KiB)"
-        notes.append(f"{word}s: {largest.name}, {where}{parts}: {kib} KiB{exact}")
-    left = [each.name for each in found.shared if each.name not in used]
+        notes.append(f"{word}s: {home.name}, {where}{divided}: {kib} KiB{exact}")
+    left = [each.name for each in found.shared if not any(each is home for home in chosen.values())]
     if left:
-        notes.append(f"levels between are left out, a machine here has one SRAM for an operand: {', '.join(left)}")
+        notes.append(f"levels between are left out, a machine here has one SRAM for an operand: {names(left)}")
     return values
+
+
+def _home(operand: Operand, found: Architecture) -> Memory | None:
+    """Where an operand is on the chip: the memory with the largest part for it, in the array if nowhere else."""
+    for memories in (found.shared, found.places):
+        holding = [each for each in memories if operand in each.operands]
+        if holding:
+            return max(holding, key=lambda each: each.bits / len(each.operands))
+    return None
 
 
 def _chip(found: Architecture, notes: list[str]) -> dict[str, Any]:
@@ -237,4 +240,4 @@ def _has(found: Architecture, key: str) -> bool:
 
 def names(given: Sequence[str]) -> str:
     """Several names in a note, each once."""
-    return ", ".join(dict.fromkeys(given))
+    return ", ".join(dict.fromkeys(name_of(each, "?") for each in given))

@@ -12,6 +12,7 @@ from typing import Any
 from bitwright.errors import InputError
 from bitwright.exchange.machines.architecture import Architecture, Dram, Memory, Operand, names
 from bitwright.exchange.machines.reading import Fields
+from bitwright.networks.shape_files.layers import name_of
 from bitwright.strict_yaml import Document
 
 ARRAY, MEMORIES, FLOWS = "operational_array", "memories", "dataflows"
@@ -116,7 +117,7 @@ def _memory(name: str, fields: Fields, extents: Mapping[str, int]) -> tuple[Memo
     served = set(fields.texts("served_dimensions"))
     copies = math.prod(size for axis, size in extents.items() if axis not in served)
     operands = [OPERANDS[each] for each in fields.texts("operands", tuple(OPERANDS))]
-    memory = Memory(name=name, bits=fields.integer("size") * copies, operands=frozenset(operands))
+    memory = Memory(name=name_of(name, "a memory"), bits=fields.integer("size") * copies, operands=frozenset(operands))
     return memory, not served >= set(extents)
 
 
