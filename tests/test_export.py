@@ -602,3 +602,37 @@ def test_the_command_refuses(arguments, message, command, tmp_path):
     assert message in result.stderr
     assert result.stdout == ""
     assert {each.name for each in tmp_path.iterdir()} <= {"there", "toy_export.py", "__pycache__"}
+
+
+# ---------------- shapes for other simulators
+
+
+@pytest.mark.parametrize("form", ["zigzag", "timeloop", "scalesim", "scalesim-gemm"])
+def test_shapes_are_read_back(form, tmp_path):
+    exported = bitwright.export("gemm:841x576x128", tmp_path / "shapes.yaml", form)
+    place = tmp_path / "shapes.yaml"
+    (site,) = bitwright.load(str(place / exported.files[0] if form == "timeloop" else place)).sites
+    assert site.macs == 841 * 576 * 128
+    assert (exported.method, exported.sites) == ("", ("gemm",))
+
+
+def test_widths_of_shapes_are_the_plans(tmp_path):
+    bitwright.export("gemm:841x576x128", tmp_path / "w.yaml", "zigzag", "w4a8")
+    assert "W: 4" in (tmp_path / "w.yaml").read_text()
+    with pytest.raises(InputError, match="scalesim has no widths of operands"):
+        bitwright.export("gemm:841x576x128", tmp_path / "w.csv", "scalesim", "w4a8")
+    with pytest.raises(InputError, match=r"exists; --overwrite replaces it"):
+        bitwright.export("gemm:841x576x128", tmp_path / "w.yaml", "zigzag")
+
+
+def test_the_command_writes_shapes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = RUNNER.invoke(app, ["export", "gemm:8x16x4", "-f", "scalesim-gemm", "-o", "a.csv", "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["method"] is None
+    result = RUNNER.invoke(app, ["export", "gemm:8x16x4", "-f", "timeloop", "-o", "folder"])
+    assert result.exit_code == 0, result.stderr
+    assert "512 multiply-accumulates" in result.stdout
+    result = RUNNER.invoke(app, ["export", "gemm:8x16x4", "-f", "timeloop", "-o", "folder", "--overwrite"])
+    assert result.exit_code == 2
+    assert "has files already" in result.stderr

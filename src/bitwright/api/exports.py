@@ -10,6 +10,7 @@ from bitwright.api.networks import kept, named, planned
 from bitwright.errors import InputError
 from bitwright.exchange.export import Exported, export_network
 from bitwright.exchange.export.formats import check_form
+from bitwright.exchange.export.shapes import SHAPE_FORMS, export_shapes
 from bitwright.exchange.export.vectors import WORDS
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
@@ -18,12 +19,14 @@ from bitwright.studies.systems import refuse_systems
 from bitwright.tasks.calibrate import require_quantized
 from bitwright.tasks.evaluate import Progress, require_numbers, silent
 
+DEFAULT_METHOD = "int8"
+
 
 def export(
     network: Network | str | torch.nn.Module,
     path: str | Path,
     form: str = "onnx-qdq",
-    method: str | Plan = "int8",
+    method: str | Plan | None = None,
     *,
     sites: str | Sequence[str] = (),
     words: Literal["both", "npy", "hex"] = "both",
@@ -42,13 +45,14 @@ def export(
     network : Network, str or torch.nn.Module
         Or its name, or a module with `example_inputs` (without: the first of `samples` is its example).
     path : path
-        Of the file; of vectors, of a folder that is made.
+        Of the file; of vectors and timeloop, of a folder that is made.
     form : str
         onnx-qdq: an ONNX file with QuantizeLinear and DequantizeLinear, which onnxruntime runs; qonnx: one
         with QONNX's Quant; safetensors: integer weights with scales; vectors: integer operands and expected sums of
-        one input, as NumPy's and as hexadecimal text.
-    method : str or Plan
-        A name is calibrated first. What a form cannot say of it is refused by name.
+        one input, as NumPy's and as hexadecimal text; zigzag, timeloop, scalesim or scalesim-gemm: shapes for these
+        simulators, of networks without numbers too, and for zigzag with the widths of a method.
+    method : str, Plan or None
+        A name is calibrated first; None is int8, and for shapes no plan. What a form cannot say is refused by name.
     sites : str or sequence of str
         Globs that choose sites, of safetensors and vectors; none is all.
     words : str
@@ -91,10 +95,14 @@ def export(
         refuse_systems([method])
     samples = kept(samples)
     given, network = network, named(network, samples)
-    require_numbers(network)
+    shapes = form in SHAPE_FORMS
+    if shapes and method is None:
+        return export_shapes(network, None, place, form)
+    if not shapes:
+        require_numbers(network)
     plan = planned(
         network,
-        method,
+        DEFAULT_METHOD if method is None else method,
         samples,
         given=given,
         options=options,
@@ -102,6 +110,8 @@ def export(
         seed=seed,
         progress=progress,
     )
+    if shapes:
+        return export_shapes(network, plan, place, form)
     require_quantized(network, plan)
     batch, described = simulation_input(network, seed=seed)
     assert batch is not None

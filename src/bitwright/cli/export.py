@@ -18,10 +18,11 @@ Form = Annotated[
         "-f",
         metavar="NAME",
         help="onnx-qdq (runs in onnxruntime), qonnx (FINN, hls4ml), safetensors (integer weights and scales) or "
-        "vectors (operands and expected sums for a testbench).",
+        "vectors (operands and expected sums for a testbench); shapes for other simulators: zigzag, timeloop, "
+        "scalesim, scalesim-gemm.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The file; of vectors, the folder.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The file; of vectors and timeloop, the folder.")]
 Site = Annotated[
     list[str] | None,
     typer.Option("--site", metavar="GLOB", help="Only these sites, of safetensors and vectors. Repeatable."),
@@ -62,6 +63,7 @@ def export(
         progress("loading", 0, 0)
         from bitwright import api
         from bitwright.exchange.export.formats import check_form
+        from bitwright.exchange.export.shapes import SHAPE_FORMS
         from bitwright.reports.export import export_record, print_export
         from bitwright.studies.provenance import provenance
 
@@ -76,13 +78,14 @@ def export(
             image_size=image_size,
             device="cpu",
         )
-        used = chosen.of(network)
+        used = None if form in SHAPE_FORMS and method is None and plan is None else chosen.of(network)
         if isinstance(used, str):
             progress("calibrating", 0, 0)
             used = api.calibrate(
                 network, used, given.samples(samples), options=chosen.options, count=calibration, seed=seed
             )
-        keep_plan(used, save_plan)
+        if used is not None:
+            keep_plan(used, save_plan)
         exported = api.export(
             network,
             out,

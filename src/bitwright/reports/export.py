@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from bitwright.exchange.export.exported import Exported, agreement_figures
+from bitwright.exchange.export.exported import Exported, agreement_figures, of_plan
 from bitwright.reports.tables import say
 from bitwright.studies.provenance import Provenance
 from bitwright.words import counted
@@ -17,7 +17,7 @@ SHOWN = 3
 
 def print_export(exported: Exported, console: "Console") -> None:
     """What was written, then how onnxruntime agrees."""
-    say(console, f"{exported.network}, method {exported.method}, as {exported.form}.")
+    say(console, f"{of_plan(exported.network, exported.method)} as {exported.form}.")
     size = f"{counted(len(exported.files), 'file')} of {exported.written_bytes:,} bytes"
     say(console, f"{counted(len(exported.sites), 'site')} in {size}.")
     if exported.left_out:
@@ -35,7 +35,7 @@ def export_record(exported: Exported, made: Provenance) -> dict[str, Any]:
     """The same for JSON."""
     return {
         "model": exported.network,
-        "method": exported.method,
+        "method": exported.method or None,
         "format": exported.form,
         "path": str(exported.path),
         "files": list(exported.files),

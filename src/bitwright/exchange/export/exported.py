@@ -17,7 +17,7 @@ class Exported(Shown):
     Attributes
     ----------
     network, method, form : str
-        What was exported, by which plan, as what.
+        What was exported, by which plan (empty: by none), as what.
     path : Path
         The file, or the folder.
     files : tuple of str
@@ -57,7 +57,12 @@ class Exported(Shown):
         ]
         if self.agreement is not None:
             figures += agreement_figures(self.agreement)
-        return Headline(f"{self.network} by {self.method} as {self.form}", figures)
+        return Headline(" as ".join([of_plan(self.network, self.method), self.form]), figures)
+
+
+def of_plan(network: str, method: str) -> str:
+    """A network by a plan, where there is one."""
+    return f"{network} by {method}" if method else network
 
 
 def agreement_figures(agreement: Agreement) -> list[tuple[str, str]]:

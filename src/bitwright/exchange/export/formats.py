@@ -10,6 +10,7 @@ from bitwright.errors import InputError, unknown_name, unknown_site
 from bitwright.exchange.export import sayable, tensors, vectors
 from bitwright.exchange.export.agreement import agreement, can_run
 from bitwright.exchange.export.exported import Exported
+from bitwright.exchange.export.shapes import SHAPE_FORMS, TIMELOOP
 from bitwright.files import check_file, write_atomic
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
@@ -22,6 +23,7 @@ FORMATS = {
     sayable.QONNX: "the same with QONNX's Quant, of any width, for FINN and hls4ml",
     tensors.FORM: "integer weights, scales and zero points, in one safetensors file",
     vectors.FORM: "a folder of integer operands and expected sums of one input, for a testbench",
+    **SHAPE_FORMS,
 }
 """What they are, by name."""
 Progress = Callable[[str, int, int], None]
@@ -39,11 +41,11 @@ def check_form(form: str, path: Path, sites: Sequence[str], *, overwrite: bool) 
     """
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
-    if sites and form in (sayable.QDQ, sayable.QONNX):
+    if sites and form not in (tensors.FORM, vectors.FORM):
         raise InputError(f"{form} is of a whole network, and sites are chosen ({', '.join(sites)}); leave them out")
     if form in (sayable.QDQ, sayable.QONNX) and importlib.util.find_spec("onnx") is None:
         raise InputError(f"{form} needs the package onnx; install it with: pip install 'bitwright[onnx]'")
-    if form != vectors.FORM:
+    if form not in (vectors.FORM, TIMELOOP):
         check_file(path)
     elif not path.absolute().parent.is_dir():
         raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
@@ -76,7 +78,7 @@ def export_network(
     path : Path
         A file; of vectors a folder.
     form : str
-        One of `FORMATS`.
+        One of `FORMATS`, but those of shapes (`bitwright.exchange.export.shapes`).
     sites : sequence of str
         Globs that choose sites, of safetensors and vectors; none: all.
     words : str
