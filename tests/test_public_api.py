@@ -25,6 +25,7 @@ NAMES = [
     "compare",
     "evaluate",
     "explain",
+    "export",
     "load",
     "methods",
     "models",

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bitwright.errors import InputError
@@ -39,3 +41,35 @@ def write_atomic(path: Path, content: bytes) -> None:
         if name:
             with contextlib.suppress(FileNotFoundError):
                 Path(name).unlink()
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
+    """A new folder to write into, which takes the place of `path` at the end, unless something fails.
+
+    A folder that is there is replaced only where it is empty or has the file `marker`, as those written so have.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or something else is there.
+    """
+    if path.exists():
+        ours = path.is_dir() and not path.is_symlink() and ((path / marker).is_file() or not any(path.iterdir()))
+        if not overwrite:
+            raise InputError(f"{path} exists; --overwrite replaces it, or name another place")
+        if not ours:
+            raise InputError(f"{path} is no folder that was written so (it has no {marker}); name another place")
+    made = None
+    try:
+        made = Path(tempfile.mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
+        made.chmod(0o755)
+        yield made
+        if path.exists():
+            shutil.rmtree(path)
+        made.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
+    finally:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)

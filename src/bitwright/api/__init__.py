@@ -1,12 +1,14 @@
 """The public functions, as notebooks and the command line call them. Import them from `bitwright` itself."""
 
 from bitwright.api.explanations import explain
+from bitwright.api.exports import export
 from bitwright.api.module import QuantizedModule
 from bitwright.api.networks import calibrate, load, quantize
 from bitwright.api.reproductions import reproduce
 from bitwright.api.runs import evaluate, simulate
 from bitwright.api.searches import search, train
 from bitwright.api.studies import compare, sweep
+from bitwright.exchange.export import Exported
 from bitwright.methods.plan import Plan
 from bitwright.networks.catalogue import ModelEntry, models
 from bitwright.studies.bounds import Bounds
@@ -26,6 +28,7 @@ __all__ = [
     "Entry",
     "Evaluation",
     "Explanation",
+    "Exported",
     "Frontier",
     "ModelEntry",
     "Plan",
@@ -41,6 +44,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "export",
     "load",
     "methods",
     "models",

@@ -60,17 +60,17 @@ def methods(name: OneMethod = None, json: Json = False) -> None:
 def accelerators(
     name: OneMachine = None, substrate: Substrate = "common", yaml: Yaml = False, json: Json = False
 ) -> None:
-    """List the accelerators, or the parameters of one; --yaml prints one as a file."""
+    """List the accelerators, or the parameters of one; --yaml prints one as a file, also one of ZigZag or Timeloop."""
     if name is None and (yaml or substrate != "common"):
         raise InputError("--yaml and --substrate are for one accelerator; name it: bitwright accelerators lpa --yaml")
     with working():
         from bitwright.api import accelerators as entries
         from bitwright.reports.setting_files import machine_yaml
         from bitwright.studies.catalogue import accelerator
-        from bitwright.studies.setting_files import find_machine
+        from bitwright.studies.setting_files import read_machine
 
         found = entries() if name is None else (accelerator(name, substrate),)
-        base = "" if name is None else find_machine(name).base
+        base = "" if name is None else read_machine(name).base
     if name is None:
         _list("accelerator", found, "bitwright accelerators systolic-ws shows its parameters", json=json)
     elif yaml:

@@ -241,6 +241,11 @@ class Composition:
             return self.encoder().fast(view, x, w, plan)
         return self._finish(view, adder.fast_sums(view, x, w, plan), x, w, plan)
 
+    def sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor | None:
+        """What the accumulation comes to, integers as y; None where it is one exact product."""
+        adder = self._adder(plan)
+        return None if adder is None else adder.sums(view, x, w, plan)
+
     def _adder(self, plan: SitePlan) -> AccumulationMethod | None:
         """Whoever adds up the products of a site; None where they are one exact product."""
         if isinstance(plan.accumulation, Exact):

@@ -1,4 +1,4 @@
-"""`load`: a network by name, Python path, folder, hub id, workload file or product sizes.
+"""`load`: a network by name, Python path, folder, hub id, file of shapes or product sizes.
 
 Every form ends as a `Network`; whatever computes is checked for NaN and infinity and put on the device asked for.
 """
@@ -23,12 +23,14 @@ from bitwright.networks.synthetic import check_distribution, with_distribution
 from bitwright.words import counted
 
 OTHER_FORMS = (
-    "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), WORKLOAD.yaml, "
-    "gemm:MxKxN."
+    "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), a file of shapes "
+    "(WORKLOAD.yaml, TOPOLOGY.csv), gemm:MxKxN."
 )
 NO_SIZES: Mapping[str, Mapping[str, Any]] = {}
 BRINGS_ITS_OWN = "only a module of one's own (package.module:callable) needs one"
 PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
+SHAPE_SUFFIXES = (".yaml", ".yml", ".csv")
+"""Names that nothing else has: where there is no such file, that is said."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -50,7 +52,7 @@ def load(
     ----------
     name
         A known name (see `models`), `package.module:callable`, a folder with `config.json`, a Hugging Face id, a
-        workload file (`*.yaml`) or `gemm:MxKxN`; or a torch module, which is left as it is.
+        file of shapes (`bitwright.networks.shape_files`) or `gemm:MxKxN`; or a torch module, which is left as it is.
     inputs
         Example inputs of a torch module: a tensor, a tuple or a dict of tensors; None is its `example_inputs`, or what
         `preprocess` or `tokenizer` makes.
@@ -241,7 +243,7 @@ def is_python_path(name: str) -> bool:
 
 def _found(name: str, shape: InputShape, reads: Reader | None, *, with_numbers: bool) -> Network:
     """The network of that name, on the CPU or the meta device."""
-    from bitwright.networks import pretrained, shape_only, user, workload, zoo
+    from bitwright.networks import pretrained, shape_files, shape_only, user, workload, zoo
 
     if is_python_path(name):
         return user.build(name, reads)
@@ -252,8 +254,10 @@ def _found(name: str, shape: InputShape, reads: Reader | None, *, with_numbers: 
         return shape_only.build(name, shape, "cpu" if with_numbers else "meta")
     if name.startswith("gemm:"):
         return workload.build_gemm(name)
-    if name.endswith(workload.SUFFIXES):
-        return workload.build(name)
+    if name.endswith(SHAPE_SUFFIXES) or Path(name).is_file():
+        return shape_files.build(name)
+    if Path(name).is_dir() and shape_files.is_problem_folder(Path(name)):
+        return shape_files.build_folder(name)
     if Path(name).is_dir() or HUB_ID.fullmatch(name):
         return pretrained.build(name, shape)
     raise InputError(f"{unknown_name('model', name, (entry.name for entry in catalogue.ENTRIES))} {OTHER_FORMS}")

@@ -130,6 +130,11 @@ class SiteMode(TorchFunctionMode):
         """Path of the module that is running now."""
         return self._stack[-1][0]
 
+    @property
+    def below(self) -> bool:
+        """Whether the product that is computed now was caught where torch executes it, inside what nobody can trace."""
+        return self._below.runs
+
     # ---------------- what torch functions do
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -172,7 +172,8 @@ def _convolution(
     x = input if input.dim() == weight.dim() else input.unsqueeze(0)
     stride, dilation = axes_of(stride, spatial), axes_of(dilation, spatial)
     if isinstance(padding, str):
-        total = [d * (size - 1) * (padding == "same") for d, size in zip(dilation, weight.shape[2:], strict=True)]
+        taps = [int(size) if padding == "same" else 1 for size in weight.shape[2:]]
+        total = [d * (size - 1) for d, size in zip(dilation, taps, strict=True)]
         if any(each % 2 for each in total):  # the odd pixel goes to the end
             x = F.pad(x, [side for each in reversed(total) for side in (0, each % 2)])
         padding = tuple(each // 2 for each in total)

@@ -4,6 +4,7 @@ A workload file has `layers`, each with `name`, `op` and sizes; `GemmLayer` and 
 module and there are no numbers, so such a network is simulated by shape.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -81,24 +82,18 @@ class ConvLayer(_Layer):
 
     def site(self) -> Site:
         """The site of this layer, an implicit GEMM. Raises ValueError for sizes that do not fit together."""
-        output, area = self.output_size(), self.kernel[0] * self.kernel[1]
+        output = self.output_size()
         for key, value in (("channels", self.channels), ("filters", self.filters)):
             if value % self.groups:
                 raise ValueError(f"{key} is {value}, a multiple of groups ({self.groups}) is expected")
         if min(output) < 1:
             raise ValueError(f"kernel {self.kernel} is larger than the padded input, no output pixel is left")
-        m, k = self.batch * output[0] * output[1], self.channels // self.groups * area
-        return Site(
+        return conv_site(
             name=self.name,
-            op="conv2d",
-            m=m,
-            k=k,
-            n=self.filters // self.groups,
+            batch=self.batch,
+            filters=self.filters,
             groups=self.groups,
-            # with a stride beyond the kernel, some pixels are never read
-            x_elements=min(self.batch * self.channels * self.height * self.width, m * k * self.groups),
-            w_elements=self.filters * k,
-            conv=ConvGeometry(
+            geometry=ConvGeometry(
                 kernel=self.kernel,
                 stride=self.stride,
                 padding=self.padding,
@@ -117,11 +112,8 @@ class _Workload(BaseModel):
     layers: Annotated[list[Annotated[GemmLayer | ConvLayer, Field(discriminator="op")]], Field(min_length=1)]
 
 
-def build(path: str) -> Network:
+def build(document: strict_yaml.Document, path: str) -> Network:
     """The network of a workload file. Raises `InputError` with file and line for whatever is wrong in it."""
-    document = strict_yaml.read(path, what="workload")
-    if not isinstance(document.data, dict):
-        raise InputError(f"{path} is not a workload: a mapping with the key 'layers' is expected.")
     try:
         workload = TypeAdapter(_Workload).validate_python(document.data)
     except ValidationError as error:
@@ -165,6 +157,33 @@ def gemm_site(*, name: str, op: str, m: int, k: int, n: int, groups: int, static
         x_elements=groups * m * k,
         w_elements=groups * k * n,
         static_weight=static_weight,
+    )
+
+
+def conv_site(
+    *,
+    name: str,
+    batch: int,
+    filters: int,
+    groups: int,
+    geometry: ConvGeometry,
+    static_weight: bool = True,
+) -> Site:
+    """The site of a convolution of one to three axes, an implicit GEMM; `filters` are those of all groups."""
+    k = geometry.channels // groups * math.prod(geometry.kernel)
+    m = batch * math.prod(geometry.output_size)
+    return Site(
+        name=name,
+        op=f"conv{len(geometry.kernel)}d",
+        m=m,
+        k=k,
+        n=filters // groups,
+        groups=groups,
+        # with a stride beyond the kernel, some pixels are never read
+        x_elements=min(batch * geometry.channels * math.prod(geometry.input_size), m * k * groups),
+        w_elements=filters * k,
+        static_weight=static_weight,
+        conv=geometry,
     )
 
 

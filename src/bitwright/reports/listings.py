@@ -26,6 +26,7 @@ def print_listing(records: Sequence[Mapping[str, str]], console: "Console", foll
 def print_entry(entry: "Entry", console: "Console", key: str) -> None:
     """Everything that can be set on one method or machine; `key` is how it is given: `--option`, `--set`."""
     say(console, *_wrapped(f"{entry.name}: {entry.summary}", console, ""), "")
+    say(console, *(line for note in entry.notes for line in _wrapped(f"Note: {note}", console, "")))
     if not entry.parameters:
         say(console, "Nothing can be set on it.")
     for each in entry.parameters:

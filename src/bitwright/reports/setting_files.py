@@ -34,6 +34,7 @@ def machine_yaml(entry: Entry, base: str) -> str:
             ),
             "#   bitwright simulate resnet18 --accelerator mine.yaml",
             "# Results call it by the file's name, or by what name: says here.",
+            *(line for note in entry.notes for line in _comment(f"- {note}", "")),
             f"accelerator: {base}",
             "parameters:",
             *_settings(own, "Its own."),

@@ -18,7 +18,7 @@ from bitwright.methods.protocol import Method, compose
 from bitwright.settings import Setting, plain, setting
 from bitwright.studies.machines import COMMON, build_accelerators
 from bitwright.studies.setting_files import GROUP as ACCELERATORS
-from bitwright.studies.setting_files import Stated, find_machine, find_substrate
+from bitwright.studies.setting_files import Stated, find_machine, find_substrate, read_machine
 from bitwright.studies.systems import SYSTEMS, methods_of
 
 NETWORK, TRAINED, MACHINE, OPERANDS = "resnet18", "minilm-l6", "systolic-ws", "int8"
@@ -39,12 +39,15 @@ class Entry:
         What can be set, with its defaults.
     example : str
         A command that shows it at work.
+    notes : tuple of str
+        Of a machine made of another tool's file: how it was read, and what has no place here.
     """
 
     name: str
     summary: str
     parameters: tuple[Setting, ...]
     example: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +107,8 @@ def accelerators() -> tuple[Entry, ...]:
 def accelerator(name: str, substrate: str = COMMON) -> Entry:
     """One accelerator on a substrate, registered or the machine in a file, which is built to see that it can be.
 
+    A file may be an architecture of ZigZag or Timeloop, too; its notes say what of it has no place here.
+
     Raises
     ------
     InputError
@@ -114,7 +119,7 @@ def accelerator(name: str, substrate: str = COMMON) -> Entry:
     >>> accelerator("lpa", "native").parameters[-3].default  # rows
     8
     """
-    machine = find_machine(name)
+    machine = read_machine(name)
     below = find_substrate(substrate)
     build_accelerators([machine], substrate=below)
     return _machine(machine, below)
@@ -147,6 +152,7 @@ def _machine(stated: Stated, below: Stated) -> Entry:
         summary=machine.summary,
         parameters=_settings(machine, built.parameters() if built else stated.values),
         example=_machine_example(stated),
+        notes=stated.notes,
     )
 
 
@@ -172,7 +178,12 @@ def _machine_example(stated: Stated) -> str:
     has = [system for system in (*own, *SYSTEMS.values()) if stated.base in system.machines]
     method = has[0].choices[0][0].format(on="") if has else OPERANDS
     needed = _needed(method, stated.base)
-    return f"bitwright simulate {NETWORK} --method {method} --accelerator {stated.file or stated.name}{needed}"
+    return f"bitwright simulate {NETWORK} --method {method} --accelerator {_file_of(stated)}{needed}"
+
+
+def _file_of(stated: Stated) -> str:
+    """What is given for a machine: its name or file; another tool's is not, but the file that is made of it."""
+    return "mine.yaml" if stated.notes else stated.file or stated.name
 
 
 def _needed(method: str, machine: str) -> str:

@@ -18,6 +18,7 @@ import pydantic
 from bitwright import registry, strict_yaml
 from bitwright.accelerators.substrate import Substrate
 from bitwright.errors import InputError, unknown_name
+from bitwright.exchange import machines
 from bitwright.settings import refusal, shown
 from bitwright.studies.reader import Reader
 
@@ -45,6 +46,8 @@ class Stated:
         The file's path; empty where there is none.
     places : mapping
         Parameter -> file and line.
+    notes : tuple of str
+        How another tool's file was read, and what of it has no place here.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Stated:
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     file: str = ""
     places: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def record(self) -> Any:
         """It in a few words, as JSON holds it: its name, or what its file says."""
@@ -79,7 +83,13 @@ def find_machine(name: str) -> Stated:
     if not is_file(name):
         registry.lookup(GROUP, name)
         return Stated(name=name, base=name)
-    reader = Reader(strict_yaml.read(name, what="machine"))
+    reader = Reader(_machine_document(name))
+    form = machines.form_of(reader.document)
+    if form is not None:
+        raise InputError(
+            f"{name} is an architecture of {form}; make a machine's file of it first, which says what has no place: "
+            f"bitwright accelerators {name} --yaml > mine.yaml"
+        )
     data = reader.mapping((), reader.document.data, (MACHINE, NAME, PARAMETERS), what="a machine")
     base = reader.text((MACHINE,), reader.required((), data, MACHINE))
     if base not in registry.names(GROUP):
@@ -92,6 +102,32 @@ def find_machine(name: str) -> Stated:
             f"rename the file, or give it another name: {NAME}: my-{own}",
         )
     return _stated(reader, data, name=own, base=base, file=name, model=registry.lookup(GROUP, base))
+
+
+def read_machine(name: str) -> Stated:
+    """As `find_machine`; a file may be an architecture of ZigZag or Timeloop, too, which becomes a machine.
+
+    Raises
+    ------
+    InputError
+        As `find_machine`; an architecture that nothing here comes near.
+    """
+    document = _machine_document(name) if is_file(name) else None
+    if document is None or machines.form_of(document) is None:
+        return find_machine(name)
+    found = machines.imported(document)
+    own = re.sub(r"[^\w .+-]+", "-", Path(name).stem)[:60].lstrip(" .+-") or "imported"
+    own = f"my-{own}" if own in registry.names(GROUP) else own
+    source = f"made of {Path(name).name!a}, an architecture of {found.form}"
+    return Stated(name=own, base=found.base, values=found.values, file=name, notes=(source, *found.notes))
+
+
+def _machine_document(name: str) -> strict_yaml.Document:
+    """A machine's file; another tool's may name its mappings, such as `!Component`, and give a key twice."""
+    text = strict_yaml.read_text(name, what="machine")
+    if machines.FOREIGN.search(text):
+        return strict_yaml.parse(text, file=name, above=(), twice=True)
+    return strict_yaml.parse(text, file=name)
 
 
 def find_substrate(name: str) -> Stated:

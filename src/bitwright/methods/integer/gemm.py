@@ -40,7 +40,7 @@ def encode_w(view: GemmView, plan: SitePlan) -> Quantized:
 def exact_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """y from exact integer sums, float32."""
     if _in_groups(x, w):
-        return _grouped(_with_dropped_mean(view, x, w), x, w, integer_product)
+        return _grouped(with_dropped_mean(view, x, w), x, w, integer_product)
     return finish(view, integer_product(view, x, w), x, w)
 
 
@@ -57,12 +57,12 @@ def finish(view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized) -> to
             "sums over groups have a scale for each group, so that their partial sums cannot be quantized as one; "
             "use --option w_granularity=channel, and x_granularity=tensor or token"
         )
-    return _epilogue(_with_dropped_mean(view, x, w), sums, x, w)
+    return _epilogue(with_dropped_mean(view, x, w), sums, x, w)
 
 
 def fast_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """y from float32 sums of the same codes."""
-    view = _with_dropped_mean(view, x, w)
+    view = with_dropped_mean(view, x, w)
     if isinstance(x.granularity, PerGroup):
         return _grouped(view, x, w, lambda view, x, w: view.product(x.centred(), w.centred()))
     if isinstance(w.granularity, PerGroup):
@@ -79,7 +79,7 @@ def output_step(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     return x.scale * _column_scale(view, w)
 
 
-def _with_dropped_mean(view: GemmView, x: Quantized, w: Quantized) -> GemmView:
+def with_dropped_mean(view: GemmView, x: Quantized, w: Quantized) -> GemmView:
     """The view with a bias that makes up for dropped bits: their mean times the sum of each output's weights.
 
     It is one constant per output, as hardware would have it, so at the borders of a convolution it counts for padded

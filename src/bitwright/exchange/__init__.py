@@ -1,0 +1,1 @@
+"""What crosses the border to other tools: their files in and ours out."""
