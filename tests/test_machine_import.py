@@ -267,6 +267,15 @@ def test_an_architecture_is_no_machine_by_itself(tmp_path):
     assert any("components that no machine here has" in note for note in accelerator(str(path)).notes)
 
 
+def test_templates_are_not_run(tmp_path):
+    path = tmp_path / "arch.yaml"
+    path.write_text("{{add_to_path('x')}}\n" + TIMELOOP)
+    with pytest.raises(
+        InputError, match=r"arch.yaml, line 1: a template of Timeloop's front end, which is not run here"
+    ):
+        read_machine(str(path))
+
+
 def test_names_of_strangers_stay_in_comments(tmp_path):
     path = tmp_path / "arch.yaml"
     path.write_text(ZIGZAG.replace("  sram_io:", '  "x\\naccelerator: lpa\\nrows: 9":'))

@@ -126,6 +126,7 @@ def _machine_document(name: str) -> strict_yaml.Document:
     """A machine's file; another tool's may name its mappings, such as `!Component`, and give a key twice."""
     text = strict_yaml.read_text(name, what="machine")
     if machines.FOREIGN.search(text):
+        machines.check_filled_in(text, name)
         return strict_yaml.parse(text, file=name, above=(), twice=True)
     return strict_yaml.parse(text, file=name)
 

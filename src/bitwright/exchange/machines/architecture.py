@@ -112,22 +112,22 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def machine_of(found: Architecture) -> Imported:
+def machine_of(given: Architecture) -> Imported:
     """The machine that comes nearest. Raises ValueError where none does."""
     notes: list[str] = []
-    base = _base(found, notes)
-    values: dict[str, Any] = {**_array(found, notes), **_srams(found, notes), **_chip(found, notes)}
-    return Imported(form=found.form, base=base, values=values, notes=(*notes, *found.notes))
+    base = _base(given, notes)
+    values: dict[str, Any] = {**_array(given, notes), **_srams(given, notes), **_chip(given, notes)}
+    return Imported(form=given.form, base=base, values=values, notes=(*notes, *given.notes))
 
 
-def _base(found: Architecture, notes: list[str]) -> str:
+def _base(given: Architecture, notes: list[str]) -> str:
     """Which array it is, by what rests in its places."""
     resting = {
-        operand: max((each.bits for each in found.places if operand in each.operands), default=0)
+        operand: max((each.bits for each in given.places if operand in each.operands), default=0)
         for operand in OPERANDS
     }
     weights_rest = resting["w"] > resting["y"]
-    names = ", ".join(each.name for each in found.places) or "none"
+    names = ", ".join(each.name for each in given.places) or "none"
     notes.append(
         f"{'weights' if weights_rest else 'sums'} rest in the array's places (memories there: {names}), so that it is "
         f"{WEIGHTS_REST if weights_rest else SUMS_REST}; a place here holds one of them, and nothing beyond"
@@ -135,29 +135,29 @@ def _base(found: Architecture, notes: list[str]) -> str:
     return WEIGHTS_REST if weights_rest else SUMS_REST
 
 
-def _array(found: Architecture, notes: list[str]) -> dict[str, Any]:
+def _array(given: Architecture, notes: list[str]) -> dict[str, Any]:
     """Rows, columns, multipliers and sums."""
-    units = math.prod(found.sizes)
+    units = math.prod(given.sizes)
     if not 0 < units <= MOST_UNITS:
         raise ValueError(
-            f"the array has {' x '.join(map(str, found.sizes)) or 'no'} multipliers; at least one is expected"
+            f"the array has {' x '.join(map(str, given.sizes)) or 'no'} multipliers; at least one is expected"
         )
-    if len(found.sizes) == 2:
-        rows, cols = found.sizes
-    elif len(found.sizes) == 1:
+    if len(given.sizes) == 2:
+        rows, cols = given.sizes
+    elif len(given.sizes) == 1:
         rows = max(each for each in range(1, math.isqrt(units) + 1) if units % each == 0)
         cols = units // rows
     else:
-        heads = (math.prod(found.sizes[:i]) for i in range(1, len(found.sizes)))
+        heads = (math.prod(given.sizes[:i]) for i in range(1, len(given.sizes)))
         rows = min(heads, key=lambda each: abs(math.log(each * each / units)))
         cols = units // rows
-    if len(found.sizes) != 2:
-        notes.append(f"{' x '.join(map(str, found.sizes))} multipliers stand here as {rows} rows of {cols}")
+    if len(given.sizes) != 2:
+        notes.append(f"{' x '.join(map(str, given.sizes))} multipliers stand here as {rows} rows of {cols}")
     values: dict[str, Any] = {"rows": rows, "cols": cols}
-    if found.mac_bits is not None:
-        values["mac"] = _multiplier(found.mac_bits, found.is_float, notes)
-    if found.psum_bits is not None:
-        values["psum_bits"] = found.psum_bits
+    if given.mac_bits is not None:
+        values["mac"] = _multiplier(given.mac_bits, given.is_float, notes)
+    if given.psum_bits is not None:
+        values["psum_bits"] = given.psum_bits
     return values
 
 
@@ -170,71 +170,71 @@ def _multiplier(bits: int, is_float: bool, notes: list[str]) -> str:
     return kinds[width]
 
 
-def _srams(found: Architecture, notes: list[str]) -> dict[str, Any]:
+def _srams(given: Architecture, notes: list[str]) -> dict[str, Any]:
     """A capacity for every operand."""
-    chosen = {operand: _home(operand, found) for operand in OPERANDS}
+    chosen = {operand: _home(operand, given) for operand in OPERANDS}
     values = {}
     for operand, word in OPERANDS.items():
         home = chosen[operand]
         if home is None:
             notes.append(f"nothing on the chip holds the {word}s: {word}_sram_kib stays as the substrate has it")
             continue
-        parts = sum(each is home for each in chosen.values()) if home in found.shared else 1
+        parts = sum(each is home for each in chosen.values()) if home in given.shared else 1
         share = home.bits / parts
         kib = max(1, round(share / BITS_PER_KIB))
         if kib > MOST_KIB:
             raise ValueError(f"{home.name} has {home.bits:,} bits, more than any chip")
         values[f"{word}_sram_kib"] = kib
-        where = "an SRAM" if home in found.shared else "registers of the array"
+        where = "an SRAM" if home in given.shared else "registers of the array"
         divided = f", a part of {parts} that share it" if parts > 1 else ""
         exact = "" if kib * BITS_PER_KIB == share else f" (of {share / BITS_PER_KIB:g}: whole KiB)"
         notes.append(f"{word}s: {home.name}, {where}{divided}: {kib} KiB{exact}")
-    left = [each.name for each in found.shared if not any(each is home for home in chosen.values())]
+    left = [each.name for each in given.shared if not any(each is home for home in chosen.values())]
     if left:
         notes.append(f"levels between are left out, a machine here has one SRAM for an operand: {names(left)}")
     return values
 
 
-def _home(operand: Operand, found: Architecture) -> Memory | None:
+def _home(operand: Operand, given: Architecture) -> Memory | None:
     """Where an operand is on the chip: the memory with the largest part for it, in the array if nowhere else."""
-    for memories in (found.shared, found.places):
+    for memories in (given.shared, given.places):
         holding = [each for each in memories if operand in each.operands]
         if holding:
             return max(holding, key=lambda each: each.bits / len(each.operands))
     return None
 
 
-def _chip(found: Architecture, notes: list[str]) -> dict[str, Any]:
+def _chip(given: Architecture, notes: list[str]) -> dict[str, Any]:
     """DRAM, clock and node."""
-    dram = found.dram
+    dram = given.dram
     stated = {
         "dram": dram.kind.lower() if dram.kind.lower() in drams() else None,
         "dram_bytes_per_cycle": dram.bytes_per_cycle,
         "dram_pj_per_bit": dram.pj_per_bit,
-        "clock_mhz": found.clock_mhz,
+        "clock_mhz": given.clock_mhz,
     }
     values = {key: value for key, value in stated.items() if value}
     if dram.kind and "dram" not in values:
         notes.append(f"DRAM {dram.kind} is none of {', '.join(drams())}: it stays as the substrate has it")
-    if found.node_nm and found.node_nm in [float(node) for node in NODES]:
-        values["node_nm"] = int(found.node_nm)
-    elif found.node_nm:
+    if given.node_nm and given.node_nm in [float(node) for node in NODES]:
+        values["node_nm"] = int(given.node_nm)
+    elif given.node_nm:
         notes.append(
-            f"there are no prices at {found.node_nm:g} nm, only at {' and '.join(map(str, NODES))}: node_nm stays as "
+            f"there are no prices at {given.node_nm:g} nm, only at {' and '.join(map(str, NODES))}: node_nm stays as "
             "the substrate has it, or give a price list"
         )
-    missing = [key for key in ("clock_mhz", "node_nm", "mac", "psum_bits") if not _has(found, key)]
+    missing = [key for key in ("clock_mhz", "node_nm", "mac", "psum_bits") if not _has(given, key)]
     if missing:
         notes.append(f"the file does not say, so that the substrate or the machine does: {', '.join(missing)}")
     return values
 
 
-def _has(found: Architecture, key: str) -> bool:
+def _has(given: Architecture, key: str) -> bool:
     return {
-        "clock_mhz": found.clock_mhz,
-        "node_nm": found.node_nm,
-        "mac": found.mac_bits,
-        "psum_bits": found.psum_bits,
+        "clock_mhz": given.clock_mhz,
+        "node_nm": given.node_nm,
+        "mac": given.mac_bits,
+        "psum_bits": given.psum_bits,
     }[key] is not None
 
 

@@ -9,7 +9,18 @@ from bitwright.strict_yaml import Document
 
 FOREIGN = re.compile(rf"^({'|'.join((zigzag.ARRAY, *timeloop.TOPS))})\s*:", re.MULTILINE)
 """What a text has that may be an architecture, before it is read as YAML."""
+TEMPLATES = ("{{", "{%", "{#")
 FORMS = {"ZigZag": (zigzag.is_architecture, zigzag.read), "Timeloop": (timeloop.is_architecture, timeloop.read)}
+
+
+def check_filled_in(text: str, file: str) -> None:
+    """Refuse a text with lines that Timeloop's front end would fill in."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith(TEMPLATES):
+            raise InputError(
+                f"{file}, line {number}: a template of Timeloop's front end, which is not run here; let the front end "
+                "write the file out"
+            )
 
 
 def form_of(document: Document) -> str | None:

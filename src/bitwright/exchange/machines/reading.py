@@ -39,17 +39,17 @@ class Fields:
 
     def texts(self, key: str, known: Sequence[str] = ()) -> list[str]:
         """A list of words, of which each is known."""
-        found = [str(each) for each in self._list(key, str)]
-        if known and not set(found) <= set(known):
+        words = [str(each) for each in self._list(key, str)]
+        if known and not set(words) <= set(known):
             raise self.error(key, f"a list of {', '.join(known)}")
-        return found
+        return words
 
     def integers(self, key: str) -> list[int]:
         """A list of whole numbers of at least one."""
-        found = self._list(key, int)
-        if not all(self._is_count(each) for each in found):
+        numbers = self._list(key, int)
+        if not all(self._is_count(each) for each in numbers):
             raise self.error(key, "a list of whole numbers of at least 1")
-        return [int(each) for each in found]
+        return [int(each) for each in numbers]
 
     def integer(self, key: str) -> int:
         """A whole number of at least one."""
@@ -62,12 +62,12 @@ class Fields:
         """A finite number of at least zero; text such as 1e-9, which YAML does not take for one, is one."""
         given = self.data.get(key)
         try:
-            found = float(given) if isinstance(given, int | float | str) and not isinstance(given, bool) else math.nan
+            value = float(given) if isinstance(given, int | float | str) and not isinstance(given, bool) else math.nan
         except (ValueError, OverflowError):
-            found = math.nan
-        if not 0 <= found < LARGEST:
+            value = math.nan
+        if not 0 <= value < LARGEST:
             raise self.error(key, "a number of at least 0")
-        return found
+        return value
 
     def text(self, key: str) -> str:
         """A text that is not empty."""

@@ -135,9 +135,9 @@ def _of_nodes(within: Fields, key: str, mesh: tuple[int, int], inherited: Mappin
                 yield from _of_nodes(each, "nodes", mesh, inherited)
             continue
         mesh = _spread(node, mesh)
-        own = node.data.get("attributes")
+        attributes = node.data.get("attributes")
         if tag in CONTAINERS or "class" not in node.data:
-            inherited = {**inherited, **own} if isinstance(own, Mapping) else inherited
+            inherited = {**inherited, **attributes} if isinstance(attributes, Mapping) else inherited
             continue
         yield _part(node, mesh, inherited)
 
@@ -166,8 +166,8 @@ def _part(node: Fields, mesh: tuple[int, int], inherited: Mapping[str, Any]) -> 
 def _of_subtree(within: Fields, key: str, mesh: tuple[int, int], inherited: Mapping[str, Any]) -> Iterator[Part]:
     """Versions 0.2 and 0.3: components are local to a level, whose name has its instances."""
     for level in within.mappings(key):
-        own = level.data.get("attributes")
-        below = {**inherited, **own} if isinstance(own, Mapping) else inherited
+        attributes = level.data.get("attributes")
+        below = {**inherited, **attributes} if isinstance(attributes, Mapping) else inherited
         inside = _instances(level, mesh)
         for local in level.mappings("local") if "local" in level.data else []:
             yield _part(_renamed(local), _instances(local, inside), below)
@@ -176,22 +176,22 @@ def _of_subtree(within: Fields, key: str, mesh: tuple[int, int], inherited: Mapp
 
 
 def _renamed(fields: Fields) -> Fields:
-    found = INSTANCES.fullmatch(str(fields.data.get("name", "")))
+    match = INSTANCES.fullmatch(str(fields.data.get("name", "")))
     return (
         fields
-        if found is None
-        else Fields(fields.document, fields.place, {**fields.data, "name": found["name"] or "?"})
+        if match is None
+        else Fields(fields.document, fields.place, {**fields.data, "name": match["name"] or "?"})
     )
 
 
 def _instances(fields: Fields, mesh: tuple[int, int]) -> tuple[int, int]:
     """Instances of `NAME[0..255]`, along X as its meshX says, the rest along Y."""
-    found = INSTANCES.fullmatch(str(fields.data.get("name", "")))
-    count = int(found["last"]) - int(found["first"]) + 1 if found else 1
+    match = INSTANCES.fullmatch(str(fields.data.get("name", "")))
+    count = int(match["last"]) - int(match["first"]) + 1 if match else 1
     if count < 1:
         raise fields.error("name", "a name with instances such as PE[0..255]")
-    own = fields.data.get("attributes")
-    across = own.get("meshX") if isinstance(own, Mapping) else None
+    attributes = fields.data.get("attributes")
+    across = attributes.get("meshX") if isinstance(attributes, Mapping) else None
     x = across if isinstance(across, int) and across > 0 and count % across == 0 else count
     return mesh[0] * x, mesh[1] * (count // x)
 
@@ -267,9 +267,9 @@ def _dram(drams: Sequence[Part]) -> Dram:
 
 
 def _inherited(part: Part, key: str) -> tuple[Any, Fields]:
-    own = part.attributes
-    return own.data.get(key, part.inherited.get(key)), Fields(
-        own.document, own.place, {key: own.data.get(key, part.inherited.get(key))}
+    attributes = part.attributes
+    return attributes.data.get(key, part.inherited.get(key)), Fields(
+        attributes.document, attributes.place, {key: attributes.data.get(key, part.inherited.get(key))}
     )
 
 
@@ -283,8 +283,8 @@ def _node(part: Part) -> float | None:
     given, _ = _inherited(part, "technology")
     if isinstance(given, int) and not isinstance(given, bool) and 0 < given < 1000:
         return float(given)
-    found = NODE.fullmatch(given) if isinstance(given, str) else None
-    return float(found[1]) if found else None
+    match = NODE.fullmatch(given) if isinstance(given, str) else None
+    return float(match[1]) if match else None
 
 
 def _unmapped(memories: Sequence[Part]) -> list[str]:
@@ -306,12 +306,12 @@ def _unmapped(memories: Sequence[Part]) -> list[str]:
         ),
         "metadata, compression and gating: none is modelled": ("metadata_storage_depth", "metadata_storage_width"),
     }
-    found = []
+    notes = []
     for reason, keys in reasons.items():
-        said = [part.name for part in memories if any(key in part.attributes.data for key in keys)]
-        found += [f"{reason} ({names(said)})"] if said else []
+        owners = [part.name for part in memories if any(key in part.attributes.data for key in keys)]
+        notes += [f"{reason} ({names(owners)})"] if owners else []
     if any("sparse_optimizations" in part.fields.data for part in memories):
-        found.append("sparse optimizations: none is modelled")
+        notes.append("sparse optimizations: none is modelled")
     constrained = [part.name for part in memories if "constraints" in part.fields.data]
-    found += [f"constraints on mappings: the mapping is searched freely ({names(constrained)})"] if constrained else []
-    return found
+    notes += [f"constraints on mappings: the mapping is searched freely ({names(constrained)})"] if constrained else []
+    return notes

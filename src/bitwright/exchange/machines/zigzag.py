@@ -41,56 +41,56 @@ def read(document: Document) -> Architecture:
     array = top.mapping(ARRAY)
     if array.data.get("is_imc") or array.data.get("imc_type"):
         raise InputError(f"{document.where((ARRAY,))}: the array computes in memory, which no machine here does")
-    sizes = array.integers("sizes")
-    dimensions = array.texts("dimensions")
-    if len(sizes) != len(dimensions) or not sizes:
-        raise InputError(f"{document.where((ARRAY, 'sizes'))}: {len(sizes)} sizes for {len(dimensions)} dimensions")
-    notes = (
-        [f"keys given twice, of which the last counts, as in ZigZag: {names(document.repeated)}"]
-        if document.repeated
-        else []
-    )
-    notes += (
-        ["unit_energy, unit_area: a multiplier is priced by the node, or by a price list"]
-        if {"unit_energy", "unit_area"} & set(array.data)
-        else []
-    )
-    extents = dict(zip(dimensions, sizes, strict=True))
-    memories = [(name, top.mapping(MEMORIES).mapping(name)) for name in top.mapping(MEMORIES).data]
-    dram = next((name for name, fields in reversed(memories) if _is_dram(name, fields, extents)), None)
-    places: list[Memory] = []
-    shared: list[Memory] = []
-    psum_bits = None
-    for name, fields in memories:
-        if name == dram:
-            continue
-        memory, is_place = _memory(name, fields, extents)
-        (places if is_place else shared).append(memory)
-        if is_place and memory.operands == {"y"} and psum_bits is None:
-            bits = min(_widest(fields, "read") or 0, fields.integer("size"))
-            psum_bits = bits if 0 < bits <= WIDEST_SUM else None
+    extents = _extents(array)
+    memories = {name: top.mapping(MEMORIES).mapping(name) for name in top.mapping(MEMORIES).data}
+    dram = next((name for name in reversed(memories) if _is_dram(name, memories[name], extents)), None)
+    on_chip = {name: fields for name, fields in memories.items() if name != dram}
+    placed = {name: _memory(name, fields, extents) for name, fields in on_chip.items()}
+    sums = [_sum_bits(memory, on_chip[name]) for name, (memory, is_place) in placed.items() if is_place]
     precision = array.integers("input_precision") if "input_precision" in array.data else []
-    notes += _unmapped([(name, fields) for name, fields in memories if name != dram])
-    known = _dram(dict(memories)[dram], notes) if dram else Dram()
-    if not dram:
-        notes.append("no memory is DRAM: it stays as the substrate has it")
+    notes = _of_array(document, array) + _unmapped(list(on_chip.items()))
     return Architecture(
         form="ZigZag",
         sizes=_ordered(top, extents, notes),
-        mac_bits=max(precision) if precision else None,
-        psum_bits=psum_bits,
-        places=tuple(places),
-        shared=tuple(shared),
-        dram=known,
+        mac_bits=max(precision, default=None),
+        psum_bits=next((bits for bits in sums if bits), None),
+        places=tuple(memory for memory, is_place in placed.values() if is_place),
+        shared=tuple(memory for memory, is_place in placed.values() if not is_place),
+        dram=_dram(memories[dram] if dram else None, notes),
         notes=tuple(notes),
     )
+
+
+def _extents(array: Fields) -> dict[str, int]:
+    """Sizes of the array by dimension."""
+    sizes, dimensions = array.integers("sizes"), array.texts("dimensions")
+    if len(sizes) != len(dimensions) or not sizes:
+        where = array.document.where((*array.place, "sizes"))
+        raise InputError(f"{where}: {len(sizes)} sizes for {len(dimensions)} dimensions; one for each is expected")
+    return dict(zip(dimensions, sizes, strict=True))
+
+
+def _of_array(document: Document, array: Fields) -> list[str]:
+    """What is to be said of the array, and of the whole file."""
+    notes = []
+    if document.repeated:
+        notes.append(f"keys given twice, of which the last counts, as in ZigZag: {names(document.repeated)}")
+    if {"unit_energy", "unit_area"} & set(array.data):
+        notes.append("unit_energy, unit_area: a multiplier is priced by the node, or by a price list")
+    return notes
+
+
+def _sum_bits(memory: Memory, fields: Fields) -> int | None:
+    """Width of a partial sum, where a memory in the array's places holds only such."""
+    bits = min(_widest(fields, "read") or 0, fields.integer("size"))
+    return bits if memory.operands == {"y"} and 0 < bits <= WIDEST_SUM else None
 
 
 def _ordered(top: Fields, extents: Mapping[str, int], notes: list[str]) -> tuple[int, ...]:
     """Sizes of the axes, rows first: columns are those that unroll K where dataflows say which do."""
     flows = top.data.get(FLOWS)
     if not isinstance(flows, Mapping) or len(extents) < 2:
-        if len(extents) > 1:
+        if len(extents) == 2:
             notes.append(f"the file has no {FLOWS}: {next(iter(extents))} is taken for rows, the last for columns")
         return tuple(extents.values())
     loops = {
@@ -123,12 +123,15 @@ def _memory(name: str, fields: Fields, extents: Mapping[str, int]) -> tuple[Memo
 
 def _widest(fields: Fields, way: str) -> int | None:
     """The widest port that reads or writes, in bits per cycle."""
-    found = [port.integer("bandwidth_max") for port in fields.mappings("ports") if way in port.text("type")]
-    return max(found, default=None)
+    widths = [port.integer("bandwidth_max") for port in fields.mappings("ports") if way in port.text("type")]
+    return max(widths, default=None)
 
 
-def _dram(fields: Fields, notes: list[str]) -> Dram:
+def _dram(fields: Fields | None, notes: list[str]) -> Dram:
     """Bandwidth and energy of DRAM."""
+    if fields is None:
+        notes.append("no memory is DRAM: it stays as the substrate has it")
+        return Dram()
     read_bits, write_bits = _widest(fields, "read"), _widest(fields, "write")
     bits = max(read_bits or 0, write_bits or 0)
     if not bits:
@@ -158,10 +161,10 @@ def _unmapped(memories: list[tuple[str, Fields]]) -> list[str]:
         "force_double_buffering": "forced double buffering: tiles are buffered twice where they fit",
         "auto_cost_extraction": "costs by CACTI: an SRAM is priced by the words of its banks",
     }
-    found = []
+    notes = []
     for key, reason in reasons.items():
-        said = [
+        owners = [
             name for name, fields in memories if fields.data.get(key) and (key != "latency" or fields.data[key] != 1)
         ]
-        found += [f"{reason} ({names(said)})"] if said else []
-    return found
+        notes += [f"{reason} ({names(owners)})"] if owners else []
+    return notes

@@ -57,15 +57,15 @@ def build_folder(folder: str) -> Network:
         raise InputError(
             f"folder {folder!r} has {len(files):,} files; at most {MOST_PROBLEMS:,} problems are a network."
         )
-    found = []
+    problems = []
     for file in files:
         document = _document(strict_yaml.read_text(file, what="problem"), str(file))
         if not timeloop.is_problem(document.data):
             raise InputError(
                 f"{file} is no Timeloop problem (a mapping with the key 'problem'); take it out of {folder}."
             )
-        found.append((file, document))
-    return timeloop.build_folder(found, folder)
+        problems.append((file, document))
+    return timeloop.build_folder(problems, folder)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -35,12 +35,12 @@ def network_of(layers: Sequence[Layer], *, name: str, source: str, notes: Sequen
     again: list[str] = []
     sites = []
     for layer in layers:
-        own = layer.site.name
-        if own in taken:
-            again.append(own)
-            own = _another(own, taken)
-        taken.add(own)
-        sites.append(dataclasses.replace(layer.site, name=own))
+        name_here = layer.site.name
+        if name_here in taken:
+            again.append(name_here)
+            name_here = _another(name_here, taken)
+        taken.add(name_here)
+        sites.append(dataclasses.replace(layer.site, name=name_here))
     if again:
         notes = [*notes, f"{listed(again)} stand for several layers, which are told apart by .2, .3 and so on"]
     return Network(name=name, kind="gemms", sites=tuple(sites), source=source, notes=tuple(notes))

@@ -163,17 +163,17 @@ def _roles(nest: Nest) -> dict[str, str]:
 
 def _dimensions(operand: Sequence[Index], nest: Nest, name: str) -> set[str]:
     """The dimensions that index an operand, each once."""
-    found: set[str] = set()
+    dimensions: set[str] = set()
     for index in operand:
         for dimension, factor in index:
             if dimension not in nest.sizes:
                 raise ValueError(f"{name} is indexed by {dimension}, which has no size")
-            if dimension in found and nest.sizes[dimension] > 1:
+            if dimension in dimensions and nest.sizes[dimension] > 1:
                 raise ValueError(f"{name} is indexed by {dimension} twice")
             if factor < 1:
                 raise ValueError(f"{name} is indexed by {dimension} times {factor}; factors of at least 1 are expected")
-            found.add(dimension)
-    return found
+            dimensions.add(dimension)
+    return dimensions
 
 
 def _is_axis(index: Index, sizes: Mapping[str, int]) -> bool:

@@ -254,8 +254,8 @@ class _Convolutions:
                 f"where a depthwise one is meant (as many multiply-accumulates), put {DEPTHWISE_MARK} in its name"
             ),
         }
-        found = [says(listed(self.of[key])) for key, says in words.items() if self.of[key]]
-        return [*self.notes, *found, *_of_sparsity(self.of["sparse"])]
+        open_questions = [says(listed(self.of[key])) for key, says in words.items() if self.of[key]]
+        return [*self.notes, *open_questions, *_of_sparsity(self.of["sparse"])]
 
 
 def _outputs(axis: str, size: int, kernel: int, stride: int) -> int:
@@ -275,10 +275,10 @@ def _place(heads: Sequence[str], key: str, start: int = 0) -> int | None:
 
 def _is_sparse(cell: str) -> bool:
     """Whether a ratio leaves out weights. Raises ValueError for what is no ratio."""
-    found = SPARSITY.fullmatch(cell)
-    if found is None or not 0 < int(found[1]) <= int(found[2]):
+    ratio = SPARSITY.fullmatch(cell)
+    if ratio is None or not 0 < int(ratio[1]) <= int(ratio[2]):
         raise ValueError(f"sparsity is {brief(cell)}; N:M with N of M weights kept is expected, such as 2:4")
-    return found[1] != found[2]
+    return ratio[1] != ratio[2]
 
 
 def _of_sparsity(names: Sequence[str]) -> list[str]:

@@ -129,14 +129,14 @@ def build_folder(files: Sequence[tuple[Path, Document]], folder: str) -> Network
 
 def _unread(documents: Sequence[Document]) -> list[str]:
     """What instances have beside sizes: what has no meaning here, and what may be a coefficient's name misspelt."""
-    found: dict[str, None] = {}
+    unread: dict[str, None] = {}
     for document in documents:
         problem = document.data[PROBLEM]
         shape, instance = _shape(problem), problem.get("instance", problem)
         names = {str(each["name"]) for each in shape.get("coefficients") or ()}
         known = {*shape["dimensions"], *names, *STRUCTURE, *PADDED}
-        found |= dict.fromkeys(name_of(key, "?") for key in instance if key not in known)
-    return [f"keys of instances that are not read: {listed(list(found))}"] if found else []
+        unread |= dict.fromkeys(name_of(key, "?") for key in instance if key not in known)
+    return [f"keys of instances that are not read: {listed(list(unread))}"] if unread else []
 
 
 def layer(document: Document, name: str) -> Layer:
@@ -198,15 +198,15 @@ def _sizes(shape: Mapping[str, Any], instance: Mapping[str, Any]) -> dict[str, i
     dimensions = shape.get("dimensions")
     if not isinstance(dimensions, list) or not all(isinstance(each, str) for each in dimensions) or not dimensions:
         raise _PlaceError(("shape", "dimensions"), f"dimensions is {brief(dimensions)}; a list of names is expected")
-    found = {}
+    extents = {}
     for each in dimensions:
         if each not in instance:
             raise _PlaceError(("instance",), f"dimension {brief(each)} has no size in instance")
         try:
-            found[each] = size_of(instance[each], f"size of {each}")
+            extents[each] = size_of(instance[each], f"size of {each}")
         except ValueError as error:
             raise _PlaceError(("instance", each), str(error)) from error
-    return found
+    return extents
 
 
 def _factors(shape: Mapping[str, Any], instance: Mapping[str, Any]) -> dict[str, int]:
@@ -214,17 +214,17 @@ def _factors(shape: Mapping[str, Any], instance: Mapping[str, Any]) -> dict[str,
     given = shape.get("coefficients") or []
     if not isinstance(given, list):
         raise _PlaceError(("shape", "coefficients"), "coefficients is no list of names and defaults")
-    found = {}
+    coefficients = {}
     for i, each in enumerate(given):
         place: Place = ("shape", "coefficients", i)
         name = each.get("name") if isinstance(each, Mapping) else None
         if not isinstance(name, str):
             raise _PlaceError(place, f"a coefficient is {brief(each)}; a mapping with name and default is expected")
         try:
-            found[name] = size_of(instance.get(name, each.get("default", 1)), f"coefficient {name}")
+            coefficients[name] = size_of(instance.get(name, each.get("default", 1)), f"coefficient {name}")
         except ValueError as error:
             raise _PlaceError(("instance", name) if name in instance else place, str(error)) from error
-    return found
+    return coefficients
 
 
 def _spaces(shape: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
@@ -289,7 +289,7 @@ def _factor(given: list[Any], factors: Mapping[str, int]) -> int:
 
 def _padded(axes: list[list[list[Any]]], factors: Mapping[str, int], instance: Mapping[str, Any]) -> list[Axis]:
     """Sizes and padding that an instance has as H, Hpad, W, Wpad, D, Dpad, for axes whose coefficients begin so."""
-    found = []
+    stated = []
     for index in axes:
         letters = {str(each)[0] for term in index for each in term[1:] if isinstance(each, str)}
         letter = letters.pop() if len(letters) == 1 else ""
@@ -297,8 +297,8 @@ def _padded(axes: list[list[list[Any]]], factors: Mapping[str, int], instance: M
         if letter not in SPATIAL or not isinstance(size, int) or not isinstance(padding, int):
             continue
         if _is_number(size) and 0 <= padding < 2**31:
-            found.append(Axis(index=_index(index, factors), size=size, before=int(padding), after=int(padding)))
-    return found
+            stated.append(Axis(index=_index(index, factors), size=size, before=int(padding), after=int(padding)))
+    return stated
 
 
 def _is_width(index: Index, axes: list[list[list[Any]]]) -> bool:

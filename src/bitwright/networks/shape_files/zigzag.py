@@ -90,23 +90,23 @@ class _KeyError(ValueError):
 
 
 def _id(data: Mapping[str, Any], i: int) -> Any:
-    own = data.get("id")
-    return own if isinstance(own, int) and 0 <= own < 10**9 else i
+    number = data.get("id")
+    return number if isinstance(number, int) and 0 <= number < 10**9 else i
 
 
 def _nest(data: Mapping[str, Any], name: str) -> Nest:
     """A layer as loops. Raises ValueError."""
     sizes = _sizes(data)
     text = data["equation"]
-    found = EQUATION.fullmatch(re.sub(r"\s", "", text)) if isinstance(text, str) and len(text) < 1000 else None
-    if found is None:
+    match = EQUATION.fullmatch(re.sub(r"\s", "", text)) if isinstance(text, str) and len(text) < 1000 else None
+    if match is None:
         raise _KeyError("equation", f"is {brief(text)}; one such as O[b][k]+=I[b][c]*W[c][k] is expected")
-    if found["sign"] != "*" or found["a"] == found["b"]:
+    if match["sign"] != "*" or match["a"] == match["b"]:
         raise _KeyError("equation", "is no product of two operands; only products have a machine here")
     relations = _relations(data)
-    operands = {found[key]: _indices(found[f"{key}_at"], relations) for key in ("a", "b")}
-    first, second = (found["b"], found["a"]) if found["a"].upper() == "W" else (found["a"], found["b"])
-    y = _indices(found["y_at"], relations)
+    operands = {match[key]: _indices(match[f"{key}_at"], relations) for key in ("a", "b")}
+    first, second = (match["b"], match["a"]) if match["a"].upper() == "W" else (match["a"], match["b"])
+    y = _indices(match["y_at"], relations)
     source = data.get("operand_source") or {}
     if not isinstance(source, Mapping):
         raise _KeyError("operand_source", f"is {brief(source)}; a mapping of operands to layers is expected")
@@ -116,7 +116,7 @@ def _nest(data: Mapping[str, Any], name: str) -> Nest:
         x=operands[first],
         w=operands[second],
         y=y,
-        names=(first, second, found["y"]),
+        names=(first, second, match["y"]),
         static_weight=second not in source or "id" not in data or source[second] == data["id"],
         axes=_axes(data, relations),
     )
@@ -127,17 +127,17 @@ def _sizes(data: Mapping[str, Any]) -> dict[str, int]:
     dims, sizes = _list(data, "loop_dims"), _list(data, "loop_sizes")
     if len(dims) != len(sizes):
         raise _KeyError("loop_sizes", f"has {len(sizes)} sizes for {len(dims)} loop_dims; one for each is expected")
-    found: dict[str, int] = {}
+    loops: dict[str, int] = {}
     for dim, size in zip(dims, sizes, strict=True):
         if not isinstance(dim, str):
             raise _KeyError("loop_dims", f"has {brief(dim)}; names of dimensions are expected")
-        if dim.lower() in found:
+        if dim.lower() in loops:
             raise _KeyError("loop_dims", f"has {brief(dim)} twice")
         try:
-            found[dim.lower()] = size_of(size, f"of {dim}")
+            loops[dim.lower()] = size_of(size, f"of {dim}")
         except ValueError as error:
             raise _KeyError("loop_sizes", str(error)) from error
-    return found
+    return loops
 
 
 def _list(data: Mapping[str, Any], key: str) -> list[Any]:
@@ -157,20 +157,20 @@ def _indices(text: str, relations: Mapping[str, Index]) -> tuple[Index, ...]:
 
 def _relations(data: Mapping[str, Any]) -> dict[str, Index]:
     """What `ix=2*ox+1*fx` says: an index of the input as a sum."""
-    found: dict[str, Index] = {}
+    sums: dict[str, Index] = {}
     for given in _list(data, "dimension_relations"):
         match = RELATION.fullmatch(re.sub(r"\s", "", given)) if isinstance(given, str) and len(given) < 1000 else None
         factors = [] if match is None else [match[2] or "1", match[4] or "1"]
         if match is None or not all(DIGITS.fullmatch(factor) for factor in factors):
             raise _KeyError("dimension_relations", f"has {brief(given)}; sums such as ix=2*ox+1*fx are expected")
-        found[match[1].lower()] = (match[3].lower(), int(factors[0])), (match[5].lower(), int(factors[1]))
-    return found
+        sums[match[1].lower()] = (match[3].lower(), int(factors[0])), (match[5].lower(), int(factors[1]))
+    return sums
 
 
 def _axes(data: Mapping[str, Any], relations: Mapping[str, Index]) -> tuple[Axis, ...]:
     """Sizes and padding of the input that a layer states."""
     dims, sizes, padding = (_list(data, key) for key in ("pr_loop_dims", "pr_loop_sizes", "padding"))
-    found = []
+    axes = []
     for i, dim in enumerate(dims):
         if not isinstance(dim, str) or dim.lower() not in relations:
             raise _KeyError("pr_loop_dims", f"has {brief(dim)}, of which dimension_relations say nothing")
@@ -185,5 +185,5 @@ def _axes(data: Mapping[str, Any], relations: Mapping[str, Index]) -> tuple[Axis
             size = size_of(sizes[i], f"of {dim}") if i < len(sizes) else None
         except ValueError as error:
             raise _KeyError("pr_loop_sizes", str(error)) from error
-        found.append(Axis(index=relations[dim.lower()], size=size, before=before, after=after))
-    return tuple(found)
+        axes.append(Axis(index=relations[dim.lower()], size=size, before=before, after=after))
+    return tuple(axes)
