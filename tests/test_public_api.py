@@ -28,6 +28,7 @@ NAMES = [
     "load",
     "methods",
     "models",
+    "nodes",
     "quantize",
     "reproduce",
     "search",

@@ -1,6 +1,6 @@
 """The command line with all its verbs, which join `app` when they are imported."""
 
-from bitwright.cli import compare, evaluate, explain, lists, reproduce, search, simulate, sweep, train
+from bitwright.cli import compare, evaluate, explain, lists, nodes, reproduce, search, simulate, sweep, train
 from bitwright.cli.app import app
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "evaluate",
     "explain",
     "lists",
+    "nodes",
     "reproduce",
     "search",
     "simulate",

@@ -4,7 +4,6 @@ Nothing is decided by names. What becomes of each node is kept, for reports that
 """
 
 import dataclasses
-import enum
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.onnx import layers
+from bitwright.networks.onnx.built import Became, Built
 from bitwright.networks.onnx.decomposed import layer_norm
 from bitwright.networks.onnx.graph import Branches, OnnxNetwork, Operation, Step, Subgraph
 from bitwright.networks.onnx.names import Places, path_of
@@ -27,24 +27,6 @@ from bitwright.networks.onnx.types import tensor_of
 SMALL = 4096  # elements of constants that are read as numbers, not as operands
 SETTINGS = frozenset({"Resize", "Upsample", "Range", "ConstantOfShape", "Pad", "Slice"})
 """Operators whose constants say what they do."""
-
-
-class Became(enum.StrEnum):
-    """What became of a node."""
-
-    MODULE = "module"
-    CONSTANT = "constant"
-    SHAPE = "shape"
-    JOINED = "joined"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Built:
-    """A node, what it became, and the path of the module that computes it (or the product that it joined)."""
-
-    node: Node
-    became: Became
-    path: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +43,8 @@ class Layer:
         The name of its weight, for the module's.
     joins : tuple of int
         Indices of the nodes that it computes beside its own.
+    inner : tuple of Built
+        What became of the nodes of graphs inside, by their paths below the module's.
     """
 
     module: torch.nn.Module
@@ -68,6 +52,7 @@ class Layer:
     outputs: tuple[str, ...]
     weight: str = ""
     joins: tuple[int, ...] = ()
+    inner: tuple[Built, ...] = ()
 
 
 class Builder:
@@ -123,6 +108,7 @@ class Builder:
             steps.append(Step(node=node, inputs=layer.inputs, outputs=layer.outputs, parent=parent, key=key))
             joined |= dict.fromkeys(layer.joins, own)
             self.built.append(Built(node=node, became=Became.MODULE, path=own))
+            self.built += [each.below(own) for each in layer.inner]
         root.steps = tuple(_with_last(steps, self.proto, keep={each.name for each in self.proto.output}))
         read = {name for step in steps for name in step.inputs} | {each.name for each in self.proto.output}
         read |= {name for each in self.proto.node if _graphs(each) for name in reads(each)}
@@ -191,7 +177,7 @@ class Builder:
 
     def _layer(self, node: Node, index: int) -> Layer:
         if node.op == "If" and node.domain == "":
-            return self._branches(node, index)
+            return self._branches(node)
         if node.op in GATES and node.domain == "":
             return self._recurrent(node)
         maker = _LAYERS.get(node.op) if node.domain == "" else None
@@ -245,20 +231,19 @@ class Builder:
         inputs = (node.inputs[0], *(node.inputs[4:7] if any(node.inputs[4:7]) else ()))
         return Layer(module=module, inputs=inputs, outputs=node.outputs)
 
-    def _branches(self, node: Node, index: int) -> Layer:
+    def _branches(self, node: Node) -> Layer:
         if self.level > 8:
             raise node.refusal("lies in more than 8 others")
-        graphs = []
+        graphs, built = [], list[Built]()
         for name in ("then_branch", "else_branch"):
             proto = node.attributes.get(name)
             if proto is None:
                 raise node.refusal(f"has no {name}")
             inner = Builder(proto, self.opsets, self.folder, self.constants, self.host, self.level + 1)
             graphs.append(inner.into(Subgraph((), {}, ())))
-            self.built += inner.built
-        del index
+            built += [each.below("then" if name == "then_branch" else "otherwise") for each in inner.built]
         module = Branches(node, graphs[0], graphs[1])
-        return Layer(module=module, inputs=node.inputs, outputs=node.outputs)
+        return Layer(module=module, inputs=node.inputs, outputs=node.outputs, inner=tuple(built))
 
     def only_reader(self, name: str, op: str) -> int | None:
         """The index of the one node that reads a value, where it is of this operator."""

@@ -12,13 +12,13 @@ from bitwright.errors import InputError
 from bitwright.networks.images import IMAGENET_DEVIATION, IMAGENET_MEAN, Preprocess
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.onnx.build import network_of
+from bitwright.networks.onnx.built import NODES
 from bitwright.networks.onnx.file import opsets, read
 from bitwright.networks.onnx.node import short
 from bitwright.networks.onnx.types import TYPES
 from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.own_kinds import Pictures, Reader
 
-NODES = "onnx_nodes"  # the tool of a network that holds what became of its file's nodes
 Dims = Mapping[str, Sequence[int]]
 MOST_INPUT = 2**28  # elements
 GREY_OR_COLOUR = (1, 3)
