@@ -4,7 +4,6 @@ Nothing is decided by names. What becomes of each node is kept, for reports that
 """
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,44 +14,23 @@ import torch
 from bitwright.errors import InputError
 from bitwright.networks.onnx import layers
 from bitwright.networks.onnx.built import Became, Built
-from bitwright.networks.onnx.decomposed import layer_norm
 from bitwright.networks.onnx.graph import Branches, OnnxNetwork, Operation, Step, Subgraph
+from bitwright.networks.onnx.layer import Layer
+from bitwright.networks.onnx.makers import LAYERS
 from bitwright.networks.onnx.names import Places, path_of
-from bitwright.networks.onnx.node import Node, short
+from bitwright.networks.onnx.node import Node
+from bitwright.networks.onnx.nodes import nodes_of
 from bitwright.networks.onnx.operators.shapes import HOST_OPERATORS
-from bitwright.networks.onnx.operators.table import OPERATORS, PRODUCT_OPERATORS, STANDARD, why_unknown
+from bitwright.networks.onnx.operators.table import OPERATORS, PRODUCT_OPERATORS, why_unknown
+from bitwright.networks.onnx.quantization.functions import FUNCTIONS
+from bitwright.networks.onnx.quantization.grids import SWITCH, QuantizedFile
+from bitwright.networks.onnx.quantization.reading import Quantization
 from bitwright.networks.onnx.recurrent import GATES, Recurrent
-from bitwright.networks.onnx.types import tensor_of
+from bitwright.networks.onnx.types import INTEGERS, tensor_of
 
 SMALL = 4096  # elements of constants that are read as numbers, not as operands
 SETTINGS = frozenset({"Resize", "Upsample", "Range", "ConstantOfShape", "Pad", "Slice"})
 """Operators whose constants say what they do."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Layer:
-    """A module for one node or several.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        Computes `output` of the values `inputs`.
-    inputs, outputs : tuple of str
-        Names of values.
-    weight : str
-        The name of its weight, for the module's.
-    joins : tuple of int
-        Indices of the nodes that it computes beside its own.
-    inner : tuple of Built
-        What became of the nodes of graphs inside, by their paths below the module's.
-    """
-
-    module: torch.nn.Module
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    weight: str = ""
-    joins: tuple[int, ...] = ()
-    inner: tuple[Built, ...] = ()
 
 
 class Builder:
@@ -66,6 +44,7 @@ class Builder:
         constants: Mapping[str, torch.Tensor],
         host: Iterable[str] = (),
         level: int = 0,
+        quantization: Quantization | None = None,
     ) -> None:
         self.proto, self.opsets, self.folder, self.level = proto, opsets, folder, level
         self.constants = dict(constants)
@@ -75,8 +54,12 @@ class Builder:
                 if each.name in self.constants and each.name not in {i.name for i in proto.initializer}:
                     del self.constants[each.name]
         self.host = set(host)
-        self.nodes = [_node(each, opsets, folder, index) for index, each in enumerate(proto.node)]
-        self.readers = Counter(name for each in proto.node for name in reads(each))
+        self.quantization = quantization or Quantization()
+        self.quantization.widths |= {
+            each.name: INTEGERS[each.data_type] for each in proto.initializer if each.data_type in INTEGERS
+        }
+        self.nodes = nodes_of(proto, opsets, folder)
+        self.readers = Counter(name for each in self.nodes for name in (*each.inputs, *each.inner) if name)
         self.readers.update(each.name for each in proto.output)
         self.all_readers: dict[str, list[int]] = {}
         for i, node in enumerate(self.nodes):
@@ -101,17 +84,19 @@ class Builder:
                 steps.append(self._on_the_side(node))
                 self.built.append(Built(node=node, became=Became.SHAPE))
                 continue
+            node = self.quantization.moved(self, node)  # noqa: PLW2901
             layer = self._layer(node, index)
             path = path_of("" if node.name in node.outputs else node.name, node.op, layer.weight, index, node.scope)
             parent, key, own = places.put(layer.module, path)
             self._rename(layer.module, node, own)
+            self.quantization.learn_product(self, node, layer, own)
             steps.append(Step(node=node, inputs=layer.inputs, outputs=layer.outputs, parent=parent, key=key))
             joined |= dict.fromkeys(layer.joins, own)
             self.built.append(Built(node=node, became=Became.MODULE, path=own))
             self.built += [each.below(own) for each in layer.inner]
-        root.steps = tuple(_with_last(steps, self.proto, keep={each.name for each in self.proto.output}))
-        read = {name for step in steps for name in step.inputs} | {each.name for each in self.proto.output}
-        read |= {name for each in self.proto.node if _graphs(each) for name in reads(each)}
+        kept = {each.name for each in self.proto.output} | {name for each in self.nodes for name in each.inner}
+        root.steps = tuple(_with_last(steps, kept))
+        read = {name for step in steps for name in step.inputs} | kept
         root.constants = {name: self.constants[name] for name in read if name in self.constants}
         root.outputs = tuple(each.name for each in self.proto.output)
         return root
@@ -126,13 +111,16 @@ class Builder:
     def _folded(self, node: Node) -> bool:
         """Compute a node whose inputs are all constants."""
         given = [name for name in node.inputs if name]
-        function = OPERATORS.get((node.domain, node.op))
-        if function is None or not all(name in self.constants for name in given):
+        key = (node.domain, node.op)
+        function = OPERATORS.get(key) or FUNCTIONS.get(key)
+        if function is None or (not given and key in FUNCTIONS) or not all(name in self.constants for name in given):
             return False
+        node = self.quantization.with_width(node)
         made = self._evaluated(node, function)
         for name, value in zip(node.outputs, made, strict=False):
             if name:
                 self.constants[name] = value
+        self.quantization.learn_constant(self, node)
         return True
 
     def _evaluated(self, node: Node, function: Callable[..., Any]) -> tuple[torch.Tensor, ...]:
@@ -180,8 +168,8 @@ class Builder:
             return self._branches(node)
         if node.op in GATES and node.domain == "":
             return self._recurrent(node)
-        maker = _LAYERS.get(node.op) if node.domain == "" else None
-        layer = None if maker is None else maker(self, node, index)
+        maker = LAYERS.get(node.op) if node.domain == "" else None
+        layer = self.quantization.layer(self, node) if maker is None else maker(self, node, index)
         if layer is None and (node.domain, node.op) not in OPERATORS:
             raise node.refusal(why_unknown(node.domain, node.op, node.opset))
         return layer or self._operation(node)
@@ -239,7 +227,9 @@ class Builder:
             proto = node.attributes.get(name)
             if proto is None:
                 raise node.refusal(f"has no {name}")
-            inner = Builder(proto, self.opsets, self.folder, self.constants, self.host, self.level + 1)
+            inner = Builder(
+                proto, self.opsets, self.folder, self.constants, self.host, self.level + 1, self.quantization
+            )
             graphs.append(inner.into(Subgraph((), {}, ())))
             built += [each.below("then" if name == "then_branch" else "otherwise") for each in inner.built]
         module = Branches(node, graphs[0], graphs[1])
@@ -265,175 +255,29 @@ class Bound:
         return self.function(self.node, *given)
 
 
-def network_of(model: Any, opsets: Mapping[str, int], folder: Path | None, inputs: Iterable[str]) -> tuple[Any, Any]:
-    """The module of a model, and what became of its nodes."""
+def network_of(
+    model: Any, opsets: Mapping[str, int], folder: Path | None, inputs: Iterable[str]
+) -> tuple[OnnxNetwork, tuple[Built, ...], QuantizedFile | None]:
+    """The module of a model, what became of its nodes, and its quantization, where it has any."""
     root = OnnxNetwork(tuple(inputs))
     builder = Builder(model.graph, opsets, folder, {})
     builder.into(root)
-    return root.eval(), tuple(builder.built)
-
-
-# ---------------- layers by constants
-
-
-def _convolution(builder: Builder, node: Node, index: int) -> Layer | None:  # noqa: ARG001
-    w, bias = builder.constant(node, 1), builder.constant(node, 2)
-    if w is None or (builder.has(node, 2) and bias is None) or not w.is_floating_point():
-        return None
-    own = builder.parameter(node.inputs[1], w)
-    module = (layers.convolution if node.op == "Conv" else layers.TransposedConvolution)(node, own, bias)
-    return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs, weight=node.inputs[1])
-
-
-def _matmul(builder: Builder, node: Node, index: int) -> Layer | None:  # noqa: ARG001
-    """x by a constant matrix, with the bias that is added next."""
-    w = builder.constant(node, 1)
-    if w is None or w.dim() != 2 or not w.is_floating_point():
-        return None
-    bias, outputs, joins = None, node.outputs, tuple[int, ...]()
-    after = builder.only_reader(node.outputs[0], "Add")
-    if after is not None:
-        add = builder.nodes[after]
-        other = next((name for name in add.inputs if name != node.outputs[0]), "")
-        added = builder.constants.get(other)
-        if added is not None and added.numel() == w.shape[1] == added.shape[-1] and added.dim() <= 2:
-            bias, outputs, joins = added.reshape(-1), add.outputs, (after,)
-    own = builder.parameter(node.inputs[1], w.t().contiguous(), "t")
-    module = layers.linear(own, bias)
-    return Layer(module=module, inputs=node.inputs[:1], outputs=outputs, weight=node.inputs[1], joins=joins)
-
-
-def _gemm(builder: Builder, node: Node, index: int) -> Layer | None:  # noqa: ARG001
-    w, bias = builder.constant(node, 1), builder.constant(node, 2)
-    if w is None or w.dim() != 2 or node.number("transA", 0) or not w.is_floating_point():
-        return None
-    columns = w.shape[0 if node.number("transB", 0) else 1]
-    if builder.has(node, 2) and (bias is None or bias.numel() not in (1, columns)):
-        return None
-    turned = w if node.number("transB", 0) else w.t().contiguous()
-    alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
-    own = builder.parameter(node.inputs[1], turned if alpha == 1 else turned * alpha, f"t{alpha}")
-    if bias is not None:
-        if bias.dim() > 1 and bias.shape[-1] != bias.numel():
-            return None
-        bias = (bias.reshape(-1) if beta == 1 else bias.reshape(-1) * beta).expand(turned.shape[0]).contiguous()
-    module = layers.linear(own, bias)
-    return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs, weight=node.inputs[1])
-
-
-def _batch_norm(builder: Builder, node: Node, index: int) -> Layer | None:  # noqa: ARG001
-    if node.number("training_mode", 0):
-        raise node.refusal("is in training mode; export the network for inference")
-    constants = [builder.constant(node, i) for i in range(1, 5)]
-    if any(each is None or each.dim() != 1 for each in constants):
-        raise node.refusal("has statistics that are computed, which is not supported")
-    module = layers.batch_norm(node, *constants)  # type: ignore[arg-type]
-    return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs[:1], weight=node.inputs[1])
-
-
-def _layer_norm(builder: Builder, node: Node, index: int) -> Layer | None:  # noqa: ARG001
-    gain, bias = builder.constant(node, 1), builder.constant(node, 2)
-    if gain is None or gain.dim() != 1 or node.number("axis", -1) != -1 or (builder.has(node, 2) and bias is None):
-        return None
-    if len([name for name in node.outputs if name]) > 1:
-        return None
-    module = layers.layer_norm(gain, bias, len(gain), node.number("epsilon", 1e-5))
-    return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs, weight=node.inputs[1])
-
-
-def _gather(builder: Builder, node: Node, index: int) -> Layer | None:  # noqa: ARG001
-    w = builder.constant(node, 0)
-    if w is None or w.dim() != 2 or not w.is_floating_point() or node.number("axis", 0) != 0:
-        return None
-    module = layers.table(builder.parameter(node.inputs[0], w))
-    return Layer(module=module, inputs=node.inputs[1:2], outputs=node.outputs, weight=node.inputs[0])
-
-
-_LAYERS: dict[str, Callable[[Builder, Node, int], Layer | None]] = {
-    "BatchNormalization": _batch_norm,
-    "Conv": _convolution,
-    "ConvTranspose": _convolution,
-    "Gather": _gather,
-    "Gemm": _gemm,
-    "LayerNormalization": _layer_norm,
-    "MatMul": _matmul,
-    "ReduceMean": layer_norm,
-}
-
-
-# ---------------- nodes as the file has them
+    own = builder.quantization
+    if own.switch is not None:
+        root.add_module(SWITCH, own.switch)
+    file = QuantizedFile(sites=own.sites, tensors=own.tensors) if own.sites or own.tensors else None
+    return root.eval(), tuple(builder.built), file
 
 
 def _multiplies(node: Node) -> bool:
     return node.op in PRODUCT_OPERATORS
 
 
-def _graphs(proto: Any) -> list[Any]:
-    """The graphs that a node has as attributes."""
-    return [graph for each in proto.attribute for graph in ([each.g] if each.HasField("g") else [*each.graphs])]
-
-
-def reads(proto: Any) -> list[str]:
-    """What a node reads, inside its graphs too."""
-    inner = [name for graph in _graphs(proto) for each in graph.node for name in reads(each)]
-    inner += [each.name for graph in _graphs(proto) for each in graph.output]
-    return [name for name in (*proto.input, *inner) if name]
-
-
-def _with_last(steps: list[Step], proto: Any, keep: set[str]) -> list[Step]:
-    """Steps that know which values nobody reads after them; whatever inner graphs read is kept."""
-    keep = keep | {name for each in proto.node if _graphs(each) for name in reads(each)}
+def _with_last(steps: list[Step], keep: set[str]) -> list[Step]:
+    """Steps that know which values nobody reads after them; what is kept is read by others."""
     left, found = set(keep), []
     for step in reversed(steps):
         last = tuple({name for name in (*step.inputs, *step.outputs) if name and name not in left})
         left |= set(step.inputs)
         found.append(dataclasses.replace(step, last=last))
     return found[::-1]
-
-
-def _node(proto: Any, opsets: Mapping[str, int], folder: Path | None, index: int) -> Node:
-    domain = "" if proto.domain in STANDARD else proto.domain
-    name = proto.name or next((each for each in proto.output if each), f"{proto.op_type}_{index}")
-    attributes = {each.name: _attribute(each, folder, short(name)) for each in proto.attribute}
-    return Node(
-        name=name,
-        scope=_scope(proto),
-        op=proto.op_type,
-        domain=domain,
-        opset=opsets.get(domain, 1),
-        inputs=tuple(proto.input),
-        outputs=tuple(proto.output),
-        attributes=attributes,
-    )
-
-
-def _scope(proto: Any) -> str:
-    """The module that torch's exporter wrote a node for: the last but one of its scopes."""
-    for each in proto.metadata_props:
-        if each.key == "pkg.torch.onnx.name_scopes":
-            scopes = re.findall(r"'([^']*)'", each.value[:4096])
-            return scopes[-2] if len(scopes) > 1 else ""
-    return ""
-
-
-def _attribute(proto: Any, folder: Path | None, node: str) -> Any:
-    """An attribute's value; tensors as torch's, texts decoded, graphs as they are."""
-    from onnx import AttributeProto
-
-    kind = proto.type
-    if kind == AttributeProto.TENSOR:
-        return tensor_of(proto.t, folder, f"node {node!r}: the tensor")
-    if kind == AttributeProto.STRING:
-        return proto.s.decode("utf-8", errors="replace")
-    if kind == AttributeProto.STRINGS:
-        return [each.decode("utf-8", errors="replace") for each in proto.strings]
-    plain = {
-        AttributeProto.FLOAT: lambda: float(proto.f),
-        AttributeProto.INT: lambda: int(proto.i),
-        AttributeProto.FLOATS: lambda: list(proto.floats),
-        AttributeProto.INTS: lambda: list(proto.ints),
-        AttributeProto.GRAPH: lambda: proto.g,
-    }
-    if kind not in plain:
-        raise InputError(f"node {node!r}: its attribute {short(proto.name)!r} is of a kind that is not read")
-    return plain[kind]()

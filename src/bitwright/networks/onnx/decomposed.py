@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from bitwright.networks.onnx import layers
+from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.node import Node, integers_of
 
 if TYPE_CHECKING:
-    from bitwright.networks.onnx.build import Builder, Layer
+    from bitwright.networks.onnx.build import Builder
 
 
 def layer_norm(builder: "Builder", node: Node, index: int) -> "Layer | None":  # noqa: ARG001
     """The layer norm that begins with a ReduceMean over the last axis; None where there is none."""
-    from bitwright.networks.onnx.build import Layer
-
     x, mean = node.inputs[0], node.outputs[0]
     if not _last_axis(builder, node) or not x:
         return None

@@ -15,11 +15,13 @@ from bitwright.networks.onnx.build import network_of
 from bitwright.networks.onnx.built import NODES
 from bitwright.networks.onnx.file import opsets, read
 from bitwright.networks.onnx.node import short
+from bitwright.networks.onnx.quantization.grids import QUANTIZED
 from bitwright.networks.onnx.types import TYPES
 from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.own_kinds import Pictures, Reader
 
 Dims = Mapping[str, Sequence[int]]
+FILE = "file"  # the method that is a file's own quantization
 MOST_INPUT = 2**28  # elements
 GREY_OR_COLOUR = (1, 3)
 SMALLEST_PICTURE = 8  # pixels; less is no photograph, our choice
@@ -65,9 +67,10 @@ def build(path: str, dims: Dims | None = None, reads: Reader | None = None) -> N
     model = read(file)
     inputs = _inputs(model)
     example = examples(inputs, dims or {}, str(file))
-    module, built = network_of(model, opsets(model), None, [each.name for each in inputs])
+    module, built, quantized = network_of(model, opsets(model), None, [each.name for each in inputs])
     network = made_of(module, example, str(file), f"ONNX file {file.name}{_producer(model)}", INPUTS_HINT)
-    network = dataclasses.replace(network, tools={**network.tools, NODES: built})
+    tools = {**network.tools, NODES: built} | ({} if quantized is None else {QUANTIZED: quantized})
+    network = dataclasses.replace(network, tools=tools, default_method=None if quantized is None else FILE)
     return network if reads is not None else _pictures(network, inputs)
 
 

@@ -37,6 +37,10 @@ class Node:
         Names of values; an empty one is left out.
     attributes : mapping
         Numbers, texts, sequences of them, tensors; graphs stay protobufs.
+    inner : tuple of str
+        Names of values that its graphs read.
+    origin : int
+        Its place in the graph; several that one node of the file stands for have the same.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inner: tuple[str, ...] = ()
+    origin: int = 0
 
     @property
     def label(self) -> str:
