@@ -78,7 +78,7 @@ def agrees(nodes, inputs, tmp_path, constants=None, opset=13, outputs=("y",), to
     return network
 
 
-def cnn(opset=13, batch="batch"):
+def cnn(opset=13, batch="batch", alpha=0.5, beta=2.0):
     """A network with a padded convolution, a batch norm, shapes computed from the batch, and a named linear layer."""
     constants = {
         "conv1.weight": floats(8, 3, 3, 3), "conv1.bias": floats(8), "gain": floats(8) + 2, "shift": floats(8),
@@ -96,7 +96,7 @@ def cnn(opset=13, batch="batch"):
         node("Gather", "s,zero", "n0"),
         node("Concat", "n0,minus", "sizes", axis=0),
         node("Reshape", "p,sizes", "flat"),
-        node("Gemm", "flat,fc.weight,fc.bias", "y", transB=1, alpha=0.5, beta=2.0),
+        node("Gemm", "flat,fc.weight,fc.bias", "y", transB=1, alpha=alpha, beta=beta),
     ]
     inputs = {"x": floats(1, 3, 16, 16)}
     return model_of(nodes, inputs, ("y",), constants, opset, {"x": [batch, 3, 16, 16]})

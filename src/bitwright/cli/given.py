@@ -42,7 +42,12 @@ Tokenizer = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]", autocompletion=known.methods),
+    typer.Option(
+        "--method",
+        "-m",
+        help="See: bitwright methods.  [default: int8; of a quantized file its own]",
+        autocompletion=known.methods,
+    ),
 ]
 Options = Annotated[
     list[str] | None,

@@ -41,7 +41,7 @@ class FileMethod(IntegerProducts):
     """A file's own quantization."""
 
     summary = "a quantized ONNX file's own scales, zero points and widths, executed as they are"
-    provides: frozenset[Provides] = frozenset({Provides.FINISH})
+    provides: frozenset[Provides] = frozenset({Provides.FINISH, Provides.FIXED})
     options: Any = FileOptions
     recipes: Mapping[str, Mapping[str, Any]] = {}
 

@@ -224,12 +224,12 @@ def _of_modules(record: Record) -> Iterable[NodeLine]:
 
 def _of_file(record: Record, built: Sequence[Built]) -> Iterable[NodeLine]:
     """The nodes of a file: what was counted at the path of each, and below it."""
-    paths = {each.path for each in built if each.became is Became.MODULE}
+    paths = {path for each in built if each.became is Became.MODULE for path in (each.path, *each.also)}
     by_path: dict[str, list[_Work]] = {}
     for (path, _), work in record.items():
         by_path.setdefault(_owner(path, paths), []).append(work)
     for each in built:
-        works = by_path.get(each.path, [])
+        works = [work for path in (each.path, *each.also) for work in by_path.get(path, [])]
         if each.became is Became.MODULE:
             yield _line(each, works)
         elif each.became is Became.JOINED:

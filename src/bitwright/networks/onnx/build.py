@@ -13,7 +13,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.onnx import layers
-from bitwright.networks.onnx.built import Became, Built
+from bitwright.networks.onnx.built import Became, Built, together
 from bitwright.networks.onnx.graph import Branches, OnnxNetwork, Operation, Step, Subgraph
 from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.makers import LAYERS
@@ -58,7 +58,7 @@ class Builder:
         self.quantization.widths |= {
             each.name: INTEGERS[each.data_type] for each in proto.initializer if each.data_type in INTEGERS
         }
-        self.nodes = nodes_of(proto, opsets, folder)
+        self.nodes, self._own = nodes_of(proto, opsets, folder)
         self.readers = Counter(name for each in self.nodes for name in (*each.inputs, *each.inner) if name)
         self.readers.update(each.name for each in proto.output)
         self.all_readers: dict[str, list[int]] = {}
@@ -66,6 +66,7 @@ class Builder:
             for name in dict.fromkeys(node.inputs):
                 self.all_readers.setdefault(name, []).append(i)
         self.built: list[Built] = []
+        self._inner: dict[int, list[Built]] = {}
         self._parameters: dict[Any, torch.nn.Parameter] = {}
 
     def into(self, root: Subgraph) -> Subgraph:
@@ -93,13 +94,25 @@ class Builder:
             steps.append(Step(node=node, inputs=layer.inputs, outputs=layer.outputs, parent=parent, key=key))
             joined |= dict.fromkeys(layer.joins, own)
             self.built.append(Built(node=node, became=Became.MODULE, path=own))
-            self.built += [each.below(own) for each in layer.inner]
+            self._inner[node.origin] = [each.below(own) for each in layer.inner]
+        self._regroup()
         kept = {each.name for each in self.proto.output} | {name for each in self.nodes for name in each.inner}
         root.steps = tuple(_with_last(steps, kept))
         read = {name for step in steps for name in step.inputs} | kept
         root.constants = {name: self.constants[name] for name in read if name in self.constants}
         root.outputs = tuple(each.name for each in self.proto.output)
         return root
+
+    def _regroup(self) -> None:
+        """One entry for each node of the file; those of graphs inside follow the node that has them."""
+        entries: dict[int, list[Built]] = {}
+        for each in self.built:
+            entries.setdefault(each.node.origin, []).append(each)
+        self.built = [
+            entry
+            for origin, own in enumerate(self._own)
+            for entry in (together(entries[origin], own), *self._inner.get(origin, ()))
+        ]
 
     @staticmethod
     def _rename(module: torch.nn.Module, node: Node, path: str) -> None:

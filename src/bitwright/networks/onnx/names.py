@@ -9,7 +9,8 @@ import re
 import torch
 
 WEIGHT = re.compile(r"^([A-Za-z0-9_./]+)[._/](weight|kernel|gamma|W|w)$")
-GENERATED = re.compile(r"^(onnx::|val_|const|_val|t_)?\w*?_?\d*$")
+QUANTIZED = re.compile(r"(_quantized)?(_DequantizeLinear_Output|_dequantized)?$")
+"""What quantizers append to a weight's name."""
 UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 MOST_PARTS, LONGEST = 24, 60
 PLAIN = torch.nn.Linear(1, 1, device="meta")  # what it has by itself, no submodule may be called
@@ -38,7 +39,7 @@ def path_of(name: str, op: str, weight: str = "", index: int = 0, scope: str = "
     >>> path_of("/encoder/layer.0/attention/self/MatMul_1", "MatMul"), path_of("", "Relu", index=7)
     ('encoder.layer.0.attention.self.MatMul_1', 'Relu_7')
     """
-    named = WEIGHT.match(weight)
+    named = WEIGHT.match(QUANTIZED.sub("", weight.partition("\0")[0]))
     if named and not named[1].startswith("onnx"):
         return _safe(_parts(named[1]), op, index)
     parts = _parts(name)

@@ -12,13 +12,10 @@ from bitwright.networks.onnx.quantization.lowering import lowered
 from bitwright.networks.onnx.types import tensor_of
 
 
-def nodes_of(graph: Any, opsets: Mapping[str, int], folder: Path | None) -> list[Node]:
-    """Every node of a graph in order, operators on codes written out."""
-    found: list[Node] = []
-    for index, proto in enumerate(graph.node):
-        node = _node(proto, opsets, folder, index)
-        found += lowered(node) or [node]
-    return found
+def nodes_of(graph: Any, opsets: Mapping[str, int], folder: Path | None) -> tuple[list[Node], list[Node]]:
+    """Every node of a graph in order, operators on codes written out; and all as the file has them."""
+    own = [_node(proto, opsets, folder, index) for index, proto in enumerate(graph.node)]
+    return [each for node in own for each in lowered(node) or [node]], own
 
 
 def _graphs(proto: Any) -> list[Any]:

@@ -43,7 +43,12 @@ def _real(node: Node, place: int, what: str, axis: int = 1) -> Node:
     if place + 2 >= len(node.inputs) + 1:
         raise node.refusal("has too few inputs")
     inputs = (*node.inputs[place : place + 3],)
-    return _made(node, "DequantizeLinear", inputs, f"{node.outputs[0]}/{what}", axis=axis)
+    return _made(node, "DequantizeLinear", inputs, _name(node, place, what), axis=axis)
+
+
+def _name(node: Node, place: int, what: str) -> str:
+    """What an operand is called as reals: as in the file, and of which node and which of its operands it is."""
+    return f"{node.inputs[place]}\0{node.outputs[0]}/{what}"
 
 
 def _rounded(node: Node, scale: int) -> Node:
@@ -52,11 +57,10 @@ def _rounded(node: Node, scale: int) -> Node:
     return _made(node, "QuantizeLinear", inputs, node.outputs[0])
 
 
-def _operator(node: Node, operands: Sequence[str], **more: Any) -> Node:
-    output = node.outputs[0]
-    inputs = [f"{output}/{name}" if name else "" for name in operands]
-    made = _made(node, FLOAT_FORMS[node.op], inputs, f"{output}/real", **(dict(node.attributes) | more))
-    return dataclasses.replace(made, name=node.name, outputs=(f"{output}/real",))
+def _operator(node: Node, operands: Sequence[Node], **more: Any) -> Node:
+    """The float operator of what others make real."""
+    inputs = [each.outputs[0] for each in operands]
+    return _made(node, FLOAT_FORMS[node.op], inputs, f"{node.outputs[0]}/real", **(dict(node.attributes) | more))
 
 
 def _unary(node: Node) -> Lowered:
@@ -64,57 +68,52 @@ def _unary(node: Node) -> Lowered:
     more = {} if node.op != "QLinearSoftmax" else {"axis": node.attributes.get("axis", -1)}
     if node.number("channels_last", 0):
         raise node.refusal("has its channels last, which is not supported")
-    return [_real(node, 0, "x"), _operator(node, ["x"], **more), _rounded(node, 3)]
+    x = _real(node, 0, "x")
+    return [x, _operator(node, [x], **more), _rounded(node, 3)]
 
 
 def _binary(node: Node) -> Lowered:
-    return [_real(node, 0, "a"), _real(node, 3, "b"), _operator(node, ["a", "b"]), _rounded(node, 6)]
+    both = [_real(node, 0, "a"), _real(node, 3, "b")]
+    return [*both, _operator(node, both), _rounded(node, 6)]
 
 
 def _matmul(node: Node) -> Lowered:
-    weight = _real(node, 3, "b", axis=-1)
-    return [_real(node, 0, "a"), weight, _operator(node, ["a", "b"]), _rounded(node, 6)]
+    both = [_real(node, 0, "a"), _real(node, 3, "b", axis=-1)]
+    return [*both, _operator(node, both), _rounded(node, 6)]
 
 
 def _convolution(node: Node) -> Lowered:
     parts = [_real(node, 0, "x"), _real(node, 3, "w", axis=0)]
-    biased = len(node.inputs) > 8 and bool(node.inputs[8])
-    if biased:
-        parts += _bias(node, 8)
-    return [*parts, _operator(node, ["x", "w", *(["b"] if biased else [])]), _rounded(node, 6)]
+    bias = _bias(node, 8)
+    return [*parts, *bias, _operator(node, [*parts, *bias[1:]]), _rounded(node, 6)]
 
 
 def _gemm(node: Node) -> Lowered:
     """A, B, and C with the grids of both, then the output's; without a scale the output is float."""
     turned = bool(node.number("transB", 0))
     parts = [_real(node, 0, "a"), _real(node, 3, "w", axis=0 if turned else 1)]
-    biased = len(node.inputs) > 6 and bool(node.inputs[6])
-    if biased:
-        parts += _bias(node, 6)
-    operator = _operator(node, ["a", "w", *(["b"] if biased else [])], beta=1.0)
+    bias = _bias(node, 6)
+    operator = _operator(node, [*parts, *bias[1:]], beta=1.0)
+    parts += bias
     if len(node.inputs) > 7 and node.inputs[7]:
         return [*parts, operator, _rounded(node, 7)]
     return [*parts, dataclasses.replace(operator, outputs=node.outputs)]
 
 
 def _bias(node: Node, place: int) -> list[Node]:
-    """A bias of 32-bit integers in units of scale x times scale w."""
+    """A bias of 32-bit integers in units of scale x times scale w; nothing where there is none."""
+    if len(node.inputs) <= place or not node.inputs[place]:
+        return []
     output = node.outputs[0]
     scale = _made(node, "Mul", (node.inputs[1], node.inputs[4]), f"{output}/bias scale")
     inputs = (node.inputs[place], f"{output}/bias scale")
-    return [scale, _made(node, "DequantizeLinear", inputs, f"{output}/b", axis=0)]
+    return [scale, _made(node, "DequantizeLinear", inputs, _name(node, place, "bias"), axis=0)]
 
 
 def _concat(node: Node) -> Lowered:
     """The output's grid first, then tensors with theirs."""
-    output, parts = node.outputs[0], list[Node]()
-    places = range(2, len(node.inputs), 3)
-    names = [f"p{place}" for place in places]
-    for place, name in zip(places, names, strict=True):
-        parts.append(_real(node, place, name))
-    operator = _operator(node, names)
-    inputs = (f"{output}/real", *node.inputs[0:2])
-    return [*parts, operator, _made(node, "QuantizeLinear", inputs, output)]
+    parts = [_real(node, place, f"part {place}") for place in range(2, len(node.inputs), 3)]
+    return [*parts, _operator(node, parts), _rounded(node, 0)]
 
 
 _FORMS: dict[str, Callable[[Node], Lowered]] = {

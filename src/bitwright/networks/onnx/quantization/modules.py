@@ -77,6 +77,38 @@ class Regridding(Switched):
             return self.read.reals(self.made.codes(x.float())).to(x.dtype)
 
 
+class RoundedSum(Switched):
+    """An Add of two tensors on grids that is rounded at once, as integer kernels do it: one factor for each operand.
+
+    code = saturate(round half to even(zero + a * (scale a / scale) + b * (scale b / scale))), where the zero point and
+    those of the operands are one constant (MLAS `MlasQLinearAdd`). It is what QuantizeLinear gives but for halves: the
+    zero point is added before they are rounded.
+    """
+
+    def __init__(self, node: Node, grids: tuple[Grid, Grid, Grid], held: tuple[torch.Tensor | None, ...], on: Switch):
+        super().__init__(on)
+        self.node, self.grids, self.places = node, grids, tuple(each is None for each in held)
+        for name, value in zip(("first", "second"), held, strict=True):
+            self.register_parameter(name, None if value is None else torch.nn.Parameter(value, requires_grad=False))
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        """The sum, on the last grid."""
+        rest = iter(given)
+        held = (self._parameters["first"], self._parameters["second"])
+        a, b = (next(rest) if place else value for place, value in zip(self.places, held, strict=True))
+        assert a is not None
+        assert b is not None
+        total = torch.add(a, b)
+        if not self.on:
+            return total
+        of_a, of_b, of_c = self.grids
+        with unseen():
+            by_a, by_b = of_a.scale.to(a.device) / of_c.scale, of_b.scale.to(a.device) / of_c.scale
+            fixed = of_c.zero.float() - (by_a * of_a.zero.float() + by_b * of_b.zero.float())
+            codes = (fixed + of_a.codes(a) * by_a) + of_b.codes(b) * by_b
+            return of_c.reals(codes.round().clamp(of_c.low, of_c.high))
+
+
 class Pass(torch.nn.Module):
     """What changes nothing: codes are carried as the reals that they stand for."""
 

@@ -16,6 +16,7 @@ from bitwright.networks.onnx.quantization.modules import (
     DynamicRounding,
     Pass,
     Regridding,
+    RoundedSum,
     Rounding,
     Switch,
     WholeProduct,
@@ -103,6 +104,8 @@ class Quantization:
         """The module of a node that makes or reads codes; None for any other."""
         if node.domain in QONNX:
             return self._quant(builder, node) if node.op == "Quant" else None
+        if node.op == "Add" and not node.domain:
+            return self._sum(builder, node)
         if node.domain or node.op not in _MAKERS:
             return None
         return _MAKERS[node.op](self, builder, self.with_width(node))
@@ -120,11 +123,13 @@ class Quantization:
 
     def _rounding(self, node: Node, grid: Grid, *, coded: bool) -> Layer:
         name = node.outputs[0]
+        before = self.grids.get(node.inputs[0])
+        rounded = node.inputs[0] in self.products or (before is not None and before.equals(grid))
         self.grids[name] = grid
         if coded:
             self.coded.add(name)
         self.tensors += 1
-        module = Rounding(grid, self.switched(), after_product=node.inputs[0] in self.products)
+        module = Rounding(grid, self.switched(), after_product=rounded)
         return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
 
     def _dequantize(self, builder: "Builder", node: Node) -> Layer:
@@ -137,6 +142,26 @@ class Quantization:
         if made is not None:
             module = Pass() if made.equals(read) else Regridding(made, read, self.switched())
         return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
+
+    def _sum(self, builder: "Builder", node: Node) -> Layer | None:
+        """An Add between tensors of 8 bits that nothing but a QuantizeLinear reads; None for any other."""
+        a, b = (self.grids.get(name) for name in node.inputs[:2])
+        c = self._next_grid(builder, node.outputs[0])
+        if a is None or b is None or c is None or not all(each.per_tensor and each.bits == 8 for each in (a, b, c)):
+            return None
+        self.products.add(node.outputs[0])  # rounded with it
+        held = tuple(builder.constants.get(name) for name in node.inputs[:2])
+        inputs = tuple(name for name, value in zip(node.inputs[:2], held, strict=True) if value is None)
+        return Layer(module=RoundedSum(node, (a, b, c), held, self.switched()), inputs=inputs, outputs=node.outputs)
+
+    def _next_grid(self, builder: "Builder", name: str) -> Grid | None:
+        """The grid of the QuantizeLinear that alone reads a value."""
+        after = builder.only_reader(name, "QuantizeLinear")
+        if after is None:
+            return None
+        reader = self.with_width(builder.nodes[after])
+        scale, zero = builder.constant(reader, 1), builder.constant(reader, 2)
+        return None if scale is None else grid_of(reader, scale, zero, width_of(reader, zero), None)
 
     def _quant(self, builder: "Builder", node: Node) -> Layer:
         values = [builder.constant(node, position) for position in (1, 2, 3)]
@@ -223,18 +248,16 @@ class Quantization:
             return
         if w is not None and isinstance(layer.module, torch.nn.Linear) and not node.number("transB", 0):
             w = w.turned()
-        after = builder.only_reader(layer.outputs[0], "QuantizeLinear")
-        y = None
-        if after is not None:
-            reader = self.with_width(builder.nodes[after])
-            scale, zero = builder.constant(reader, 1), builder.constant(reader, 2)
-            y = None if scale is None else grid_of(reader, scale, zero, width_of(reader, zero), None)
+        if w is not None and node.op == "Gemm" and node.number("alpha", 1.0) != 1:  # which the weight was multiplied by
+            alpha = node.number("alpha", 1.0)
+            w = dataclasses.replace(w, scale=w.scale * alpha) if alpha > 0 else None
+        y = self._next_grid(builder, layer.outputs[0])
         self.sites[path] = SiteGrids(
             x=x,
             w=w,
             y=y if y is not None and y.per_tensor else None,
             weight_first=node.inputs[0] in builder.constants,
-            whole_bias=not layer.joins and self._whole_bias(node, x, w),
+            whole_bias=not layer.joins and node.number("beta", 1.0) == 1 and self._whole_bias(node, x, w),
         )
 
     def _whole_bias(self, node: Node, x: Grid | None, w: Grid | None) -> bool:
