@@ -99,8 +99,9 @@ class Node:
         return self.integers(name) if value is None else integers_of(value)
 
 
-def short(name: str) -> str:
-    """A name from a file, at most 80 printable characters of it."""
+def short(name: str | bytes) -> str:
+    """A name from a file, at most 80 printable characters of it; protobuf hands out what is no UTF-8 as bytes."""
+    name = name.decode("utf-8", errors="replace") if isinstance(name, bytes) else name
     plain = "".join(character if character.isprintable() else "?" for character in name)
     return plain if len(plain) <= 80 else f"{plain[:77]}..."
 

@@ -51,7 +51,7 @@ def _node(proto: Any, opsets: Mapping[str, int], folder: Path | None, index: int
 def _scope(proto: Any) -> str:
     """The module that torch's exporter wrote a node for: the last but one of its scopes."""
     for each in proto.metadata_props:
-        if each.key == "pkg.torch.onnx.name_scopes":
+        if each.key == "pkg.torch.onnx.name_scopes" and isinstance(each.value, str):
             scopes = re.findall(r"'([^']*)'", each.value[:4096])
             return scopes[-2] if len(scopes) > 1 else ""
     return ""
