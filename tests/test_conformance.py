@@ -210,7 +210,7 @@ class TestBuiltIn:
         check_method(INTEGER, network, options={"smoothing": "none"})
 
     def test_every_method_is_checked(self):
-        assert set(method_names()) == {*"+".join((*CHECKED, *PRECISION)).split("+"), *TABLED, "int"}
+        assert set(method_names()) == {*"+".join((*CHECKED, *PRECISION)).split("+"), *TABLED, "int", "file"}
         machines = ["adaptivfloat", "ant", "apsq", "apsq-is", "apsq-os", "bitfusion", "drift", "drq", "eyeriss", "lpa"]
         machines += ["panacea", "seq", "sibia", "simd", "systolic-os", "systolic-ws"]
         assert registry.names("bitwright.accelerators") == machines

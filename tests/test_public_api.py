@@ -29,6 +29,7 @@ NAMES = [
     "load",
     "methods",
     "models",
+    "nodes",
     "quantize",
     "reproduce",
     "search",

@@ -4,6 +4,7 @@ from bitwright.api.explanations import explain
 from bitwright.api.exports import export
 from bitwright.api.module import QuantizedModule
 from bitwright.api.networks import calibrate, load, quantize
+from bitwright.api.reports import nodes
 from bitwright.api.reproductions import reproduce
 from bitwright.api.runs import evaluate, simulate
 from bitwright.api.searches import search, train
@@ -11,6 +12,7 @@ from bitwright.api.studies import compare, sweep
 from bitwright.exchange.export import Exported
 from bitwright.methods.plan import Plan
 from bitwright.networks.catalogue import ModelEntry, models
+from bitwright.networks.nodes import NodeLine, NodeReport
 from bitwright.studies.bounds import Bounds
 from bitwright.studies.catalogue import Entry, SystemEntry, accelerators, methods, systems
 from bitwright.studies.compare import Comparison
@@ -31,6 +33,8 @@ __all__ = [
     "Exported",
     "Frontier",
     "ModelEntry",
+    "NodeLine",
+    "NodeReport",
     "Plan",
     "QuantizedModule",
     "Search",
@@ -48,6 +52,7 @@ __all__ = [
     "load",
     "methods",
     "models",
+    "nodes",
     "quantize",
     "reproduce",
     "search",

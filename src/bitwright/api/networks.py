@@ -1,7 +1,7 @@
 """Networks that compute by a plan: load, calibrate, quantize."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,15 @@ def load(
     weights: str | Path | None = None,
     distribution: str | None = None,
     seed: int = 0,
+    dims: Mapping[str, Sequence[int]] | None = None,
 ) -> Network:
     """Load a network.
 
     Parameters
     ----------
     name : str or torch.nn.Module
-        One of `models()`, `package.module:callable`, a folder, a Hugging Face id, a workload file or `gemm:MxKxN`; or a
-        module, which is left as it is: a copy in evaluation mode runs, with the same parameters.
+        One of `models()`, `package.module:callable`, a folder, a Hugging Face id, a file (ONNX, or a workload) or
+        `gemm:MxKxN`; or a module, which is left as it is: a copy in evaluation mode runs, with the same parameters.
     inputs : tensor, tuple or dict of tensors, function or None
         A module's example inputs; None is its attribute `example_inputs`, or what `preprocess` or `tokenizer` makes.
     preprocess : callable, mapping, str or None
@@ -65,6 +66,8 @@ def load(
         them says so.
     seed : int
         Of synthetic operands.
+    dims : mapping or None
+        Name of an input of an ONNX file -> its sizes, for axes that the file leaves open; a first axis is 1 without.
 
     Raises
     ------
@@ -91,6 +94,7 @@ def load(
         weights=weights,
         distribution=distribution,
         seed=seed,
+        dims=dims or {},
     )
 
 

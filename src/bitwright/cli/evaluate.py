@@ -43,6 +43,7 @@ def evaluate(
     batch_size: given.BatchSize = None,
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
+    shape: given.Shape = None,
     sites: given.Sites = False,
     seed: given.Seed = 0,
     device: given.Device = "auto",
@@ -66,6 +67,7 @@ def evaluate(
             **given.reading(preprocess, tokenizer),
             sequence_length=sequence_length,
             image_size=image_size,
+            dims=given.dims(shape),
             device=device,
         )
         result = api.evaluate(

@@ -18,8 +18,8 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=known.models,
-        help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, WORKLOAD.yaml, "
-        "or gemm:MxKxN.",
+        help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, an ONNX file, "
+        "WORKLOAD.yaml, or gemm:MxKxN.",
     ),
 ]
 Preprocess = Annotated[
@@ -42,7 +42,12 @@ Tokenizer = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option("--method", "-m", help="See: bitwright methods.  [default: int8]", autocompletion=known.methods),
+    typer.Option(
+        "--method",
+        "-m",
+        help="See: bitwright methods.  [default: int8; of a quantized file its own]",
+        autocompletion=known.methods,
+    ),
 ]
 Options = Annotated[
     list[str] | None,
@@ -131,6 +136,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that
 Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Inputs per inference.")]
 SequenceLength = Annotated[int | None, typer.Option("--sequence-length", min=1, help="Tokens; of context, in decode.")]
+Shape = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=1x3x224x224",
+        help="Sizes of an input of an ONNX file, for axes that it leaves open. Repeatable.",
+    ),
+]
 ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Height and width, in pixels.")]
 Distribution = Annotated[
     str | None,
@@ -210,6 +223,15 @@ def metric(path: str | None) -> Any:
     return None if path is None else named_object(path)
 
 
+def dims(given: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """`NAME=1x3x224x224` as sizes by name."""
+    if not given:
+        return {}
+    from bitwright.networks.onnx.network import dims_of
+
+    return dims_of(given)
+
+
 def named_object(path: str) -> Any:
     """What `package.module:name` stands for, which is not called."""
     from bitwright.networks.user import current_folder_first, resolved
@@ -237,6 +259,7 @@ def networks(
     seed: int,
     own: Mapping[str, Mapping[str, Any]] | None = None,
     reads: Mapping[str, Any] | None = None,
+    dims: Mapping[str, Sequence[int]] | None = None,
     **shape: Any,
 ) -> "list[Network]":
     """Several networks, each with the sizes that it has (and its `own`); a size that none of them has is refused."""
@@ -253,6 +276,7 @@ def networks(
         device=here,
         distribution=distribution,
         seed=seed,
+        dims=dims or {},
         **(reads or {}),
     )
 

@@ -18,16 +18,21 @@ DEFAULT_METHOD = "int8"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A method with options, or the file of a plan (made by `method`, if that is named too)."""
+    """A method with options, or the file of a plan (made by `method`, if that is named too).
+
+    A method that the user did not name is the network's own, if it has one: a quantized file's is its quantization.
+    """
 
     method: str
     options: dict[str, Any]
     file: Path | None
+    named: bool = True
 
     def of(self, network: "Network") -> "Plan | str":
         """The plan in the file, checked against the network, or the method's name."""
         if self.file is None:
-            return self.method
+            own = network.default_method
+            return self.method if self.named or self.options or own is None else own
         from bitwright.methods.plan import Plan
 
         plan = Plan.load(self.file, network)
@@ -53,7 +58,7 @@ def find_plan(
         if file is not None and value is not None:
             raise InputError(f"the plan {file} is calibrated already; leave {flag} out")
     default = DEFAULT_METHOD if file is None else ""
-    choice = Choice(method=method or default, options=method_options(options), file=file)
+    choice = Choice(method=method or default, options=method_options(options), file=file, named=method is not None)
     if file is None:
         from bitwright.methods.protocol import compose
         from bitwright.studies.systems import refuse_systems

@@ -1,6 +1,6 @@
 """The command line with all its verbs, which join `app` when they are imported."""
 
-from bitwright.cli import compare, evaluate, explain, export, lists, reproduce, search, simulate, sweep, train
+from bitwright.cli import compare, evaluate, explain, export, lists, nodes, reproduce, search, simulate, sweep, train
 from bitwright.cli.app import app
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "explain",
     "export",
     "lists",
+    "nodes",
     "reproduce",
     "search",
     "simulate",

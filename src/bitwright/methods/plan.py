@@ -103,6 +103,8 @@ class OperandPlan:
 class SitePlan:
     """What happens at one site; an operand of None stays float32, and then so does the product.
 
+    `y` is what sums are rounded to at once, by one factor, where a method states it; None: outputs are float32.
+
     Examples
     --------
     >>> from bitwright.formats import PerTensor
@@ -116,6 +118,7 @@ class SitePlan:
     w: OperandPlan | None = None
     precision: Rule = STATIC
     accumulation: Rule = EXACT
+    y: OperandPlan | None = None
 
     @property
     def plain(self) -> bool:

@@ -53,6 +53,7 @@ class _Site(_Strict):
     w: _Operand | None
     precision: _Rule
     accumulation: _Rule
+    y: _Operand | None = None
 
 
 class _Rotation(_Strict):
@@ -196,7 +197,7 @@ def plan_record(plan: Plan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 def _site_to_record(name: str, site: SitePlan, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     record: dict[str, Any] = {}
-    for part, operand in (("x", site.x), ("w", site.w)):
+    for part, operand in (("x", site.x), ("w", site.w), *([("y", site.y)] if site.y is not None else [])):
         record[part] = None if operand is None else _operand_to_record(operand)
         if operand is not None and operand.scale is not None:
             tensors[f"sites/{name}/{part}"] = _plain(operand.scale)
@@ -304,6 +305,7 @@ def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor
     return SitePlan(
         x=operand("x", site.x),
         w=operand("w", site.w),
+        y=operand("y", site.y),
         precision=rule("precision", site.precision),
         accumulation=rule("accumulation", site.accumulation),
     )

@@ -42,6 +42,8 @@ class Provides(enum.StrEnum):
     with the wide ones."""
     ROUGH = "rough"
     """`rough` (see `Rough`), for trials of weights."""
+    FIXED = "fixed"
+    """Of operands: plans that no samples decide, so that none are drawn."""
     DRAFT = "draft"
     """`draft` (see `Drafting`), for trials of what the network is changed into before."""
 
@@ -198,6 +200,11 @@ class Composition:
         """Whether biases make up for operands that become narrow at run time, where some do."""
         chosen = [options for _, method, options in self.methods if Part.PRECISION in method.fills]
         return all(options.bias_correction for options in chosen if isinstance(options, CorrectingOptions))
+
+    @property
+    def fixed(self) -> bool:
+        """Whether samples decide nothing of its plans."""
+        return all(Provides.FIXED in method.provides for _, method, _ in self.methods)
 
     def rough(self) -> "Composition":
         """Whoever executes the same plans faster, where the methods know of one."""

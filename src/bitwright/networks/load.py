@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bitwright.errors import InputError, unknown_name
-from bitwright.networks import catalogue
+from bitwright.networks import catalogue, files
 from bitwright.networks.checks import check_device, check_finite, check_shape
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
@@ -23,11 +23,13 @@ from bitwright.networks.synthetic import check_distribution, with_distribution
 from bitwright.words import counted
 
 OTHER_FORMS = (
-    "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), a file of shapes "
-    "(WORKLOAD.yaml, TOPOLOGY.csv), gemm:MxKxN."
+    "Other forms: package.module:callable, a folder with config.json, a Hugging Face id (owner/name), an ONNX file, a "
+    "file of shapes (WORKLOAD.yaml, TOPOLOGY.csv), gemm:MxKxN."
 )
 NO_SIZES: Mapping[str, Mapping[str, Any]] = {}
-BRINGS_ITS_OWN = "only a module of one's own (package.module:callable) needs one"
+BRINGS_ITS_OWN = "only a module of one's own (package.module:callable) or a file of one needs one"
+NO_INPUTS = "sizes of inputs are given by name (--shape), which only ONNX files have; leave them out"
+NO_DIMS: Mapping[str, Sequence[int]] = {}
 PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
 SHAPE_SUFFIXES = (".yaml", ".yml", ".csv")
 """Names that nothing else has: where there is no such file, that is said."""
@@ -45,6 +47,7 @@ def load(
     weights: str | Path | None = None,
     distribution: str | None = None,
     seed: int = 0,
+    dims: Mapping[str, Sequence[int]] = NO_DIMS,
 ) -> Network:
     """Load a network.
 
@@ -52,7 +55,8 @@ def load(
     ----------
     name
         A known name (see `models`), `package.module:callable`, a folder with `config.json`, a Hugging Face id, a
-        file of shapes (`bitwright.networks.shape_files`) or `gemm:MxKxN`; or a torch module, which is left as it is.
+        file (ONNX, or of shapes: `bitwright.networks.shape_files`) or `gemm:MxKxN`; or a torch module, which is left as
+        it is.
     inputs
         Example inputs of a torch module: a tensor, a tuple or a dict of tensors; None is its `example_inputs`, or what
         `preprocess` or `tokenizer` makes.
@@ -71,6 +75,8 @@ def load(
         values; everything made of it says so.
     seed
         Of synthetic operands.
+    dims
+        Name of an input of an ONNX file -> its sizes, for axes that the file leaves open.
 
     Returns
     -------
@@ -97,6 +103,7 @@ def load(
         weights=weights,
         distribution=distribution,
         seed=seed,
+        dims=dims,
     )
     unfit = unfit_sizes(network, shape, users=_is_users(name))
     if unfit:
@@ -129,13 +136,22 @@ def load_several(
     InputError
         As `load`.
     """
+    dims, known_dims = options.pop("dims", NO_DIMS), [name for name in names if files.has_inputs(name)]
+    if dims and not known_dims:
+        raise InputError(f"{', '.join(names)}: {NO_INPUTS}")
     sizes = {field: getattr(shape, field) for field in given_sizes(shape)}
     shapes = [InputShape(**{**own.get(name, {}), **sizes}) for name in names]
-    reads, mine = reader(preprocess, tokenizer), [name for name in names if is_python_path(name)]
+    reads, mine = reader(preprocess, tokenizer), [n for n in names if is_python_path(n) or files.has_inputs(n)]
     if not mine:
         refuse_reader(", ".join(names), reads, BRINGS_ITS_OWN)
     networks = [
-        _loaded(name, each, reads=reads if name in mine else None, **options)
+        _loaded(
+            name,
+            each,
+            reads=reads if name in mine else None,
+            dims=dims if name in known_dims else NO_DIMS,
+            **options,
+        )
         for name, each in zip(names, shapes, strict=True)
     ]
     fitted = [
@@ -163,6 +179,7 @@ def _loaded(
     weights: str | Path | None = None,
     distribution: str | None = None,
     seed: int = 0,
+    dims: Mapping[str, Sequence[int]] = NO_DIMS,
 ) -> Network:
     """A network, of its own shape unless that is built in."""
     check_shape(shape)
@@ -172,7 +189,7 @@ def _loaded(
         if inputs is not None:
             raise InputError(f"inputs are given and {name} brings its own; inputs= is for torch modules, leave it out")
         target = check_device(device or "cpu")
-        network = _found(name, shape, reads, with_numbers=weights is not None)
+        network = _found(name, shape, reads, with_numbers=weights is not None, dims=dims)
     else:
         network, target = _given(name, inputs, device, reads, copied=weights is not None)
     if weights is not None:
@@ -241,13 +258,24 @@ def is_python_path(name: str) -> bool:
     return PYTHON_PATH.fullmatch(name) is not None and not name.startswith("gemm:") and not Path(name).is_dir()
 
 
-def _found(name: str, shape: InputShape, reads: Reader | None, *, with_numbers: bool) -> Network:
+def _found(
+    name: str,
+    shape: InputShape,
+    reads: Reader | None,
+    *,
+    with_numbers: bool,
+    dims: Mapping[str, Sequence[int]] = NO_DIMS,
+) -> Network:
     """The network of that name, on the CPU or the meta device."""
     from bitwright.networks import pretrained, shape_files, shape_only, user, workload, zoo
 
     if is_python_path(name):
         return user.build(name, reads)
+    if name not in zoo.NETWORKS and files.is_network(name):
+        return files.build(name, shape, dims, reads)
     refuse_reader(name, reads, BRINGS_ITS_OWN)
+    if dims:
+        raise InputError(f"{name}: {NO_INPUTS}")
     if name in zoo.NETWORKS:
         return zoo.build(name, shape)
     if name in shape_only.NETWORKS:

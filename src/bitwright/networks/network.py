@@ -74,6 +74,8 @@ class Network(Shown):
         Samples in one inference, where more than one was asked for.
     default_task : str or None
         The task that judges this network when the user names none.
+    default_method : str or None
+        The method that quantizes it when the user names none: `file` where its file is quantized; None: the usual one.
     tools : mapping
         What its inputs need: `tokenizer`, `preprocess` (PIL image -> tensor of one sample, such as [3, H, W]),
         `image_size`, `sequence_length` (defaults).
@@ -99,6 +101,7 @@ class Network(Shown):
     sites: tuple[Site, ...] = ()
     batch: int = 1
     default_task: str | None = None
+    default_method: str | None = None
     tools: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     source: str = ""
     notes: tuple[str, ...] = ()

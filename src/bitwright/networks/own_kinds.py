@@ -110,7 +110,7 @@ class Pictures:
             kind="image",
             example=example,
             default_task="top1",
-            tools={OWN: one, "preprocess": self.preprocess, **size},
+            tools={**network.tools, OWN: one, "preprocess": self.preprocess, **size},
         )
 
     def _sample(self, name: str) -> torch.Tensor:
@@ -182,7 +182,7 @@ class Text:
             made,
             kind=kind,
             default_task="sts" if kind == "sentence" else "perplexity",
-            tools={OWN: one, "tokenizer": self.tokenizer, "sequence_length": tokens},
+            tools={**network.tools, OWN: one, "tokenizer": self.tokenizer, "sequence_length": tokens},
         )
 
     def _encoded(self, name: str) -> dict[str, torch.Tensor]:

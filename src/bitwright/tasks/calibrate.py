@@ -60,6 +60,8 @@ def calibrate_method(
     if network.shape_only:
         plan = composition.calibrate(network, ())
         return dataclasses.replace(plan, calibrated_on=_without_samples(network, plan))
+    if composition.fixed:
+        return dataclasses.replace(composition.calibrate(network, ()), calibrated_on=NOTHING)
     if samples is None:
         samples = calibration_samples(network, task, count=count, seed=seed)
     plan = composition.calibrate(network, samples.batches)

@@ -1,0 +1,169 @@
+"""Resize and Upsample in all coordinate modes, and GridSample.
+
+Where torch's `interpolate` does the very same it is called; all other cases gather along one axis after the other.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from bitwright.networks.onnx.node import Node, Value, axis_of, check_size, integers_of
+
+TORCH_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+HALF = ("half_pixel", "pytorch_half_pixel")
+
+
+def resize(node: Node, x: torch.Tensor, roi: Value = None, scales: Value = None, sizes: Value = None) -> torch.Tensor:
+    """x in other sizes."""
+    if node.opset < 11 and scales is None:  # opset 10 has the scales second
+        roi, scales = None, roi
+    axes = node.integers("axes") or list(range(x.dim()))
+    axes = [axis_of(node, axis, x.dim()) for axis in axes]
+    factors, wanted = _sizes(node, x, axes, scales, sizes)
+    check_size(node, wanted)
+    mode = node.text("mode", "nearest")
+    coordinates = node.text("coordinate_transformation_mode", "half_pixel" if node.opset >= 11 else "asymmetric")
+    if coordinates == "tf_crop_and_resize":
+        raise node.refusal("crops while it resizes (tf_crop_and_resize), which is not supported")
+    changed = [axis for axis in range(x.dim()) if wanted[axis] != x.shape[axis] or factors[axis] != 1]
+    if not changed:
+        return x
+    plain = all(factors[axis] * x.shape[axis] == wanted[axis] for axis in changed)
+    found = _by_torch(node, x, wanted, mode, coordinates) if plain and min(changed) > 1 else None
+    if found is not None:
+        return found
+    if node.number("antialias", 0) and any(factors[axis] < 1 for axis in changed):
+        raise node.refusal("smooths while it shrinks (antialias) in a mode that is not supported")
+    for axis in changed:
+        x = _along(node, x, axis, wanted[axis], factors[axis], mode, coordinates)
+    return x
+
+
+def _sizes(node: Node, x: torch.Tensor, axes: list[int], scales: Value, sizes: Value) -> tuple[list[float], list[int]]:
+    """The factor and the new size of every axis."""
+    factors, wanted = [1.0] * x.dim(), list(x.shape)
+    if sizes is not None and sizes.numel():
+        given = integers_of(sizes)
+        policy = node.text("keep_aspect_ratio_policy", "stretch")
+        ratios = [size / x.shape[axis] for axis, size in zip(axes, given, strict=True)]
+        if policy != "stretch":
+            ratio = min(ratios) if policy == "not_larger" else max(ratios)
+            ratios, given = [ratio] * len(axes), [round(ratio * x.shape[axis]) for axis in axes]
+        for axis, size, ratio in zip(axes, given, ratios, strict=True):
+            factors[axis], wanted[axis] = ratio, size
+        return factors, wanted
+    numbers = scales.reshape(-1).tolist() if scales is not None else node.attributes.get("scales")
+    if not isinstance(numbers, list | tuple) or len(numbers) != len(axes):
+        raise node.refusal("has neither scales nor sizes for its axes")
+    for axis, factor in zip(axes, numbers, strict=True):
+        factors[axis], wanted[axis] = float(factor), int(np.floor(np.float32(x.shape[axis]) * np.float32(factor)))
+    return factors, wanted
+
+
+def _by_torch(node: Node, x: torch.Tensor, wanted: list[int], mode: str, coordinates: str) -> torch.Tensor | None:
+    """The same by `interpolate`; None where it has no such mode."""
+    spatial, smooth = wanted[2:], bool(node.number("antialias", 0))
+    if not x.is_floating_point() or (node.number("exclude_outside", 0) and mode == "cubic"):
+        return None
+    if mode == "nearest":
+        how = node.text("nearest_mode", "round_prefer_floor" if node.opset >= 11 else "floor")
+        whole = all(new % old == 0 for new, old in zip(spatial, x.shape[2:], strict=True))
+        shrunk = any(new < old for new, old in zip(spatial, x.shape[2:], strict=True))
+        exact = (coordinates == "asymmetric" and how == "floor") or (
+            coordinates in HALF and how.startswith("round") and not shrunk
+        )
+        return F.interpolate(x, spatial) if exact and whole else None
+    kind = TORCH_MODES.get(len(spatial)) if mode == "linear" else "bicubic" if len(spatial) == 2 else None
+    bends = mode == "linear" or node.number("cubic_coeff_a", -0.75) == -0.75
+    if kind is None or not bends or (1 in spatial and coordinates == "pytorch_half_pixel"):
+        return None
+    if smooth and (len(spatial) != 2 or coordinates not in HALF):
+        return None
+    if coordinates in HALF:
+        return F.interpolate(x, spatial, mode=kind, align_corners=False, antialias=smooth)
+    return F.interpolate(x, spatial, mode=kind, align_corners=True) if coordinates == "align_corners" else None
+
+
+def _places(node: Node, length: int, wanted: int, factor: float, coordinates: str) -> torch.Tensor:
+    """Where in the old axis each element of the new one lies."""
+    new = torch.arange(wanted, dtype=torch.float64)
+    if coordinates == "align_corners":
+        return new * (length - 1) / (wanted - 1) if wanted > 1 else new * 0
+    if coordinates == "asymmetric":
+        return new / factor
+    if coordinates == "pytorch_half_pixel" and wanted == 1:
+        return new * 0
+    if coordinates == "tf_half_pixel_for_nn":
+        return (new + 0.5) / factor
+    if coordinates == "half_pixel_symmetric":
+        adjustment = wanted / (factor * length)
+        centre = length / 2
+        return centre * (1 - adjustment) + (new + 0.5) / factor - 0.5
+    if coordinates not in HALF:
+        raise node.refusal(f"its coordinates {coordinates!r} are not known")
+    return (new + 0.5) / factor - 0.5
+
+
+def _along(
+    node: Node, x: torch.Tensor, axis: int, wanted: int, factor: float, mode: str, coordinates: str
+) -> torch.Tensor:
+    length = x.shape[axis]
+    places = _places(node, length, wanted, factor, coordinates)
+    if mode == "nearest":
+        return torch.index_select(x, axis, _nearest(node, places).clamp(0, length - 1).long().to(x.device))
+    taps, weights = _linear(places) if mode == "linear" else _cubic(node, places, length)
+    if mode not in ("linear", "cubic"):
+        raise node.refusal(f"its mode {mode!r} is not known")
+    shape = [-1 if i == axis else 1 for i in range(x.dim())]
+    total = None
+    for tap, weight in zip(taps, weights, strict=True):
+        chosen = torch.index_select(x, axis, tap.clamp(0, length - 1).long().to(x.device))
+        part = chosen * weight.to(x.dtype).to(x.device).reshape(shape)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _nearest(node: Node, places: torch.Tensor) -> torch.Tensor:
+    how = node.text("nearest_mode", "round_prefer_floor" if node.opset >= 11 else "floor")
+    if how == "floor":
+        return torch.floor(places)
+    if how == "ceil":
+        return torch.ceil(places)
+    return torch.ceil(places - 0.5) if how == "round_prefer_floor" else torch.floor(places + 0.5)
+
+
+def _linear(places: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    low = torch.floor(places)
+    share = places - low
+    return [low, low + 1], [1 - share, share]
+
+
+def _cubic(node: Node, places: torch.Tensor, length: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    a, low = node.number("cubic_coeff_a", -0.75), torch.floor(places)
+    s = places - low
+    weights = [
+        ((a * (s + 1) - 5 * a) * (s + 1) + 8 * a) * (s + 1) - 4 * a,
+        ((a + 2) * s - (a + 3)) * s * s + 1,
+        ((a + 2) * (1 - s) - (a + 3)) * (1 - s) * (1 - s) + 1,
+        ((a * (2 - s) - 5 * a) * (2 - s) + 8 * a) * (2 - s) - 4 * a,
+    ]
+    taps = [low - 1, low, low + 1, low + 2]
+    if node.number("exclude_outside", 0):
+        weights = [torch.where((tap < 0) | (tap >= length), 0.0, w) for tap, w in zip(taps, weights, strict=True)]
+        total = sum(weights[1:], weights[0])
+        weights = [weight / total for weight in weights]
+    return taps, weights
+
+
+def grid_sample(node: Node, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """x at places that another tensor gives."""
+    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(node.text("mode", "bilinear"), node.text("mode", "bilinear"))
+    padding = node.text("padding_mode", "zeros")
+    return F.grid_sample(x, grid, mode, padding, bool(node.number("align_corners", 0)))
+
+
+RESIZING: dict[str, Any] = {"GridSample": grid_sample, "Resize": resize, "Upsample": resize}
+"""Operators of ONNX's own domain."""

@@ -1,0 +1,179 @@
+"""What rounds tensors as a network runs, if it runs as its file is written; otherwise they pass as they are.
+
+One parameter switches all of them (`Switch`): 0 is the float network, 1 the file's own quantization, which a plan
+sets.
+"""
+
+import torch
+
+from bitwright.networks.onnx.node import Node
+from bitwright.networks.onnx.quantization.grids import Grid
+from bitwright.networks.unseen import unseen
+
+
+class Switch(torch.nn.Module):
+    """Whether tensors are rounded as the file is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.as_written = torch.nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    @property
+    def on(self) -> bool:
+        """Whether it is set."""
+        with unseen():
+            return bool(self.as_written > 0)
+
+
+class Switched(torch.nn.Module):
+    """What a switch switches; it is the root's module and no part of this."""
+
+    def __init__(self, switch: Switch) -> None:
+        super().__init__()
+        self._switch = (switch,)
+
+    @property
+    def on(self) -> bool:
+        """Whether tensors are rounded."""
+        return self._switch[0].on
+
+
+class Rounding(Switched):
+    """A QuantizeLinear: reals to those that codes stand for.
+
+    What comes from a product is rounded with it, at the price of rescaling; anything else is one operation per element.
+    """
+
+    def __init__(self, grid: Grid, switch: Switch, *, after_product: bool) -> None:
+        super().__init__(switch)
+        self.grid, self.after_product = grid, after_product
+        if grid.per_tensor:
+            self.low, self.high = (
+                float((end - grid.zero.reshape(())) * grid.scale.reshape(())) for end in (grid.low, grid.high)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x on the grid; off, between its ends, since a quantizer may have left out activations that end there."""
+        if not self.on:
+            return torch.clamp(x, self.low, self.high) if self.grid.per_tensor else x
+        if not self.after_product:
+            torch.round(x)  # what a machine does; the codes are made below
+        with unseen():
+            return self.grid.reals(self.grid.codes(x.float())).to(x.dtype)
+
+
+class Regridding(Switched):
+    """A DequantizeLinear by another grid than its codes were made by."""
+
+    def __init__(self, made: Grid, read: Grid, switch: Switch) -> None:
+        super().__init__(switch)
+        self.made, self.read = made, read
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The reals of the same codes on the other grid."""
+        if not self.on:
+            return x
+        with unseen():
+            return self.read.reals(self.made.codes(x.float())).to(x.dtype)
+
+
+class RoundedSum(Switched):
+    """An Add of two tensors on grids that is rounded at once, as integer kernels do it: one factor for each operand.
+
+    code = saturate(round half to even(zero + a * (scale a / scale) + b * (scale b / scale))), where the zero point and
+    those of the operands are one constant (MLAS `MlasQLinearAdd`). It is what QuantizeLinear gives but for halves: the
+    zero point is added before they are rounded.
+    """
+
+    def __init__(self, node: Node, grids: tuple[Grid, Grid, Grid], held: tuple[torch.Tensor | None, ...], on: Switch):
+        super().__init__(on)
+        self.node, self.grids, self.places = node, grids, tuple(each is None for each in held)
+        for name, value in zip(("first", "second"), held, strict=True):
+            self.register_parameter(name, None if value is None else torch.nn.Parameter(value, requires_grad=False))
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        """The sum, on the last grid."""
+        rest = iter(given)
+        held = (self._parameters["first"], self._parameters["second"])
+        a, b = (next(rest) if place else value for place, value in zip(self.places, held, strict=True))
+        assert a is not None
+        assert b is not None
+        total = torch.add(a, b)
+        if not self.on:
+            return total
+        of_a, of_b, of_c = self.grids
+        with unseen():
+            by_a, by_b = of_a.scale.to(a.device) / of_c.scale, of_b.scale.to(a.device) / of_c.scale
+            fixed = of_c.zero.float() - (by_a * of_a.zero.float() + by_b * of_b.zero.float())
+            codes = (fixed + of_a.codes(a) * by_a) + of_b.codes(b) * by_b
+            return of_c.reals(codes.round().clamp(of_c.low, of_c.high))
+
+
+class Pass(torch.nn.Module):
+    """What changes nothing: codes are carried as the reals that they stand for."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x."""
+        return x
+
+
+class Dequantizing(torch.nn.Module):
+    """A DequantizeLinear of integers that are given to the network."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """What they stand for."""
+        return self.grid.reals(codes)
+
+
+class DynamicRounding(Switched):
+    """A DynamicQuantizeLinear: codes of 8 bits by the range of x, which includes 0; carried in float32.
+
+    scale = (max - min) / 255, zero point = saturate(round(-min / scale)). Off, x itself with scale 1 and zero point 0.
+    """
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Codes, scale and zero point."""
+        if not self.on:
+            return x, torch.ones((), device=x.device), torch.zeros((), device=x.device)
+        torch.aminmax(x)  # what a machine does, beside rounding
+        torch.round(x)
+        with unseen():
+            low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+            scale = (high - low) / 255
+            scale = torch.where(scale == 0, torch.ones_like(scale), scale)
+            zero = torch.clamp(torch.round((0 - low) / scale), 0, 255)
+            return (torch.round(x / scale) + zero).clamp(0, 255), scale, zero
+
+
+class WholeProduct(torch.nn.Module):
+    """A MatMulInteger or ConvInteger by a constant: sums of products of codes, less the zero point's share.
+
+    The product is by the weight's codes less their zero point; that of x is subtracted afterwards, as many times as the
+    weights of each column add up to.
+    """
+
+    column_sums: torch.Tensor
+
+    def __init__(self, node: Node, product: torch.nn.Module, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.node, self.product = node, product
+        self.spatial = weight.dim() - 2 if node.op == "ConvInteger" else 0
+        sums = weight.sum(dim=tuple(range(1, weight.dim())))
+        self.register_buffer("column_sums", sums)
+
+    def forward(self, codes: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
+        """The sums, carried in float32."""
+        found = self.product(codes)
+        if zero is None:
+            return found
+        with unseen():
+            if self.spatial:
+                if bool((zero != 0).any()) and any(self.node.integers("pads", [0]) or [0]):
+                    ones = torch.ones_like(codes) * zero
+                    return found - self.product(ones)
+                return found - zero * self.column_sums.reshape(1, -1, *[1] * self.spatial)
+            return found - zero * self.column_sums

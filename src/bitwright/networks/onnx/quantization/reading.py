@@ -1,0 +1,289 @@
+"""What a graph says of its quantization, collected while it becomes modules: grids by value, and by product."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import torch
+
+from bitwright.networks.onnx import layers
+from bitwright.networks.onnx.layer import Layer
+from bitwright.networks.onnx.node import Node, short
+from bitwright.networks.onnx.operators.table import PRODUCT_OPERATORS, QONNX
+from bitwright.networks.onnx.quantization.functions import quant_grid, width_of
+from bitwright.networks.onnx.quantization.grids import Grid, SiteGrids, grid_of
+from bitwright.networks.onnx.quantization.modules import (
+    Dequantizing,
+    DynamicRounding,
+    Pass,
+    Regridding,
+    RoundedSum,
+    Rounding,
+    Switch,
+    WholeProduct,
+)
+
+if TYPE_CHECKING:
+    from bitwright.networks.onnx.build import Builder
+
+MOVES = frozenset(
+    {
+        *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "Reshape", "Slice"),
+        *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    }
+)
+"""Operators that move elements, or choose among them, so that codes stay on their grid."""
+KEEPS_REALS = MOVES | {"Relu"}
+ONE = torch.ones(())
+CODES = Grid(scale=ONE, zero=torch.zeros((), dtype=torch.int32), bits=8, signed=False)
+"""Of what a DynamicQuantizeLinear makes."""
+
+
+class Quantization:
+    """Of one file."""
+
+    def __init__(self) -> None:
+        self.switch: Switch | None = None
+        self.grids: dict[str, Grid] = {}
+        self.coded: set[str] = set()  # values that are codes in the file, and reals on a grid here
+        self.dynamic: set[str] = set()
+        self.products: set[str] = set()
+        self.widths: dict[str, tuple[int, bool]] = {}
+        self.sites: dict[str, SiteGrids] = {}
+        self.tensors = 0
+        self.notes: dict[str, None] = {}
+
+    def switched(self) -> Switch:
+        """The switch, which there is where anything is rounded as the network runs."""
+        if self.switch is None:
+            self.switch = Switch()
+        return self.switch
+
+    # ---------------- constants
+
+    def with_width(self, node: Node) -> Node:
+        """A node on codes, and how wide these are where a tensor's type says so."""
+        if node.op not in ("QuantizeLinear", "DequantizeLinear"):
+            return node
+        names = [node.inputs[0], *node.inputs[2:3]] if node.op == "DequantizeLinear" else node.inputs[2:3]
+        width = next((self.widths[name] for name in names if name in self.widths), None)
+        if width is None:
+            return node
+        return dataclasses.replace(node, attributes={**node.attributes, "width": width})
+
+    def learn_constant(self, builder: "Builder", node: Node) -> None:
+        """The grid of a constant that was computed when the file was read."""
+        constants = builder.constants
+        given = [constants.get(name) if name else None for name in node.inputs]
+        if node.op == "QuantizeLinear":
+            self.widths[node.outputs[0]] = width_of(node, given[2] if len(given) > 2 else None)
+        elif node.op == "DequantizeLinear":
+            assert given[0] is not None
+            assert given[1] is not None
+            zero = given[2] if len(given) > 2 else None
+            self.grids[node.outputs[0]] = grid_of(node, given[1], zero, width_of(node, zero), given[0].dim())
+        elif node.domain in QONNX and node.op == "Quant":
+            assert given[1] is not None
+            assert given[2] is not None
+            assert given[3] is not None
+            self.grids[node.outputs[0]] = quant_grid(node, given[1], given[2], given[3], given[0])
+        elif node.op == "Transpose" and node.inputs[0] in self.grids:
+            grid, value = self.grids[node.inputs[0]], given[0]
+            assert value is not None
+            order = node.integers("perm") or list(reversed(range(value.dim())))
+            if grid.per_tensor or not grid.block:
+                axis = None if grid.axis is None else order.index(grid.axis)
+                self.grids[node.outputs[0]] = dataclasses.replace(grid, axis=axis)
+        elif node.op in MOVES and node.inputs:
+            moved = self.grids.get(node.inputs[0])
+            if moved is not None and moved.per_tensor:
+                self.grids[node.outputs[0]] = moved
+
+    # ---------------- what rounds as the network runs
+
+    def layer(self, builder: "Builder", node: Node) -> Layer | None:
+        """The module of a node that makes or reads codes; None for any other."""
+        if node.domain in QONNX:
+            return self._quant(builder, node) if node.op == "Quant" else None
+        if node.op == "Add" and not node.domain:
+            return self._sum(builder, node)
+        if node.domain or node.op not in _MAKERS:
+            return None
+        return _MAKERS[node.op](self, builder, self.with_width(node))
+
+    def _constants(self, builder: "Builder", node: Node) -> tuple[torch.Tensor, torch.Tensor | None]:
+        scale, zero = builder.constant(node, 1), builder.constant(node, 2)
+        if scale is None or (builder.has(node, 2) and zero is None):
+            raise node.refusal("has a scale or a zero point that is computed, which is not supported")
+        return scale, zero
+
+    def _quantize(self, builder: "Builder", node: Node) -> Layer:
+        scale, zero = self._constants(builder, node)
+        grid = grid_of(node, scale, zero, width_of(node, zero), None)
+        return self._rounding(node, grid, coded=True)
+
+    def _rounding(self, node: Node, grid: Grid, *, coded: bool) -> Layer:
+        name = node.outputs[0]
+        before = self.grids.get(node.inputs[0])
+        rounded = node.inputs[0] in self.products or (before is not None and before.equals(grid))
+        self.grids[name] = grid
+        if coded:
+            self.coded.add(name)
+        self.tensors += 1
+        module = Rounding(grid, self.switched(), after_product=rounded)
+        return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
+
+    def _dequantize(self, builder: "Builder", node: Node) -> Layer:
+        scale, zero = self._constants(builder, node)
+        made = self.grids.get(node.inputs[0]) if node.inputs[0] in self.coded else None
+        width = (made.bits, made.signed) if made is not None else width_of(node, zero)
+        read = grid_of(node, scale, zero, width, None)
+        self.grids[node.outputs[0]] = read
+        module: torch.nn.Module = Dequantizing(read)
+        if made is not None:
+            module = Pass() if made.equals(read) else Regridding(made, read, self.switched())
+        return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
+
+    def _sum(self, builder: "Builder", node: Node) -> Layer | None:
+        """An Add between tensors of 8 bits that nothing but a QuantizeLinear reads; None for any other."""
+        a, b = (self.grids.get(name) for name in node.inputs[:2])
+        c = self._next_grid(builder, node.outputs[0])
+        if a is None or b is None or c is None or not all(each.per_tensor and each.bits == 8 for each in (a, b, c)):
+            return None
+        self.products.add(node.outputs[0])  # rounded with it
+        held = tuple(builder.constants.get(name) for name in node.inputs[:2])
+        inputs = tuple(name for name, value in zip(node.inputs[:2], held, strict=True) if value is None)
+        return Layer(module=RoundedSum(node, (a, b, c), held, self.switched()), inputs=inputs, outputs=node.outputs)
+
+    def _next_grid(self, builder: "Builder", name: str) -> Grid | None:
+        """The grid of the QuantizeLinear that alone reads a value."""
+        after = builder.only_reader(name, "QuantizeLinear")
+        if after is None:
+            return None
+        reader = self.with_width(builder.nodes[after])
+        scale, zero = builder.constant(reader, 1), builder.constant(reader, 2)
+        return None if scale is None else grid_of(reader, scale, zero, width_of(reader, zero), None)
+
+    def _quant(self, builder: "Builder", node: Node) -> Layer:
+        values = [builder.constant(node, position) for position in (1, 2, 3)]
+        if any(value is None for value in values):
+            raise node.refusal("has a scale, zero point or width that is computed, which is not supported")
+        scale, zero, bits = values
+        return self._rounding(node, quant_grid(node, scale, zero, bits, None), coded=False)  # type: ignore[arg-type]
+
+    def _dynamic(self, builder: "Builder", node: Node) -> Layer:  # noqa: ARG002
+        self.dynamic.add(node.outputs[0])
+        self.tensors += 1
+        return Layer(module=DynamicRounding(self.switched()), inputs=node.inputs, outputs=node.outputs)
+
+    def _whole(self, builder: "Builder", node: Node) -> Layer:
+        """A product of integers by a constant."""
+        codes, zero = builder.constant(node, 1), builder.constant(node, 3)
+        if codes is None or node.inputs[0] not in self.dynamic or (builder.has(node, 3) and zero is None):
+            raise node.refusal(
+                "multiplies codes that no DynamicQuantizeLinear made by ones that are no constants, which is not "
+                "supported"
+            )
+        signed = self.widths.get(node.inputs[1], (8, codes.dtype == torch.int8))[1]
+        zeros = torch.zeros((), dtype=torch.int32) if zero is None else zero.to(torch.int32)
+        first = node.op == "ConvInteger"
+        shape = (-1, *[1] * (codes.dim() - 1)) if first else (-1,)
+        centred = (codes.to(torch.int32) - (zeros.reshape(shape) if zeros.numel() > 1 else zeros.reshape(()))).float()
+        product: torch.nn.Module
+        if first:
+            weight, product = centred, layers.convolution(node, centred, None)
+        else:
+            if codes.dim() != 2:
+                raise node.refusal(f"multiplies by {list(codes.shape)}; a matrix is expected")
+            weight = centred.t().contiguous()
+            product = layers.linear(layers.parameter(weight), None)
+        grid = Grid(
+            scale=torch.ones(zeros.reshape(-1).shape) if zeros.numel() > 1 else ONE,
+            zero=zeros.reshape(-1) if zeros.numel() > 1 else zeros.reshape(()),
+            bits=8,
+            signed=signed,
+            axis=None if zeros.numel() == 1 else 0,
+        )
+        self.sites[".product"] = SiteGrids(x=CODES, w=grid)
+        inputs = (node.inputs[0], *node.inputs[2:3])
+        module = WholeProduct(node, product, weight)
+        return Layer(module=module, inputs=inputs, outputs=node.outputs, weight=node.inputs[1])
+
+    # ---------------- what passes codes on
+
+    def moved(self, builder: "Builder", node: Node) -> Node:
+        """Learn where codes go; a node that would compute with them is refused. Pads of codes become reals."""
+        coded = [name for name in node.inputs if name in self.coded]
+        if node.op == "DequantizeLinear" and not node.domain:
+            return node
+        if coded and node.op not in MOVES:
+            raise node.refusal(f"computes with the codes {short(coded[0])!r}, which is not supported")
+        found = [self.grids[name] for name in node.inputs if name in self.grids]
+        if node.domain or node.op not in KEEPS_REALS or not found or not found[0].per_tensor:
+            return node
+        if node.op == "Concat":
+            same = len(found) == len(node.inputs) and all(found[0].equals(each) for each in found)
+            if coded and not same:
+                raise node.refusal("joins codes of several grids, which is not supported")
+            if not same:
+                return node
+        for name in node.outputs:
+            self.grids[name] = found[0]
+            if coded:
+                self.coded.add(name)
+            if node.inputs[0] in self.products and node.op in ("Reshape", "Transpose", "Relu"):
+                self.products.add(name)
+        return _padded(builder, node, found[0]) if coded and node.op == "Pad" else node
+
+    def learn_product(self, builder: "Builder", node: Node, layer: Layer, path: str) -> None:
+        """The grids of a product, by the path of its module."""
+        whole = self.sites.pop(".product", None)
+        if whole is not None:
+            self.sites[f"{path}.product"] = whole
+            return
+        if node.domain or node.op not in PRODUCT_OPERATORS:
+            return
+        self.products |= set(layer.outputs)
+        x, w = (self.grids.get(name) for name in (*node.inputs[:2], "", "")[:2])
+        if x is None and w is None:
+            return
+        if w is not None and isinstance(layer.module, torch.nn.Linear) and not node.number("transB", 0):
+            w = w.turned()
+        if w is not None and node.op == "Gemm" and node.number("alpha", 1.0) != 1:  # which the weight was multiplied by
+            alpha = node.number("alpha", 1.0)
+            w = dataclasses.replace(w, scale=w.scale * alpha) if alpha > 0 else None
+        y = self._next_grid(builder, layer.outputs[0])
+        self.sites[path] = SiteGrids(
+            x=x,
+            w=w,
+            y=y if y is not None and y.per_tensor else None,
+            weight_first=node.inputs[0] in builder.constants,
+            whole_bias=not layer.joins and node.number("beta", 1.0) == 1 and self._whole_bias(node, x, w),
+        )
+
+    def _whole_bias(self, node: Node, x: Grid | None, w: Grid | None) -> bool:
+        if len(node.inputs) < 3 or not node.inputs[2]:
+            return True
+        bias = self.grids.get(node.inputs[2])
+        if bias is None or x is None or w is None or bias.bits != 32 or not x.per_tensor:
+            return False
+        step = (x.scale * w.scale).reshape(-1)
+        return bool(torch.allclose(bias.scale.reshape(-1).expand(step.shape), step, rtol=1e-6, atol=0.0))
+
+
+def _padded(builder: "Builder", node: Node, grid: Grid) -> Node:
+    """A Pad of codes whose value is the real that its code stands for."""
+    value = builder.constant(node, 2)
+    code = torch.zeros(1) if value is None else value.reshape(-1)[:1]
+    name = f"{node.outputs[0]}/padding"
+    builder.constants[name] = grid.reals(code)
+    inputs = [*node.inputs[:2], *([""] * (2 - len(node.inputs[:2]))), name, *node.inputs[3:]]
+    return dataclasses.replace(node, inputs=tuple(inputs))
+
+
+_MAKERS = {
+    "QuantizeLinear": Quantization._quantize,
+    "DequantizeLinear": Quantization._dequantize,
+    "DynamicQuantizeLinear": Quantization._dynamic,
+    "MatMulInteger": Quantization._whole,
+    "ConvInteger": Quantization._whole,
+}

@@ -1,0 +1,304 @@
+"""Quantized ONNX files as plans: the file's own integers, against onnxruntime's and a slow obvious twin."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from bitwright.cli.plans import find_plan
+from bitwright.errors import InputError
+from bitwright.formats import PerChannel, PerGroup
+from bitwright.methods.executor import Executor
+from bitwright.methods.plan import Plan
+from bitwright.methods.protocol import compose
+from bitwright.networks.load import load
+from bitwright.networks.nodes import Place, report_nodes
+from bitwright.tasks.calibrate import calibrate_method
+
+onnx = pytest.importorskip("onnx", reason="ONNX files need the package onnx")
+runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is what networks of ONNX files are compared with")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from tests.test_onnx import by_runtime, cnn, floats, loaded, model_of, node  # noqa: E402
+
+from bitwright.exchange.quantized import plan_of  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def executed(network, plan, inputs):
+    return Executor(network, plan).run({name: torch.from_numpy(value) for name, value in inputs.items()}).numpy()
+
+
+def differing(model, tmp_path, inputs, plan=None):
+    """The share of outputs that are not onnxruntime's, and the largest difference by the largest output."""
+    network = loaded(model, tmp_path)
+    found, expected = executed(network, plan or plan_of(network), inputs), by_runtime(model, inputs)[0]
+    assert found.shape == expected.shape
+    return float((found != expected).mean()), float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def plain_cnn():
+    return cnn(batch=1, alpha=1.0, beta=1.0)
+
+
+def quantized(model, tmp_path, form, **options):
+    """A model that onnxruntime quantized on noise."""
+    from onnxruntime import quantization
+
+    class Noise(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter([{"x": floats(1, 3, 16, 16, seed=seed)} for seed in range(4)])
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    source, target = tmp_path / "float.onnx", tmp_path / "quantized.onnx"
+    source.write_bytes(model.SerializeToString())
+    quantization.quantize_static(
+        str(source),
+        str(target),
+        Noise(),
+        quant_format=quantization.QuantFormat[form],
+        weight_type=quantization.QuantType.QInt8,
+        **{"activation_type": quantization.QuantType.QUInt8} | options,
+    )
+    return onnx.load(target)
+
+
+@pytest.mark.parametrize(("form", "per_channel"), [*itertools.product(("QDQ", "QOperator"), (False, True))])
+def test_a_file_that_onnxruntime_quantized_gives_the_same_integers(form, per_channel, tmp_path):
+    model = quantized(plain_cnn(), tmp_path, form, per_channel=per_channel)
+    network = loaded(model, tmp_path)
+    assert network.default_method == "file"
+    plan = plan_of(network)
+    assert [site.x_type for site in plan.sites.values()] == ["uint8"] * 3
+    assert all(site.w_type == "int8" and site.y is not None for site in plan.sites.values())
+    assert isinstance(plan.site("conv1").w.granularity, PerChannel) == per_channel
+    for seed in range(4):
+        assert differing(model, tmp_path, {"x": floats(1, 3, 16, 16, seed=10 + seed)}) == (0, 0)
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_signed_activations_give_the_same_integers_too(form, tmp_path):
+    from onnxruntime.quantization import QuantType
+
+    model = quantized(plain_cnn(), tmp_path, form, activation_type=QuantType.QInt8)
+    assert {site.x_type for site in plan_of(loaded(model, tmp_path)).sites.values()} == {"int8"}
+    assert differing(model, tmp_path, {"x": floats(1, 3, 16, 16, seed=10)}) == (0, 0)
+
+
+def test_a_factor_of_a_gemm_is_in_its_weight_s_scale(tmp_path):
+    constants = {
+        "sx": np.float32(0.02), "zx": np.uint8(128), "w": floats(7, 3).astype(np.int8),
+        "sw": np.float32(0.1), "zw": np.int8(0),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"),
+        node("DequantizeLinear", "w,sw,zw", "dw"), node("Gemm", "d,dw", "y", alpha=0.5),
+    ]  # fmt: skip
+    model = with_constants(nodes, {"x": floats(3, 7)}, constants, 13)
+    assert differing(model, tmp_path, {"x": floats(3, 7)})[1] < 1e-6
+
+
+def tensors(constants):
+    return [
+        each if isinstance(each, TensorProto) else numpy_helper.from_array(np.asarray(each), name)
+        for name, each in constants.items()
+    ]
+
+
+def with_constants(nodes, inputs, constants, opset, output="y", domains=()):
+    model = model_of([node("Identity", next(iter(inputs)), "same")], inputs, ("same",), {}, opset)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(tensors(constants))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    model.graph.output[0].type.tensor_type.shape.SetInParent()
+    for domain in domains:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    shape = model.graph.output[0].type.tensor_type.shape
+    for _ in next(iter(inputs.values())).shape:
+        shape.dim.add()
+    return model
+
+
+def test_a_product_s_integers_are_those_of_a_slow_twin(tmp_path):
+    """Sums of products of codes less their zero points, the bias in integers, one factor in float32, halves to even."""
+    x, codes = floats(3, 7, seed=1), np.random.default_rng(0).integers(-128, 128, (5, 7)).astype(np.int8)
+    scales, bias = np.array([0.01, 0.02, 0.005, 0.1, 0.03], np.float32), np.array([100, -7, 0, 3000, 9], np.int32)
+    of_x, of_y = np.float32(0.021), np.float32(0.37)
+    constants = {
+        "sx": of_x, "zx": np.uint8(120), "w": codes, "sw": scales, "zw": np.zeros(5, np.int8), "b": bias,
+        "sb": of_x * scales, "zb": np.zeros(5, np.int32), "sy": of_y, "zy": np.uint8(99),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"),
+        node("DequantizeLinear", "w,sw,zw", "dw", axis=0), node("DequantizeLinear", "b,sb,zb", "db", axis=0),
+        node("Gemm", "d,dw,db", "g", transB=1), node("QuantizeLinear", "g,sy,zy", "qy"),
+        node("DequantizeLinear", "qy,sy,zy", "y"),
+    ]  # fmt: skip
+    model = with_constants(nodes, {"x": x}, constants, 13)
+    network = loaded(model, tmp_path)
+    plan = plan_of(network)
+    found = executed(network, plan, {"x": x})
+    for row, column in itertools.product(range(3), range(5)):
+        total = int(bias[column])
+        for k in range(7):
+            code = min(255, max(0, round(float(x[row, k] / of_x)) + 120))
+            total += (code - 120) * int(codes[column, k])
+        scaled = np.float32(total) * (of_x * scales[column] / of_y)
+        code = min(255, max(0, int(np.rint(scaled)) + 99))
+        assert found[row, column] == np.float32(code - 99) * of_y
+    assert differing(model, tmp_path, {"x": x}) == (0, 0)
+
+
+def test_a_plan_of_a_file_is_kept_as_it_is(tmp_path):
+    network = loaded(quantized(plain_cnn(), tmp_path, "QDQ", per_channel=True), tmp_path)
+    plan = plan_of(network)
+    plan.save(tmp_path / "plan")
+    again = Plan.load(tmp_path / "plan", network)
+    x = {"x": floats(1, 3, 16, 16)}
+    assert np.array_equal(executed(network, plan, x), executed(network, again, x))
+    assert all(again.site(name).y.zero_point == site.y.zero_point for name, site in plan.sites.items())
+
+
+def test_off_a_quantized_file_is_a_float_network(tmp_path):
+    """Between the ends of each grid: a quantizer leaves out activations that end where a grid does."""
+    model = plain_cnn()
+    network = loaded(quantized(model, tmp_path, "QDQ"), tmp_path)
+    x = floats(1, 3, 16, 16, seed=2)
+    with torch.no_grad():
+        found = network.module(torch.from_numpy(x)).numpy()
+    expected = by_runtime(model, {"x": x})[0]
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    plan = calibrate_method(network, "int8")
+    assert plan.quantizes
+    assert "quantization.as_written" not in plan.weights
+
+
+def test_a_file_that_is_scaled_at_run_time_is_executed(tmp_path):
+    from onnxruntime import quantization
+
+    nodes = [node("MatMul", "x,w", "a"), node("Relu", "a", "r"), node("MatMul", "r,v", "y")]
+    model = model_of(nodes, {"x": floats(4, 16)}, ("y",), {"w": floats(16, 8), "v": floats(8, 5)})
+    source, target = tmp_path / "float.onnx", tmp_path / "quantized.onnx"
+    source.write_bytes(model.SerializeToString())
+    for per_channel, kind in itertools.product((False, True), ("QInt8", "QUInt8")):
+        weights = quantization.QuantType[kind]
+        quantization.quantize_dynamic(str(source), str(target), per_channel=per_channel, weight_type=weights)
+        made = onnx.load(target)
+        assert {"DynamicQuantizeLinear", "MatMulInteger"} <= {each.op_type for each in made.graph.node}
+        network = loaded(made, tmp_path)
+        assert {site.x_type for site in plan_of(network).sites.values()} == {"uint8"}
+        assert differing(made, tmp_path, {"x": floats(4, 16, seed=3)})[1] < 1e-6
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_blocks_along_the_reduction_are_groups(bits, tmp_path):
+    kind = TensorProto.INT4 if bits == 4 else TensorProto.INT8
+    codes = np.random.default_rng(0).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (16, 6))
+    scales = np.abs(floats(4, 6)) + 0.01
+    constants = {
+        "w": helper.make_tensor("w", kind, [16, 6], codes.flatten().tolist()), "sw": scales, "sx": np.float32(0.02),
+        "zx": np.uint8(128),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"),
+        node("DequantizeLinear", "w,sw", "dw", axis=0, block_size=4), node("MatMul", "d,dw", "y"),
+    ]  # fmt: skip
+    x = floats(3, 16, seed=1)
+    network = loaded(with_constants(nodes, {"x": x}, constants, 21), tmp_path)
+    plan = plan_of(network)
+    site = next(iter(plan.sites.values()))
+    assert site.w.granularity == PerGroup(4)
+    assert site.w_bits == bits
+    real = (np.clip(np.rint(x / np.float32(0.02)) + 128, 0, 255) - 128) * 0.02
+    expected = real.astype(np.float64) @ (codes * scales.repeat(4, 0).astype(np.float64))
+    assert np.allclose(executed(network, plan, {"x": x}), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_quant_nodes_of_qonnx_are_grids_of_any_width(tmp_path):
+    domain = "qonnx.custom_op.general"
+    one = {name: np.float32(value) for name, value in {"sx": 0.1, "zero": 0, "b3": 3, "b5": 5}.items()}
+    constants = one | {"w": floats(6, 4), "sw": np.array([[0.1, 0.2, 0.05, 0.3]], np.float32)}
+    nodes = [
+        helper.make_node("Quant", ["x", "sx", "zero", "b5"], ["q"], domain=domain, signed=1, narrow=1),
+        helper.make_node("Quant", ["w", "sw", "zero", "b3"], ["v"], domain=domain, signed=1, narrow=0),
+        node("MatMul", "q,v", "y"),
+    ]
+    x = floats(2, 6, seed=1)
+    network = loaded(with_constants(nodes, {"x": x}, constants, 13, domains=(domain,)), tmp_path)
+    plan = plan_of(network)
+    site = next(iter(plan.sites.values()))
+    assert (site.x_type, site.w_type, str(site.w.granularity)) == ("int5", "int3", "channel")
+    real = np.clip(np.rint(x / np.float32(0.1)), -15, 15) * 0.1
+    weights = np.clip(np.rint(constants["w"] / constants["sw"]), -4, 3) * constants["sw"]
+    assert np.allclose(executed(network, plan, {"x": x}), real @ weights, rtol=1e-5, atol=1e-5)
+
+
+def test_zero_points_that_differ_between_channels_cost_a_bit(tmp_path):
+    codes = np.random.default_rng(0).integers(0, 256, (7, 3)).astype(np.uint8)
+    zeros = np.array([128, 120, 3], np.uint8)
+    constants = {
+        "sx": np.float32(0.02), "zx": np.uint8(128), "w": codes, "sw": np.array([0.1, 0.2, 0.3], np.float32),
+        "zw": zeros,
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"),
+        node("DequantizeLinear", "w,sw,zw", "dw", axis=1), node("MatMul", "d,dw", "y"),
+    ]  # fmt: skip
+    x = floats(3, 7, seed=1)
+    model = with_constants(nodes, {"x": x}, constants, 13)
+    network = loaded(model, tmp_path)
+    plan = plan_of(network)
+    assert next(iter(plan.sites.values())).w_type == "int9"
+    assert differing(model, tmp_path, {"x": x})[1] < 1e-6
+
+
+def test_what_is_float_in_the_file_stays_float(tmp_path):
+    constants = {"sx": np.float32(0.02), "zx": np.uint8(128), "w": floats(7, 3)}
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"), node("MatMul", "d,w", "y"),
+    ]  # fmt: skip
+    network = loaded(with_constants(nodes, {"x": floats(3, 7)}, constants, 13), tmp_path)
+    plan = plan_of(network)
+    assert not plan.quantizes
+    assert any("1 of 1 products are float" in note for note in plan.notes)
+
+
+def test_a_file_s_quantization_is_the_default_and_draws_no_samples(tmp_path):
+    network = loaded(quantized(plain_cnn(), tmp_path, "QDQ"), tmp_path)
+    assert find_plan(None, None, None).of(network) == "file"
+    assert find_plan("int8", None, None).of(network) == "int8"
+    assert find_plan(None, ["x_bits=6"], None).of(network) == "int8"
+    assert calibrate_method(network, "file").calibrated_on == "nothing"
+    with pytest.raises(InputError, match="no quantized ONNX file"):
+        compose("file").calibrate(load("gemm:8x8x8"), ())
+
+
+def test_every_node_of_a_quantized_file_has_a_place(tmp_path):
+    model = quantized(plain_cnn(), tmp_path, "QOperator")
+    found = report_nodes(loaded(model, tmp_path))
+    assert [line.operator for line in found.lines] == [each.op_type for each in model.graph.node]
+    places = {line.operator: line.place for line in found.lines}
+    assert places["QLinearConv"] is Place.MAPPED
+    assert places["QGemm"] is Place.MAPPED
+    assert places["QLinearAdd"] is Place.VECTOR
+    assert found.macs == 64 * 27 * 8 + 64 * 9 * 8 + 80
+
+
+@pytest.mark.parametrize(
+    ("nodes", "sentence"),
+    [
+        ([node("QuantizeLinear", "x,bad", "q"), node("DequantizeLinear", "q,bad", "y")], "no number above 0"),
+        ([node("QuantizeLinear", "x,s", "q"), node("Cast", "q", "y", to=1)], "computes with the codes"),
+        ([node("Abs", "s", "t"), node("ReduceMax", "x", "m", keepdims=0), node("QuantizeLinear", "x,m", "q"),
+          node("DequantizeLinear", "q,m", "y")], "computed"),
+    ],
+)  # fmt: skip
+def test_quantization_that_is_not_read_names_its_node(nodes, sentence, tmp_path):
+    constants = {"bad": np.float32(-1), "s": np.float32(0.1)}
+    with pytest.raises(InputError, match=sentence):
+        loaded(with_constants(nodes, {"x": floats(3, 7)}, constants, 13), tmp_path)
