@@ -7,8 +7,9 @@ long it is (Yang and Hu, 2021, for the idea), vectors as a whole (our choices). 
 rounded or corrected ones included: what is calibrated is where training begins. Beside what learns runs its moving
 average (exponential; Polyak and Juditsky, 1992, for the idea), which is less noisy than any single step. What counts is
 the loss of exact execution on held-out samples, of what learns and of its average; the best plan seen is the result,
-the calibrated one included, so that training never makes it worse on these. Where a look finds nothing better, training
-goes back to the best and on from there in smaller steps (ours): a rate that is right for one network ruins another.
+the calibrated one included, so that training never makes it worse on these. Where a look finds what is much worse,
+training goes back to the best and on from there in smaller steps (ours): a rate that is right for one network ruins
+another.
 """
 
 import contextlib
@@ -192,7 +193,7 @@ class _Run:
         self.step += 1
 
     def look(self, held_out: Sequence[Batch]) -> None:
-        """Judge, and remember the best; what is no better goes back to it, to go on from there in smaller steps."""
+        """Judge, and remember the best; what is much worse goes back to it, to go on from there in smaller steps."""
         loss, values = self._judged(held_out)
         due = self.step % self.settings.every == 0
         with whole_steps():
@@ -201,10 +202,11 @@ class _Run:
                 self.waited = 0
             elif due:  # stopped by time in between, it goes on as it was
                 self.waited += 1
-                self.slower += 1
-                self.load(self.best)
-                self.average = {name: value.clone() for name, value in self.best.items()} if self.average else {}
-                self.adam.state.clear()
+                if loss > LOST * min(each for _, each in self.losses):
+                    self.slower += 1
+                    self.load(self.best)
+                    self.average = {name: value.clone() for name, value in self.best.items()} if self.average else {}
+                    self.adam.state.clear()
             self.losses.append((self.step, loss))
 
     def _judged(self, held_out: Sequence[Batch]) -> tuple[float, dict[str, torch.Tensor]]:
@@ -276,8 +278,8 @@ def _size(weight: torch.Tensor) -> torch.Tensor:
 
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-SLOWER = 0.3
-"""What rates are multiplied by when held-out samples are no better."""
+LOST, SLOWER = 1.25, 0.3
+"""By the best loss: what is so much worse goes back to it; and what rates are multiplied by then."""
 
 
 def _started(network: Network, plan: Plan | None, held_out: Sequence[Batch], settings: TrainingSettings) -> _Run:
