@@ -583,6 +583,28 @@ def test_shapes_only_have_nothing_to_learn():
         training_samples(shape_only(toy_networks()["linear"][0]))
 
 
+def test_held_out_crops_are_of_photographs_that_are_never_learned_from(monkeypatch):
+    room = importlib.import_module("bitwright.tasks.training_samples")
+    asked = []
+
+    def crop_batches(network, files, *, count, seed, size):
+        asked.append({file.name for file in files})
+        return iter([{"pixel_values": torch.zeros(size, 3, 8, 8)}] * -(-count // size))
+
+    pytest.importorskip("skimage", reason="the photographs are in scikit-image")
+    monkeypatch.setattr(room, "crop_batches", crop_batches)
+    network, _ = toy_networks()["conv"]
+    pictures = dataclasses.replace(network, kind="image", tools={"preprocess": lambda image: torch.zeros(3, 8, 8)})
+    found = room.training_samples(pictures, batch_size=4)
+    for step in range(3):
+        found.stream(step)
+    held_out, *learned = asked
+    assert held_out == {"camera.png", "retina.jpg"}
+    assert all(len(files) == 7 and not files & held_out for files in learned)
+    assert "7 calibration photographs" in found.description
+    assert "2 others held out" in found.description
+
+
 def test_held_out_texts_are_never_learned_from():
     """Whatever the step, its sentences are none of those held out."""
     from bitwright.networks.network import Network

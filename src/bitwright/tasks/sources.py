@@ -9,7 +9,7 @@ and no scene of the test part (`photographs.TEST_PHOTOGRAPHS`), which is scikit-
 import dataclasses
 import importlib.util
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bitwright.errors import InputError, unknown_name
@@ -193,9 +193,14 @@ def image_batches(network: Network, names: tuple[str, ...], *, count: int, seed:
     if made:  # the last batches judge what others chose: photographs, where there are any
         yield from distilled_images(network, count=made, seed=seed, batch_size=size)
     if taken:
-        images = crops(files_of(names), count=taken, seed=seed)
-        for start in range(0, taken, size):
-            yield image_inputs(network, [next(images) for _ in range(min(size, taken - start))])
+        yield from crop_batches(network, files_of(names), count=taken, seed=seed, size=size)
+
+
+def crop_batches(network: Network, files: Sequence[Path], *, count: int, seed: int, size: int) -> Iterator[Batch]:
+    """`count` random crops of photographs, `size` at once."""
+    images = crops(files, count=count, seed=seed)
+    for start in range(0, count, size):
+        yield image_inputs(network, [next(images) for _ in range(min(size, count - start))])
 
 
 def described(names: tuple[str, ...], *, count: int, seed: int) -> str:

@@ -1,7 +1,7 @@
 """Unlabelled samples to train on: those of calibration, batch by batch, and some of them held out.
 
-Nothing of the test part is used. Text has only so many sentences: those held out are never learned from. Crops and
-noise are drawn anew for every step.
+Nothing of the test part is used. Text has only so many sentences, and photographs are few: those held out are never
+learned from. Crops and noise are drawn anew for every step.
 """
 
 import dataclasses
@@ -17,7 +17,6 @@ from bitwright.tasks import prose
 from bitwright.tasks.inputs import sentence_inputs, window_inputs
 from bitwright.tasks.samples import (
     Samples,
-    default_batches,
     default_samples,
     drawn,
     drawn_inputs,
@@ -27,13 +26,14 @@ from bitwright.tasks.samples import (
     require_kind,
     windows,
 )
-from bitwright.tasks.sources import BATCH_NORM, DEFAULT
+from bitwright.tasks.sources import BATCH_NORM, DEFAULT, crop_batches, files_of
 from bitwright.tasks.statistics import Array
 from bitwright.words import counted
 
 BATCH = {"image": 16, "sentence": 16, "language": 1, "tensor": 16}  # our choice
 HELD_OUT = {"image": 32, "sentence": 64, "language": 2, "tensor": 64}  # our choice
-HELD_OUT_ONE_IN = 5  # of the caller's batches; our choice
+HELD_OUT_ONE_IN = 5  # of the caller's batches, and of photographs; our choice
+HELD_OUT_FIRST = 3  # of photographs; scikit-image's fourth and ninth share their scenes with no other
 MADE = 80  # images, where some are made and none is drawn anew; our choice
 STRIDE = 1_000_003  # seeds of steps lie between those of other draws
 
@@ -88,18 +88,28 @@ def training_samples(
     held = HELD_OUT[network.kind]
     if network.kind in ("sentence", "language"):
         return _text(network, size, held, seed)
+    return _photographs(network, origins, size, held, seed)
+
+
+def _photographs(network: Network, origins: tuple[str, ...], size: int, held: int, seed: int) -> TrainingSamples:
+    """Crops of photographs, drawn anew for every step; those held out are of other photographs, or they would agree."""
+    files = files_of(origins)
+    if len(files) < 2:
+        raise InputError(
+            f"there is one photograph only in {', '.join(origins)}, and some are learned from, others held out; name "
+            "more sources"
+        )
+    others = [file for at, file in enumerate(files) if at % HELD_OUT_ONE_IN == HELD_OUT_FIRST] or files[-1:]
+    learned = [file for file in files if file not in others]
 
     def made(step: int) -> Batch:
-        return next(of(size, seed + STRIDE * (step + 2)))
+        return next(crop_batches(network, learned, count=size, seed=seed + STRIDE * (step + 2), size=size))
 
-    def of(count: int, number: int) -> Iterator[Batch]:
-        return default_batches(network, count=count, seed=number, test=False, batch_size=size, origins=origins)
-
-    what = f"random crops of the calibration photographs in {', '.join(origins)}"
+    what = f"random crops of {counted(len(learned), 'calibration photograph')} in {', '.join(origins)}"
     return TrainingSamples(
         stream=made,
-        held_out=tuple(of(held, seed + STRIDE)),
-        description=f"{what}, {size} a step (seed {seed})",
+        held_out=tuple(crop_batches(network, others, count=held, seed=seed + STRIDE, size=size)),
+        description=f"{what}, {size} a step (seed {seed}), crops of {len(others)} others held out",
     )
 
 
