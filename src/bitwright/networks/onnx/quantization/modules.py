@@ -81,8 +81,8 @@ class RoundedSum(Switched):
     """An Add of two tensors on grids that is rounded at once, as integer kernels do it: one factor for each operand.
 
     code = saturate(round half to even(zero + a * (scale a / scale) + b * (scale b / scale))), where the zero point and
-    those of the operands are one constant (MLAS `MlasQLinearAdd`). It is what QuantizeLinear gives but for halves: the
-    zero point is added before they are rounded.
+    those of the operands are one constant, all in float32 with fused multiply-adds, b before a (MLAS `MlasQLinearAdd`).
+    It is what QuantizeLinear gives but for halves: the zero point is added before they are rounded.
     """
 
     def __init__(self, node: Node, grids: tuple[Grid, Grid, Grid], held: tuple[torch.Tensor | None, ...], on: Switch):
@@ -104,9 +104,15 @@ class RoundedSum(Switched):
         of_a, of_b, of_c = self.grids
         with unseen():
             by_a, by_b = of_a.scale.to(a.device) / of_c.scale, of_b.scale.to(a.device) / of_c.scale
-            fixed = of_c.zero.float() - (by_a * of_a.zero.float() + by_b * of_b.zero.float())
-            codes = (fixed + of_a.codes(a) * by_a) + of_b.codes(b) * by_b
+            zeros = [each.zero.float().to(a.device) for each in self.grids]
+            fixed = zeros[2] - _fused(zeros[0], by_a, by_b * zeros[1])
+            codes = _fused(of_a.codes(a), by_a, _fused(of_b.codes(b), by_b, fixed))
             return of_c.reals(codes.round().clamp(of_c.low, of_c.high))
+
+
+def _fused(codes: torch.Tensor, factor: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+    """codes * factor + added with one rounding to float32: the product of so small integers is exact in float64."""
+    return (codes.double() * factor.double() + added.double()).float()
 
 
 class Pass(torch.nn.Module):
