@@ -245,6 +245,13 @@ class TestQdq:
         with pytest.raises(InputError, match="the run-time precision of drift"):
             exported(network, dataclasses.replace(plan, sites=sites), tmp_path / "a.onnx")
 
+    def test_sums_that_a_file_rounds_at_once_are_refused(self, tmp_path):
+        network = toy("linear")
+        plan = planned(network, "int8")
+        sites = {name: dataclasses.replace(site, y=site.x) for name, site in plan.sites.items()}
+        with pytest.raises(InputError, match="sums rounded at once to codes of uint8"):
+            exported(network, dataclasses.replace(plan, sites=sites), tmp_path / "a.onnx")
+
     def test_roundings_that_onnx_has_not(self, tmp_path):
         network = toy("linear")
         plan = planned(network, "int8", rounding="half_up")

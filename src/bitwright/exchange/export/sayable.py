@@ -54,6 +54,8 @@ def _unsaid(site: SitePlan, form: str) -> Iterator[str]:
             yield f"codes of {operand.format.name}, which are no integers"
     if not isinstance(site.precision, Static):
         yield f"the run-time precision of {site.precision.name}"
+    if site.y is not None:
+        yield f"sums rounded at once to codes of {site.y.format.name}, as the file that the plan is of says already"
     if not isinstance(site.accumulation, Exact):
         yield f"partial sums stored by {site.accumulation.name}"
     for operand in (site.x, site.w):
