@@ -436,3 +436,22 @@ def test_alpha_of_a_quantized_gemm_scales_its_bias_too(tmp_path):
     ]
     model = with_constants(nodes, {"x": floats(3, 7)}, constants, 13, domains=("com.microsoft",))
     assert differing(model, tmp_path, {"x": floats(3, 7)})[1] < 1e-6
+
+
+@pytest.mark.parametrize(("value", "floats_left"), [(0.0, 0), (1.234567, 1)])
+def test_pads_that_are_not_on_the_grid_are_no_codes(value, floats_left, tmp_path):
+    constants = {
+        "sx": np.float32(0.02), "zx": np.uint8(128), "p": np.array([0, 1, 0, 1]), "v": np.float32(value),
+        "w": (20 * floats(6, 3)).astype(np.int8), "sw": np.float32(0.1), "zw": np.int8(0),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"), node("Pad", "d,p,v", "h"),
+        node("DequantizeLinear", "w,sw,zw", "dw"), node("MatMul", "h,dw", "y"),
+    ]  # fmt: skip
+    x = floats(2, 4)
+    network = loaded(with_constants(nodes, {"x": x}, constants, 13), tmp_path)
+    plan = plan_of(network)
+    assert sum(not site.quantized for site in plan.sites.values()) == floats_left
+    reals = (np.clip(np.rint(x / np.float32(0.02)) + 128, 0, 255) - 128) * 0.02
+    expected = np.pad(reals, ((0, 0), (1, 1)), constant_values=value) @ (constants["w"] * 0.1)
+    assert np.allclose(executed(network, plan, {"x": x}), expected, rtol=1e-5, atol=1e-5)

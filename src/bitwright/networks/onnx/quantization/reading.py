@@ -243,6 +243,8 @@ class Quantization:
                 raise node.refusal("joins codes of several grids, which is not supported")
             if not same:
                 return node
+        if node.op == "Pad" and not coded and not _pads_on(builder, node, found[0]):
+            return node
         for name in node.outputs:
             self.grids[name] = found[0]
             if coded:
@@ -285,6 +287,17 @@ class Quantization:
             return False
         step = (x.scale * w.scale).reshape(-1)
         return bool(torch.allclose(bias.scale.reshape(-1).expand(step.shape), step, rtol=1e-6, atol=0.0))
+
+
+def _pads_on(builder: "Builder", node: Node, grid: Grid) -> bool:
+    """Whether what a Pad of reals puts around them is on their grid too."""
+    if node.text("mode", "constant") != "constant":
+        return True
+    value = builder.constant(node, 2)
+    if value is None and builder.has(node, 2):
+        return False
+    around = torch.tensor([float(node.number("value", 0.0))]) if value is None else value.reshape(-1).float()
+    return torch.equal(grid.reals(grid.codes(around)), around)
 
 
 def _padded(builder: "Builder", node: Node, grid: Grid) -> Node:
