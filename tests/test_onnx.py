@@ -448,3 +448,75 @@ def test_a_network_of_a_file_can_be_copied(tmp_path):
     copy = network.copy()
     batch = network.example(InputShape())
     assert torch.equal(network.forward(batch), dataclasses.replace(copy).forward(batch))
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_output_padding_brings_back_what_pads_cut_off(kernel, tmp_path):
+    inputs, weights = {"x": floats(1, 4, 5, 5)}, {"w": floats(4, 3, kernel, kernel), "b": floats(3)}
+    more = {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
+    agrees([node("ConvTranspose", "x,w,b", "y", **more)], inputs, tmp_path, weights)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool", "LpPool"])
+@pytest.mark.parametrize("pads", [[0, 0, 1, 1], [1, 1, 1, 1], [2, 0, 1, 1]])
+@pytest.mark.parametrize("size", [5, 6])
+def test_windows_that_hang_over(op, pads, size, tmp_path):
+    """With ceil_mode, windows that begin in the pads behind the image are left out."""
+    pool = node(op, "x", "y", kernel_shape=[3, 3], strides=[3, 3], pads=pads, ceil_mode=1)
+    agrees([pool], {"x": floats(1, 2, size, size)}, tmp_path, opset=18 if op == "LpPool" else 19)
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("outside", [0, 1])
+def test_antialias(mode, outside, tmp_path):
+    resize = node("Resize", "x,,,s", "y", mode=mode, antialias=1, exclude_outside=outside)
+    agrees([resize], {"x": floats(1, 2, 6, 6)}, tmp_path, {"s": np.array([1, 2, 3, 4])}, opset=19)
+
+
+def test_places_between_elements_are_those_of_float32(tmp_path):
+    """1.5 / 0.6 - 0.5 is 2 in float32, and less than 2 in float64, since 0.6 of a file is a little more."""
+    resize = node("Resize", "x,,s", "y", mode="nearest", nearest_mode="floor")
+    scales = {"s": np.array([1, 1, 0.6, 0.6], np.float32)}
+    agrees([resize], {"x": floats(1, 2, 6, 6)}, tmp_path, scales, opset=19)
+
+
+def test_integers_are_not_resized_between_elements(tmp_path):
+    graph = [
+        node("Cast", "x", "i", to=TensorProto.INT32),
+        node("Resize", "i,,s", "j", mode="linear"),
+        node("Cast", "j", "y", to=TensorProto.FLOAT),
+    ]
+    model = model_of(graph, {"x": floats(1, 1, 4, 4)}, ("y",), {"s": np.array([1, 1, 2, 2], np.float32)})
+    network = loaded(model, tmp_path)
+    with pytest.raises(InputError, match="floats alone"):
+        network.module(torch.from_numpy(floats(1, 1, 4, 4)))
+
+
+def test_a_constant_mask_of_attention(tmp_path):
+    inputs = {"q": floats(1, 2, 3, 4), "k": floats(1, 2, 5, 4, seed=1), "v": floats(1, 2, 5, 4, seed=2)}
+    agrees([node("Attention", "q,k,v,m", "y")], inputs, tmp_path, {"m": floats(3, 5)}, opset=23)
+
+
+def test_a_cell_state_without_a_hidden_one(tmp_path):
+    weights = {"w": floats(1, 16, 3), "r": floats(1, 16, 4, seed=1), "b": floats(1, 32, seed=2)}
+    inputs = {"x": floats(5, 2, 3), "c": floats(1, 2, 4, seed=3)}
+    lstm = node("LSTM", "x,w,r,b,,,c", "y", hidden_size=4)
+    agrees([lstm], inputs, tmp_path, weights, opset=14)
+
+
+def test_a_function_s_tensor_does_not_lie_in_another_file(tmp_path, monkeypatch):
+    """Where a function is written out its tensors are, and none is read from wherever bitwright runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_bytes(floats(4).tobytes())
+    held = TensorProto(name="held", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    held.external_data.add(key="location", value="secret")
+    inside = [helper.make_node("Constant", [], ["c"], value=held), node("Add", "a,c", "b")]
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
+    model = model_of([node("Identity", "x", "y")], {"x": floats(4)}, ("y",))
+    model.graph.node[0].CopyFrom(node("Plus", "x", "y", domain="own"))
+    model.functions.append(helper.make_function("own", "Plus", ["a"], ["b"], inside, opsets[:1]))
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError):
+        loaded(model, tmp_path / "folder")

@@ -330,3 +330,128 @@ def test_sums_of_codes_are_rounded_as_integer_kernels_do_it(tmp_path):
         steps = np.abs(found - expected) / sc
         assert steps.max() < 1.5  # a host without fused steps rounds a few near halves otherwise
         assert (steps > 0.5).mean() < 1e-4
+
+
+def test_codes_of_4_bits_that_a_node_holds_are_moved_and_read_as_such(tmp_path):
+    """Of a Constant node and a Transpose: [N, K] codes of int4, symmetric."""
+    codes = np.random.default_rng(0).integers(-8, 8, (3, 8)).astype(np.int8)
+    held = helper.make_tensor("w", TensorProto.INT4, codes.shape, codes.reshape(-1))
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"),
+        helper.make_node("Constant", [], ["w"], value=held), node("Transpose", "w", "t", perm=[1, 0]),
+        node("DequantizeLinear", "t,sw", "dw"), node("MatMul", "d,dw", "y"),
+    ]  # fmt: skip
+    constants = {"sx": np.float32(0.02), "zx": np.uint8(128), "sw": np.float32(0.1)}
+    model, inputs = with_constants(nodes, {"x": floats(2, 8)}, constants, 21), {"x": floats(2, 8)}
+    network = loaded(model, tmp_path)
+    plan = plan_of(network)
+    assert [site.w_type for site in plan.sites.values()] == ["int4"]
+    x = np.clip(np.rint(inputs["x"] / np.float32(0.02)) + 128, 0, 255).astype(np.int64) - 128
+    expected = (x @ codes.astype(np.int64).T) * 0.02 * 0.1
+    assert np.allclose(executed(network, plan, inputs), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_zero_points_of_16_bits_that_a_node_holds(tmp_path):
+    """uint16, which torch has no type for: codes from 0 to 65535 about 32768."""
+    zero = helper.make_tensor("z", TensorProto.UINT16, (), [32768])
+    nodes = [
+        helper.make_node("Constant", [], ["z"], value=zero),
+        node("QuantizeLinear", "x,s,z", "q"), node("DequantizeLinear", "q,s,z", "y"),
+    ]  # fmt: skip
+    model = with_constants(nodes, {"x": floats(4)}, {"s": np.float32(1e-5)}, 21)
+    network = loaded(model, tmp_path)
+    network.module.quantization.as_written.fill_(1)
+    x = np.array([1.0, -1.0, 0.25, 0.0], np.float32)
+    found = network.module(torch.from_numpy(x)).numpy()
+    assert np.allclose(found, [0.32767, -0.32768, 0.25, 0.0], rtol=1e-5)
+
+
+def test_an_input_of_signed_codes_without_a_zero_point(tmp_path):
+    codes = np.array([[-128, -3, 5, 127]], np.int8)
+    nodes = [
+        node("DequantizeLinear", "x,sx", "d"), node("DequantizeLinear", "w,sw,zw", "dw"), node("MatMul", "d,dw", "y")
+    ]  # fmt: skip
+    w = np.array([[1, 2], [3, -4], [5, 6], [-7, 8]], np.int8)
+    constants = {"sx": np.float32(0.5), "w": w, "sw": np.float32(0.25), "zw": np.int8(0)}
+    model = with_constants(nodes, {"x": floats(1, 4)}, constants, 13)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT8
+    network = loaded(model, tmp_path)
+    plan = plan_of(network)
+    assert [site.x_type for site in plan.sites.values()] == ["int8"]
+    expected = codes.astype(np.int64) @ w.astype(np.int64) * 0.125
+    assert executed(network, plan, {"x": codes}).tolist() == expected.tolist()
+
+
+def test_same_padding_of_a_convolution_of_integers(tmp_path):
+    """Pads by rule are of real zero, as pads by number are."""
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "q,s,z"), node("ConvInteger", "q,w,z", "i", auto_pad="SAME_UPPER"),
+        node("Cast", "i", "f", to=TensorProto.FLOAT), node("Mul", "f,s", "y"),
+    ]  # fmt: skip
+    w = np.random.default_rng(0).integers(0, 255, (2, 3, 3, 3)).astype(np.uint8)
+    x = floats(1, 3, 5, 5)
+    assert differing(with_constants(nodes, {"x": x}, {"w": w}, 13), tmp_path, {"x": x})[1] < 1e-6
+
+
+def test_codes_of_several_scales_are_not_moved(tmp_path):
+    constants = {"s": np.array([0.1, 0.2, 0.3], np.float32), "z": np.zeros(3, np.int8)}
+    nodes = [
+        node("QuantizeLinear", "x,s,z", "q", axis=1), node("Transpose", "q", "t", perm=[1, 0]),
+        node("DequantizeLinear", "t,s,z", "y", axis=0),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="differ between channels"):
+        loaded(with_constants(nodes, {"x": floats(2, 3)}, constants, 13), tmp_path)
+
+
+def test_vectors_say_how_sums_become_codes(tmp_path):
+    import json
+
+    import bitwright
+
+    network = loaded(quantized(plain_cnn(), tmp_path, "QDQ", per_channel=True), tmp_path)
+    plan = plan_of(network)
+    bitwright.export(network, tmp_path / "vectors", "vectors", plan, words="npy", sites="conv1")
+    manifest = json.loads((tmp_path / "vectors" / "manifest.json").read_text())
+    site, y = manifest["sites"][0], manifest["sites"][0]["y"]
+
+    def array(record):
+        return np.float32(record) if isinstance(record, float) else np.load(tmp_path / "vectors" / record["npy"])
+
+    step = array(site["x"]["scale"]) * array(site["w"]["scale"])[:, None, :]
+    bias = 0 if site["bias"] is None else np.rint(array(site["bias"]).reshape(1, 1, -1).astype(float) / step)
+    scaled = (array(site["accumulators"]) + bias).astype(np.float32) * (step / np.float32(y["scale"]))
+    ends = y["low"] - y["zero_point"], y["high"] - y["zero_point"]
+    expected = np.rint(scaled.clip(*ends)) * np.float32(y["scale"])
+    assert np.array_equal(array(site["output"]), expected.astype(np.float32))
+
+
+def test_alpha_of_a_quantized_gemm_scales_its_bias_too(tmp_path):
+    constants = {
+        "sx": np.float32(0.02), "zx": np.uint8(128), "w": (20 * floats(7, 3)).astype(np.int8),
+        "sw": np.float32(0.1), "zw": np.int8(0), "c": np.array([100, -2000, 3000], np.int32),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"),
+        node("QGemm", "q,sx,zx,w,sw,zw,c", "y", domain="com.microsoft", alpha=0.5),
+    ]
+    model = with_constants(nodes, {"x": floats(3, 7)}, constants, 13, domains=("com.microsoft",))
+    assert differing(model, tmp_path, {"x": floats(3, 7)})[1] < 1e-6
+
+
+@pytest.mark.parametrize(("value", "floats_left"), [(0.0, 0), (1.234567, 1)])
+def test_pads_that_are_not_on_the_grid_are_no_codes(value, floats_left, tmp_path):
+    constants = {
+        "sx": np.float32(0.02), "zx": np.uint8(128), "p": np.array([0, 1, 0, 1]), "v": np.float32(value),
+        "w": (20 * floats(6, 3)).astype(np.int8), "sw": np.float32(0.1), "zw": np.int8(0),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"), node("Pad", "d,p,v", "h"),
+        node("DequantizeLinear", "w,sw,zw", "dw"), node("MatMul", "h,dw", "y"),
+    ]  # fmt: skip
+    x = floats(2, 4)
+    network = loaded(with_constants(nodes, {"x": x}, constants, 13), tmp_path)
+    plan = plan_of(network)
+    assert sum(not site.quantized for site in plan.sites.values()) == floats_left
+    reals = (np.clip(np.rint(x / np.float32(0.02)) + 128, 0, 255) - 128) * 0.02
+    expected = np.pad(reals, ((0, 0), (1, 1)), constant_values=value) @ (constants["w"] * 0.1)
+    assert np.allclose(executed(network, plan, {"x": x}), expected, rtol=1e-5, atol=1e-5)

@@ -30,7 +30,7 @@ from bitwright.methods.execution import Execution
 from bitwright.methods.executor import Executor, composition_of
 from bitwright.methods.layouts import operands
 from bitwright.methods.narrow.rule import NarrowSums
-from bitwright.methods.plan import Plan
+from bitwright.methods.plan import OperandPlan, Plan
 from bitwright.methods.products import integer_product
 from bitwright.methods.protocol import Composition
 from bitwright.networks.network import Batch, Network
@@ -41,6 +41,11 @@ SCHEMA_VERSION = 1
 WORDS = ("both", "npy", "hex")
 FORMULA = "output = accumulators * x scale * w scale * alpha + bias, in float32"
 STORED_FORMULA = "output = sums * x scale * w scale * alpha + bias, in float32"
+ROUNDED_FORMULA = (
+    "output = y scale * round half to even(clip((accumulators + round(bias / (x scale * w scale))) * "
+    "(x scale * w scale / y scale), y low - y zero point, y high - y zero point)), in float32"
+)
+"""Of sites whose sums are rounded to an output's codes at once (`SitePlan.y`)."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -205,6 +210,21 @@ def _bias(view: GemmView) -> Array | None:
     return bias.expand(view.output_shape).reshape(view.groups, -1, view.n).numpy()
 
 
+def _output_codes(y: OperandPlan | None) -> dict[str, Any] | None:
+    """Codes that sums are rounded to at once, where a plan has some."""
+    if y is None or y.scale is None:
+        return None
+    fmt = y.integer
+    return {
+        "bits": fmt.bits,
+        "signed": fmt.signed,
+        "low": fmt.low,
+        "high": fmt.high,
+        "zero_point": y.zero_point,
+        "scale": float(y.scale),
+    }
+
+
 def _integers(codes: torch.Tensor) -> Array:
     integers: Array = codes.detach().to(torch.int64).numpy()
     return integers
@@ -261,7 +281,8 @@ class _Writer:
             "bias": None if made.bias is None else self._floats(stem, "bias", made.bias),
             "dropped_mean": work.x.dropped_mean,
             "output": self._floats(stem, "output", made.output),
-            "formula": FORMULA if sums is None else STORED_FORMULA,
+            "y": _output_codes(work.plan.y),
+            "formula": ROUNDED_FORMULA if work.plan.y is not None else FORMULA if sums is None else STORED_FORMULA,
         }
 
     def _codes(self, stem: str, part: str, values: Array, operand: Quantized) -> dict[str, Any]:

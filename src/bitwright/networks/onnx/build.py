@@ -58,6 +58,7 @@ class Builder:
         self.quantization.widths |= {
             each.name: INTEGERS[each.data_type] for each in proto.initializer if each.data_type in INTEGERS
         }
+        self.quantization.learn_types(proto)
         self.nodes, self._own = nodes_of(proto, opsets, folder)
         self.readers = Counter(name for each in self.nodes for name in (*each.inputs, *each.inner) if name)
         self.readers.update(each.name for each in proto.output)
@@ -219,7 +220,9 @@ class Builder:
     @staticmethod
     def _slot(node: Node, position: int) -> str:
         if _multiplies(node):
-            return "weight" if node.op in ("MatMul", "Einsum", "FusedMatMul") else ("input", "weight", "bias")[position]
+            if node.op in ("MatMul", "Einsum", "FusedMatMul"):
+                return f"weight_{position}" if position > 1 else "weight"
+            return ("input", "weight", "bias")[position] if position < 3 else f"constant_{position}"
         return "constant" if position < 2 else f"constant_{position}"
 
     def _recurrent(self, node: Node) -> Layer:

@@ -59,13 +59,12 @@ class Recurrent(torch.nn.Module):
         return (y.permute(2, 0, 1, 3), *(each.transpose(0, 1) for each in states))
 
     def _state(self, state: Sequence[Value], *, batched: bool) -> Any:
-        given = [each for each in state if each is not None]
-        if not given:
+        known = next((each for each in state if each is not None), None)
+        if known is None:
             return None
-        given = [each.transpose(0, 1).contiguous() if batched else each for each in given]
-        if self.node.op != "LSTM":
-            return given[0]
-        return (given[0], given[1]) if len(given) > 1 else (given[0], torch.zeros_like(given[0]))
+        both = [torch.zeros_like(known) if each is None else each for each in (*state, None)[:2]]
+        both = [each.transpose(0, 1).contiguous() if batched else each for each in both]
+        return (both[0], both[1]) if self.node.op == "LSTM" else both[0]
 
 
 def _check(node: Node, directions: int) -> None:

@@ -46,6 +46,8 @@ def tensor_of(proto: Any, folder: Path | None, what: str) -> torch.Tensor:
             f"{what} {short(proto.name)!r} is of ONNX's number type {proto.data_type}, which is not read (8-bit "
             "floats, complex numbers, texts)"
         )
+    if proto.data_location == 1:  # what a file may have elsewhere was read before, where it was checked
+        raise InputError(f"{what} {short(proto.name)!r} lies in another file, which only tensors of the graph may")
     try:
         array = numpy_helper.to_array(proto, base_dir="" if folder is None else str(folder))
     except Exception as error:

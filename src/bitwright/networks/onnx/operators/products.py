@@ -71,10 +71,11 @@ def transposed_convolution(node: Node, x: torch.Tensor, w: torch.Tensor, bias: V
         stride[i] * (x.shape[i + 2] - 1) + extra[i] + (w.shape[i + 2] - 1) * dilation[i] + 1 for i in range(spatial)
     ]
     begin, end = _cuts(node, x, stride, full, spatial)
-    small = min([*begin, *end]) >= 0 and begin == end
-    inside = begin if small else [0] * spatial
+    fewer = all(each < max(pair) for each, *pair in zip(extra, stride, dilation, strict=True))
+    small = min([*begin, *end]) >= 0 and begin == end and fewer
+    inside, more = (begin, extra) if small else ([0] * spatial, [0] * spatial)
     groups = int(node.number("group", 1))
-    y = TRANSPOSED[spatial - 1](x, w, bias, stride, inside, [0] * spatial, groups, dilation)
+    y = TRANSPOSED[spatial - 1](x, w, bias, stride, inside, more, groups, dilation)
     for i in range(spatial):  # torch's own extra pixels must be fewer than a stride
         wanted = full[i] - begin[i] - end[i]
         first = 0 if small else begin[i]

@@ -3,6 +3,9 @@
 Where torch's `interpolate` does the very same it is called; all other cases gather along one axis after the other.
 """
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,8 +37,6 @@ def resize(node: Node, x: torch.Tensor, roi: Value = None, scales: Value = None,
     found = _by_torch(node, x, wanted, mode, coordinates) if plain and min(changed) > 1 else None
     if found is not None:
         return found
-    if node.number("antialias", 0) and any(factors[axis] < 1 for axis in changed):
-        raise node.refusal("smooths while it shrinks (antialias) in a mode that is not supported")
     for axis in changed:
         x = _along(node, x, axis, wanted[axis], factors[axis], mode, coordinates)
     return x
@@ -50,7 +51,7 @@ def _sizes(node: Node, x: torch.Tensor, axes: list[int], scales: Value, sizes: V
         ratios = [size / x.shape[axis] for axis, size in zip(axes, given, strict=True)]
         if policy != "stretch":
             ratio = min(ratios) if policy == "not_larger" else max(ratios)
-            ratios, given = [ratio] * len(axes), [round(ratio * x.shape[axis]) for axis in axes]
+            ratios, given = [ratio] * len(axes), [math.floor(ratio * x.shape[axis] + 0.5) for axis in axes]
         for axis, size, ratio in zip(axes, given, ratios, strict=True):
             factors[axis], wanted[axis] = ratio, size
         return factors, wanted
@@ -79,7 +80,9 @@ def _by_torch(node: Node, x: torch.Tensor, wanted: list[int], mode: str, coordin
     bends = mode == "linear" or node.number("cubic_coeff_a", -0.75) == -0.75
     if kind is None or not bends or (1 in spatial and coordinates == "pytorch_half_pixel"):
         return None
-    if smooth and (len(spatial) != 2 or coordinates not in HALF):
+    if smooth and (mode != "linear" or len(spatial) != 2 or not node.number("exclude_outside", 0)):
+        return None  # torch's cubic is another then, and it leaves out what lies outside
+    if smooth and coordinates not in HALF:
         return None
     if coordinates in HALF:
         return F.interpolate(x, spatial, mode=kind, align_corners=False, antialias=smooth)
@@ -87,8 +90,8 @@ def _by_torch(node: Node, x: torch.Tensor, wanted: list[int], mode: str, coordin
 
 
 def _places(node: Node, length: int, wanted: int, factor: float, coordinates: str) -> torch.Tensor:
-    """Where in the old axis each element of the new one lies."""
-    new = torch.arange(wanted, dtype=torch.float64)
+    """Where in the old axis each element of the new one lies, in float32 as onnxruntime has it: ties depend on it."""
+    new = torch.arange(wanted, dtype=torch.float32)
     if coordinates == "align_corners":
         return new * (length - 1) / (wanted - 1) if wanted > 1 else new * 0
     if coordinates == "asymmetric":
@@ -113,9 +116,19 @@ def _along(
     places = _places(node, length, wanted, factor, coordinates)
     if mode == "nearest":
         return torch.index_select(x, axis, _nearest(node, places).clamp(0, length - 1).long().to(x.device))
-    taps, weights = _linear(places) if mode == "linear" else _cubic(node, places, length)
     if mode not in ("linear", "cubic"):
         raise node.refusal(f"its mode {mode!r} is not known")
+    if not x.is_floating_point():
+        raise node.refusal(f"resizes {x.dtype} by mode {mode}, which is supported of floats alone")
+    smooth = bool(node.number("antialias", 0)) and factor < 1
+    reach = (1 if mode == "linear" else 2) / (factor if smooth else 1)
+    bend = (lambda at: (1 - at).clamp(0)) if mode == "linear" else partial(_bend, node.number("cubic_coeff_a", -0.75))
+    taps, weights = _taps(places.double(), reach, factor if smooth else 1.0, bend)
+    if node.number("exclude_outside", 0):
+        weights = [torch.where((tap < 0) | (tap >= length), 0.0, w) for tap, w in zip(taps, weights, strict=True)]
+    if smooth or node.number("exclude_outside", 0):
+        total_weight = sum(weights[1:], weights[0])
+        weights = [weight / total_weight for weight in weights]
     shape = [-1 if i == axis else 1 for i in range(x.dim())]
     total = None
     for tap, weight in zip(taps, weights, strict=True):
@@ -135,27 +148,21 @@ def _nearest(node: Node, places: torch.Tensor) -> torch.Tensor:
     return torch.ceil(places - 0.5) if how == "round_prefer_floor" else torch.floor(places + 0.5)
 
 
-def _linear(places: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _taps(
+    places: torch.Tensor, reach: float, narrowing: float, bend: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The old elements around each place, and their weights by distance, which a factor below 1 narrows."""
     low = torch.floor(places)
-    share = places - low
-    return [low, low + 1], [1 - share, share]
+    first = math.floor(-reach) + 1
+    taps = [low + i for i in range(first, 2 - first)]
+    return taps, [bend(torch.abs(tap - places) * narrowing) for tap in taps]
 
 
-def _cubic(node: Node, places: torch.Tensor, length: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    a, low = node.number("cubic_coeff_a", -0.75), torch.floor(places)
-    s = places - low
-    weights = [
-        ((a * (s + 1) - 5 * a) * (s + 1) + 8 * a) * (s + 1) - 4 * a,
-        ((a + 2) * s - (a + 3)) * s * s + 1,
-        ((a + 2) * (1 - s) - (a + 3)) * (1 - s) * (1 - s) + 1,
-        ((a * (2 - s) - 5 * a) * (2 - s) + 8 * a) * (2 - s) - 4 * a,
-    ]
-    taps = [low - 1, low, low + 1, low + 2]
-    if node.number("exclude_outside", 0):
-        weights = [torch.where((tap < 0) | (tap >= length), 0.0, w) for tap, w in zip(taps, weights, strict=True)]
-        total = sum(weights[1:], weights[0])
-        weights = [weight / total for weight in weights]
-    return taps, weights
+def _bend(a: float, at: torch.Tensor) -> torch.Tensor:
+    """The cubic convolution kernel (Keys, 1981) at distances of 0 or more."""
+    near = ((a + 2) * at - (a + 3)) * at * at + 1
+    far = ((a * at - 5 * a) * at + 8 * a) * at - 4 * a
+    return torch.where(at <= 1, near, torch.where(at < 2, far, 0.0))
 
 
 def grid_sample(node: Node, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:

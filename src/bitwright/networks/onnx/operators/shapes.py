@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from bitwright.networks.onnx.node import Node, Value, axis_of, check_size, integers_of, needed
-from bitwright.networks.onnx.types import torch_type
+from bitwright.networks.onnx.types import INTEGERS, torch_type
 from bitwright.networks.unseen import unseen
 
 HOST_OPERATORS = ("Shape", "Size")
@@ -254,7 +254,12 @@ def arange(node: Node, start: torch.Tensor, limit: torch.Tensor, delta: torch.Te
 
 def cast(node: Node, x: torch.Tensor) -> torch.Tensor:
     """x in another type."""
-    wanted = torch_type(node, int(node.number("to")))
+    kind = int(node.number("to"))
+    if INTEGERS.get(kind, (8, True))[0] < 8:
+        raise node.refusal(
+            f"makes numbers of {INTEGERS[kind][0]} bits, which only constants and QuantizeLinear have here"
+        )
+    wanted = torch_type(node, kind)
     return x if x.dtype == wanted else x.to(wanted)
 
 

@@ -79,6 +79,13 @@ def _fits(window: Window) -> bool:
     return window.symmetric and all(2 * side <= size for side, size in zip(window.begin, window.kernel, strict=True))
 
 
+def _begun(y: torch.Tensor, sizes: Sequence[int], window: Window) -> torch.Tensor:
+    """y without windows that begin in the pads behind an image of these sizes, which `ceil_mode` leaves out."""
+    for axis, (size, begin, step) in enumerate(zip(sizes, window.begin, window.stride, strict=True)):
+        y = y.narrow(axis + 2, 0, min(y.shape[axis + 2], -(-(size + begin) // step)))
+    return y
+
+
 def max_pool(node: Node, x: torch.Tensor) -> Any:
     """The largest element of each window."""
     if len([name for name in node.outputs if name]) > 1:
@@ -87,9 +94,10 @@ def max_pool(node: Node, x: torch.Tensor) -> Any:
     pool = MAX_POOLS[x.dim() - 3]
     kind = x.dtype
     x = x if x.is_floating_point() else x.float()
-    inside = window.begin if _fits(window) else 0
+    inside = window.begin
     if not _fits(window):
-        x = F.pad(x, window.flat_pads, value=LOW)
+        sizes, x = x.shape[2:], F.pad(x, window.flat_pads, value=LOW)
+        return _begun(pool(x, window.kernel, window.stride, 0, window.dilation, ceil), sizes, window).to(kind)
     return pool(x, window.kernel, window.stride, inside, window.dilation, ceil).to(kind)
 
 
@@ -101,10 +109,12 @@ def average_pool(node: Node, x: torch.Tensor) -> torch.Tensor:
         return _dilated_average(node, x, window, outside=outside)
     if _fits(window):
         return pool(x, window.kernel, window.stride, window.begin, ceil, outside)
-    padded = pool(F.pad(x, window.flat_pads), window.kernel, window.stride, 0, ceil)
-    if outside:
-        return padded
-    return padded / pool(F.pad(torch.ones_like(x[:1, :1]), window.flat_pads), window.kernel, window.stride, 0, ceil)
+
+    def padded(values: torch.Tensor) -> torch.Tensor:
+        means = pool(F.pad(values, window.flat_pads), window.kernel, window.stride, 0, ceil)
+        return _begun(means, values.shape[2:], window)
+
+    return padded(x) if outside else padded(x) / padded(torch.ones_like(x[:1, :1]))
 
 
 def _dilated_average(node: Node, x: torch.Tensor, window: Window, *, outside: bool) -> torch.Tensor:
@@ -127,7 +137,9 @@ def lp_pool(node: Node, x: torch.Tensor) -> torch.Tensor:
     if any(each > 1 for each in window.dilation):
         raise node.refusal("has dilations, which are not supported")
     powers = F.pad(torch.pow(torch.abs(x), p), window.flat_pads)
-    mean = AVERAGE_POOLS[x.dim() - 3](powers, window.kernel, window.stride, 0, bool(node.number("ceil_mode", 0)))
+    if node.number("ceil_mode", 0):  # as many zeros more as a last window may hang over
+        powers = F.pad(powers, [side for step in reversed(window.stride) for side in (0, step - 1)])
+    mean = _begun(AVERAGE_POOLS[x.dim() - 3](powers, window.kernel, window.stride), x.shape[2:], window)
     return torch.pow(mean * math.prod(window.kernel), 1 / p)
 
 

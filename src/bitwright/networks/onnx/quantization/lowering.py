@@ -69,7 +69,10 @@ def _unary(node: Node) -> Lowered:
     if node.number("channels_last", 0):
         raise node.refusal("has its channels last, which is not supported")
     x = _real(node, 0, "x")
-    return [x, _operator(node, [x], **more), _rounded(node, 3)]
+    operator = _operator(node, [x], **more)
+    if node.op == "QLinearSoftmax":  # the softmax of the opset that it names: before 13 over all axes from one on
+        operator = dataclasses.replace(operator, opset=int(node.number("opset", 13)))
+    return [x, operator, _rounded(node, 3)]
 
 
 def _binary(node: Node) -> Lowered:
@@ -89,11 +92,14 @@ def _convolution(node: Node) -> Lowered:
 
 
 def _gemm(node: Node) -> Lowered:
-    """A, B, and C with the grids of both, then the output's; without a scale the output is float."""
+    """A, B, and C with the grids of both, then the output's; without a scale the output is float.
+
+    C joins the sums of integers, so that alpha scales it too.
+    """
     turned = bool(node.number("transB", 0))
     parts = [_real(node, 0, "a"), _real(node, 3, "w", axis=0 if turned else 1)]
     bias = _bias(node, 6)
-    operator = _operator(node, [*parts, *bias[1:]], beta=1.0)
+    operator = _operator(node, [*parts, *bias[1:]], beta=float(node.number("alpha", 1.0)))
     parts += bias
     if len(node.inputs) > 7 and node.inputs[7]:
         return [*parts, operator, _rounded(node, 7)]

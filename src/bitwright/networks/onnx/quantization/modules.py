@@ -178,7 +178,8 @@ class WholeProduct(torch.nn.Module):
             return found
         with unseen():
             if self.spatial:
-                if bool((zero != 0).any()) and any(self.node.integers("pads", [0]) or [0]):
+                rule = self.node.text("auto_pad", "NOTSET")
+                if bool((zero != 0).any()) and (any(self.node.integers("pads", [0]) or [0]) or rule.startswith("SAME")):
                     ones = torch.ones_like(codes) * zero
                     return found - self.product(ones)
                 return found - zero * self.column_sums.reshape(1, -1, *[1] * self.spatial)

@@ -1,7 +1,7 @@
 """What a graph says of its quantization, collected while it becomes modules: grids by value, and by product."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +21,7 @@ from bitwright.networks.onnx.quantization.modules import (
     Switch,
     WholeProduct,
 )
+from bitwright.networks.onnx.types import INTEGERS
 
 if TYPE_CHECKING:
     from bitwright.networks.onnx.build import Builder
@@ -58,6 +59,17 @@ class Quantization:
             self.switch = Switch()
         return self.switch
 
+    def learn_types(self, graph: Any) -> None:
+        """How wide integers are that a graph is given, or has in nodes: torch has no type for some."""
+        for each in graph.input:
+            kind = each.type.tensor_type.elem_type
+            if kind in INTEGERS:
+                self.widths.setdefault(each.name, INTEGERS[kind])
+        for node in graph.node:
+            kinds = [each.t.data_type for each in node.attribute if each.name == "value" and each.HasField("t")]
+            if node.op_type == "Constant" and node.output and kinds and kinds[0] in INTEGERS:
+                self.widths[node.output[0]] = INTEGERS[kinds[0]]
+
     # ---------------- constants
 
     def with_width(self, node: Node) -> Node:
@@ -74,6 +86,8 @@ class Quantization:
         """The grid of a constant that was computed when the file was read."""
         constants = builder.constants
         given = [constants.get(name) if name else None for name in node.inputs]
+        if node.op in MOVES and node.inputs and node.inputs[0] in self.widths:
+            self.widths |= dict.fromkeys(node.outputs, self.widths[node.inputs[0]])
         if node.op == "QuantizeLinear":
             self.widths[node.outputs[0]] = width_of(node, given[2] if len(given) > 2 else None)
         elif node.op == "DequantizeLinear":
@@ -210,15 +224,18 @@ class Quantization:
 
     # ---------------- what passes codes on
 
-    def moved(self, builder: "Builder", node: Node) -> Node:
+    def moved(self, builder: "Builder", node: Node) -> Node:  # noqa: C901
         """Learn where codes go; a node that would compute with them is refused. Pads of codes become reals."""
         coded = [name for name in node.inputs if name in self.coded]
         if node.op == "DequantizeLinear" and not node.domain:
             return node
         if coded and node.op not in MOVES:
             raise node.refusal(f"computes with the codes {short(coded[0])!r}, which is not supported")
-        found = [self.grids[name] for name in node.inputs if name in self.grids]
+        moving = node.inputs if node.op == "Concat" else node.inputs[:1]
+        found = [self.grids[name] for name in moving if name in self.grids]
         if node.domain or node.op not in KEEPS_REALS or not found or not found[0].per_tensor:
+            if coded:
+                raise node.refusal("moves codes whose scales differ between channels, which is not supported")
             return node
         if node.op == "Concat":
             same = len(found) == len(node.inputs) and all(found[0].equals(each) for each in found)
@@ -226,6 +243,8 @@ class Quantization:
                 raise node.refusal("joins codes of several grids, which is not supported")
             if not same:
                 return node
+        if node.op == "Pad" and not coded and not _pads_on(builder, node, found[0]):
+            return node
         for name in node.outputs:
             self.grids[name] = found[0]
             if coded:
@@ -268,6 +287,17 @@ class Quantization:
             return False
         step = (x.scale * w.scale).reshape(-1)
         return bool(torch.allclose(bias.scale.reshape(-1).expand(step.shape), step, rtol=1e-6, atol=0.0))
+
+
+def _pads_on(builder: "Builder", node: Node, grid: Grid) -> bool:
+    """Whether what a Pad of reals puts around them is on their grid too."""
+    if node.text("mode", "constant") != "constant":
+        return True
+    value = builder.constant(node, 2)
+    if value is None and builder.has(node, 2):
+        return False
+    around = torch.tensor([float(node.number("value", 0.0))]) if value is None else value.reshape(-1).float()
+    return torch.equal(grid.reals(grid.codes(around)), around)
 
 
 def _padded(builder: "Builder", node: Node, grid: Grid) -> Node:
