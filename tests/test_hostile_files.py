@@ -5,6 +5,8 @@ import os
 import random
 import re
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -276,3 +278,33 @@ def test_mutated_tables_and_yaml_are_read_or_refused(form, tmp_path):
             open_file(str(path))
             read += 1
     assert read
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")  # noqa: PTH110
+class TestOutputsThatEnd:
+    """A result that nobody can take is one sentence, or silence where nobody reads on."""
+
+    def run(self, arguments, **options):
+        command = [sys.executable, "-m", "bitwright", *arguments]
+        return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **options)
+
+    @pytest.mark.parametrize("form", ["--json", "--wide"])
+    def test_a_full_disk(self, form):
+        with open("/dev/full", "w") as full:  # noqa: PTH123
+            done = self.run(["nodes", "gemm:4x4x4", form], stdout=full)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (
+            1,
+            "bitwright: the result could not be written: No space left on device",
+        )
+        assert "Traceback" not in done.stderr
+
+    def test_a_pipe_that_is_closed(self):
+        reads, writes = os.pipe()
+        os.close(reads)
+        try:
+            done = self.run(["nodes", "gemm:4x4x4"], stdout=writes)
+        finally:
+            os.close(writes)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "code that was given" not in done.stderr
