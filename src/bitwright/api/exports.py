@@ -7,11 +7,9 @@ from typing import Any, Literal
 import torch
 
 from bitwright.api.networks import kept, named, planned
-from bitwright.errors import InputError
 from bitwright.exchange.export import Exported, export_network
 from bitwright.exchange.export.formats import check_form
 from bitwright.exchange.export.shapes import SHAPE_FORMS, export_shapes
-from bitwright.exchange.export.vectors import WORDS
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input
@@ -52,7 +50,8 @@ def export(
         one input, as NumPy's and as hexadecimal text; zigzag, timeloop, scalesim or scalesim-gemm: shapes for these
         simulators, of networks without numbers too, and for zigzag with the widths of a method.
     method : str, Plan or None
-        A name is calibrated first; None is int8, and for shapes no plan. What a form cannot say is refused by name.
+        A name is calibrated first; None is a quantized file's own, else int8, and for shapes no plan. What a form
+        cannot say is refused by name.
     sites : str or sequence of str
         Globs that choose sites, of safetensors and vectors; none is all.
     words : str
@@ -88,9 +87,7 @@ def export(
     (('layer.safetensors',), 1)
     """
     place, globs = Path(path), (sites,) if isinstance(sites, str) else tuple(sites)
-    check_form(form, place, globs, overwrite=overwrite)
-    if words not in WORDS:
-        raise InputError(f"words are {words!r}; {', '.join(WORDS[:-1])} or {WORDS[-1]} is expected")
+    check_form(form, place, globs, words=words, overwrite=overwrite)
     if isinstance(method, str):
         refuse_systems([method])
     samples = kept(samples)
@@ -102,7 +99,7 @@ def export(
         require_numbers(network)
     plan = planned(
         network,
-        DEFAULT_METHOD if method is None else method,
+        network.default_method or DEFAULT_METHOD if method is None else method,
         samples,
         given=given,
         options=options,

@@ -4,6 +4,8 @@ An error of the input is one sentence on stderr and exit code 2, any other of bi
 short line and 130, SIGTERM one and 143. Nothing heavy is imported before a command runs.
 """
 
+import errno
+import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +16,7 @@ from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.errors import BitwrightError, InputError
 
 USAGE, FAILURE = 2, 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Commands(TyperGroup):
@@ -22,15 +25,29 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here a full disk is noticed as an error of the command
+            return result
         except InputError as error:
             stop(str(error), USAGE)
         except BitwrightError as error:
             stop(str(error), FAILURE)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _drop_stdout()
+            stop(f"the result could not be written: {error.strerror}", FAILURE)
         except KeyboardInterrupt:
             stop_interrupted("nothing was written")
         except SystemExit as error:  # bitwright's own ends are typer's: this is a network's, a loader's or a metric's
             stop(f"code that was given ended the program (exit code {error.code}); nothing was written", USAGE)
+
+
+def _drop_stdout() -> None:
+    """What could not be written is not tried again when the program ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -54,6 +54,7 @@ def export(
     batch: given.Batch = 1,
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
+    shape: given.Shape = None,
     seed: given.Seed = 0,
     json: given.Json = False,
     wide: given.Wide = False,
@@ -67,7 +68,7 @@ def export(
         from bitwright.reports.export import export_record, print_export
         from bitwright.studies.provenance import provenance
 
-        check_form(form, out, site or (), overwrite=overwrite)
+        check_form(form, out, site or (), words=words, overwrite=overwrite)
         check_outputs(save_plan, overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         network = api.load(
@@ -76,6 +77,7 @@ def export(
             batch=batch,
             sequence_length=sequence_length,
             image_size=image_size,
+            dims=given.dims(shape),
             device="cpu",
         )
         used = None if form in SHAPE_FORMS and method is None and plan is None else chosen.of(network)

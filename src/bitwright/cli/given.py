@@ -18,8 +18,8 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=known.models,
-        help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, an ONNX file, "
-        "WORKLOAD.yaml, or gemm:MxKxN.",
+        help="A name (see: bitwright models), package.module:callable, a folder, a Hugging Face id, a file "
+        "(ONNX, .pt2, .gguf, .safetensors beside its config.json, or shapes as YAML or CSV), or gemm:MxKxN.",
     ),
 ]
 Preprocess = Annotated[

@@ -70,6 +70,8 @@ def build(name: str, shape: InputShape, dims: Dims, reads: Reader | None) -> Net
         No such file, or one that is not read.
     """
     path = Path(name)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{name} is no regular file; a network is read more than once: save it as one first")
     if not path.is_file():
         raise InputError(f"there is no file {name}; give {FORMS}, or a name (bitwright models lists them)")
     if has_inputs(name):

@@ -288,6 +288,8 @@ def _found(
         return shape_files.build_folder(name)
     if Path(name).is_dir() or HUB_ID.fullmatch(name):
         return pretrained.build(name, shape)
+    if Path(name).exists():
+        raise InputError(f"{name} is no regular file; a network is read more than once: save it as one first")
     raise InputError(f"{unknown_name('model', name, (entry.name for entry in catalogue.ENTRIES))} {OTHER_FORMS}")
 
 

@@ -1,6 +1,8 @@
 """Plain tables for terminals and pipes: columns of text, units in their headers, nothing in a cell read as markup."""
 
 import dataclasses
+import errno
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
@@ -127,8 +129,15 @@ def standard_console(*, wide: bool = False) -> "Console":
     """What results are printed on: stdout, as wide as the terminal, or as COLUMNS says, or as wide as need be."""
     from rich.console import Console
 
+    class Page(Console):
+        """A console that leaves it to the command line what happens when nobody reads on."""
+
+        def on_broken_pipe(self) -> None:
+            """Raise what was raised, where rich would end the program."""
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
     width = WIDE if wide else shutil.get_terminal_size(fallback=(PIPE_WIDTH, 0)).columns
-    return Console(highlight=False, width=width)
+    return Page(highlight=False, width=width)
 
 
 def print_fitting(names: Sequence[Column], columns: Sequence[Column], console: "Console") -> None:

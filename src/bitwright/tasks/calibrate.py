@@ -98,7 +98,8 @@ def require_quantized(network: Network, plan: Plan) -> None:
         return
     raise InputError(
         f"{plan.method} quantizes nothing of {network.name}: none of its products is a site (simulate lists them, and "
-        "why), or the options leave every site float; a score would be float's own, so use method float for that"
+        "why), the options leave every site float, or the method says only how partial sums are stored (int8+apsq says "
+        "both); a score would be float's own, so use method float for that"
     )
 
 

@@ -31,8 +31,8 @@ LARGEST_BYTES = 2**31 - 1
 """Of a protocol buffer."""
 
 
-def check_form(form: str, path: Path, sites: Sequence[str], *, overwrite: bool) -> None:
-    """Refuse, before anything runs, an unknown form, a place that is taken, and sites of a whole network.
+def check_form(form: str, path: Path, sites: Sequence[str], *, words: str = "both", overwrite: bool) -> None:
+    """Refuse, before anything runs, unknown forms and words, a place that is taken, and sites of a whole network.
 
     Raises
     ------
@@ -41,6 +41,8 @@ def check_form(form: str, path: Path, sites: Sequence[str], *, overwrite: bool) 
     """
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
+    if words not in vectors.WORDS:
+        raise InputError(f"words are {words!r}; {', '.join(vectors.WORDS[:-1])} or {vectors.WORDS[-1]} is expected")
     if sites and form not in (tensors.FORM, vectors.FORM):
         raise InputError(f"{form} is of a whole network, and sites are chosen ({', '.join(sites)}); leave them out")
     if form in (sayable.QDQ, sayable.QONNX) and importlib.util.find_spec("onnx") is None:

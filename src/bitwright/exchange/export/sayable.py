@@ -34,7 +34,7 @@ def check_sayable(sites: Mapping[str, SitePlan], form: str) -> None:
     """
     where: dict[str, list[str]] = {}
     for name, site in sites.items():
-        for reason in _unsaid(site, form) if site.quantized else ():
+        for reason in dict.fromkeys(_unsaid(site, form)) if site.quantized else ():
             where.setdefault(reason, []).append(name)
     if where:
         reasons = [

@@ -17,7 +17,11 @@ FIRST, LAST = 7, 23
 STARTS = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})
 """What may follow the version: the tags of ModelProto's fields 2 to 8."""
 SUFFIX = ".onnx"
-MOST_LEVELS = 16  # of graphs inside graphs
+MOST_LEVELS = 16  # of graphs inside graphs, and of functions that call functions
+MOST_NODES = 2**18
+"""Of a graph whose functions are written out: the largest real ones have some 50,000; our choice."""
+LARGEST_BYTES = 2**31 - 1
+"""Of a protocol buffer; what is larger has its tensors in other files."""
 INSTALL = "pip install 'bitwright[onnx]'"
 
 
@@ -46,7 +50,14 @@ def read(path: Path) -> Any:
     import onnx
 
     try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise InputError(
+                f"{path} has {path.stat().st_size:,} bytes, and an ONNX file has at most {LARGEST_BYTES:,}; export it "
+                "with its tensors as external data"
+            )
         model = onnx.load_model_from_string(path.read_bytes())
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:
@@ -57,7 +68,10 @@ def read(path: Path) -> Any:
     if not model.HasField("graph") or not model.graph.node:
         raise InputError(f"{path} has no graph with nodes, so it is no ONNX network; export it anew")
     _check_names(model.graph, path)
+    if not model.graph.output:
+        raise InputError(f"{path} has no outputs, so that nothing is to be computed; export it with the ones you need")
     _check_opset(model, path)
+    _check_functions(model, path)
     external = _external(model, path)
     try:
         onnx.checker.check_model(str(path) if external else model)
@@ -108,10 +122,47 @@ def _check_opset(model: Any, path: Path) -> None:
         )
 
 
+def _check_functions(model: Any, path: Path) -> None:
+    """Refuse functions that stand for more nodes than any network has, before they are written out.
+
+    Twenty lines that call each other twice are a million nodes.
+    """
+    bodies = {(each.domain, each.name, each.overload): each.node for each in model.functions}
+    known: dict[tuple[str, str, str], tuple[int, int]] = {}
+
+    def measured(nodes: Any, level: int) -> tuple[int, int]:
+        """How many nodes they are, and how many levels of functions are below them."""
+        total = deepest = 0
+        for node in nodes:
+            key = (node.domain, node.op_type, node.overload)
+            own = (1, 0)
+            if key in bodies:
+                if level >= MOST_LEVELS:
+                    raise InputError(
+                        f"{path} has functions that call themselves, or others, more than {MOST_LEVELS} levels deep; "
+                        "export it without functions"
+                    )
+                if key not in known:
+                    known[key] = measured(bodies[key], level + 1)
+                own = (known[key][0], known[key][1] + 1)
+            for graph in graphs_of(node):
+                inner = measured(graph.node, level)
+                own = (own[0] + inner[0], max(own[1], inner[1]))
+            total, deepest = total + own[0], max(deepest, own[1])
+        return total, deepest
+
+    total, deepest = measured(model.graph.node, 0)
+    if model.functions and (total > MOST_NODES or deepest > MOST_LEVELS):
+        raise InputError(
+            f"{path} is {total:,} nodes in {deepest} levels of functions when these are written out; at most "
+            f"{MOST_NODES:,} in {MOST_LEVELS} are read: export it without functions"
+        )
+
+
 def _external(model: Any, path: Path) -> bool:
     """Whether tensors lie in other files; each must be below the model's folder, and long enough."""
     found = False
-    for tensor in tensors_of(model.graph):
+    for tensor in all_tensors_of(model):
         if tensor.data_location != 1 and not tensor.external_data:
             continue
         found = True
@@ -147,13 +198,29 @@ def _check_extent(fields: dict[str, str], target: Path, tensor: Any, path: Path)
         )
 
 
+def all_tensors_of(model: Any) -> Iterator[Any]:
+    """Every tensor of a model, its functions included."""
+    yield from tensors_of(model.graph)
+    for function in model.functions:
+        yield from _constants(function.node)
+
+
 def tensors_of(graph: Any) -> Iterator[Any]:
     """Every tensor of a graph: initializers, attributes, and those of graphs inside."""
     yield from graph.initializer
-    for node in graph.node:
+    yield from _constants(graph.node)
+
+
+def _constants(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") or attribute.graphs else ():
-                yield from tensors_of(inner)
+        for inner in graphs_of(node):
+            yield from tensors_of(inner)
+
+
+def graphs_of(node: Any) -> list[Any]:
+    """The graphs that a node has as attributes."""
+    return [graph for each in node.attribute for graph in ([each.g] if each.HasField("g") else [*each.graphs])]

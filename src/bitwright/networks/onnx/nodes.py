@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bitwright.errors import InputError
+from bitwright.networks.onnx.file import graphs_of
 from bitwright.networks.onnx.node import Node, short
 from bitwright.networks.onnx.operators.table import STANDARD
 from bitwright.networks.onnx.quantization.lowering import lowered
@@ -18,15 +19,10 @@ def nodes_of(graph: Any, opsets: Mapping[str, int], folder: Path | None) -> tupl
     return [each for node in own for each in lowered(node) or [node]], own
 
 
-def _graphs(proto: Any) -> list[Any]:
-    """The graphs that a node has as attributes."""
-    return [graph for each in proto.attribute for graph in ([each.g] if each.HasField("g") else [*each.graphs])]
-
-
 def reads(proto: Any) -> list[str]:
     """What a node reads, inside its graphs too."""
-    inner = [name for graph in _graphs(proto) for each in graph.node for name in reads(each)]
-    inner += [each.name for graph in _graphs(proto) for each in graph.output]
+    inner = [name for graph in graphs_of(proto) for each in graph.node for name in reads(each)]
+    inner += [each.name for graph in graphs_of(proto) for each in graph.output]
     return [name for name in (*proto.input, *inner) if name]
 
 

@@ -39,4 +39,4 @@ def why_unknown(domain: str, op: str, opset: int) -> str:
         return "handles sequences of tensors, which are not supported; export the network with tensors alone"
     if domain in STANDARD:
         return f"is not among the operators that are known (opset {opset}); export the network with another opset"
-    return f"is of domain {domain!r}, of which it is not known; export the network with ONNX's own operators"
+    return f"is of the domain {domain!r}, whose operators are not known; export the network with ONNX's own operators"
