@@ -1,9 +1,9 @@
 """The documentation: its code runs, its commands exist and print what is shown, its links resolve, nothing is missing.
 
 A fenced block `python` runs, all of a page in one namespace; one with `title="name.py"` is a module that lies beside
-them, one with `title="name.yaml"` or `"name.csv"` a file, and `toml` blocks with entry points register such modules as an installed
-package would. Of `console` blocks every command is parsed; where a block `text` follows at once, its single command
-runs and must print these lines, `...` standing for anything.
+them, one with `title="name.yaml"` or `"name.csv"` a file, and `toml` blocks with entry points register such modules as
+an installed package would. Of `console` blocks every command is parsed; where a block `text` follows at once, its
+single command runs and must print these lines, `...` standing for anything.
 """
 
 import contextlib

@@ -288,9 +288,13 @@ def _found(
         return shape_files.build_folder(name)
     if Path(name).is_dir() or HUB_ID.fullmatch(name):
         return pretrained.build(name, shape)
-    if Path(name).exists():
-        raise InputError(f"{name} is no regular file; a network is read more than once: save it as one first")
-    raise InputError(f"{unknown_name('model', name, (entry.name for entry in catalogue.ENTRIES))} {OTHER_FORMS}")
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> InputError:
+    if Path(name).exists():  # a device, a pipe
+        return InputError(f"{name} is no regular file; a network is read more than once: save it as one first")
+    return InputError(f"{unknown_name('model', name, (entry.name for entry in catalogue.ENTRIES))} {OTHER_FORMS}")
 
 
 def _defaulting(

@@ -49,17 +49,9 @@ def read(path: Path) -> Any:
         raise InputError(f"{path} is an ONNX file, and the package onnx is not installed here; run: {INSTALL}")
     import onnx
 
+    content = _content(path)
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise InputError(
-                f"{path} has {path.stat().st_size:,} bytes, and an ONNX file has at most {LARGEST_BYTES:,}; export it "
-                "with its tensors as external data"
-            )
-        model = onnx.load_model_from_string(path.read_bytes())
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        model = onnx.load_model_from_string(content)
     except Exception as error:
         raise InputError(
             f"{path} cannot be parsed as ONNX ({first_line(error)[:200]}); it is damaged, or no ONNX file: export it "
@@ -84,6 +76,20 @@ def read(path: Path) -> Any:
     except Exception as error:
         raise InputError(f"{path} is no valid ONNX: {_sentence(error)}; export it anew") from error
     return model
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file that is no larger than a protocol buffer."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise InputError(
+                f"{path} has {size:,} bytes, and an ONNX file has at most {LARGEST_BYTES:,}; export it with its "
+                "tensors as external data"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _sentence(error: Exception) -> str:
