@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from bitwright import registry
 from bitwright.cli.main import app
+from bitwright.methods.lpq.search.settings import SearchSettings
 from bitwright.methods.protocol import compose, method_names
 from bitwright.networks.catalogue import models
 
@@ -268,6 +269,7 @@ def test_options_that_pages_name_exist():
         for name in registry.names("bitwright.accelerators")
         for field in registry.lookup("bitwright.accelerators", name).model_fields
     }
+    parameters |= set(SearchSettings.model_fields)
     text = "\n".join(page.read_text() for page in PAGES)
     for given in re.findall(r"--option '?(?:[^=\s]*:)?(\w+)=", text):
         assert given in options | {"KEY"}, f"no option {given}"
