@@ -11,10 +11,14 @@ import sys
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from bitwright.cli.export import keeping
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.main import app
 from bitwright.errors import InputError
+from bitwright.exchange.shapes import to_timeloop
 from bitwright.files import check_file, whole_folder, write_atomic
 from bitwright.networks.load import load
 from bitwright.networks.trace import trace
@@ -172,6 +176,35 @@ class TestPlaces:
         monkeypatch.undo()
         assert (place / "mark").read_text() == "old"
         assert [each.name for each in tmp_path.iterdir()] == ["v"]
+
+    def test_problems_are_there_all_or_none(self, tmp_path, monkeypatch):
+        (tmp_path / "two.csv").write_text("name,M,K,N\na,4,4,4\nb,8,8,8\n")
+        network, done = load(str(tmp_path / "two.csv")), []
+
+        def fails(path, content):
+            done.append(path)
+            if len(done) == 2:
+                raise KeyboardInterrupt
+            write_atomic(path, content)
+
+        monkeypatch.setattr("bitwright.exchange.shapes.timeloop.write_atomic", fails)
+        with pytest.raises(KeyboardInterrupt):
+            to_timeloop(network, tmp_path / "t")
+        assert [each.name for each in tmp_path.iterdir()] == ["two.csv"]
+
+    def test_an_interrupt_says_what_is_whole(self, tmp_path, capsys):
+        def interrupted(path, content):
+            with keeping(path):
+                assert INTERRUPTS.keeps  # it waits for the end of an import, and what is half-written is taken away
+                if content:
+                    path.write_text(content)
+                raise KeyboardInterrupt
+
+        with pytest.raises(typer.Exit):
+            interrupted(tmp_path / "a", "whole")
+        assert "a was written before that" in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(tmp_path / "b", "")
 
 
 class TestNames:

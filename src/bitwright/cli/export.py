@@ -1,12 +1,15 @@
 """`export`: a quantized network, its integers, or vectors for a testbench, as files for other tools."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import app
+from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import check_outputs, find_plan, keep_plan
 from bitwright.cli.show import show, written
 from bitwright.cli.working import working
@@ -31,6 +34,27 @@ Words = Annotated[str, typer.Option("--words", help="Of vectors: npy, hex ($read
 Check = Annotated[
     bool, typer.Option("--check/--no-check", help="Run an onnx-qdq file in onnxruntime, where it is installed.")
 ]
+
+
+@contextlib.contextmanager
+def keeping(out: Path) -> Iterator[None]:
+    """While `out` is written: an interrupt takes away what is half-written, and says what is whole."""
+    before = _stamp(out)
+    with INTERRUPTS.keeping():
+        try:
+            yield
+        except KeyboardInterrupt:
+            if _stamp(out) in (None, before):
+                raise
+            stop_interrupted(f"{out} was written before that")
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What tells a file from one that takes its place."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 @app.command()
@@ -88,18 +112,19 @@ def export(
             )
         if used is not None:
             keep_plan(used, save_plan)
-        exported = api.export(
-            network,
-            out,
-            form,
-            used,
-            sites=site or (),
-            words=words,  # type: ignore[arg-type]
-            check=check,
-            overwrite=overwrite,
-            seed=seed,
-            progress=progress,
-        )
+        with keeping(out):
+            exported = api.export(
+                network,
+                out,
+                form,
+                used,
+                sites=site or (),
+                words=words,  # type: ignore[arg-type]
+                check=check,
+                overwrite=overwrite,
+                seed=seed,
+                progress=progress,
+            )
     made = provenance(given.command_line(), seed)
     show(
         lambda: export_record(exported, made),

@@ -15,13 +15,15 @@ import yaml
 
 from bitwright.errors import InputError
 from bitwright.exchange.shapes.layers import Exported, left_out, products_of, runs
-from bitwright.files import write_atomic
+from bitwright.files import whole_folder, write_atomic
 from bitwright.networks.network import Network
 from bitwright.networks.sites import ConvGeometry, Site
 
 AXES = (("R", "P", "W"), ("S", "Q", "H"), ("T", "O", "D"))
 """Of a convolution, the last one first: dimensions of its kernel and its outputs, and the letter of the input."""
 LONGEST_STEM = 80
+NO_MARKER = ".never"
+"""A file that no folder has: only an empty one is replaced."""
 Projection = list[list[list[str]]]
 
 
@@ -44,27 +46,29 @@ def to_timeloop(network: Network, folder: str | Path) -> Exported:
     traced = products_of(network)
     layers = list(runs(traced.sites))
     digits = max(4, len(str(len(layers) - 1)))
-    _prepare(place)
+    _check_free(place)
     files = []
-    for number, (name, site) in enumerate(layers):
-        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:LONGEST_STEM]
-        file = place / f"{number:0{digits}}-{stem}.yaml"
-        text = yaml.safe_dump({"problem": _problem(site)}, sort_keys=False, default_flow_style=None, width=1000)
-        title = "".join(each for each in name if each.isprintable())
-        write_atomic(file, f"# {title} of {network.name!a}\n{text}".encode())
-        files.append(file)
+    with whole_folder(place, marker=NO_MARKER, overwrite=True) as made:
+        for number, (name, site) in enumerate(layers):
+            stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:LONGEST_STEM]
+            file = f"{number:0{digits}}-{stem}.yaml"
+            text = yaml.safe_dump({"problem": _problem(site)}, sort_keys=False, default_flow_style=None, width=1000)
+            title = "".join(each for each in name if each.isprintable())
+            write_atomic(made / file, f"# {title} of {network.name!a}\n{text}".encode())
+            files.append(file)
     return Exported(
-        files=tuple(files),
+        files=tuple(place / file for file in files),
         layers=len(layers),
         macs=sum(site.macs for site in traced.sites),
         notes=("Timeloop's problems have no widths of operands: an architecture states them", *left_out(traced)),
     )
 
 
-def _prepare(folder: Path) -> None:
+def _check_free(folder: Path) -> None:
+    if not folder.absolute().parent.is_dir():
+        raise InputError(f"cannot write into {folder}: the folder {folder.parent} does not exist; make it first")
     try:
-        folder.mkdir(exist_ok=True)
-        is_empty = next(folder.iterdir(), None) is None
+        is_empty = not folder.exists() or next(folder.iterdir(), None) is None
     except OSError as error:
         raise InputError(f"cannot write into {folder}: {error.strerror}; give a folder that can be written") from error
     if not is_empty:
