@@ -1,9 +1,11 @@
 """The node report: every node and every multiply-accumulate of a network has a line."""
 
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 from tests.toys import Calling, network_of, normal
 from typer.testing import CliRunner
 
@@ -12,6 +14,7 @@ from bitwright.cli.verbs import app
 from bitwright.networks.load import load
 from bitwright.networks.nodes import Place, report_nodes
 from bitwright.networks.trace import trace
+from bitwright.reports.nodes import print_nodes
 
 
 def test_all_of_a_network_s_products_and_operators_are_in_it():
@@ -22,6 +25,19 @@ def test_all_of_a_network_s_products_and_operators_are_in_it():
     on_unit = sum(line.elements for line in found.lines if line.place is Place.VECTOR)
     assert on_unit == sum(other.elements for other in traced.others)
     assert found.share(Place.MAPPED) == 1
+
+
+def test_the_vector_unit_is_summed_by_operator():
+    """A batch of 2, 6 features after the first layer, 3 after the second; the node lists itself only with --wide."""
+    layers = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3), torch.nn.ReLU())
+    found = report_nodes(network_of(layers, normal(2, 5)))
+    shown = {}
+    for wide in (False, True):
+        console = Console(file=io.StringIO(), width=100)
+        print_nodes(found, console, wide=wide)
+        shown[wide] = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["relu", "2", "18"] in shown[False]
+    assert ["relu", "2", "18"] not in shown[True]
 
 
 def test_what_is_no_site_is_refused_with_its_reason():

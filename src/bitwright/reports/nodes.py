@@ -1,6 +1,7 @@
 """Where the work of every node of a network is done, as a table and a record."""
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bitwright.networks.nodes import NodeReport, Place
@@ -14,7 +15,10 @@ LONGEST = 60  # characters of a name
 
 
 def print_nodes(found: NodeReport, console: "Console", *, wide: bool = False) -> None:
-    """How many nodes are where, then each of them; the free ones only where all columns are asked for."""
+    """How many nodes are where, then each that is on the array or refused; all of them where all columns are asked for.
+
+    Without that, nodes of the vector unit are summed by operator, and free ones are only counted.
+    """
     say(console, f"{found.network}: {len(found.lines):,} nodes, {found.macs:,} multiply-accumulates.")
     places = [place for place in Place if found.count(place)]
     console.print(
@@ -27,7 +31,7 @@ def print_nodes(found: NodeReport, console: "Console", *, wide: bool = False) ->
             ]
         )
     )
-    lines = [line for line in found.lines if wide or line.place is not Place.FREE]
+    lines = [line for line in found.lines if wide or line.place in (Place.MAPPED, Place.REFUSED)]
     if lines:
         print_fitting(
             [text("node", [_cut(line.name) for line in lines]), text("operator", [line.operator for line in lines])],
@@ -39,8 +43,35 @@ def print_nodes(found: NodeReport, console: "Console", *, wide: bool = False) ->
             ],
             console,
         )
+    if not wide:
+        _print_vector_unit(found, console)
     if len(lines) < len(found.lines):
-        say(console, "Nodes that are free are not listed; --wide lists all, --json everything.")
+        say(console, "--wide lists every node, --json everything.")
+
+
+def _print_vector_unit(found: NodeReport, console: "Console") -> None:
+    """A row for each operator of the vector unit, the one that makes most elements first."""
+    nodes: Counter[str] = Counter()
+    elements: Counter[str] = Counter()
+    for line in found.lines:
+        if line.place is Place.VECTOR:
+            nodes[line.operator] += 1
+            elements[line.operator] += line.elements
+    if not nodes:
+        return
+    operators = sorted(nodes, key=lambda operator: -elements[operator])
+    console.print(
+        table(
+            [
+                text("on the vector unit", [_cut(operator) for operator in operators]),
+                Column(header="nodes", cells=[f"{nodes[operator]:,}" for operator in operators]),
+                Column(
+                    header="elements",
+                    cells=[f"{elements[operator]:,}" if elements[operator] else "-" for operator in operators],
+                ),
+            ]
+        )
+    )
 
 
 def _cut(words: str) -> str:
