@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import itertools
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -605,9 +606,27 @@ def test_held_out_crops_are_of_photographs_that_are_never_learned_from(monkeypat
     assert "2 others held out" in found.description
 
 
+def test_images_that_are_made_take_turns_with_photographs(monkeypatch):
+    """Crops are new at every step; a few made images come again and again, and none of them judges."""
+    room = importlib.import_module("bitwright.tasks.training_samples")
+    photograph, made = torch.zeros(4, 3, 8, 8), [{"pixel_values": torch.full((4, 3, 8, 8), 1.0 + i)} for i in range(3)]
+    monkeypatch.setattr(room, "files_of", lambda names: [Path(f"{i}.png") for i in range(6)])
+    monkeypatch.setattr(room, "crop_batches", lambda *_, **__: iter([{"pixel_values": photograph}]))
+    monkeypatch.setattr(room, "_made", lambda *_: room.Samples(batches=tuple(made), count=12, description="3 images"))
+    network, _ = toy_networks()["conv"]
+    pictures = dataclasses.replace(network, kind="image", tools={"preprocess": lambda image: torch.zeros(3, 8, 8)})
+    found = room.training_samples(pictures, batch_size=4, given=("scikit-image", "batch-norm"))
+    assert [float(found.stream(step)["pixel_values"][0, 0, 0, 0]) for step in range(8)] == [0, 1, 0, 2, 0, 3, 0, 1]
+    assert all(bool((batch["pixel_values"] == 0).all()) for batch in found.held_out)
+    assert found.description.startswith(
+        "random crops of 5 calibration photographs in scikit-image and, every other step, 3 images, 4 a step"
+    )
+
+
 def test_held_out_texts_are_never_learned_from():
-    """Whatever the step, its sentences are none of those held out."""
+    """Whatever the step, its sentences are of none of the paragraphs held out."""
     from bitwright.networks.network import Network
+    from bitwright.tasks import prose
     from bitwright.tasks import training_samples as room
 
     chosen = []
@@ -626,7 +645,9 @@ def test_held_out_texts_are_never_learned_from():
         assert chosen[-1] == first
     finally:
         room.sentence_inputs = original
-    assert held.isdisjoint(text for texts in chosen for text in texts)
+    paragraph_of = dict(zip(prose.sentences(test=False), prose.paragraphs_of(test=False), strict=True))
+    learned = {text for texts in chosen for text in texts}
+    assert {paragraph_of[text] for text in held}.isdisjoint(paragraph_of[text] for text in learned)
 
 
 def test_rates_rise_and_fall():

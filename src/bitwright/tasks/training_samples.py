@@ -1,7 +1,7 @@
 """Unlabelled samples to train on: those of calibration, batch by batch, and some of them held out.
 
-Nothing of the test part is used. Text has only so many sentences, and photographs are few: those held out are never
-learned from. Crops and noise are drawn anew for every step.
+Nothing of the test part is used. Those held out are never learned from, nor is what depends on them: of photographs no
+crop, of a paragraph no sentence. Crops and noise are drawn anew for every step.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ BATCH = {"image": 16, "sentence": 16, "language": 1, "tensor": 16}  # our choice
 HELD_OUT = {"image": 32, "sentence": 64, "language": 2, "tensor": 64}  # our choice
 HELD_OUT_ONE_IN = 5  # of the caller's batches, and of photographs; our choice
 HELD_OUT_FIRST = 3  # of photographs; scikit-image's fourth and ninth share their scenes with no other
-MADE = 80  # images, where some are made and none is drawn anew; our choice
+MADE = 80  # images from batch-norm statistics, which take seconds each and are learned from again and again; our choice
 STRIDE = 1_000_003  # seeds of steps lie between those of other draws
 
 
@@ -79,12 +79,11 @@ def training_samples(
         return _given(given, seed)
     origins = given or DEFAULT
     refuse_sources(network, origins)
-    if BATCH_NORM in origins:
-        size = batch_size or BATCH[network.kind]
-        return _given(default_samples(network, count=MADE, seed=seed, batch_size=size, origins=origins), seed)
     if drawn(network):
         return _own(reading(network), batch_size, seed)
     size = batch_size or BATCH[network.kind]
+    if origins == (BATCH_NORM,):
+        return _given(_made(network, size, seed), seed)
     held = HELD_OUT[network.kind]
     if network.kind in ("sentence", "language"):
         return _text(network, size, held, seed)
@@ -101,16 +100,27 @@ def _photographs(network: Network, origins: tuple[str, ...], size: int, held: in
         )
     others = [file for at, file in enumerate(files) if at % HELD_OUT_ONE_IN == HELD_OUT_FIRST] or files[-1:]
     learned = [file for file in files if file not in others]
+    made = _made(network, size, seed) if BATCH_NORM in origins else None
 
-    def made(step: int) -> Batch:
+    def stream(step: int) -> Batch:
+        if made is not None and step % 2:
+            return made.batches[step // 2 % len(made.batches)]
         return next(crop_batches(network, learned, count=size, seed=seed + STRIDE * (step + 2), size=size))
 
-    what = f"random crops of {counted(len(learned), 'calibration photograph')} in {', '.join(origins)}"
+    packages = ", ".join(name for name in origins if name != BATCH_NORM)
+    what = f"random crops of {counted(len(learned), 'calibration photograph')} in {packages}"
+    if made is not None:
+        what += f" and, every other step, {made.description}"
     return TrainingSamples(
-        stream=made,
+        stream=stream,
         held_out=tuple(crop_batches(network, others, count=held, seed=seed + STRIDE, size=size)),
         description=f"{what}, {size} a step (seed {seed}), crops of {len(others)} others held out",
     )
+
+
+def _made(network: Network, size: int, seed: int) -> Samples:
+    """Images made from the network's batch-norm statistics, once."""
+    return default_samples(network, count=MADE, seed=seed, batch_size=size, origins=(BATCH_NORM,))
 
 
 def _given(samples: Samples, seed: int) -> TrainingSamples:
@@ -161,7 +171,10 @@ def _text(network: Network, size: int, held: int, seed: int) -> TrainingSamples:
         raise InputError(
             f"{counted(len(available), 'piece')} of text, too few to hold {held} of them out; use shorter ones"
         )
-    order = np.random.default_rng(seed).permutation(len(available))
+    # windows share nothing; sentences of one paragraph are all held out or none
+    together = np.asarray(prose.paragraphs_of(test=False)) if of_sentences else np.arange(len(available))
+    order = np.random.default_rng(seed).permutation(together.max() + 1)[together].argsort(kind="stable")
+    kept, learned = order[:held], order[held:][together[order[held:]] != together[order[held - 1]]]
 
     def batch(chosen: Array) -> Batch:
         if of_sentences:
@@ -170,13 +183,12 @@ def _text(network: Network, size: int, held: int, seed: int) -> TrainingSamples:
 
     def made(step: int) -> Batch:
         generator = np.random.default_rng([seed, step])
-        return batch(generator.choice(order[held:], size=min(size, len(order) - held), replace=False))
+        return batch(generator.choice(learned, size=min(size, len(learned)), replace=False))
 
-    kept = tuple(batch(order[i : min(held, i + size)]) for i in range(0, held, size))
     noun = "sentence" if of_sentences else "window"
     return TrainingSamples(
         stream=made,
-        held_out=kept,
-        description=f"{counted(len(order) - held, noun)} of the prose in Python's pydoc_data.topics, {size} a step "
+        held_out=tuple(batch(kept[i : i + size]) for i in range(0, held, size)),
+        description=f"{counted(len(learned), noun)} of the prose in Python's pydoc_data.topics, {size} a step "
         f"(seed {seed}), {held} others held out",
     )
