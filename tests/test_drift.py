@@ -577,6 +577,14 @@ class TestBudget:
         assert worse.loss(start) == pytest.approx(0.1 + 1.645 * math.sqrt(0.005 * 2 / 3))
         assert start.loss(start) == 0
 
+    @pytest.mark.parametrize("kind", ["tensor", "sentence"])
+    def test_outputs_that_are_all_zero_lose_everything(self, kind):
+        references = [torch.randn(6, 5, generator=torch.Generator().manual_seed(0))]
+        start = expected_accuracy(kind, [{}], [references[0]], references)
+        dead = expected_accuracy(kind, [{}], [torch.zeros(6, 5)], references)
+        assert start.loss(start) == pytest.approx(0, abs=1e-6)
+        assert dead.loss(start) == math.inf
+
     def test_the_jackknife_of_a_mean_is_its_standard_error(self):
         right = torch.rand(40, generator=torch.Generator().manual_seed(1)).double()
         some = Expected(accuracy=float(right.mean()), without=(right.sum() - right) / 39)

@@ -10,6 +10,7 @@ limit by the jackknife (Quenouille, 1956; Tukey, 1958), which leaves out one ima
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -46,11 +47,15 @@ class Expected:
     without: torch.Tensor
 
     def loss(self, start: "Expected") -> float:
-        """The upper end of the relative loss from `start`; negative where even that is better."""
+        """The upper end of the relative loss from `start`; negative where even that is better.
+
+        Infinite where no accuracy can be told: of outputs that are all zero, or that have no value.
+        """
         losses = 1 - self.without / start.without
         count = len(losses)
         spread = (losses - losses.mean()).square().sum() * (count - 1) / count if count else torch.zeros(())
-        return 1 - self.accuracy / start.accuracy + ONE_SIDED * float(spread.sqrt())
+        loss = 1 - self.accuracy / start.accuracy + ONE_SIDED * float(spread.sqrt())
+        return loss if math.isfinite(loss) else math.inf
 
 
 class Judge:
