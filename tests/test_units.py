@@ -350,3 +350,17 @@ def test_one_run_serves_both_halves():
     assert made.loss.value == relative_loss(task, found.statistics[split.reports], None).value
     with pytest.raises(InputError, match="write a percentage"):
         bitwright.compare(network, budget="20 dB")
+
+
+def test_one_sample_of_many_that_changed_loses_a_few_percent_at_most():
+    """Draws without the one that changed have no error to be measured in: their distances once said 48 %."""
+    counted = np.array([[1.0, 1.0]] * 109 + [[0.0, 1.0]] + [[0.0, 0.0]] * 15)  # right: quantized, float
+
+    def loss(statistics, counts):
+        right = counts @ statistics
+        return (right[:, 1] - right[:, 0]) / right[:, 1]
+
+    found = bootstrap(counted, loss, unseen=np.array([[0.0, 1.0], [1.0, 0.0]]))
+    # 1 of 110; Clopper and Pearson's upper end for 1 of 125 is 4.4 %
+    assert 0.03 < found.high < 0.06
+    assert -0.04 < found.low < 0
