@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from bitwright.methods.executor import same_plan
 from bitwright.methods.integer import calibrate as integers
 from bitwright.methods.plan_file import save_plan
 from bitwright.methods.protocol import compose
-from bitwright.methods.sharing import sharing
+from bitwright.methods.sharing import once, sharing
 from bitwright.reports.files import plain
 from bitwright.reports.frontier import frontier_record, print_frontier
 from bitwright.reports.page import page_of
@@ -268,6 +269,23 @@ class TestSharing:
             assert same_plan(one, other), method
         assert watched.count("choose_strengths") == 3  # int8's, w4a8's, aqs's
         assert watched.count("histograms_of") == 2  # aqs's and mixed's
+
+    def test_what_was_made_of_a_copy_goes_with_the_copy(self):
+        """Searches transform many copies of a network, which together would fill a computer's memory."""
+
+        class Copy:
+            pass
+
+        made, batch = [], {"x": torch.zeros(1)}
+        with sharing():
+            for _ in range(3):
+                copy = Copy()
+                gone = weakref.ref(copy)
+                for _ in range(2):
+                    once("ranges", (copy, batch), lambda: made.append(1))
+                del copy
+                assert gone() is None
+        assert len(made) == 3
 
     def test_rotations_are_those_of_a_method_alone(self):
         network, some = toy(), ("int8", "int8+apsq-gs2", "aqs")

@@ -1,10 +1,11 @@
 """What several calibrations of one study have in common, made once: plans that begin alike, ranges, searches.
 
-Outside of `sharing()` nothing is kept. What is kept goes by the very objects that it was made of, which are kept alive
-with it, and by a key that says how.
+Outside of `sharing()` nothing is kept. What is kept goes by the very objects that it was made of and by a key that says
+how. It does not keep a network alive: a search transforms many copies, and what was made of one goes when the copy goes.
 """
 
 import contextlib
+import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 Made = TypeVar("Made")
 
 _kept: ContextVar[dict[Any, tuple[Sequence[Any], Any]] | None] = ContextVar("kept", default=None)
+"""By key and identities: weak references to what has them, the objects themselves where there are none, and what was
+made of them."""
 
 
 @contextlib.contextmanager
@@ -40,7 +43,17 @@ def once(key: Hashable, of: Sequence[Any], make: Callable[[], Made]) -> Made:
     if kept is None:
         return make()
     whole = (key, *map(id, of))
-    if whole not in kept:
-        kept[whole] = tuple(of), make()
-    found: Made = kept[whole][1]
-    return found
+    if whole in kept:
+        found: Made = kept[whole][1]
+        return found
+    made = make()
+    kept[whole] = [_held(each, lambda _: kept.pop(whole, None)) for each in of], made
+    return made
+
+
+def _held(one: object, gone: Callable[[Any], Any]) -> Any:
+    """A weak reference that calls `gone` before another object can have the same identity; batches have none."""
+    try:
+        return weakref.ref(one, gone)
+    except TypeError:
+        return one
