@@ -1,7 +1,7 @@
 """What several calibrations of one study have in common, made once: plans that begin alike, ranges, searches.
 
 Outside of `sharing()` nothing is kept. What is kept goes by the very objects that it was made of and by a key that says
-how. It does not keep a network alive: a search transforms many copies, and what was made of one goes when the copy goes.
+how. No network is kept alive by it: a search transforms many copies, and what was made of one goes with it.
 """
 
 import contextlib
