@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import math
+import os
 import pickle
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from bitwright.methods.drift.conversion import Conversion
 from bitwright.methods.drift.rule import Drift
 from bitwright.methods.executor import Executor
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
-from bitwright.methods.plan_file import KEY, load_plan, save_plan
+from bitwright.methods.plan_file import CHECKSUM, KEY, load_plan, plan_record, save_plan, signed
 from bitwright.methods.protocol import compose
 from bitwright.testing.networks import TOYS, shape_only, toy_networks
 
@@ -36,6 +39,10 @@ def same(a, b):
     if isinstance(a, dict):
         return set(a) == set(b) and all(same(a[key], b[key]) for key in a)
     return type(a) is type(b) and a == b
+
+
+def in_one_sentence(error):
+    assert "\n" not in str(error)
 
 
 @pytest.fixture
@@ -257,7 +264,200 @@ class TestDamaged:
             metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         tensors["sites/first/x"] = torch.full_like(tensors["sites/first/x"], value)
         save_file(tensors, path, metadata=metadata)
-        assert "not those that were written" in refused(path, network)
+        assert "is a damaged plan: sites/first/x holds" in refused(path, network)
+
+
+def craft(path, record, tensors):
+    """A file of the record and the tensors with the checksum that belongs to them."""
+    record = json.loads(json.dumps(record))
+    save_file(tensors, path, metadata={KEY: json.dumps({**record, CHECKSUM: signed(record, tensors)})})
+
+
+def parts_of(plan):
+    tensors = {}
+    return plan_record(plan, tensors), tensors
+
+
+def at(record, place):
+    for key in place:
+        record = record[key]
+    return record
+
+
+class TestEveryByte:
+    """Whichever byte of a file is another one, it is refused, or the plan has the same bits."""
+
+    def test_is_noticed(self, path):
+        _, plan, _ = made()
+        small = dataclasses.replace(plan, sites={"last": plan.sites["last"]}, fingerprint={}, weights={}, options={})
+        save_plan(small, path)
+        content, draw, read = path.read_bytes(), random.Random(0), 0  # noqa: S311
+        for index, byte in enumerate(content):
+            path.write_bytes(content[:index] + bytes([byte ^ draw.randrange(1, 256)]) + content[index + 1 :])
+            try:
+                assert same(load_plan(path, None), small)
+                read += 1
+            except InputError as error:
+                in_one_sentence(error)
+        assert read < 0.02 * len(content)  # white space of the header
+
+
+TENSORS = {
+    "negative": lambda t: -t,
+    "zero": torch.zeros_like,
+    "infinite": lambda t: t / 0,
+    "NaN": lambda t: t * torch.nan,
+    "huge": lambda t: t * 1e30,
+    "denormal": lambda t: t * 0 + 1e-42,
+    "int64": lambda t: t.long(),
+    "float64": lambda t: t.double(),
+    "half": lambda t: t.half(),
+    "complex": lambda t: t.to(torch.complex64),
+    "boolean": lambda t: t.bool(),
+    "none": lambda t: t.flatten()[:0],
+    "twice": lambda t: torch.cat([t.flatten()] * 2),
+    "further axes": lambda t: t.reshape(1, 1, *t.shape),
+    "many axes": lambda t: t.reshape(*[1] * 20, *t.shape),
+}
+
+
+class TestCrafted:
+    """Whoever writes a plan can write its checksum too: it is held to what calibration gives, then to the network."""
+
+    @pytest.mark.parametrize("what", TENSORS)
+    @pytest.mark.parametrize("part", ["x", "w"])
+    def test_scales(self, path, part, what):
+        network, plan, batch = made()
+        record, tensors = parts_of(plan)
+        tensors[f"sites/first/{part}"] = TENSORS[what](tensors[f"sites/first/{part}"]).contiguous()
+        craft(path, record, tensors)
+        if (part, what) == ("x", "further axes"):  # one number still
+            assert torch.equal(*(Executor(network, each).run(batch) for each in (plan, load_plan(path, network))))
+            return
+        with pytest.raises(InputError, match=r"sites/first/|of first"):
+            Executor(network, load_plan(path, network)).run(batch)
+
+    @pytest.mark.parametrize("value", [-1.0, 0.0, 1e30, math.inf])
+    def test_one_scale_of_many(self, path, value):
+        network, plan, batch = made()
+        record, tensors = parts_of(plan)
+        tensors["sites/first/w"][3] = value
+        craft(path, record, tensors)
+        with pytest.raises(InputError, match=r"sites/first/w|w of first"):
+            Executor(network, load_plan(path, network)).run(batch)
+
+    @pytest.mark.parametrize(
+        ("place", "value", "named"),
+        [
+            (("sites", "first", "x", "zero_point"), -1, "zero point of sites/first/x is -1; uint8 has 0 to 255"),
+            (("sites", "first", "x", "zero_point"), 256, "zero point"),
+            (("sites", "first", "x", "zero_point"), 2**70, "zero point|zero_point"),
+            (("sites", "first", "x", "dropped_mean"), 5.0, "dropped mean"),
+            (("sites", "first", "x", "dropped_mean"), math.nan, "dropped"),
+            (("sites", "first", "x", "granularity"), "first:1", "first:1 are two"),
+            (("sites", "first", "x", "granularity"), "token", "taken as the network runs"),
+            (("sites", "first", "x", "granularity"), "group:" + "9" * 6000, "granularity"),
+            (("sites", "first", "w", "granularity"), "tensor", "20 scales; a tensor has one"),
+            (("sites", "first", "w", "granularity"), "group:3", "do not fit"),
+            (("sites", "first", "precision"), {"name": "drift", "options": {}, "tensors": []}, "int8 does not make"),
+            (
+                ("sites", "first", "accumulation"),
+                {"name": "partial-sums", "options": {"kind": "apsq", "tile": 4}, "tensors": []},
+                "int8 does not make",
+            ),
+            (
+                ("sites", "first", "precision"),
+                {"name": "drift", "options": {"x_delta": math.inf}, "tensors": []},
+                "x_delta",
+            ),
+            (("sites", "first", "precision"), {"name": "drift", "options": {"region": 0}, "tensors": []}, "0 pixels"),
+            (("sites", "first", "accumulation"), {"name": "narrow", "options": {"bits": 900}, "tensors": []}, "900"),
+            (("rotations",), {"first": {"where": "run-time", "bits": 16, "step": 0}}, "16 bits and a step of 0"),
+            (("rotations",), {"first": {"where": "run-time", "bits": 1, "step": 1.0}}, "1 bit"),
+            (("promise",), math.inf, "promise"),
+            (("promise",), -1.0, "promise"),
+            (("method",), "unheard-of", "unknown method"),
+            (("options",), {"int8": {"x_bits": 99}}, "x_bits"),
+        ],
+    )
+    def test_contents(self, path, place, value, named):
+        network, plan, batch = made()
+        record, tensors = parts_of(dataclasses.replace(plan, options={}))
+        at(record, place[:-1])[place[-1]] = value
+        craft(path, record, tensors)
+        with pytest.raises(InputError, match=named) as error:
+            Executor(network, load_plan(path, network)).run(batch)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("tensors", "named"),
+        [
+            ({"tile_scales": torch.ones(2)}, "one per tile each"),
+            ({"tile_scales": torch.ones(2), "sum_scales": torch.ones(3)}, "one per tile each, not 2 and 3"),
+            ({"tile_scales": torch.ones(2).double(), "sum_scales": torch.ones(2)}, "float32"),
+            ({"tile_scales": torch.tensor([3.0]), "sum_scales": torch.ones(1)}, "powers of two"),
+            ({"centres": torch.zeros(3)}, "int32"),
+        ],
+    )
+    def test_partial_sums(self, tensors, named):
+        with pytest.raises(ValueError, match=named):
+            PartialSums(kind=Kind.APSQ, tile=4, **tensors)
+
+    @pytest.mark.parametrize("change", ["negative", "infinite", "int64", "none", "twice"])
+    def test_smoothing_and_weights(self, path, change):
+        network, plan, _ = made("conv")
+        for part, name in (("smoothing", "0"), ("weights", "0.weight")):
+            held = TENSORS[change](torch.ones(4)).contiguous()
+            if part == "weights" and change in ("negative", "twice", "none"):
+                continue
+            record, tensors = parts_of(dataclasses.replace(plan, **{part: {name: held}}))
+            craft(path, record, tensors)
+            if part == "smoothing" and change == "twice":
+                assert len(load_plan(path, network).smoothing[name]) == 8  # whether they fit is the network's to say
+                continue
+            with pytest.raises(InputError, match=f"{part}/{name}"):
+                load_plan(path, network)
+
+    @pytest.mark.parametrize("recipe", ["int8", "lp6", "ant-w4a8", "int8+apsq-gs2"])
+    def test_anything_else_runs_or_is_refused(self, path, recipe):
+        """Random changes of the record and of tensors, with the checksum that belongs to them."""
+        network, plan, batch = made("linear", recipe)
+        (record, tensors), draw = parts_of(plan), random.Random(recipe)  # noqa: S311
+        outcomes = Counter()
+        for _ in range(int(os.environ.get("BITWRIGHT_MUTATIONS", "60"))):
+            craft(path, *mutated(record, tensors, draw))
+            try:
+                output = Executor(network, load_plan(path, network)).run(batch)
+                outcomes["ran"] += 1
+                assert output.shape == (len(batch["x"]), 5)
+            except InputError as error:
+                outcomes["refused"] += 1
+                in_one_sentence(error)
+        assert min(outcomes["ran"], outcomes["refused"]) > 0
+
+
+VALUES = [None, True, -1, 0, 3, 17, 2**31, 2**63, 10**30, 0.5, 1e30, math.nan, math.inf, "", "x", [], {}, [1], {"a": 1}]
+WORDS = ["tensor", "channel", "token", "group:3", "first:1", "static", "exact", "integer", "log-posit", "floor", "wrap"]
+
+
+def mutated(record, tensors, draw):
+    """The parts of a plan with one value, or one tensor, that is another."""
+    record, tensors = json.loads(json.dumps(record)), dict(tensors)
+    if draw.random() < 0.4:
+        name = draw.choice(sorted(tensors))
+        tensors[name] = TENSORS[draw.choice(sorted(TENSORS))](tensors[name]).contiguous()
+        return record, tensors
+    places = [place for place in places_of(record) if place[0] != "fingerprint"]
+    place = draw.choice(places)
+    at(record, place[:-1])[place[-1]] = draw.choice(VALUES + WORDS)
+    return record, tensors
+
+
+def places_of(value, above=()):
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield (*above, key)
+        yield from places_of(inner, (*above, key))
 
 
 class TestWriting:

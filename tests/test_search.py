@@ -7,7 +7,10 @@ import importlib
 import json
 import math
 import os
+import random
 import textwrap
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.search import SearchSettings, search
 from bitwright.methods.lpq.search.candidates import canonical
 from bitwright.methods.lpq.search.judge import Judge
+from bitwright.methods.lpq.search.log import opened, sealed
 from bitwright.methods.lpq.search.objective import judge, pooled
 from bitwright.methods.lpq.search.settings import search_settings
 from bitwright.methods.lpq.search.workers import judges
@@ -40,6 +44,10 @@ from toys import network_of, normal
 
 loop = importlib.import_module("bitwright.methods.lpq.search.run")
 SHORT = SearchSettings(population=3, passes=1, cycles=1, random_parents=2, objective="mse")
+
+
+def in_one_sentence(error):
+    assert "\n" not in str(error)
 
 
 class Block(nn.Module):
@@ -467,18 +475,68 @@ class TestRefusals:
             '{"genes":3,"loss":1}',
             '{"genes":[[1,2]],"loss":1}',
             '{"genes":[[Infinity,0,1,0]],"loss":1}',
+            sealed({}),
+            sealed({"genes": 3, "loss": 1}),
+            sealed({"genes": [[1, 2]], "loss": 1}),
+            sealed({"genes": [[math.inf, 0, 1, 0]], "loss": 1}),
+            sealed({"genes": [[8.0, 0, 1, 0]], "loss": 1}),
+            sealed({"genes": [[8, 0, 9, 0]], "loss": 1}),
+            sealed({"genes": [[8, 0, 1, math.nan]], "loss": 1}),
+            sealed({"genes": [[8, 0, 1, 0]], "loss": math.nan}),
+            sealed({"genes": [[8, 0, 1, 0]], "loss": -1}),
+            sealed({"genes": [[8, 0, 1, 0]], "loss": "1"}),
+            sealed({"genes": [[8, 0, 1, 0]]}),
+            "[" * 100_000,
         ],
     )
     def test_a_damaged_line_is_named(self, tmp_path, alone, line):
         log = tmp_path / "log"
         run(log)
         lines = log.read_text().splitlines()
-        lines[3] = line
+        lines[3] = line.removesuffix("\n")
         log.write_text("\n".join(lines) + "\n")
         with pytest.raises(InputError, match="log, line 4 is damaged; remove that line and resume"):
             run(log, resume=True)
         log.write_text("\n".join([*lines[:3], *lines[4:]]) + "\n")
         assert run(log, resume=True).evaluations == 1
+
+    def test_every_byte_counts(self, tmp_path):
+        """Whichever byte of a log is another one, a loss is what was measured, or is measured again, or all is refused.
+
+        A line feed that is gone cuts the last line, or makes one of two, which is no line that was written.
+        """
+        header = {"network": "n", "fingerprint": {"w": "f"}, "options": {"a": 1}, "settings": {"b": 2}, "samples": "s"}
+        path = tmp_path / "log"
+        losses = {(Fields(n=n, es=1, rs=2, sf=0.5),): 1.0 / n for n in range(3, 7)}
+        with opened(path, header, resume=False) as log:
+            for key, loss in losses.items():
+                log.add(key, loss, fitness=1.5)
+        content, draw, kept = path.read_bytes(), random.Random(0), Counter()  # noqa: S311
+        for index, byte in enumerate(content):
+            path.write_bytes(content[:index] + bytes([byte ^ draw.randrange(1, 256)]) + content[index + 1 :])
+            try:
+                with opened(path, header, resume=True) as log:
+                    assert log.losses.items() <= losses.items()
+                    kept[len(log.losses)] += 1
+            except InputError as error:
+                in_one_sentence(error)
+        assert kept[4] == 0
+        assert kept.total() < 4
+
+    @pytest.mark.parametrize("change", [[], {"fingerprint": []}, {"options": 3}, {"settings": None}, {"samples": {}}])
+    def test_headers_of_something_else(self, tmp_path, change):
+        header = {"network": "n", "fingerprint": {"w": "f"}, "options": {"a": 1}, "settings": {"b": 2}, "samples": "s"}
+        path = tmp_path / "log"
+        written = {"bitwright_search": 3, **header, **change} if isinstance(change, dict) else {"bitwright_search": 3}
+        path.write_text(sealed(written))
+        with pytest.raises(InputError, match="name another --log"), opened(path, header, resume=True):
+            pass
+
+    def test_what_is_no_file(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+            with pytest.raises(InputError, match="cannot read the search log"), opened(path, {}, resume=True):
+                pass
 
     def test_files(self, tmp_path, alone):
         log = tmp_path / "log"
@@ -486,9 +544,9 @@ class TestRefusals:
             run(log, resume=True)
         assert not log.exists()
         log.write_text(json.dumps({"bitwright_search": 99}) + "\n")
-        with pytest.raises(InputError, match="of version 99, and this reads 2"):
+        with pytest.raises(InputError, match="of version 99, and this reads 3; name another --log"):
             run(log)
-        with pytest.raises(InputError, match="of version 99, and this reads 2"):
+        with pytest.raises(InputError, match="of version 99, and this reads 3; name another --log"):
             run(log, resume=True)
         with pytest.raises(InputError, match="cannot be written"):
             run(tmp_path / "nowhere" / "log")

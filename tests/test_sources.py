@@ -215,7 +215,7 @@ class TestFiles:
             given_samples(image(), make(tmp_path))
 
     def test_texts_that_are_none(self, tmp_path):
-        for content, match in ((b"\xff\xfe\x00", "cannot be read as text"), (b" \n \n", "is empty")):
+        for content, match in ((b"\xff\xfe\x00", "it is not UTF-8 text"), (b" \n \n", "is empty")):
             with pytest.raises(InputError, match=match):
                 file_samples(sentence(), written(tmp_path / "text", content))
         with pytest.raises(InputError, match="one window has 64"):

@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 import itertools
+import math
+import random
 import signal
 from pathlib import Path
 
@@ -259,7 +261,7 @@ class TestTraining:
 
         found = trained(network, samples, plan, checkpoint=file, progress=progress)
         assert found.stopped == "interrupted"
-        assert load_checkpoint(file, network).progress["step"] == 6
+        assert load_checkpoint(file, network).reached.step == 6
         assert trained(network, samples, None, checkpoint=file, resume=True).steps == 12
 
     def test_ctrl_c_waits_for_the_end_of_a_step(self, tmp_path, monkeypatch):
@@ -283,7 +285,7 @@ class TestTraining:
         finally:
             signal.signal(signal.SIGINT, before)
         monkeypatch.undo()
-        assert load_checkpoint(file, network).progress["step"] == 6
+        assert load_checkpoint(file, network).reached.step == 6
         assert trained(network, samples, None, checkpoint=file, resume=True).losses == whole.losses
 
     @pytest.mark.parametrize("judged", [2, 5])
@@ -500,6 +502,10 @@ class TestPlansOfTransforms:
         assert torch.equal(learner.teacher.forward(samples[0]), network.forward(samples[0]))
 
 
+def in_one_sentence(error):
+    assert "\n" not in str(error)
+
+
 class TestCheckpoints:
     @pytest.fixture
     def state(self, tmp_path):
@@ -509,8 +515,8 @@ class TestCheckpoints:
 
     def test_the_one_before_is_kept(self, state):
         network, _, file = state
-        assert load_checkpoint(file, network).progress["step"] == 12
-        assert load_checkpoint(previous_of(file), network).progress["step"] == 8
+        assert load_checkpoint(file, network).reached.step == 12
+        assert load_checkpoint(previous_of(file), network).reached.step == 8
 
     def test_cut(self, state):
         network, samples, file = state
@@ -561,15 +567,54 @@ class TestCheckpoints:
                 samples="other texts",
             )
 
-    @pytest.mark.parametrize("version", [2, 4])
+    @pytest.mark.parametrize("version", [3, 5])
     def test_older_and_newer(self, state, monkeypatch, version):
         network, _, file = state
         found = load_checkpoint(file, network)
         monkeypatch.setattr("bitwright.methods.training.checkpoint.VERSION", version)
         save_checkpoint(found, file)
         monkeypatch.undo()
-        with pytest.raises(InputError, match=f"is a checkpoint of version {version}, and this reads 3; begin anew"):
+        with pytest.raises(InputError, match=f"is a checkpoint of version {version}, and this reads 4; begin anew"):
             load_checkpoint(file, network)
+
+    def test_every_byte_counts(self, state):
+        """Whichever byte is another one, it is refused, or the state has the same bits."""
+        network, _, file = state
+        content, draw, found = file.read_bytes(), random.Random(0), load_checkpoint(file, network)  # noqa: S311
+        for index in sorted(draw.sample(range(len(content)), 250)):
+            changed = content[index] ^ draw.randrange(1, 256)
+            file.write_bytes(content[:index] + bytes([changed]) + content[index + 1 :])
+            try:
+                again = load_checkpoint(file, network)
+                assert again.reached == found.reached
+                assert all(torch.equal(again.values[name], value) for name, value in found.values.items())
+            except InputError as error:
+                in_one_sentence(error)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda c: {"values": {**c.values, "weights/x": torch.ones(2)}}, "does not fit what learns here"),
+            (lambda c: {"values": {name: value.flatten() for name, value in c.values.items()}}, "does not fit"),
+            (lambda c: {"values": {name: value * torch.nan for name, value in c.values.items()}}, "NaN or infinity"),
+            (lambda c: {"values": {name: value.long() for name, value in c.values.items()}}, "real numbers"),
+            (lambda c: {"best": {}}, "does not fit"),
+            (lambda c: {"average": {}}, "does not fit"),
+            (lambda c: {"moments": {name: value[None] for name, value in c.moments.items()}}, "does not fit"),
+            (lambda c: {"moments": {name: -value - 1 for name, value in c.moments.items()}}, "does not fit"),
+            (lambda c: {"reached": c.reached.model_copy(update={"step": -1})}, "reached"),
+            (lambda c: {"reached": c.reached.model_copy(update={"losses": []})}, "losses"),
+            (lambda c: {"reached": c.reached.model_copy(update={"seconds": math.inf})}, "seconds"),
+        ],
+    )
+    def test_crafted(self, state, change, said):
+        """With the checksum that belongs to it."""
+        network, samples, file = state
+        found = load_checkpoint(file, network)
+        save_checkpoint(dataclasses.replace(found, **change(found)), file)
+        with pytest.raises(InputError, match=said) as error:
+            trained(network, samples, None, checkpoint=file, resume=True)
+        assert "\n" not in str(error.value)
 
     def test_no_file_to_resume_from(self, state):
         network, samples, _ = state

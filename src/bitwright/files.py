@@ -1,13 +1,88 @@
-"""Files that are whole or not there at all: written beside their place and moved there in one step."""
+"""Files: those that are written are whole or not there at all, and those that are read are files, and not endless.
+
+What is written is made beside its place and moved there in one step. What is read is a regular file of bounded size:
+a pipe would be waited for, a device may never end.
+"""
 
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from bitwright.errors import InputError
+
+MIB = 2**20
+TEXT_MIB = 256
+"""The largest text that is read as a whole (our choice): more than any set of sentences, books included."""
+
+
+def read_bytes(path: str | Path, *, what: str, most: int) -> bytes:
+    """The bytes of a regular file.
+
+    Parameters
+    ----------
+    path : path
+        The user's.
+    what : str
+        What messages call it: `machine`, `text`.
+    most : int
+        Of bytes.
+
+    Raises
+    ------
+    InputError
+        What is not there, cannot be read, is a folder, a pipe, a socket or a device, or is larger.
+    """
+    beginning = f"cannot read the {what} {path}"
+    try:
+        # Asked before it is opened, which is an act on some devices; opened so that a pipe is not waited for.
+        _require_regular(Path(path).stat().st_mode, beginning)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            _require_regular(os.fstat(stream.fileno()).st_mode, beginning)
+            content = stream.read(most + 1)
+        if content is None:  # of what looks like a file and waits, such as a log of the kernel's
+            raise InputError(f"{beginning}: it gives nothing; save it as a file first.")
+    except OSError as error:
+        raise InputError(f"{beginning}: {error.strerror}.") from error
+    except ValueError as error:  # NUL in a path
+        raise InputError(f"{beginning!a}: that cannot be a path.") from error
+    if len(content) > most:
+        raise InputError(f"{beginning}: it is larger than {most // MIB:,} MiB.")
+    return content
+
+
+def read_text(path: str | Path, *, what: str, most: int = TEXT_MIB * MIB) -> str:
+    """The text of a regular file, in UTF-8 with or without a mark of it, with lines ended by line feeds.
+
+    Raises
+    ------
+    InputError
+        As `read_bytes`, and for bytes that are no UTF-8.
+    """
+    content = read_bytes(path, what=what, most=most)
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read the {what} {path}: it is not UTF-8 text.") from error
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is something at a path; nothing can be at one that is too long, or has NUL in it."""
+    try:
+        Path(path).stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _require_regular(mode: int, beginning: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{beginning}: it is a folder; name a file.")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{beginning}: it is a device, a pipe or a socket; save it as a file first.")
 
 
 def check_file(file: Path | None) -> None:

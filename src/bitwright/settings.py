@@ -6,6 +6,7 @@ take; `about` adds the unit and where the default comes from.
 
 import dataclasses
 import enum
+import reprlib
 import types
 import typing
 from collections.abc import Sequence
@@ -22,7 +23,13 @@ NULL = "null"
 PLAIN = ("value_error", "finite_number")
 """Errors whose messages say more than what the field takes."""
 SHOWN = 80  # characters of a value that is refused
+MOST = 2**31 - 1
+"""The largest whole number of a setting: nothing that is set is more, and products of a few fit 64 bits."""
+LEAST, FURTHEST = 1e-12, 1e12
+"""The smallest magnitude above 0 and the largest one of any other number of a setting, whose unit is its own."""
 Json = dict[str, Any]
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 4 * SHOWN
 LIMITS = {
     annotated_types.Gt: ("gt", "above {}"),
     annotated_types.Ge: ("ge", "of at least {}"),
@@ -172,9 +179,37 @@ def refusal(model: type[BaseModel], what: str, error: ErrorDetails) -> str:
     return f"{kind} {key} of {owner} is {shown(error['input'])}, but it {message}"
 
 
+def bounded(value: Any) -> Any:
+    """A setting's value, if it can be computed with: for a validator of all fields.
+
+    Raises
+    ------
+    ValueError
+        A number that no setting has, whose products would overflow.
+
+    Examples
+    --------
+    >>> bounded(24), bounded(1e-9)
+    (24, 1e-09)
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST:
+        raise ValueError(f"is beyond what is computed with, {MOST:,}")
+    if isinstance(value, float) and value and not LEAST <= abs(value) <= FURTHEST:
+        raise ValueError(f"is beyond what is computed with, {LEAST:g} to {FURTHEST:g}")
+    return value
+
+
 def shown(value: Any) -> str:
-    """A value as a message has it, which is short whatever was given."""
-    text = repr(value)
+    """A value as a message has it, which is short whatever was given.
+
+    Examples
+    --------
+    >>> shown(8), shown(10**5000)
+    ('8', 'an integer of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > SHOWN:
+        return f"an integer of {value.bit_length()} bits"
+    text = _SHOWN.repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from bitwright import files
 from bitwright.errors import InputError
 
 Place = tuple[str | int, ...]  # keys and indices from the top to a value, e.g. ("layers", 0, "m")
@@ -21,6 +22,9 @@ TAG = "!"
 """In mappings that the front end's YAML calls `!Name`, the key with that name."""
 SUFFIXES = (".yaml", ".yml")
 LARGEST_MIB = 8
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+LONGEST_NUMBER = 64
+MOST_WRITTEN = 200_000  # keys, values, lists and mappings: some 18,000 layers of a workload
 MOST_VALUES = 1_000_000  # with everything that aliases stand for
 
 
@@ -56,6 +60,14 @@ class _Loader(yaml.SafeLoader):
     """YAML's safe loader, except that a key given twice in one mapping is an error, or where it may be is kept."""
 
     repeated: list[str] | None = None
+    written = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one value, unless there are too many: each takes a thousand bytes and more."""
+        self.written += 1
+        if self.written > MOST_WRITTEN:
+            raise InputError(f"line {self.peek_event().start_mark.line + 1}: more than {MOST_WRITTEN:,} values.")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build one mapping after checking that its keys differ."""
@@ -82,7 +94,7 @@ class _AnchorLoader(_Loader):
     def compose_document(self) -> yaml.Node | None:
         """The document's node; its anchors are in `kept`."""
         self.get_event()
-        node = self.compose_node(None, None)  # type: ignore[arg-type]
+        node = self.compose_node(None, None)
         self.kept = dict(self.anchors)
         self.get_event()
         return node
@@ -152,16 +164,7 @@ def read(path: str | Path, *, what: str = "file") -> Document:
 
 def read_text(path: str | Path, *, what: str = "file") -> str:
     """The text of a file of at most `LARGEST_MIB`, in UTF-8 with or without a mark of it. Raises as `read` does."""
-    try:
-        with Path(path).open("rb") as stream:
-            content = stream.read(LARGEST_MIB * 2**20 + 1)
-        if len(content) > LARGEST_MIB * 2**20:
-            raise InputError(f"cannot read the {what} {path}: it is larger than {LARGEST_MIB} MiB.")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read the {what} {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"cannot read the {what} {path}: it is not UTF-8 text.") from error
+    return files.read_text(path, what=what, most=LARGEST_MIB * files.MIB)
 
 
 def parse(text: str, *, file: str, above: Sequence[tuple[str, str]] | None = None, twice: bool = False) -> Document:
@@ -272,6 +275,8 @@ def _count(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
     if isinstance(node, yaml.ScalarNode):
         if not all(character.isprintable() or character in "\n\t" for character in node.value):
             raise InputError(f"line {line}: text has characters that cannot be printed; remove them.")
+        if node.tag in NUMBERS and len(node.value) > LONGEST_NUMBER:
+            raise InputError(f"line {line}: a number of {len(node.value):,} characters; {LONGEST_NUMBER} do.")
         return 1
     inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
     found = 1 + sum(_count(each, known, above | {id(node)}) for each in inner)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from bitwright import technology
 from bitwright.memory import Buffers, Objective
-from bitwright.settings import OURS, about
+from bitwright.settings import OURS, about, bounded
 
 BYTES_PER_KIB = 1024
 DRAM = "dram"
@@ -121,6 +121,8 @@ class Substrate(BaseModel):
         description="What the best mapping has least of: latency, energy, or edp, the product of both",
         json_schema_extra=about(OURS),
     )
+
+    _bounded = field_validator("*")(bounded)
 
     @field_validator("dram")
     @classmethod

@@ -1,7 +1,8 @@
 """`bitwright`: the command that the verbs join, and what becomes of errors.
 
 An error of the input is one sentence on stderr and exit code 2, any other of bitwright's one sentence and 1, Ctrl-C a
-short line and 130, SIGTERM one and 143. Nothing heavy is imported before a command runs.
+short line and 130, SIGTERM one and 143; what nobody foresaw is `bitwright.cli.failures`'. Nothing heavy is imported
+before a command runs.
 """
 
 import errno
@@ -12,10 +13,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from bitwright.cli.failures import FAILURE, FAILURES, LONGEST, one_line, write
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.errors import BitwrightError, InputError
 
-USAGE, FAILURE = 2, 1
+USAGE = 2
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -26,20 +28,30 @@ class Commands(TyperGroup):
         """Run the command that was asked for."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # here a full disk is noticed as an error of the command
+            if sys.stdout is not None:  # it was closed before the program began
+                sys.stdout.flush()  # here a full disk is noticed as an error of the command
             return result
-        except InputError as error:
-            stop(str(error), USAGE)
         except BitwrightError as error:
-            stop(str(error), FAILURE)
+            FAILURES.shown(error)
+            stop(str(error), USAGE if isinstance(error, InputError) else FAILURE)
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno in FULL:
+                _drop_stdout()
+                stop(f"the result could not be written: {error.strerror}", FAILURE)
+            if not isinstance(error.filename, str | bytes):
                 raise
-            _drop_stdout()
-            stop(f"the result could not be written: {error.strerror}", FAILURE)
-        except KeyboardInterrupt:
-            stop_interrupted("nothing was written")
+            FAILURES.shown(error)
+            stop(f"{os.fsdecode(error.filename)[:LONGEST]}: {error.strerror}; give another path", USAGE)
+        except MemoryError as error:
+            FAILURES.shown(error)
+            stop("there is not enough memory for this; take smaller sizes, or fewer samples at once", FAILURE)
+        except KeyboardInterrupt as error:
+            if INTERRUPTS.came:
+                stop_interrupted("nothing was written")
+            FAILURES.shown(error)
+            stop("code that was given raised KeyboardInterrupt, and nobody interrupted; nothing was written", USAGE)
         except SystemExit as error:  # bitwright's own ends are typer's: this is a network's, a loader's or a metric's
+            FAILURES.shown(error)
             stop(f"code that was given ended the program (exit code {error.code}); nothing was written", USAGE)
 
 
@@ -52,8 +64,7 @@ def _drop_stdout() -> None:
 
 def stop(message: str, code: int) -> NoReturn:
     """One line on stderr, in which names from files are printable, then the end."""
-    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in " ".join(message.split()))
-    sys.stderr.write(f"bitwright: {line}\n")
+    write(f"bitwright: {one_line(message)}\n")
     raise typer.Exit(code)
 
 
@@ -83,8 +94,10 @@ def version(value: bool) -> None:
 
 @app.callback()
 def common(
-    show_version: Annotated[
+    show_version: Annotated[  # noqa: ARG001 (its callback has done it)
         bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors, for reports.")] = False,
 ) -> None:
     """What all commands share."""
+    FAILURES.debug = debug

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitwright.cli import given, names
-from bitwright.cli.app import FAILURE, app, stop_interrupted
+from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.failures import FAILURE
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import check_outputs
 from bitwright.cli.show import show, written

@@ -13,6 +13,8 @@ from bitwright.networks.catalogue import DISTRIBUTIONS
 if TYPE_CHECKING:
     from bitwright.networks.network import Network
 
+MOST = 2**31 - 1
+"""The largest whole number that an option takes, as a setting of a machine or a method does."""
 Model = Annotated[
     str,
     typer.Argument(
@@ -74,7 +76,7 @@ Plan = Annotated[Path | None, typer.Option("--plan", help="Use this plan; it bri
 SavePlan = Annotated[Path | None, typer.Option("--save-plan", help="Keep the plan in this file.")]
 Calibration = Annotated[
     int | None,
-    typer.Option("--calibration", min=1, help="Calibration images, sentences or windows of tokens."),
+    typer.Option("--calibration", min=1, max=MOST, help="Calibration images, sentences or windows of tokens."),
 ]
 Task = Annotated[
     str | None,
@@ -102,7 +104,7 @@ Metric = Annotated[
     ),
 ]
 LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="Of the metric.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images, pairs or tokens.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="At most so many images, pairs or tokens.")]
 Samples = Annotated[
     str | None,
     typer.Option(
@@ -127,15 +129,17 @@ Exact = Annotated[
     bool,
     typer.Option("--exact/--fast", help="Exact arithmetic, or float32 emulation of the same codes."),
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Test samples at once.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every choice of samples and of the bootstrap.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, max=MOST, help="Test samples at once.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MOST, help="Of every choice of samples and of the bootstrap.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda where torch sees a GPU.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Wide = Annotated[bool, typer.Option("--wide", help="All columns, however wide the page is.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Sites = Annotated[bool, typer.Option("--sites", help="A line for every site too.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Inputs per inference.")]
-SequenceLength = Annotated[int | None, typer.Option("--sequence-length", min=1, help="Tokens; of context, in decode.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, max=MOST, help="Inputs per inference.")]
+SequenceLength = Annotated[
+    int | None, typer.Option("--sequence-length", min=1, max=MOST, help="Tokens; of context, in decode.")
+]
 Shape = Annotated[
     list[str] | None,
     typer.Option(
@@ -144,7 +148,7 @@ Shape = Annotated[
         help="Sizes of an input of an ONNX file, for axes that it leaves open. Repeatable.",
     ),
 ]
-ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Height and width, in pixels.")]
+ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, max=MOST, help="Height and width, in pixels.")]
 Distribution = Annotated[
     str | None,
     typer.Option(

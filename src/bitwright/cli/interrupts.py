@@ -27,7 +27,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.last = signal.SIGINT
-        self.working = self.keeps = False
+        self.working = self.keeps = self.came = False
 
     @property
     def word(self) -> str:
@@ -56,7 +56,7 @@ class Interrupts:
             self.keeps = False
 
     def _come(self, number: int, frame: FrameType | None) -> None:
-        self.last = signal.Signals(number)
+        self.last, self.came = signal.Signals(number), True
         importing = _importing(frame)
         if importing and self.keeps:
             self._again()

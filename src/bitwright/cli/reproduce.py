@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import FAILURE, app
+from bitwright.cli.app import app
+from bitwright.cli.failures import FAILURE
 from bitwright.cli.show import show
 from bitwright.cli.working import working
 from bitwright.errors import InputError

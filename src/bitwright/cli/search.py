@@ -33,7 +33,9 @@ Log = Annotated[Path | None, typer.Option("--log", help="Keep every judged candi
 Resume = Annotated[
     bool, typer.Option("--resume", help="Insist on going on from the log; without, what is there is gone on from.")
 ]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=given.MOST, help="Processes.  [default: the processor's cores]")
+]
 
 
 @app.command()

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import FAILURE, app, stop_interrupted
+from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.failures import FAILURE
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.show import show
 from bitwright.cli.threads import available_cores
@@ -19,11 +20,13 @@ Store = Annotated[
     typer.Option("--store", metavar="FILE|URL", help="A SQLite file, or postgresql://...  [default: STUDY.db here]"),
 ]
 Results = Annotated[Path | None, typer.Option("--results", help="All rows as Parquet.  [default: STUDY.parquet here]")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=given.MOST, help="Processes.  [default: the processor's cores]")
+]
 Dask = Annotated[
     str | None, typer.Option("--dask", metavar="ADDRESS", help="The scheduler of a Dask cluster, tcp://HOST:8786.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the study's.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=given.MOST, help="Instead of the study's.")]
 
 
 @app.command()

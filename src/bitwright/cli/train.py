@@ -16,7 +16,7 @@ from bitwright.cli.working import working
 from bitwright.errors import InputError
 
 SavePlan = Annotated[Path, typer.Option("--save-plan", help="Where the trained plan goes.")]
-Steps = Annotated[int, typer.Option("--steps", min=1, help="Batches to learn from.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, max=given.MOST, help="Batches to learn from.")]
 Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Stop after so long.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Of weights.  [default: the settings']")]
 ScaleRate = Annotated[float | None, typer.Option("--scale-rate", help="Of scales.  [default: the settings']")]
@@ -34,8 +34,13 @@ Samples = Annotated[
         autocompletion=known.sources,
     ),
 ]
-Every = Annotated[int, typer.Option("--every", min=1, help="Steps between looks at held-out samples, and checkpoints.")]
-Patience = Annotated[int, typer.Option("--patience", min=1, help="Looks without improvement before an early stop.")]
+Every = Annotated[
+    int,
+    typer.Option("--every", min=1, max=given.MOST, help="Steps between looks at held-out samples, and checkpoints."),
+]
+Patience = Annotated[
+    int, typer.Option("--patience", min=1, max=given.MOST, help="Looks without improvement before an early stop.")
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option("--checkpoint", help="Keep all state in this file at every look, until all steps are taken."),

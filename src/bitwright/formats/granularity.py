@@ -5,11 +5,15 @@ x: [groups, M, K] and w: [groups, K, N], so that "channel" and "token" have one 
 """
 
 import dataclasses
+import re
 from typing import Annotated
 
 from pydantic import StringConstraints
 
-from bitwright.settings import Form
+from bitwright.settings import Form, shown
+
+COUNT = re.compile(r"[1-9][0-9]{0,8}")
+"""How many elements or rows: more than 10^9 are no sizes of anything."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +76,7 @@ class PerPosition:
 Granularity = PerTensor | PerChannel | PerToken | PerGroup | PerPosition
 
 
-GroupName = Annotated[str, StringConstraints(pattern=r"^group:[1-9][0-9]*$"), Form("group:SIZE")]
+GroupName = Annotated[str, StringConstraints(pattern=rf"^group:{COUNT.pattern}$"), Form("group:SIZE")]
 """How a `PerGroup` is written."""
 
 
@@ -91,8 +95,8 @@ def parse_granularity(text: str) -> Granularity:
             return PerChannel()
         case ["token"]:
             return PerToken()
-        case ["group", size] if size.isdigit() and int(size) > 0:
+        case ["group", size] if COUNT.fullmatch(size):
             return PerGroup(int(size))
-        case ["first", rows] if rows.isdigit() and int(rows) > 0:
+        case ["first", rows] if COUNT.fullmatch(rows):
             return PerPosition(int(rows))
-    raise ValueError(f"unknown granularity {text!r}; expected tensor, channel, token, group:SIZE or first:ROWS")
+    raise ValueError(f"unknown granularity {shown(text)}; expected tensor, channel, token, group:SIZE or first:ROWS")

@@ -17,6 +17,7 @@ import torch
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.execution import Execution
+from bitwright.methods.fit import check_w, check_x
 from bitwright.methods.plan import Plan, SitePlan
 from bitwright.methods.protocol import Composition, recompose
 from bitwright.methods.rules import Exact
@@ -35,8 +36,16 @@ Listener = Callable[[Execution], None]
 
 
 def composition_of(plan: Plan) -> Composition:
-    """The methods that made `plan`, with the options it keeps."""
-    return recompose(plan.method, plan.options)
+    """The methods that made `plan`, with the options it keeps.
+
+    Raises
+    ------
+    InputError
+        If one of them is unknown here, or does not take its options; or they did not make the plan's rules.
+    """
+    methods = recompose(plan.method, plan.options)
+    methods.check(plan)
+    return methods
 
 
 def same_plan(one: Any, other: Any) -> bool:
@@ -131,6 +140,7 @@ class Executor:
         self._weights = {} if weights is None else weights
         self._computed: dict[str, tuple[torch.Tensor, Quantized]] = {}
         self._finite: list[tuple[str, torch.Tensor]] = []
+        self._fitting: set[str] = set()
         self._auditing = False
 
     def run(self, batch: Batch) -> torch.Tensor:
@@ -217,6 +227,7 @@ class Executor:
         self._note_finite(f"x of {site.name}", view.x)
         if view.weight is None:
             self._note_finite(f"w of {site.name}", view.w)
+        self._check_fit(site, view, plan)
         x = self._methods.encode_x(view, plan)
         w = self._weight(site, view, plan)
         self._tell(Execution(site=site, plan=plan, view=view, x=x, w=w))
@@ -232,10 +243,21 @@ class Executor:
             )
         return self.plan.site(site.name)
 
+    def _check_fit(self, site: Site, view: GemmView, plan: SitePlan) -> None:
+        """Hold the plan against what a site reads, the first time that it runs."""
+        if site.name in self._fitting:
+            return
+        if plan.x is not None:
+            check_x(site.name, view.x, plan.x)
+        if plan.w is not None:
+            check_w(site.name, view, plan.w)
+        self._fitting.add(site.name)
+
     def _encoded(self, drawn: SyntheticSite, plan: SitePlan) -> Execution:
         if not plan.quantized:
             return Execution(site=drawn.site, plan=plan)
         view, methods = drawn.view(), self._methods
+        self._check_fit(drawn.site, view, plan)
         x, w = methods.encode_x(view, plan), methods.encode_w(view, plan)
         return Execution(site=drawn.site, plan=plan, view=view, x=x, w=w)
 

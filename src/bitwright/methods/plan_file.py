@@ -22,12 +22,15 @@ from bitwright.files import write_atomic
 from bitwright.formats import Format, parse_granularity
 from bitwright.methods.earlier_plans import from_version_1
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
+from bitwright.methods.plan_checks import check_plan
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation, Where
 
 FORMATS, RULES = "bitwright.formats", "bitwright.rules"
 KEY, CHECKSUM = "bitwright_plan", "sha256"
+DAMAGES = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
+"""What a record comes to that is not what it should be."""
 
 
 class _Strict(pydantic.BaseModel):
@@ -89,7 +92,7 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     record = plan_record(plan, tensors)
     # In the record, since safetensors writes several entries of metadata in any order, and equal plans are equal bytes.
-    record[CHECKSUM] = _checksum(record, tensors)
+    record[CHECKSUM] = signed(record, tensors)
     write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 
@@ -110,9 +113,9 @@ def load_plan(path: str | Path, network: Network | None) -> Plan:
         plan = _from_record(record, tensors)
         if not intact:
             raise ValueError("its contents are not those that were written (their SHA-256 differs)")
-    except (KeyError, ValueError, TypeError) as error:
+    except DAMAGES as error:
         raise InputError(
-            f"{source} is a damaged plan: {_first(error)}; make it anew with Plan.save (--save-plan)"
+            f"{source} is a damaged plan: {what_is_wrong(error)}; make it anew with Plan.save (--save-plan)"
         ) from None
     if made_for and network is not None:
         differs = difference(made_for, fingerprint(network))
@@ -121,7 +124,8 @@ def load_plan(path: str | Path, network: Network | None) -> Plan:
     return plan
 
 
-def _checksum(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+def signed(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """The SHA-256, in hexadecimal, of all that a plan's file says: its record, and its tensors with their names."""
     found = hashlib.sha256(json.dumps(record).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
@@ -155,22 +159,22 @@ def _read(source: Path, network: Network | None) -> tuple[_Plan, dict[str, torch
             intact = True
             raw, tensors = from_version_1(raw, tensors, network)
         else:
-            intact = raw.pop(CHECKSUM, None) == _checksum(raw, tensors)
+            intact = raw.pop(CHECKSUM, None) == signed(raw, tensors)
         return _Plan.model_validate(raw), tensors, intact
     except InputError:
         raise
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except DAMAGES as error:
         raise InputError(
-            f"{source} is a damaged plan: {_first(error)}; make it anew with Plan.save (--save-plan)"
+            f"{source} is a damaged plan: {what_is_wrong(error)}; make it anew with Plan.save (--save-plan)"
         ) from None
 
 
-def _first(error: Exception) -> str:
-    """What is wrong, in one clause."""
+def what_is_wrong(error: Exception) -> str:
+    """What is wrong with a record that was read, in one clause."""
     if isinstance(error, pydantic.ValidationError):
         found = error.errors()[0]
-        place = ".".join(map(str, found["loc"]))
-        return f"{place}: {found['msg']}" if place else found["msg"]
+        place, message = ".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")
+        return f"{place}: {message}" if place else message
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
@@ -253,7 +257,7 @@ def plan_from(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) ->
 
 
 def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
-    return Plan(
+    plan = Plan(
         method=record.method,
         options=record.options,
         fingerprint=record.fingerprint,
@@ -266,6 +270,8 @@ def _from_record(record: _Plan, tensors: Mapping[str, torch.Tensor]) -> Plan:
         notes=tuple(record.notes),
         promise=record.promise,
     )
+    check_plan(plan)
+    return plan
 
 
 def _format_from_record(fields: dict[str, Any]) -> Format:

@@ -253,6 +253,25 @@ class Composition:
         adder = self._adder(plan)
         return None if adder is None else adder.sums(view, x, w, plan)
 
+    def check(self, plan: Plan) -> None:
+        """Refuse a plan of other methods: with rules that none of these made.
+
+        Raises
+        ------
+        InputError
+            If a site has a precision rule or an accumulation rule and no method here chooses it.
+        """
+        for name, site in plan.sites.items():
+            for part, plain, rule in (
+                (Part.PRECISION, isinstance(site.precision, Static), site.precision),
+                (Part.ACCUMULATION, isinstance(site.accumulation, Exact), site.accumulation),
+            ):
+                if not plain and self._filler(part) is None:
+                    raise InputError(
+                        f"the plan's {part} rule of {name} is {rule.name}, which {self.name} does not make; calibrate "
+                        "it anew"
+                    )
+
     def _adder(self, plan: SitePlan) -> AccumulationMethod | None:
         """Whoever adds up the products of a site; None where they are one exact product."""
         if isinstance(plan.accumulation, Exact):

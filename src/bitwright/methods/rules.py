@@ -54,6 +54,10 @@ class SubTensors:
     x_share: float | None = None
     w_share: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.block < 0 or self.region < 1:
+            raise ValueError(f"sub-tensors of {self.block} elements and {self.region} pixels; at least 0 and 1 do")
+
 
 STATIC = Static()
 EXACT = Exact()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import pydantic
 
 from bitwright.errors import InputError
-from bitwright.settings import about, refusal
+from bitwright.settings import about, bounded, refusal
 
 
 class SiteOptions(pydantic.BaseModel):
@@ -34,6 +34,8 @@ class SiteOptions(pydantic.BaseModel):
         description="options per glob on site names",
         json_schema_extra=about("none: every site alike"),
     )
+
+    _bounded = pydantic.field_validator("*")(bounded)
 
     @pydantic.field_validator("sites")
     @classmethod

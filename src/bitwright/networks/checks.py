@@ -5,17 +5,21 @@ import torch
 from bitwright.errors import InputError
 from bitwright.networks.network import InputShape
 
+LARGEST = {"batch": 10**6, "sequence_length": 10**7, "image_size": 10**5}
+"""Beyond what anybody runs; sizes of tensors made of them are still counted in 64 bits."""
 PHASES = ("prefill", "decode")
 
 
 def check_shape(shape: InputShape) -> None:
     """Raise `InputError` unless sizes are positive integers and the phase is known."""
-    for field in ("batch", "sequence_length", "image_size"):
+    for field, most in LARGEST.items():
         value = getattr(shape, field)
         if value is None and field != "batch":
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"input shape: {field} is {value!r}, a positive integer is expected.")
+        if value > most:
+            raise InputError(f"input shape: {field} is {value:,}, at most {most:,} is computed with.")
     if shape.phase not in PHASES:
         raise InputError(f"input shape: phase is {shape.phase!r}, expected one of {', '.join(PHASES)}.")
 

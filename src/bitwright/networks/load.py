@@ -18,6 +18,7 @@ from bitwright.networks.checks import check_device, check_finite, check_shape
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.own_kinds import Reader, reader, refuse_reader
+from bitwright.networks.packages import told
 from bitwright.networks.sizes import DEFAULT_SHAPE, fitting, given_sizes, no_size, unfit_sizes
 from bitwright.networks.synthetic import check_distribution, with_distribution
 from bitwright.words import counted
@@ -33,6 +34,7 @@ NO_DIMS: Mapping[str, Sequence[int]] = {}
 PYTHON_PATH = re.compile(r"[^:\s]+:[A-Za-z_][\w.]*")
 SHAPE_SUFFIXES = (".yaml", ".yml", ".csv")
 """Names that nothing else has: where there is no such file, that is said."""
+LONGEST_NAME = 255  # bytes of a part of a path
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -186,6 +188,8 @@ def _loaded(
     if distribution is not None:
         check_distribution(distribution)
     if isinstance(name, str):
+        if max(len(part.encode(errors="replace")) for part in name.split("/")) > LONGEST_NAME:
+            raise InputError(f"a network's name of {len(name):,} characters was given, of which no file can be")
         if inputs is not None:
             raise InputError(f"inputs are given and {name} brings its own; inputs= is for torch modules, leave it out")
         target = check_device(device or "cpu")
@@ -228,7 +232,12 @@ def _shaped(network: Network, shape: InputShape) -> Network:
     """The network with `shape` as its default."""
     if network.example is None or shape == DEFAULT_SHAPE:
         return network
-    network.example(shape)  # a shape that does not fit is refused here, where it was given
+    try:
+        network.example(shape)  # a shape that does not fit is refused here, where it was given
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise InputError(
+            f"{network.name}: inputs of these sizes cannot be made ({told(error)}); give smaller ones"
+        ) from error
     return dataclasses.replace(network, example=_defaulting(network.example, shape), batch=shape.batch)
 
 

@@ -15,6 +15,7 @@ from bitwright import strict_yaml
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
 from bitwright.networks.sites import ConvGeometry, Site
+from bitwright.settings import shown
 
 SUFFIXES = (".yaml", ".yml")
 GEMM_OPS = ("gemm", "linear", "matmul", "attention_qk", "attention_pv")
@@ -25,7 +26,7 @@ def _pair(value: object) -> object:
     return (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, list) else value
 
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=2**62)]
 Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
 PairOrZero = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], BeforeValidator(_pair)]
 
@@ -203,7 +204,7 @@ def _described(error: ErrorDetails, document: strict_yaml.Document) -> str:
     if error["type"] == "union_tag_invalid":
         return f"{document.where((*place, 'op'))}: {unknown_name('op', str(error['input'].get('op')), tags)}"
     message = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{where}: {key!r} is {error['input']!r}, but {message.removeprefix('input ')}."
+    return f"{where}: {key!r} is {shown(error['input'])}, but {message.removeprefix('input ')}."
 
 
 def _in_layer(place: strict_yaml.Place, data: Any) -> str:

@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 
 import bitwright
 from bitwright.errors import InputError
-from bitwright.files import write_atomic
+from bitwright.files import read_bytes, write_atomic
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import plan_from, plan_record
 from bitwright.networks.fingerprint import fingerprint
@@ -38,6 +38,9 @@ from bitwright.tasks.task import summarise
 
 PARTS = "head", "statistics", "reference", "units"
 DIGEST = 32  # bytes of SHA-256 before the rest
+LARGEST = 2**34  # bytes of an entry, whose plan may have all weights of a network
+UNREADABLE = (SafetensorError, InputError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+"""What reading an entry may come to that is not as it was written: it is computed anew."""
 
 
 def cache_folder() -> Path:
@@ -77,8 +80,8 @@ class Journal:
         """What was kept for the choice; None if nothing was, or it cannot be read, or of no choice."""
         if choice is None:
             return None
-        with contextlib.suppress(OSError, SafetensorError, InputError, KeyError, ValueError, TypeError):
-            content = self.file(choice).read_bytes()
+        with contextlib.suppress(*UNREADABLE):
+            content = read_bytes(self.file(choice), what="entry", most=LARGEST)
             if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
                 return self._evaluation(self.file(choice).stem, load(content[DIGEST:]))
         return None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bitwright.errors import InputError
+from bitwright.files import read_text
 from bitwright.networks.network import Batch, Network
 from bitwright.tasks.inputs import image_inputs, sentence_inputs, token_ids, window_inputs, window_length
 from bitwright.tasks.pictures import open_picture, picture_files, pixels_of
@@ -63,7 +64,7 @@ def file_samples(network: Network, path: Path) -> FileSamples:
         for file in files:
             open_picture(file).close()
         return _taken(network, files, path, "image", lambda some: image_inputs(network, [pixels_of(f) for f in some]))
-    text = _text(path)
+    text = read_text(path, what="text")
     if network.kind == "sentence":
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return _taken(network, lines, path, "line", lambda some: sentence_inputs(network, some))
@@ -97,12 +98,3 @@ def _wanted(network: Network) -> str:
     return {"image": "a folder of .jpg or .png images", "sentence": "a UTF-8 text, a sentence on each line"}.get(
         network.kind, "a UTF-8 text"
     )
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path} is no regular file; give a UTF-8 text")
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text ({error}); give a UTF-8 text") from error

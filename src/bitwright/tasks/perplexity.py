@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from bitwright.errors import InputError
+from bitwright.files import read_text
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import BLOCK, TOGETHER, block_sums, divergences, float64, named, positions_at_once, powers
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
@@ -50,7 +51,7 @@ def perplexity(*, network: Network, data: Path, limit: int | None = None, window
     InputError
         For a file that cannot be read as text or has less than two tokens, and a limit below two.
     """
-    text = _read(data)
+    text = read_text(data, what="text")
     ids = token_ids(network, text)
     tokens = min(limit if limit is not None else DEFAULT_TOKENS, len(ids))
     length = min(window if window is not None else window_length(network), tokens)
@@ -80,13 +81,6 @@ def _documents(network: Network, text: str, windows: Array) -> Array | None:
     begins = np.arange(len(windows))[:, None] * windows.shape[1] + np.arange(0, windows.shape[1] - 1, BLOCK)
     found = np.searchsorted(first, begins, side="right") - 1
     return found if len(np.unique(found)) >= LEAST_DOCUMENTS else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text ({error}); perplexity needs a UTF-8 text file") from error
 
 
 def negative_log_likelihood(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bitwright.errors import InputError
+from bitwright.files import read_text
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import float64, powers
 from bitwright.tasks.inputs import sentence_inputs
@@ -42,10 +43,7 @@ def sts(*, data: Path, limit: int | None = None) -> "Sts":
     InputError
         For a file that cannot be read, a malformed line (by number), and a file with less than two pairs.
     """
-    try:
-        lines = data.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{data} cannot be read ({error}); sts needs a UTF-8 file of lines {_COLUMNS}") from error
+    lines = read_text(data, what="file of pairs").split("\n")
     pairs = [_pair(line, f"{data.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
     chosen = [pairs[i] for i in evenly_spaced(len(pairs), limit)]
     if len(chosen) < 2:

@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from bitwright import strict_yaml
 from bitwright.errors import InputError
-from bitwright.settings import shown
+from bitwright.settings import bounded, shown
 from bitwright.technology.dram import Dram
 from bitwright.technology.price import Kind, Price
 from bitwright.technology.sram import COLUMNS, SramTable
@@ -115,9 +115,9 @@ def _not_a_boolean(value: object) -> object:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_not_a_boolean), Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, BeforeValidator(_not_a_boolean), Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_not_a_boolean), Field(gt=0)]
+Number = Annotated[float, BeforeValidator(_not_a_boolean), Field(ge=0, allow_inf_nan=False), AfterValidator(bounded)]
+Positive = Annotated[float, BeforeValidator(_not_a_boolean), Field(gt=0, allow_inf_nan=False), AfterValidator(bounded)]
+Count = Annotated[int, BeforeValidator(_not_a_boolean), Field(gt=0), AfterValidator(bounded)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 

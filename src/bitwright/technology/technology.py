@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from bitwright import files
 from bitwright.errors import InputError, MissingPriceError, unknown_name
 from bitwright.technology import price_file
 from bitwright.technology.dram import Dram, drams
@@ -44,7 +45,7 @@ def load(node_nm: int | str | Path) -> "Technology":
         name = price_file.BUILT_IN[int(text)].name
     else:
         path = Path(node_nm)
-        if not path.exists():
+        if not files.is_there(path):
             raise InputError(
                 f"no technology {text!r}: it is neither a known node ({price_file.known_nodes()}) "
                 "nor a YAML file that exists."

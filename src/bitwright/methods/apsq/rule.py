@@ -93,15 +93,20 @@ class PartialSums:
     centres: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tile", "group_size", "block"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} of partial sums is {getattr(self, name)}; it is at least 1")
+        for name, value in (("tile", self.tile), ("group_size", self.group_size), ("block", self.block)):
+            if value < 1:
+                raise ValueError(f"{name} of partial sums is {value}; it is at least 1")
         if self.bits not in BITS:
             raise ValueError(f"partial sums of {self.bits} bits are not stored; choose {', '.join(map(str, BITS))}")
         if self.rounding not in SHIFTS:
             raise ValueError(f"a shifter rounds {' or '.join(SHIFTS)}, not {self.rounding}")
-        for name in (TILE_SCALES, SUM_SCALES):
-            _check_scales(name, getattr(self, name))
+        _check_scales(TILE_SCALES, self.tile_scales)
+        _check_scales(SUM_SCALES, self.sum_scales)
+        counts = [None if scales is None else len(scales) for scales in (self.tile_scales, self.sum_scales)]
+        if counts[0] != counts[1]:
+            raise ValueError(f"{TILE_SCALES} and {SUM_SCALES} are one per tile each, not {counts[0]} and {counts[1]}")
+        if self.centres is not None and (self.centres.dtype != torch.int32 or self.centres.dim() != 1):
+            raise ValueError(f"{CENTRES} are one int32 per channel, not {tuple(self.centres.shape)}")
 
     @property
     def name(self) -> str:
@@ -152,8 +157,8 @@ def _check_scales(name: str, scales: torch.Tensor | None) -> None:
     """Refuse what a shifter cannot do."""
     if scales is None:
         return
-    if scales.dim() != 1 or not len(scales):
-        raise ValueError(f"{name} are one per tile, not {tuple(scales.shape)}")
+    if scales.dtype != torch.float32 or scales.dim() != 1 or not len(scales):
+        raise ValueError(f"{name} are one float32 number per tile, not {scales.dtype} {tuple(scales.shape)}")
     mantissa, exponent = torch.frexp(scales.detach().double())
     wrong = (mantissa != 0.5) | (exponent < 1)
     if bool(wrong.any()):

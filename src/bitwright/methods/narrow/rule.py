@@ -3,6 +3,9 @@
 import dataclasses
 from typing import ClassVar
 
+MOST_BITS = 53
+"""What float64, in which sums are kept, has."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NarrowSums:
@@ -17,3 +20,7 @@ class NarrowSums:
     name: ClassVar[str] = "narrow"
 
     bits: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= MOST_BITS:
+            raise ValueError(f"sums of {self.bits} significant bits; from 2 to {MOST_BITS} do")

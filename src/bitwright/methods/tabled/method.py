@@ -2,6 +2,7 @@
 
 import torch
 
+from bitwright.errors import InputError
 from bitwright.formats import Integer, Quantized, TableFormat
 from bitwright.methods.integer import gemm
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -53,8 +54,7 @@ class TabledOperands:
 def encode(tensor: torch.Tensor, operand: OperandPlan) -> Quantized:
     """Words of `tensor` in a tabled format, by the plan's scale."""
     assert isinstance(operand.format, TableFormat)
-    assert operand.scale is not None, "tabled formats have static scales"
-    scale = operand.scale.to(tensor.device)
+    scale = _scale(operand).to(tensor.device)
     return Quantized(
         codes=operand.format.encode(tensor.float(), scale),
         format=operand.format,
@@ -66,5 +66,13 @@ def encode(tensor: torch.Tensor, operand: OperandPlan) -> Quantized:
 def rounded(tensor: torch.Tensor, operand: OperandPlan) -> torch.Tensor:
     """The reals that `tensor` becomes: encoded and decoded, float32."""
     assert isinstance(operand.format, TableFormat)
-    assert operand.scale is not None, "tabled formats have static scales"
-    return operand.format.lookup().rounded(tensor, operand.scale.to(tensor.device))
+    return operand.format.lookup().rounded(tensor, _scale(operand).to(tensor.device))
+
+
+def _scale(operand: OperandPlan) -> torch.Tensor:
+    if operand.scale is None:
+        raise InputError(
+            f"the plan gives an operand {operand.format.name} and no scale, and words of a table have static ones; "
+            "calibrate it anew"
+        )
+    return operand.scale

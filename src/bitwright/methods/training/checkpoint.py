@@ -11,8 +11,9 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -20,12 +21,38 @@ from safetensors.torch import save
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
 from bitwright.methods.plan import Plan
-from bitwright.methods.plan_file import plan_from, plan_record
+from bitwright.methods.plan_checks import check_numbers
+from bitwright.methods.plan_file import CHECKSUM, DAMAGES, plan_from, plan_record, signed, what_is_wrong
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
+from bitwright.settings import shown
 
 KEY = "bitwright_training"
-VERSION = 3
+Count = Annotated[int, pydantic.Field(ge=0, le=2**31 - 1)]
+VERSION = 4
+"""4: with a checksum."""
+
+
+class Reached(pydantic.BaseModel):
+    """How far training is.
+
+    Attributes
+    ----------
+    step, waited, slower : int
+        Steps taken, looks without improvement, how often rates were lowered.
+    seconds : float
+        Spent.
+    losses : list of (int, float)
+        Step and loss at every look.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    step: Count
+    waited: Count
+    slower: Count
+    seconds: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+    losses: Annotated[list[tuple[Count, float]], pydantic.Field(min_length=1)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,8 +71,8 @@ class Checkpoint:
         Name -> the values with the least loss so far.
     average : mapping
         Name -> the moving average of the values; empty where none is kept.
-    progress : mapping
-        Step, losses, looks without improvement, how often rates were lowered, seconds spent.
+    reached : Reached
+        How far it is.
     settings : mapping
         Of training.
     samples : str
@@ -56,7 +83,7 @@ class Checkpoint:
     values: Mapping[str, torch.Tensor]
     moments: Mapping[str, torch.Tensor]
     best: Mapping[str, torch.Tensor]
-    progress: Mapping[str, Any]
+    reached: Reached
     settings: Mapping[str, Any]
     average: Mapping[str, torch.Tensor] = dataclasses.field(default_factory=dict)
     samples: str = ""
@@ -69,12 +96,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     record = {
         "version": VERSION,
         "plan": plan_record(checkpoint.plan, plan_tensors),
-        "progress": dict(checkpoint.progress),
+        "reached": checkpoint.reached.model_dump(),
         "settings": dict(checkpoint.settings),
         "samples": checkpoint.samples,
     }
     for part, held in (("plan", plan_tensors), *((each, getattr(checkpoint, each)) for each in PARTS)):
         tensors |= {f"{part}/{name}": value.detach().cpu().contiguous().clone() for name, value in held.items()}
+    record[CHECKSUM] = signed(record, tensors)
     content = save(tensors, metadata={KEY: json.dumps(record)})
     if path.is_file():  # both names until the new one is whole: a kill in between loses nothing
         previous_of(path).unlink(missing_ok=True)
@@ -106,9 +134,14 @@ def load_checkpoint(path: Path, network: Network) -> Checkpoint:
     try:
         if record["version"] != VERSION:
             raise InputError(
-                f"{path} is a checkpoint of version {record['version']}, and this reads {VERSION}; begin anew with "
-                "another --checkpoint"
+                f"{path} is a checkpoint of version {shown(record['version'])}, and this reads {VERSION}; begin anew "
+                "with another --checkpoint"
             )
+        if record.pop(CHECKSUM) != signed(record, tensors):
+            raise ValueError("its contents are not those that were written: their SHA-256 differs")
+        for name, tensor in tensors.items():
+            if not name.startswith("plan/"):  # the plan's are looked at as such
+                check_numbers(name, tensor)
         held = {
             part: {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
             for part in ("plan", *PARTS)
@@ -120,12 +153,12 @@ def load_checkpoint(path: Path, network: Network) -> Checkpoint:
             moments=held["moments"],
             best=held["best"],
             average=held["average"],
-            progress=record["progress"],
-            settings=record["settings"],
-            samples=record["samples"],
+            reached=Reached.model_validate(record["reached"]),
+            settings=dict(record["settings"]),
+            samples=str(record["samples"]),
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is a damaged checkpoint ({error}){_or_previous(path)}") from None
+    except DAMAGES as error:
+        raise InputError(f"{path} is a damaged checkpoint ({what_is_wrong(error)}){_or_previous(path)}") from None
     differs = difference(plan.fingerprint, fingerprint(network))
     if differs:
         raise InputError(f"{path} is a checkpoint of another network than {network.name}: {differs}")
@@ -145,8 +178,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise InputError(f"{path} is a safetensors file but no checkpoint; training writes them with --checkpoint")
     try:
         record: dict[str, Any] = json.loads(metadata[KEY])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is a damaged checkpoint ({error}){_or_previous(path)}") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{path} is a damaged checkpoint (its record is no mapping){_or_previous(path)}")
     return record, tensors
 
 

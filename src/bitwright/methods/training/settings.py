@@ -6,6 +6,7 @@ from typing import Any
 import pydantic
 
 from bitwright.errors import InputError
+from bitwright.settings import bounded
 
 
 class TrainingSettings(pydantic.BaseModel):
@@ -34,6 +35,8 @@ class TrainingSettings(pydantic.BaseModel):
     every: int = pydantic.Field(50, ge=1, description="steps between looks at held-out samples, and checkpoints")
     patience: int = pydantic.Field(8, ge=1, description="looks without improvement before an early stop")
     seed: int = pydantic.Field(0, ge=0, description="of the samples")
+
+    _bounded = pydantic.field_validator("steps", "averaging", "every", "patience", "seed")(bounded)
 
 
 def training_settings(given: Mapping[str, Any]) -> TrainingSettings:

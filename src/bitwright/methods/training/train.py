@@ -20,13 +20,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
-from bitwright.methods.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bitwright.methods.training.checkpoint import Checkpoint, Reached, load_checkpoint, save_checkpoint
 from bitwright.methods.training.learner import Learner
 from bitwright.methods.training.settings import TrainingSettings
 from bitwright.networks.network import Batch, Network
@@ -306,29 +305,34 @@ def _resumed(network: Network, path: Path | None, settings: TrainingSettings, sa
                 "or name another --checkpoint"
             )
     run = _Run(Learner(network, found.plan), settings)
-    missing = sorted(set(run.learning) ^ set(found.values))
-    if missing:
-        raise InputError(f"{path} does not fit {network.name}: {missing[0]} is on one side only; train it anew")
+    _check_fit(path, run, found)
     run.load(found.values)
     run.load_moments(found.moments)
     run.best, run.average = dict(found.best), dict(found.average)
-    run.step, run.waited, run.slower = (int(found.progress[name]) for name in ("step", "waited", "slower"))
-    run.seconds = float(found.progress["seconds"])
-    run.losses = [(int(step), float(loss)) for step, loss in found.progress["losses"]]
+    run.step, run.waited, run.slower = found.reached.step, found.reached.waited, found.reached.slower
+    run.seconds, run.losses = found.reached.seconds, list(found.reached.losses)
     return run
+
+
+def _check_fit(path: Path, run: _Run, found: Checkpoint) -> None:
+    """Refuse tensors that are not of what learns."""
+    learning = {name: parameter.shape for name, parameter in run.learning.items()}
+    held = [found.values, found.best, *([found.average] if run.average or found.average else [])]
+    sizes = [{name: value.shape for name, value in each.items()} for each in held]
+    moments = {f"{name}/{kind}": shape for name, shape in learning.items() for kind in MOMENTS}
+    moments |= {f"{name}/{MOMENTS[0]}": torch.Size() for name in learning}
+    if any(each != learning for each in sizes) or any(
+        moments.get(name) != value.shape or (name.endswith(("/step", "_sq")) and bool((value < 0).any()))
+        for name, value in found.moments.items()
+    ):
+        raise InputError(f"{path} does not fit what learns here, in names, sizes or moments; train it anew")
 
 
 def _keep(run: _Run, path: Path | None, samples: str) -> None:
     """The checkpoint, if one is wanted."""
     if path is None:
         return
-    progress: dict[str, Any] = {
-        "step": run.step,
-        "waited": run.waited,
-        "slower": run.slower,
-        "seconds": run.seconds,
-        "losses": run.losses,
-    }
+    reached = Reached(step=run.step, waited=run.waited, slower=run.slower, seconds=run.seconds, losses=run.losses)
     values = {name: p.detach() for name, p in run.learning.items()}
     save_checkpoint(
         Checkpoint(
@@ -337,7 +341,7 @@ def _keep(run: _Run, path: Path | None, samples: str) -> None:
             moments=run.moments(),
             best=run.best,
             average=run.average,
-            progress=progress,
+            reached=reached,
             settings=run.settings.model_dump(),
             samples=samples,
         ),

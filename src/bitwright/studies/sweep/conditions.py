@@ -2,6 +2,7 @@
 
 Names are `network`, `method`, `accelerator` (labels), options and parameters; where both have a name, `options.name` or
 `parameters.name`. A condition that names something that a point does not have says nothing about that point.
+Arithmetic is for numbers: of texts it would make texts of any size.
 """
 
 import ast
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError, unknown_name
+from bitwright.settings import shown
 from bitwright.studies.reader import Reader
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.In: lambda x, y: x in y,
     ast.NotIn: lambda x, y: x not in y,
 }
+LONGEST, DEEPEST = 1000, 40
+"""Characters of a condition, and how far its expressions nest (our choice)."""
 LABELS = ("network", "method", "accelerator")
 
 
@@ -83,15 +87,28 @@ def read_conditions(reader: Reader, given: Any, study: "Study") -> tuple[Conditi
     for i, text in enumerate(reader.items(("when",), given)):
         place = ("when", i) if isinstance(given, list) else ("when",)
         expression = reader.text(place, text)
+        if len(expression) > LONGEST:
+            raise reader.error(place, f"a condition of {len(expression):,} characters; at most {LONGEST:,} are read")
         try:
             tree = ast.parse(expression, mode="eval").body
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise reader.error(
-                place, f"the condition {expression!r} is not understood; write rows * cols <= 4096"
+                place, f"the condition {shown(expression)} is not understood; write rows * cols <= 4096"
             ) from None
+        if _is_deeper(tree, DEEPEST):
+            raise reader.error(place, f"the condition {shown(expression)} nests more than {DEEPEST} expressions")
         _check(reader, place, expression, tree, known)
         found.append(Condition(text=expression))
     return tuple(found)
+
+
+def _is_deeper(tree: ast.expr, most: int) -> bool:
+    level: list[ast.AST] = [tree]
+    for _ in range(most):
+        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+        if not level:
+            return False
+    return True
 
 
 def _check(reader: Reader, place: Any, text: str, node: ast.expr, known: set[str]) -> None:
@@ -104,7 +121,8 @@ def _check(reader: Reader, place: Any, text: str, node: ast.expr, known: set[str
     operators = [
         child for child in ast.iter_child_nodes(node) if isinstance(child, ast.operator | ast.unaryop | ast.cmpop)
     ]
-    if not isinstance(node, allowed) or any(type(each) not in OPERATORS for each in operators):
+    other = isinstance(node, ast.Constant) and not isinstance(node.value, bool | int | float | str | None)
+    if other or not isinstance(node, allowed) or any(type(each) not in OPERATORS for each in operators):
         raise reader.error(
             place,
             f"in {text!r}: {ast.unparse(node)!r} is not allowed; compare names, numbers and texts, with and, or, not",
@@ -133,9 +151,10 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.List | ast.Tuple):
         return [_value(each, names) for each in node.elts]
     if isinstance(node, ast.UnaryOp):
-        return OPERATORS[type(node.op)](_value(node.operand, names))
+        operand = _value(node.operand, names)
+        return OPERATORS[type(node.op)](operand if isinstance(node.op, ast.Not) else _number(operand))
     if isinstance(node, ast.BinOp):
-        return OPERATORS[type(node.op)](_value(node.left, names), _value(node.right, names))
+        return OPERATORS[type(node.op)](_number(_value(node.left, names)), _number(_value(node.right, names)))
     if isinstance(node, ast.BoolOp):
         values = (_value(each, names) for each in node.values)
         return all(values) if isinstance(node.op, ast.And) else any(values)
@@ -147,3 +166,9 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return False
         left = right
     return True
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{shown(value)} is no number, and only numbers are computed with")
+    return value

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import pydantic
 
 from bitwright.errors import InputError
+from bitwright.settings import bounded
 
 Objective = Literal["global-local", "global", "mse", "kl"]
 WIDTHS = {"free": (2, 3, 4, 5, 6, 7, 8), "hardware": (2, 4, 8)}
@@ -37,6 +38,8 @@ class SearchSettings(pydantic.BaseModel):
         True, description="measure each layer alone at every width first, and begin with allotments made from that"
     )
     seed: int = pydantic.Field(0, ge=0, description="of everything random")
+
+    _bounded = pydantic.field_validator("*")(bounded)
 
     @property
     def allowed(self) -> tuple[int, ...]:

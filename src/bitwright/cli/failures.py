@@ -1,0 +1,111 @@
+"""What nobody foresaw: one sentence that names a report, and no traceback on the screen unless it is asked for.
+
+The report is for whoever mends it: the traceback, versions and the command, without passwords. It lies in the folder
+for temporary files, readable by its owner alone.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import sys
+import traceback
+from pathlib import Path
+
+FAILURE = 1
+LONGEST = 300  # characters of what an exception says; the report has all of it
+SECRETS = (
+    (re.compile(r"(?<=://)([^/\s:@]*):([^/\s]*)@"), r"\1:***@"),
+    (re.compile(r"(?i)\b(password|passwd|pwd|secret|token|api_?key)(=|:\s*|%3D)[^&\s'\"]+"), r"\1\2***"),
+)
+"""What is left out of a report: passwords in addresses, and what is called one."""
+
+
+class Failures:
+    """How failures are told.
+
+    Attributes
+    ----------
+    debug : bool
+        Whether tracebacks are shown.
+    """
+
+    def __init__(self) -> None:
+        self.debug = False
+
+    def shown(self, error: BaseException) -> None:
+        """The traceback of an error, where it was asked for."""
+        if self.debug:
+            write("".join(traceback.format_exception(error)))
+
+    def unforeseen(self, error: BaseException) -> int:
+        """Tell of an error that nobody foresaw; the exit code."""
+        self.shown(error)
+        place = _reported(error)
+        report = f"the report {place} says where" if place else "no report could be written"
+        write(
+            f"bitwright: this should not have happened: {one_line(_said(error))}; {report}"
+            f"{'' if self.debug else ', and bitwright --debug VERB ... shows it here'}\n"
+        )
+        return FAILURE
+
+
+FAILURES = Failures()
+"""Of this process."""
+
+
+def one_line(text: str) -> str:
+    """A text in one line of printable characters."""
+    line = " ".join(text.split())
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
+
+
+def write(text: str) -> None:
+    """Text to stderr, where there still is one: a pipe may be closed, a disk full."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def redacted(text: str) -> str:
+    """A text without passwords.
+
+    Examples
+    --------
+    >>> redacted("--store postgresql://me:pw@host/db?password=pw&ssl=1")
+    '--store postgresql://me:***@host/db?password=***&ssl=1'
+    """
+    for pattern, instead in SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _said(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        text = redacted(str(error))
+    except Exception:  # whoever raised it wrote its __str__
+        return name
+    return f"{name}: {text[:LONGEST]}{'...' if len(text) > LONGEST else ''}" if text.strip() else name
+
+
+def _reported(error: BaseException) -> Path | None:
+    """Where the report lies; None where it could not be written."""
+    import tempfile
+
+    try:
+        handle, name = tempfile.mkstemp(prefix="bitwright-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(_report(error))
+        return Path(name)
+    except Exception:  # whatever broke the command may break its report: of an installation, a disk, memory
+        return None
+
+
+def _report(error: BaseException) -> str:
+    from bitwright.studies.provenance import provenance
+
+    made = provenance(shlex.join(["bitwright", *sys.argv[1:]]), 0)
+    versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
+    told = "".join(traceback.format_exception(error))
+    return redacted(f"{made.command}\n{versions}\n{made.platform}\n\n{told}")

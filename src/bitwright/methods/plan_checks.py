@@ -1,0 +1,120 @@
+"""What a plan must be before anything is executed by it: types, shapes and ranges that need no network to be judged.
+
+A checksum says that a file is as it was written, not by whom. So whatever is read is held to what calibration gives:
+scales are positive float32 numbers, as many as their granularity asks for, and codes of zero are codes. What only the
+network can tell, whether scales fit its tensors, is looked at where they meet them (`bitwright.methods.fit`).
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from bitwright.formats import Format, Granularity, Integer, PerPosition, PerTensor, PerToken
+from bitwright.methods.plan import OperandPlan, Plan, SitePlan
+from bitwright.methods.rules import Rule
+from bitwright.networks.rotation import Rotation
+
+LARGEST_AXES = 8
+LARGEST_NUMBER = 2**31 - 1
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise ValueError, which names the part and what is wrong in a clause, for a plan that no calibration gives."""
+    for name, site in plan.sites.items():
+        _check_site(name, site)
+    for name, factors in plan.smoothing.items():
+        check_positive(f"smoothing/{name}", factors)
+        if factors.dim() != 1:
+            raise ValueError(f"smoothing/{name} is one factor per channel, not {_sizes(factors)}")
+    for name, values in plan.weights.items():
+        check_numbers(f"weights/{name}", values)
+    for name, rotation in plan.rotations.items():
+        _check_rotation(name, rotation)
+    if plan.promise is not None and not (math.isfinite(plan.promise) and plan.promise >= 0):
+        raise ValueError(f"promise is {plan.promise:g}; it is a loss of 0 or more")
+
+
+def check_numbers(name: str, tensor: torch.Tensor) -> None:
+    """Raise ValueError unless a tensor holds finite real numbers."""
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} is {_type(tensor)}; real numbers are expected")
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{name} holds NaN or infinity")
+
+
+def check_positive(name: str, tensor: torch.Tensor) -> None:
+    """Raise ValueError unless a tensor holds one or more finite float32 numbers above 0."""
+    if tensor.dtype != torch.float32:
+        raise ValueError(f"{name} is {_type(tensor)}; float32 is expected")
+    if not tensor.numel() or tensor.dim() > LARGEST_AXES:
+        raise ValueError(f"{name} has sizes {_sizes(tensor)}; one or more numbers in at most {LARGEST_AXES} axes do")
+    check_numbers(name, tensor)
+    if not bool((tensor > 0).all()):
+        raise ValueError(f"{name} holds {float(tensor.min()):g}; all are above 0")
+
+
+def _check_site(name: str, site: SitePlan) -> None:
+    for part, operand in (("x", site.x), ("w", site.w), ("y", site.y)):
+        if operand is not None:
+            _check_operand(f"sites/{name}/{part}", operand)
+    for part, rule in (("precision", site.precision), ("accumulation", site.accumulation)):
+        _check_rule(f"sites/{name}/{part}", rule)
+    if site.y is not None and (site.y.scale is None or not isinstance(site.y.granularity, PerTensor)):
+        raise ValueError(f"sites/{name}/y has no scale of its own; outputs are rounded by one factor")
+
+
+def _check_rule(name: str, rule: Rule) -> None:
+    """Numbers of a rule are sizes, widths, thresholds and shares; its type says more of them."""
+    values: Mapping[str, object] = vars(rule)
+    for key, value in values.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            check_numbers(f"{name}/{key}", value)
+        elif isinstance(value, int | float) and not 0 <= value <= LARGEST_NUMBER:
+            raise ValueError(f"{key} of {name} is {value:g}; it is from 0 to {LARGEST_NUMBER:,}")
+
+
+def _check_operand(name: str, operand: OperandPlan) -> None:
+    _check_scale(name, operand.scale, operand.granularity)
+    _check_zero(name, operand.format, operand.zero_point)
+    most = 2**operand.format.dropped_bits - 1 if isinstance(operand.format, Integer) else 0
+    if not 0 <= operand.dropped_mean <= most:
+        raise ValueError(f"the dropped mean of {name} is {operand.dropped_mean:g}; it is of 0 to {most}")
+
+
+def _check_scale(name: str, scale: torch.Tensor | None, granularity: Granularity) -> None:
+    if scale is None:
+        if isinstance(granularity, PerPosition):
+            raise ValueError(f"{name} has no scales, and {granularity} are two static ones")
+        return
+    check_positive(name, scale)
+    if isinstance(granularity, PerToken):
+        raise ValueError(f"{name} has scales, and those of tokens are taken as the network runs")
+    if isinstance(granularity, PerTensor) and scale.numel() != 1:
+        raise ValueError(f"{name} has {scale.numel():,} scales; a tensor has one")
+    if isinstance(granularity, PerPosition) and scale.shape != (2,):
+        raise ValueError(f"{name} has scales of sizes {_sizes(scale)}; {granularity} are two")
+
+
+def _check_zero(name: str, fmt: Format, zero_point: int) -> None:
+    low, high = (fmt.low, fmt.high) if isinstance(fmt, Integer) else (0, 0)
+    if not low <= zero_point <= high:
+        raise ValueError(f"the zero point of {name} is {zero_point}; {fmt.name} has {low} to {high}")
+
+
+def _check_rotation(name: str, rotation: Rotation) -> None:
+    if bool(rotation.bits) != bool(rotation.step):
+        raise ValueError(
+            f"rotations/{name} has {rotation.bits} bits and a step of {rotation.step:g}; fixed point has both, "
+            "floating point neither"
+        )
+    if rotation.bits == 1:
+        raise ValueError(f"rotations/{name} is of 1 bit; fixed point has 2 or more")
+
+
+def _type(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _sizes(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "none"
