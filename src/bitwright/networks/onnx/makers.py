@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bitwright.networks.onnx import layers
+from bitwright.networks.onnx import layers, recurrent
 from bitwright.networks.onnx.decomposed import layer_norm
 from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.node import Node
@@ -81,6 +81,8 @@ def _gather(builder: "Builder", node: Node, index: int) -> Layer | None:  # noqa
     w = builder.constant(node, 0)
     if w is None or w.dim() != 2 or not w.is_floating_point() or node.number("axis", 0) != 0:
         return None
+    if not bool(w.isfinite().all()):  # a mask by index
+        return None
     module = layers.table(builder.parameter(node.inputs[0], w))
     return Layer(module=module, inputs=node.inputs[1:2], outputs=node.outputs, weight=node.inputs[0])
 
@@ -89,9 +91,12 @@ LAYERS: dict[str, Callable[["Builder", Node, int], Layer | None]] = {
     "BatchNormalization": _batch_norm,
     "Conv": _convolution,
     "ConvTranspose": _convolution,
+    "GRU": recurrent.layer,
     "Gather": _gather,
     "Gemm": _gemm,
+    "LSTM": recurrent.layer,
     "LayerNormalization": _layer_norm,
     "MatMul": _matmul,
+    "RNN": recurrent.layer,
     "ReduceMean": layer_norm,
 }

@@ -70,6 +70,7 @@ def _attribute(proto: Any, folder: Path | None, node: str) -> Any:
         AttributeProto.FLOATS: lambda: list(proto.floats),
         AttributeProto.INTS: lambda: list(proto.ints),
         AttributeProto.GRAPH: lambda: proto.g,
+        AttributeProto.TYPE_PROTO: lambda: None,
     }
     if kind not in plain:
         raise InputError(f"node {node!r}: its attribute {short(proto.name)!r} is of a kind that is not read")

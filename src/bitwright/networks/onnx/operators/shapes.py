@@ -10,7 +10,7 @@ from bitwright.networks.onnx.node import Node, Value, axis_of, check_size, integ
 from bitwright.networks.onnx.types import INTEGERS, torch_type
 from bitwright.networks.unseen import unseen
 
-HOST_OPERATORS = ("Shape", "Size")
+HOST_OPERATORS = ("Shape", "Size", "SequenceLength", "OptionalHasElement")
 
 
 def shape(node: Node, x: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from bitwright.networks.onnx.operators import arithmetic, products, reductions, resizing, shapes, windows
+from bitwright.networks.onnx.operators import (
+    arithmetic,
+    products,
+    recurrent,
+    reductions,
+    resizing,
+    sequences,
+    shapes,
+    windows,
+)
 
 STANDARD = ("", "ai.onnx")
 MICROSOFT = "com.microsoft"
@@ -15,6 +24,8 @@ OWN: dict[str, Callable[..., Any]] = {
     **windows.WINDOWS,
     **resizing.RESIZING,
     **products.PRODUCTS,
+    **recurrent.RECURRENT,
+    **sequences.SEQUENCES,
 }
 OPERATORS: dict[tuple[str, str], Callable[..., Any]] = {
     **{("", name): function for name, function in OWN.items()},
