@@ -14,7 +14,7 @@ import types
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from bitwright.networks.eager import running_here
 from bitwright.networks.gradients import with_gradients
 from bitwright.networks.ownership import Ownership
 from bitwright.networks.parsers import IN_PLACE, PARSERS, parse
+from bitwright.networks.scans import Scan
 from bitwright.networks.sites import Site
 from bitwright.networks.unseen import autocast, disturbed, undisturbed
 from bitwright.networks.view import GemmView
@@ -69,7 +70,7 @@ class SiteMode(TorchFunctionMode):
         self.owner = Ownership(module)
         self._paths = {id(m): path for path, m in module.named_modules()}
         self._modules = dict(module.named_modules())
-        self._stack: list[tuple[str, dict[Any, str]]] = []  # running modules, and what each names its products
+        self._stack: list[_Running] = []
         self._seen: Counter[str] = Counter()
         self._hooks: list[Any] = []
         self._thread = threading.get_ident()
@@ -78,7 +79,7 @@ class SiteMode(TorchFunctionMode):
         self._below = _Below(self)
 
     def __enter__(self) -> "SiteMode":
-        self._stack, self._seen, self._thread = [("", {})], Counter(), threading.get_ident()
+        self._stack, self._seen, self._thread = [_Running("", {})], Counter(), threading.get_ident()
         torch.clear_autocast_cache()  # weights that were cast before this pass would be unknown in it
         hooks = torch.nn.modules.module
         self._hooks = [
@@ -101,7 +102,9 @@ class SiteMode(TorchFunctionMode):
 
     def _push(self, module: torch.nn.Module, inputs: Any) -> None:  # noqa: ARG002
         if id(module) in self._paths and self._here():
-            self._stack.append((self._paths[id(module)], {}))
+            path, steps = self._paths[id(module)], self._stack[-1].steps
+            names = {} if steps is None else steps.setdefault(path, {})
+            self._stack.append(_Running(path, names, {} if steps is None and isinstance(module, Scan) else steps))
 
     def _pop(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG002
         if id(module) in self._paths and self._here():
@@ -128,7 +131,7 @@ class SiteMode(TorchFunctionMode):
     @property
     def path(self) -> str:
         """Path of the module that is running now."""
-        return self._stack[-1][0]
+        return self._stack[-1].path
 
     @property
     def below(self) -> bool:
@@ -208,9 +211,9 @@ class SiteMode(TorchFunctionMode):
         """The site's name: products of one name are counted, but for the steps of a scan, which are one site.
 
         A scan is the same instruction, called by the same ones, on operands of the same shapes, by the same weight if
-        there is one, within one run of a module.
+        there is one, within one run of a module, or of a `Scan` that it is in.
         """
-        names = self._stack[-1][1]
+        names = self._stack[-1].names
         x = view.x.shape[-1:] if view.weight is not None else view.x.shape
         key = (name, x, view.w.shape, _instruction())
         opaque = view.weight is None and self._below.runs  # inside scripted code, where all has one instruction
@@ -244,6 +247,14 @@ class SiteMode(TorchFunctionMode):
         """The name of a product by a parameter of the running module: `weight` is the module itself."""
         part = attribute.removesuffix("weight").rstrip("_")
         return self._named(part) if part else self.path or op
+
+
+class _Running(NamedTuple):
+    """A module that is running."""
+
+    path: str
+    names: dict[Any, str]  # of its products so far
+    steps: dict[str, dict[Any, str]] | None = None  # within a scan, those of every module in it, by path
 
 
 class _Nested(TorchFunctionMode):

@@ -12,25 +12,27 @@ from typing import Any
 import torch
 
 from bitwright.errors import InputError
-from bitwright.networks.onnx import layers
+from bitwright.networks.onnx import control, layers
 from bitwright.networks.onnx.built import Became, Built, together
-from bitwright.networks.onnx.graph import Branches, OnnxNetwork, Operation, Step, Subgraph
+from bitwright.networks.onnx.graph import OnnxNetwork, Operation, Step, Subgraph
 from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.makers import LAYERS
 from bitwright.networks.onnx.names import Places, path_of
 from bitwright.networks.onnx.node import Node
 from bitwright.networks.onnx.nodes import nodes_of
+from bitwright.networks.onnx.operators.recurrent import GATES
 from bitwright.networks.onnx.operators.shapes import HOST_OPERATORS
 from bitwright.networks.onnx.operators.table import OPERATORS, PRODUCT_OPERATORS, why_unknown
 from bitwright.networks.onnx.quantization.functions import FUNCTIONS
 from bitwright.networks.onnx.quantization.grids import SWITCH, QuantizedFile
 from bitwright.networks.onnx.quantization.reading import Quantization
-from bitwright.networks.onnx.recurrent import GATES, Recurrent
 from bitwright.networks.onnx.types import INTEGERS, tensor_of
 
+KNOWN: dict[tuple[str, str], Callable[..., Any]] = {**OPERATORS, **FUNCTIONS}
 SMALL = 4096  # elements of constants that are read as numbers, not as operands
 SETTINGS = frozenset({"Resize", "Upsample", "Range", "ConstantOfShape", "Pad", "Slice"})
 """Operators whose constants say what they do."""
+RECURRENT_SLOTS = ("input", "input_weight", "hidden_weight", "bias")
 
 
 class Builder:
@@ -49,10 +51,9 @@ class Builder:
         self.proto, self.opsets, self.folder, self.level = proto, opsets, folder, level
         self.constants = dict(constants)
         self.constants |= {each.name: tensor_of(each, folder, "the tensor") for each in proto.initializer}
-        if level == 0:  # a graph's own inputs are given, whatever their default
-            for each in proto.input:
-                if each.name in self.constants and each.name not in {i.name for i in proto.initializer}:
-                    del self.constants[each.name]
+        given = {each.name for each in proto.input} - {each.name for each in proto.initializer}
+        for name in given & set(self.constants):  # a graph's own inputs are given, whatever is called so around it
+            del self.constants[name]
         self.host = set(host)
         self.quantization = quantization or Quantization()
         self.quantization.widths |= {
@@ -87,6 +88,7 @@ class Builder:
                 self.built.append(Built(node=node, became=Became.SHAPE))
                 continue
             node = self.quantization.moved(self, node)  # noqa: PLW2901
+            node = self.quantization.with_width(node)  # noqa: PLW2901
             layer = self._layer(node, index)
             path = path_of("" if node.name in node.outputs else node.name, node.op, layer.weight, index, node.scope)
             parent, key, own = places.put(layer.module, path)
@@ -126,7 +128,7 @@ class Builder:
         """Compute a node whose inputs are all constants."""
         given = [name for name in node.inputs if name]
         key = (node.domain, node.op)
-        function = OPERATORS.get(key) or FUNCTIONS.get(key)
+        function = KNOWN.get(key)
         if function is None or (not given and key in FUNCTIONS) or not all(name in self.constants for name in given):
             return False
         node = self.quantization.with_width(node)
@@ -178,13 +180,11 @@ class Builder:
         return self._parameters[key]
 
     def _layer(self, node: Node, index: int) -> Layer:
-        if node.op == "If" and node.domain == "":
-            return self._branches(node)
-        if node.op in GATES and node.domain == "":
-            return self._recurrent(node)
+        if node.op in control.GRAPHS and node.domain == "":
+            return control.layer(self, node)
         maker = LAYERS.get(node.op) if node.domain == "" else None
         layer = self.quantization.layer(self, node) if maker is None else maker(self, node, index)
-        if layer is None and (node.domain, node.op) not in OPERATORS:
+        if layer is None and (node.domain, node.op) not in KNOWN:
             raise node.refusal(why_unknown(node.domain, node.op, node.opset))
         return layer or self._operation(node)
 
@@ -192,7 +192,7 @@ class Builder:
         """A node as a function, which holds those constants that are operands."""
         slots: list[str | None] = []
         inputs: list[str] = []
-        module = Operation(node, OPERATORS[node.domain, node.op], ())
+        module = Operation(node, KNOWN[node.domain, node.op], ())
         weight = ""
         for position, name in enumerate(node.inputs):
             value = self.constants.get(name)
@@ -214,7 +214,9 @@ class Builder:
         return Layer(module=module, inputs=tuple(inputs), outputs=node.outputs, weight=weight)
 
     @staticmethod
-    def _is_operand(value: torch.Tensor) -> bool:
+    def _is_operand(value: Any) -> bool:
+        if not isinstance(value, torch.Tensor):  # a sequence
+            return False
         return value.numel() > 1 if value.is_floating_point() else value.numel() > SMALL
 
     @staticmethod
@@ -223,33 +225,14 @@ class Builder:
             if node.op in ("MatMul", "Einsum", "FusedMatMul"):
                 return f"weight_{position}" if position > 1 else "weight"
             return ("input", "weight", "bias")[position] if position < 3 else f"constant_{position}"
+        if node.op in GATES and position < len(RECURRENT_SLOTS):
+            return RECURRENT_SLOTS[position]
         return "constant" if position < 2 else f"constant_{position}"
 
-    def _recurrent(self, node: Node) -> Layer:
-        constants = [self.constant(node, i) for i in (1, 2, 3)]
-        if constants[0] is None or constants[1] is None or (self.has(node, 3) and constants[2] is None):
-            raise node.refusal("has weights that are computed, which is not supported")
-        if self.has(node, 7):
-            raise node.refusal("has peepholes, which torch's LSTM does not")
-        module = Recurrent(node, constants[0], constants[1], constants[2])
-        inputs = (node.inputs[0], *(node.inputs[4:7] if any(node.inputs[4:7]) else ()))
-        return Layer(module=module, inputs=inputs, outputs=node.outputs)
-
-    def _branches(self, node: Node) -> Layer:
-        if self.level > 8:
-            raise node.refusal("lies in more than 8 others")
-        graphs, built = [], list[Built]()
-        for name in ("then_branch", "else_branch"):
-            proto = node.attributes.get(name)
-            if proto is None:
-                raise node.refusal(f"has no {name}")
-            inner = Builder(
-                proto, self.opsets, self.folder, self.constants, self.host, self.level + 1, self.quantization
-            )
-            graphs.append(inner.into(Subgraph((), {}, ())))
-            built += [each.below("then" if name == "then_branch" else "otherwise") for each in inner.built]
-        module = Branches(node, graphs[0], graphs[1])
-        return Layer(module=module, inputs=node.inputs, outputs=node.outputs, inner=tuple(built))
+    def inside(self, proto: Any, host: Iterable[str] = ()) -> "Builder":
+        """The builder of a graph that a node has; `host` are inputs of it that are known from shapes."""
+        known = self.host | set(host)
+        return Builder(proto, self.opsets, self.folder, self.constants, known, self.level + 1, self.quantization)
 
     def only_reader(self, name: str, op: str) -> int | None:
         """The index of the one node that reads a value, where it is of this operator."""

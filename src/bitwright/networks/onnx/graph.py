@@ -1,7 +1,8 @@
 """The interpreter: a graph's nodes, one after the other, as submodules of one torch module.
 
 Every node that computes is a module, so that its products, operators and parameters have its name. What is known from
-shapes alone is computed on the side, where no mode of torch sees it: a compiler knows it before.
+shapes alone is computed on the side, where no mode of torch sees it: a compiler knows it before. A value is a tensor,
+or a list of tensors, which ONNX calls a sequence.
 """
 
 import dataclasses
@@ -43,7 +44,7 @@ class Step:
     function: Callable[..., Any] | None = None
     last: tuple[str, ...] = ()
 
-    def run(self, values: dict[str, torch.Tensor]) -> None:
+    def run(self, values: dict[str, Any]) -> None:
         """Compute the outputs into `values`.
 
         Raises
@@ -60,11 +61,11 @@ class Step:
             else:
                 module = self.parent._modules[self.key]
                 assert module is not None
-                made = module.run(values, given[0]) if isinstance(module, Branches) else module(*_together(given))
+                made = module.run(values, given) if isinstance(module, Scoped) else module(*_together(given))
         except (InputError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            sizes = [list(each.shape) for each in map(values.get, self.inputs) if each is not None]
+            sizes = [_sizes(each) for each in map(values.get, self.inputs) if each is not None]
             if isinstance(error, NotImplementedError | AssertionError):
                 raise
             raise self.node.refusal(f"fails on inputs of {sizes} ({type(error).__name__}: {_line(error)})") from error
@@ -80,13 +81,18 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:200]
 
 
-def _together(given: Sequence[Value]) -> Sequence[Value]:
+def _sizes(value: Any) -> Any:
+    """The sizes of a tensor, or of each in a list."""
+    return [_sizes(each) for each in value] if isinstance(value, list) else list(value.shape)
+
+
+def _together(given: Sequence[Any]) -> Sequence[Any]:
     """Operands on one device: what was computed from shapes is on the CPU."""
-    devices = {each.device for each in given if each is not None and each.device.type != "cpu"}
+    devices = {each.device for each in given if isinstance(each, torch.Tensor) and each.device.type != "cpu"}
     if not devices:
         return given
     device = devices.pop()
-    return [each if each is None or not each.dim() else each.to(device) for each in given]
+    return [each.to(device) if isinstance(each, torch.Tensor) and each.dim() else each for each in given]
 
 
 class Subgraph(torch.nn.Module):
@@ -96,7 +102,7 @@ class Subgraph(torch.nn.Module):
         super().__init__()
         self.steps, self.constants, self.outputs = tuple(steps), dict(constants), tuple(outputs)
 
-    def compute(self, values: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    def compute(self, values: dict[str, Any]) -> list[Any]:
         """The outputs from values that are given by name."""
         values |= self.constants
         for step in self.steps:
@@ -107,23 +113,12 @@ class Subgraph(torch.nn.Module):
         return [values[name] for name in self.outputs]
 
 
-class Branches(torch.nn.Module):
-    """The operator If: one of two graphs, which read values of the graph around them."""
+class Scoped(torch.nn.Module):
+    """A node with graphs of its own, which read values of the graph around them."""
 
-    def __init__(self, node: Node, then: Subgraph, otherwise: Subgraph) -> None:
-        super().__init__()
-        self.node, self.then, self.otherwise = node, then, otherwise
-
-    def run(self, values: Mapping[str, torch.Tensor], condition: Value) -> tuple[torch.Tensor, ...]:
-        """What the graph that a condition chooses makes."""
-        assert condition is not None
-        with unseen():
-            chosen = bool(condition.reshape(-1).all())
-        return self(dict(values), chosen)
-
-    def forward(self, values: dict[str, torch.Tensor], chosen: bool) -> tuple[torch.Tensor, ...]:
-        """The outputs of one of the graphs."""
-        return tuple((self.then if chosen else self.otherwise).compute(values))
+    def run(self, values: Mapping[str, Any], given: Sequence[Any]) -> tuple[Any, ...]:
+        """The node's outputs, from the values around it and its own inputs."""
+        raise NotImplementedError
 
 
 class Operation(torch.nn.Module):

@@ -94,9 +94,18 @@ class TransposedConvolution(torch.nn.Module):
         return transposed_convolution(self.node, x, self.weight, self.bias)
 
 
+class Outer(torch.nn.Linear):
+    """A linear layer with nothing to reduce (K = 1), which multiplies element by element."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        """x [..., 1] by w [N, 1]."""
+        found = input * self.weight[:, 0]
+        return found if self.bias is None else found + self.bias
+
+
 def linear(w: torch.Tensor, bias: Value) -> torch.nn.Linear:
     """x by a constant [N, K], and a bias [N]."""
-    made = torch.nn.Linear(w.shape[1], w.shape[0], bias=False, device="meta")
+    made = (Outer if w.shape[1] == 1 else torch.nn.Linear)(w.shape[1], w.shape[0], bias=False, device="meta")
     made.weight = parameter(w)
     if bias is not None:
         made.bias = parameter(bias)

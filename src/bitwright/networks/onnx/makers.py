@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bitwright.networks.onnx import layers
+import torch
+
+from bitwright.networks.onnx import layers, recurrent
 from bitwright.networks.onnx.decomposed import layer_norm
 from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.node import Node
@@ -62,7 +64,7 @@ def _batch_norm(builder: "Builder", node: Node, index: int) -> Layer | None:  # 
         raise node.refusal("is in training mode; export the network for inference")
     constants = [builder.constant(node, i) for i in range(1, 5)]
     if any(each is None or each.dim() != 1 for each in constants):
-        raise node.refusal("has statistics that are computed, which is not supported")
+        return None
     module = layers.batch_norm(node, *constants)  # type: ignore[arg-type]
     return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs[:1], weight=node.inputs[1])
 
@@ -79,7 +81,9 @@ def _layer_norm(builder: "Builder", node: Node, index: int) -> Layer | None:  # 
 
 def _gather(builder: "Builder", node: Node, index: int) -> Layer | None:  # noqa: ARG001
     w = builder.constant(node, 0)
-    if w is None or w.dim() != 2 or not w.is_floating_point() or node.number("axis", 0) != 0:
+    if w is None or w.dim() != 2 or w.dtype == torch.bool or node.number("axis", 0) != 0:
+        return None
+    if not bool(w.isfinite().all()):  # a mask by index
         return None
     module = layers.table(builder.parameter(node.inputs[0], w))
     return Layer(module=module, inputs=node.inputs[1:2], outputs=node.outputs, weight=node.inputs[0])
@@ -89,9 +93,12 @@ LAYERS: dict[str, Callable[["Builder", Node, int], Layer | None]] = {
     "BatchNormalization": _batch_norm,
     "Conv": _convolution,
     "ConvTranspose": _convolution,
+    "GRU": recurrent.layer,
     "Gather": _gather,
     "Gemm": _gemm,
+    "LSTM": recurrent.layer,
     "LayerNormalization": _layer_norm,
     "MatMul": _matmul,
+    "RNN": recurrent.layer,
     "ReduceMean": layer_norm,
 }

@@ -1,4 +1,4 @@
-"""The nodes of a graph as the file has them, and those that operators on codes stand for."""
+"""The nodes of a graph as the file has them, and those that fused operators and those on codes stand for."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from bitwright.errors import InputError
 from bitwright.networks.onnx.file import graphs_of
+from bitwright.networks.onnx.fused import written_out
 from bitwright.networks.onnx.node import Node, short
 from bitwright.networks.onnx.operators.table import STANDARD
 from bitwright.networks.onnx.quantization.lowering import lowered
@@ -14,9 +15,10 @@ from bitwright.networks.onnx.types import tensor_of
 
 
 def nodes_of(graph: Any, opsets: Mapping[str, int], folder: Path | None) -> tuple[list[Node], list[Node]]:
-    """Every node of a graph in order, operators on codes written out; and all as the file has them."""
+    """Every node of a graph in order, fused operators and those on codes written out; and all as the file has them."""
     own = [_node(proto, opsets, folder, index) for index, proto in enumerate(graph.node)]
-    return [each for node in own for each in lowered(node) or [node]], own
+    plain = (each for node in own for each in written_out(node) or [node])
+    return [each for node in plain for each in lowered(node) or [node]], own
 
 
 def reads(proto: Any) -> list[str]:
@@ -70,6 +72,7 @@ def _attribute(proto: Any, folder: Path | None, node: str) -> Any:
         AttributeProto.FLOATS: lambda: list(proto.floats),
         AttributeProto.INTS: lambda: list(proto.ints),
         AttributeProto.GRAPH: lambda: proto.g,
+        AttributeProto.TYPE_PROTO: lambda: None,
     }
     if kind not in plain:
         raise InputError(f"node {node!r}: its attribute {short(proto.name)!r} is of a kind that is not read")

@@ -13,11 +13,10 @@ from bitwright.errors import InputError
 from bitwright.networks.onnx.node import Node, short
 
 TYPES: dict[int, torch.dtype] = {  # by the numbers of onnx.TensorProto.DataType
-    1: torch.float32, 2: torch.uint8, 3: torch.int8, 4: torch.int32, 5: torch.int16, 6: torch.int32, 7: torch.int64,
-    9: torch.bool, 10: torch.float16, 11: torch.float64, 12: torch.int64, 13: torch.int64, 16: torch.bfloat16,
+    1: torch.float32, 2: torch.uint8, 3: torch.int8, 4: torch.uint16, 5: torch.int16, 6: torch.int32, 7: torch.int64,
+    9: torch.bool, 10: torch.float16, 11: torch.float64, 12: torch.uint32, 13: torch.uint64, 16: torch.bfloat16,
     21: torch.uint8, 22: torch.int8, 25: torch.uint8, 26: torch.int8,
 }  # fmt: skip
-"""uint16, uint32 and uint64 are carried in the next wider signed type that torch computes with."""
 INTEGERS: dict[int, tuple[int, bool]] = {  # bits, signed
     2: (8, False), 3: (8, True), 4: (16, False), 5: (16, True), 6: (32, True), 21: (4, False), 22: (4, True),
     25: (2, False), 26: (2, True),

@@ -178,6 +178,11 @@ def bias_gelu(node: Node, x: torch.Tensor, bias: Value = None) -> torch.Tensor:
     return gelu(node, x if bias is None else x + bias)
 
 
+def fast_gelu(node: Node, x: torch.Tensor, bias: Value = None) -> torch.Tensor:  # noqa: ARG001
+    """Gelu of a sum, by a hyperbolic tangent (com.microsoft)."""
+    return F.gelu(x if bias is None else x + bias, approximate="tanh")
+
+
 def quick_gelu(node: Node, x: torch.Tensor) -> torch.Tensor:
     """x sigmoid(alpha x), alpha 1.702 (com.microsoft)."""
     return x * torch.sigmoid(node.number("alpha", 1.702) * x)
@@ -215,5 +220,5 @@ ARITHMETIC: dict[str, Operator] = {
     "ThresholdedRelu": thresholded_relu, "Where": where,
 }  # fmt: skip
 """Operators of ONNX's own domain."""
-MICROSOFT: dict[str, Operator] = {"Gelu": gelu, "BiasGelu": bias_gelu, "QuickGelu": quick_gelu}
+MICROSOFT: dict[str, Operator] = {"Gelu": gelu, "BiasGelu": bias_gelu, "FastGelu": fast_gelu, "QuickGelu": quick_gelu}
 """Operators that onnxruntime's optimizer writes."""

@@ -1,9 +1,9 @@
-"""Products whose operands are both computed: matrix products, contractions, convolutions, attention.
+"""Products whose operands are both computed: matrix products, contractions, convolutions.
 
-Products by a constant are modules of their own (`bitwright.networks.onnx.layers`).
+Products by a constant are modules of their own (`bitwright.networks.onnx.layers`). A product with nothing to reduce
+multiplies element by element, and is written so.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +19,13 @@ TRANSPOSED: tuple[Callable[..., torch.Tensor], ...] = (F.conv_transpose1d, F.con
 
 def matmul(node: Node, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
     """Matrices, or stacks of them."""
+    return multiplied(a, b)
+
+
+def multiplied(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a [..., M, K] by b [..., K, N]."""
+    if min(a.dim(), b.dim()) > 1 and a.shape[-1] == 1 == b.shape[-2]:
+        return a * b
     return torch.matmul(a, b)
 
 
@@ -29,7 +36,7 @@ def fused_matmul(node: Node, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     a = a.transpose(-1, -2) if node.number("transA", 0) else a
     b = b.transpose(-1, -2) if node.number("transB", 0) else b
     alpha = node.number("alpha", 1.0)
-    found = torch.matmul(a, b)
+    found = multiplied(a, b)
     return found if alpha == 1 else found * alpha
 
 
@@ -38,7 +45,7 @@ def gemm(node: Node, a: torch.Tensor, b: torch.Tensor, c: Value = None) -> torch
     a = a.t() if node.number("transA", 0) else a
     b = b.t() if node.number("transB", 0) else b
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
-    found = torch.matmul(a, b)
+    found = multiplied(a, b)
     found = found if alpha == 1 else found * alpha
     return found if c is None else found + (c if beta == 1 else c * beta)
 
@@ -113,46 +120,8 @@ def _cuts(node: Node, x: torch.Tensor, stride: list[int], full: list[int], spati
     return (halves, rest) if rule == "SAME_UPPER" else (rest, halves)
 
 
-def attention(node: Node, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Value = None, *past: Value) -> Any:
-    """Scaled products of queries and keys, by values: [B, heads, tokens, size] or [B, tokens, heads * size]."""
-    if any(each is not None for each in past) or len([name for name in node.outputs if name]) > 1:
-        raise node.refusal("keeps past keys and values, which is not supported; export it without a cache")
-    if node.number("softcap", 0.0) or node.number("qk_matmul_output_mode", 0):
-        raise node.refusal("has a softcap, or hands out its scores, which is not supported")
-    flat = q.dim() == 3
-    if flat:
-        heads, shared = int(node.number("q_num_heads")), int(node.number("kv_num_heads"))
-        q = q.unflatten(-1, (heads, -1)).transpose(1, 2)
-        k, v = (each.unflatten(-1, (shared, -1)).transpose(1, 2) for each in (k, v))
-    if k.shape[1] != q.shape[1]:
-        k, v = (each.repeat_interleave(q.shape[1] // each.shape[1], dim=1) for each in (k, v))
-    scale = node.attributes.get("scale", 1 / math.sqrt(q.shape[-1]))
-    causal = bool(node.number("is_causal", 0))
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
-    return y.transpose(1, 2).flatten(2) if flat else y
-
-
-def rotary(node: Node, x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, places: Value = None) -> torch.Tensor:
-    """Pairs of elements turned by an angle each, which depends on the token."""
-    flat = x.dim() == 3
-    y = x.unflatten(-1, (int(node.number("num_heads")), -1)).transpose(1, 2) if flat else x
-    width = int(node.number("rotary_embedding_dim", 0)) or y.shape[-1]
-    turned, kept = y[..., :width], y[..., width:]
-    cosine, sine = (each if places is None else each[places] for each in (cosine, sine))
-    cosine, sine = cosine.unsqueeze(1), sine.unsqueeze(1)
-    if node.number("interleaved", 0):
-        a, b = turned[..., 0::2], turned[..., 1::2]
-        found = torch.stack((a * cosine - b * sine, a * sine + b * cosine), -1).flatten(-2)
-    else:
-        a, b = turned.chunk(2, -1)
-        found = torch.cat((a * cosine - b * sine, a * sine + b * cosine), -1)
-    y = torch.cat((found, kept), -1)
-    return y.transpose(1, 2).flatten(2) if flat else y
-
-
 PRODUCTS: dict[str, Callable[..., Any]] = {
-    "Attention": attention, "Conv": convolution, "ConvTranspose": transposed_convolution, "Einsum": einsum,
-    "Gemm": gemm, "MatMul": matmul, "RotaryEmbedding": rotary,
+    "Conv": convolution, "ConvTranspose": transposed_convolution, "Einsum": einsum, "Gemm": gemm, "MatMul": matmul,
 }  # fmt: skip
 """Operators of ONNX's own domain."""
 MICROSOFT: dict[str, Callable[..., Any]] = {"FusedMatMul": fused_matmul}

@@ -40,12 +40,23 @@ def _product(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor
     return x
 
 
-def _largest(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
-    return torch.amax(x, axes, keep) if axes else x
+def _extreme(function: Callable[..., torch.Tensor], *, largest: bool) -> Reduction:
+    def run(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
+        if not axes:
+            return x
+        if any(not x.shape[axis] for axis in axes):  # of nothing: less, or more, than any number
+            least, most = _ends(x.dtype)
+            kept = [1 if i in axes else size for i, size in enumerate(x.shape) if keep or i not in axes]
+            return torch.full(kept, least if largest else most, dtype=x.dtype, device=x.device)
+        return function(x, axes, keep)
+
+    return run
 
 
-def _smallest(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
-    return torch.amin(x, axes, keep) if axes else x
+def _ends(kind: torch.dtype) -> tuple[Any, Any]:
+    if kind.is_floating_point:
+        return float("-inf"), float("inf")
+    return (False, True) if kind == torch.bool else (torch.iinfo(kind).min, torch.iinfo(kind).max)
 
 
 def _log_sum_exp(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
@@ -56,8 +67,8 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "ReduceMean": reduced(_mean),
     "ReduceSum": reduced(_sum),
     "ReduceProd": reduced(_product),
-    "ReduceMax": reduced(_largest),
-    "ReduceMin": reduced(_smallest),
+    "ReduceMax": reduced(_extreme(torch.amax, largest=True)),
+    "ReduceMin": reduced(_extreme(torch.amin, largest=False)),
     "ReduceL1": reduced(lambda x, axes, keep: _sum(torch.abs(x), axes, keep)),
     "ReduceL2": reduced(lambda x, axes, keep: torch.sqrt(_sum(torch.square(x), axes, keep))),
     "ReduceLogSum": reduced(lambda x, axes, keep: torch.log(_sum(x, axes, keep))),
@@ -98,6 +109,11 @@ def cumulative_sum(node: Node, x: torch.Tensor, axis: torch.Tensor) -> torch.Ten
     total = torch.cumsum(x, at, dtype=x.dtype)
     total = total - x if exclusive else total
     return torch.flip(total, (at,)) if backward else total
+
+
+def determinant(node: Node, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+    """Of each matrix."""
+    return torch.linalg.det(x)
 
 
 def _rows(node: Node, x: torch.Tensor, function: Callable[..., torch.Tensor]) -> torch.Tensor:
@@ -189,9 +205,24 @@ def local_response(node: Node, x: torch.Tensor) -> torch.Tensor:
     return x / torch.pow(total * alpha + bias, beta)
 
 
+def batch_norm(
+    node: Node,
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+) -> torch.Tensor:
+    """Channels by statistics that are computed."""
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    gain = scale * torch.rsqrt(variance + node.number("epsilon", 1e-5))
+    return x * gain.reshape(shape) + (bias - mean * gain).reshape(shape)
+
+
 NORMS: dict[str, Callable[..., Any]] = {
-    "ArgMax": extreme_index(True), "ArgMin": extreme_index(False), "CumSum": cumulative_sum,
-    "GroupNormalization": group_norm, "Hardmax": hardmax, "InstanceNormalization": instance_norm, "LRN": local_response,
+    "ArgMax": extreme_index(True), "ArgMin": extreme_index(False), "BatchNormalization": batch_norm,
+    "CumSum": cumulative_sum, "Det": determinant, "GroupNormalization": group_norm, "Hardmax": hardmax,
+    "InstanceNormalization": instance_norm, "LRN": local_response,
     "LayerNormalization": layer_norm, "LogSoftmax": log_softmax, "LpNormalization": lp_norm,
     "MeanVarianceNormalization": mean_variance, "RMSNormalization": rms_norm, "Softmax": softmax, "TopK": top_k,
     **REDUCTIONS,

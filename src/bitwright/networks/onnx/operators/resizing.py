@@ -1,4 +1,4 @@
-"""Resize and Upsample in all coordinate modes, and GridSample.
+"""Resize and Upsample in all coordinate modes.
 
 Where torch's `interpolate` does the very same it is called; all other cases gather along one axis after the other.
 """
@@ -16,6 +16,7 @@ from bitwright.networks.onnx.node import Node, Value, axis_of, check_size, integ
 
 TORCH_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 HALF = ("half_pixel", "pytorch_half_pixel")
+WHOLE = (0.0, 1.0)
 
 
 def resize(node: Node, x: torch.Tensor, roi: Value = None, scales: Value = None, sizes: Value = None) -> torch.Tensor:
@@ -28,18 +29,37 @@ def resize(node: Node, x: torch.Tensor, roi: Value = None, scales: Value = None,
     check_size(node, wanted)
     mode = node.text("mode", "nearest")
     coordinates = node.text("coordinate_transformation_mode", "half_pixel" if node.opset >= 11 else "asymmetric")
-    if coordinates == "tf_crop_and_resize":
-        raise node.refusal("crops while it resizes (tf_crop_and_resize), which is not supported")
-    changed = [axis for axis in range(x.dim()) if wanted[axis] != x.shape[axis] or factors[axis] != 1]
+    parts = _parts(node, roi, axes, x.dim()) if coordinates == "tf_crop_and_resize" else {}
+    changed = [
+        axis
+        for axis in range(x.dim())
+        if wanted[axis] != x.shape[axis] or factors[axis] != 1 or parts.get(axis, WHOLE) != WHOLE
+    ]
     if not changed:
         return x
-    plain = all(factors[axis] * x.shape[axis] == wanted[axis] for axis in changed)
+    plain = not parts and all(factors[axis] * x.shape[axis] == wanted[axis] for axis in changed)
     found = _by_torch(node, x, wanted, mode, coordinates) if plain and min(changed) > 1 else None
     if found is not None:
         return found
+    outside = {}
     for axis in changed:
-        x = _along(node, x, axis, wanted[axis], factors[axis], mode, coordinates)
+        places = _places(node, x.shape[axis], wanted[axis], factors[axis], coordinates, parts.get(axis, WHOLE))
+        if parts:
+            outside[axis] = (places < 0) | (places > x.shape[axis] - 1)
+        x = _along(node, x, axis, places, factors[axis], mode)
+    for axis, hidden in outside.items():
+        shape = [-1 if i == axis else 1 for i in range(x.dim())]
+        x = x.masked_fill(hidden.reshape(shape).to(x.device), node.number("extrapolation_value", 0.0))
     return x
+
+
+def _parts(node: Node, roi: Value, axes: list[int], rank: int) -> dict[int, tuple[float, float]]:
+    """Which part of each axis is resized, as shares of its length."""
+    if roi is None or roi.numel() != 2 * len(axes):
+        raise node.refusal("has no region (roi) of two places for each axis")
+    first, last = roi.reshape(2, -1).tolist()
+    found = dict(zip(axes, zip(first, last, strict=True), strict=True))
+    return {axis: found.get(axis, WHOLE) for axis in range(rank)}
 
 
 def _sizes(node: Node, x: torch.Tensor, axes: list[int], scales: Value, sizes: Value) -> tuple[list[float], list[int]]:
@@ -89,13 +109,18 @@ def _by_torch(node: Node, x: torch.Tensor, wanted: list[int], mode: str, coordin
     return F.interpolate(x, spatial, mode=kind, align_corners=True) if coordinates == "align_corners" else None
 
 
-def _places(node: Node, length: int, wanted: int, factor: float, coordinates: str) -> torch.Tensor:
+def _places(
+    node: Node, length: int, wanted: int, factor: float, coordinates: str, part: tuple[float, float]
+) -> torch.Tensor:
     """Where in the old axis each element of the new one lies, in float32 as onnxruntime has it: ties depend on it."""
     new = torch.arange(wanted, dtype=torch.float32)
     if coordinates == "align_corners":
         return new * (length - 1) / (wanted - 1) if wanted > 1 else new * 0
     if coordinates == "asymmetric":
         return new / factor
+    if coordinates == "tf_crop_and_resize":
+        first, last = (end * (length - 1) for end in part)
+        return first + new * (last - first) / (wanted - 1) if wanted > 1 else new * 0 + (first + last) / 2
     if coordinates == "pytorch_half_pixel" and wanted == 1:
         return new * 0
     if coordinates == "tf_half_pixel_for_nn":
@@ -109,11 +134,8 @@ def _places(node: Node, length: int, wanted: int, factor: float, coordinates: st
     return (new + 0.5) / factor - 0.5
 
 
-def _along(
-    node: Node, x: torch.Tensor, axis: int, wanted: int, factor: float, mode: str, coordinates: str
-) -> torch.Tensor:
+def _along(node: Node, x: torch.Tensor, axis: int, places: torch.Tensor, factor: float, mode: str) -> torch.Tensor:
     length = x.shape[axis]
-    places = _places(node, length, wanted, factor, coordinates)
     if mode == "nearest":
         return torch.index_select(x, axis, _nearest(node, places).clamp(0, length - 1).long().to(x.device))
     if mode not in ("linear", "cubic"):
@@ -165,12 +187,5 @@ def _bend(a: float, at: torch.Tensor) -> torch.Tensor:
     return torch.where(at <= 1, near, torch.where(at < 2, far, 0.0))
 
 
-def grid_sample(node: Node, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """x at places that another tensor gives."""
-    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(node.text("mode", "bilinear"), node.text("mode", "bilinear"))
-    padding = node.text("padding_mode", "zeros")
-    return F.grid_sample(x, grid, mode, padding, bool(node.number("align_corners", 0)))
-
-
-RESIZING: dict[str, Any] = {"GridSample": grid_sample, "Resize": resize, "Upsample": resize}
+RESIZING: dict[str, Any] = {"Resize": resize, "Upsample": resize}
 """Operators of ONNX's own domain."""

@@ -10,7 +10,7 @@ from bitwright.networks.onnx.node import Node, Value, axis_of, check_size, integ
 from bitwright.networks.onnx.types import INTEGERS, torch_type
 from bitwright.networks.unseen import unseen
 
-HOST_OPERATORS = ("Shape", "Size")
+HOST_OPERATORS = ("Shape", "Size", "SequenceLength", "OptionalHasElement")
 
 
 def shape(node: Node, x: torch.Tensor) -> torch.Tensor:
@@ -117,77 +117,6 @@ def _sliced(x: torch.Tensor, axis: int, chosen: range) -> torch.Tensor:
     return torch.index_select(x, axis, torch.tensor(list(chosen), dtype=torch.int64, device=x.device))
 
 
-def gather(node: Node, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Slices of x along an axis, by index; negative ones count from the end."""
-    axis = axis_of(node, int(node.number("axis", 0)), x.dim())
-    if indices.device.type == "cpu" and indices.dim() == 0:
-        return torch.select(x, axis, int(indices))
-    index = wrapped(indices, x.shape[axis]).to(x.device)
-    if indices.dim() == 1:
-        return torch.index_select(x, axis, index)
-    found = torch.index_select(x, axis, index.reshape(-1))
-    return found.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-
-
-def wrapped(indices: torch.Tensor, length: int) -> torch.Tensor:
-    """Indices counted from 0."""
-    indices = indices.long()
-    with unseen():
-        negative = bool((indices < 0).any())
-    return torch.where(indices < 0, indices + length, indices) if negative else indices
-
-
-def gather_elements(node: Node, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Elements along an axis, by an index each."""
-    axis = axis_of(node, int(node.number("axis", 0)), x.dim())
-    return torch.gather(x, axis, wrapped(indices, x.shape[axis]))
-
-
-def gather_nd(node: Node, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Slices of x by several indices each."""
-    batch, depth = int(node.number("batch_dims", 0)), indices.shape[-1]
-    wide = x.reshape(-1, *x.shape[batch:]) if batch else x
-    rows = indices.reshape(-1, *indices.shape[batch:]) if batch else indices
-    parts = [wrapped(rows[..., i], x.shape[batch + i]) for i in range(depth)]
-    if not batch:
-        return x[tuple(parts)]
-    of = torch.arange(len(rows), device=x.device).reshape(-1, *[1] * (rows.dim() - 2)).expand(rows.shape[:-1])
-    return wide[(of, *parts)].reshape(*x.shape[:batch], *indices.shape[batch:-1], *x.shape[batch + depth :])
-
-
-REDUCTIONS = {"none": None, "add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
-
-
-def scatter_elements(node: Node, x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
-    """x with elements replaced, or joined by a reduction, along an axis."""
-    axis = axis_of(node, int(node.number("axis", 0)), x.dim())
-    index, how = wrapped(indices, x.shape[axis]), REDUCTIONS.get(node.text("reduction", "none"))
-    if how is None:
-        return torch.scatter(x, axis, index, updates)
-    return torch.scatter_reduce(x, axis, index, updates, reduce=how, include_self=True)
-
-
-def scatter_nd(node: Node, x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
-    """x with slices replaced, or added to, by several indices each."""
-    parts = tuple(wrapped(indices[..., i], x.shape[i]) for i in range(indices.shape[-1]))
-    how = node.text("reduction", "none")
-    if how not in ("none", "add"):
-        return _scatter_by_place(node, x, parts, updates, how)
-    return x.clone().index_put_(parts, updates.to(x.dtype), accumulate=how == "add")
-
-
-def _scatter_by_place(
-    node: Node, x: torch.Tensor, parts: tuple[torch.Tensor, ...], updates: torch.Tensor, how: str
-) -> torch.Tensor:
-    """As `scatter_nd` by a reduction: every place of x has a number."""
-    if REDUCTIONS.get(how) is None:
-        raise node.refusal(f"its reduction {how!r} is not known")
-    numbers = torch.arange(x.numel(), device=x.device).reshape(x.shape)[parts]
-    by = REDUCTIONS[how] or ""
-    flat = torch.scatter_reduce(x.reshape(-1), 0, numbers.reshape(-1), updates.reshape(-1), reduce=by)
-    return flat.reshape(x.shape)
-
-
 def expand(node: Node, x: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
     """x repeated along axes of 1."""
     wanted = torch.broadcast_shapes(x.shape, tuple(integers_of(sizes)))
@@ -234,6 +163,23 @@ def _around(node: Node, length: int, before: int, after: int, mode: str) -> torc
     return torch.where(folded < length, folded, period - folded)
 
 
+def centred(node: Node, x: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """x cut, or with zeros around it, to other sizes of some axes, evenly on both sides."""
+    wanted = integers_of(sizes)
+    axes = node.integers("axes") or list(range(x.dim()))
+    if len(axes) != len(wanted):
+        raise node.refusal(f"has {len(wanted)} sizes for {len(axes)} axes")
+    check_size(node, wanted)
+    for axis, size in zip((axis_of(node, each, x.dim()) for each in axes), wanted, strict=True):
+        length = x.shape[axis]
+        if length > size:
+            x = x.narrow(axis, (length - size) // 2, size)
+        elif length < size:
+            before = (size - length) // 2
+            x = F.pad(x, [0, 0] * (x.dim() - 1 - axis) + [before, size - length - before])
+    return x
+
+
 def constant_of_shape(node: Node, sizes: torch.Tensor) -> torch.Tensor:
     """One value everywhere."""
     value = node.attributes.get("value")
@@ -266,21 +212,6 @@ def cast(node: Node, x: torch.Tensor) -> torch.Tensor:
 def cast_like(node: Node, x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
     """x in another tensor's type."""
     return x.to(like.dtype)
-
-
-def one_hot(node: Node, indices: torch.Tensor, depth: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Classes as vectors of off and on values along a new axis."""
-    classes, rank = int(depth.reshape(-1)[0]), indices.dim() + 1
-    axis = axis_of(node, int(node.number("axis", -1)), rank)
-    check_size(node, [classes, *indices.shape])
-    index = torch.where(indices < 0, indices + classes, indices).unsqueeze(axis)
-    along = torch.arange(classes, device=indices.device).reshape([-1 if i == axis else 1 for i in range(rank)])
-    return torch.where(index == along, values[1], values[0])
-
-
-def non_zero(node: Node, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
-    """Where x is not 0: [axes of x, count]."""
-    return torch.nonzero(x).t()
 
 
 def triangle(node: Node, x: torch.Tensor, k: Value = None) -> torch.Tensor:
@@ -328,14 +259,6 @@ def reverse_sequence(node: Node, x: torch.Tensor, lengths: torch.Tensor) -> torc
     return moved[rows, index].movedim((0, 1), (batch, time))
 
 
-def compress(node: Node, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-    """The slices for which a condition holds."""
-    chosen = torch.nonzero(condition.bool()).reshape(-1).to(x.device)
-    if "axis" not in node.attributes:
-        return torch.index_select(x.reshape(-1), 0, chosen)
-    return torch.index_select(x, axis_of(node, int(node.number("axis")), x.dim()), chosen)
-
-
 def constant(node: Node) -> torch.Tensor:
     """The value of an attribute."""
     kinds = {"value_float": torch.float32, "value_floats": torch.float32, "value_int": torch.int64}
@@ -353,12 +276,10 @@ def quick_shape(node: Node, x: Value) -> torch.Tensor:
 
 
 SHAPES: dict[str, Any] = {
-    "Cast": cast, "CastLike": cast_like, "Compress": compress, "Concat": concat, "Constant": constant,
+    "Cast": cast, "CastLike": cast_like, "CenterCropPad": centred, "Concat": concat, "Constant": constant,
     "ConstantOfShape": constant_of_shape, "DepthToSpace": depth_to_space, "Expand": expand, "EyeLike": eye_like,
-    "Flatten": flatten, "Gather": gather, "GatherElements": gather_elements, "GatherND": gather_nd,
-    "NonZero": non_zero, "OneHot": one_hot, "Pad": pad, "Range": arange, "Reshape": reshape,
-    "ReverseSequence": reverse_sequence, "Scatter": scatter_elements, "ScatterElements": scatter_elements,
-    "ScatterND": scatter_nd, "Shape": quick_shape, "Size": size, "Slice": slices, "SpaceToDepth": space_to_depth,
+    "Flatten": flatten, "Pad": pad, "Range": arange, "Reshape": reshape,
+    "ReverseSequence": reverse_sequence, "Shape": quick_shape, "Size": size, "Slice": slices, "SpaceToDepth": space_to_depth,
     "Split": split, "Squeeze": squeeze, "Tile": tile, "Transpose": transpose, "Trilu": triangle,
     "Unsqueeze": unsqueeze,
 }  # fmt: skip

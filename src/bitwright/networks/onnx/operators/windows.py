@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from bitwright.networks.onnx.node import Node
+from bitwright.networks.onnx.node import Node, Value, check_size, integers_of
 
 MAX_POOLS: tuple[Callable[..., Any], ...] = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 AVERAGE_POOLS: tuple[Callable[..., Any], ...] = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
@@ -87,60 +87,80 @@ def _begun(y: torch.Tensor, sizes: Sequence[int], window: Window) -> torch.Tenso
 
 
 def max_pool(node: Node, x: torch.Tensor) -> Any:
-    """The largest element of each window."""
-    if len([name for name in node.outputs if name]) > 1:
-        raise node.refusal("hands out where the largest elements are, which is not supported")
+    """The largest element of each window, and where in the flat tensor it is, if that is asked for."""
     window, ceil = window_of(node, x.shape[2:], _kernel(node, x)), bool(node.number("ceil_mode", 0))
     pool = MAX_POOLS[x.dim() - 3]
-    kind = x.dtype
+    kind, sizes = x.dtype, x.shape[2:]
     x = x if x.is_floating_point() else x.float()
-    inside = window.begin
-    if not _fits(window):
-        sizes, x = x.shape[2:], F.pad(x, window.flat_pads, value=LOW)
-        return _begun(pool(x, window.kernel, window.stride, 0, window.dilation, ceil), sizes, window).to(kind)
-    return pool(x, window.kernel, window.stride, inside, window.dilation, ceil).to(kind)
+    inside, fits = window.begin, _fits(window)
+    if not fits:
+        x, inside = F.pad(x, window.flat_pads, value=LOW), (0,) * len(sizes)
+    own = (x, window.kernel, window.stride, inside, window.dilation, ceil)
+    if len([name for name in node.outputs if name]) > 1:
+        y, places = pool(*own, return_indices=True)
+        y, places = (each if fits else _begun(each, sizes, window) for each in (y, places))
+        return y.to(kind), _flat_places(node, places, x.shape[2:], sizes, (0,) * len(sizes) if fits else window.begin)
+    y = pool(*own)
+    return (y if fits else _begun(y, sizes, window)).to(kind)
+
+
+def _flat_places(
+    node: Node, places: torch.Tensor, padded: Sequence[int], sizes: Sequence[int], begin: Sequence[int]
+) -> torch.Tensor:
+    """Places in a padded image's plane as places in the whole tensor, its rows first or its columns first."""
+    along, rest = [], places
+    for size in reversed(padded):
+        along.append(rest % size)
+        rest = rest // size
+    at = [each - first for each, first in zip(reversed(along), begin, strict=True)]
+    order = range(len(sizes)) if not node.number("storage_order", 0) else reversed(range(len(sizes)))
+    flat = torch.zeros_like(places)
+    for axis in order:
+        flat = flat * sizes[axis] + at[axis]
+    planes = torch.arange(places.shape[0] * places.shape[1], device=places.device) * math.prod(sizes)
+    return flat + planes.reshape(*places.shape[:2], *[1] * len(sizes))
+
+
+def max_unpool(node: Node, x: torch.Tensor, places: torch.Tensor, sizes: Value = None) -> torch.Tensor:
+    """Elements at places of a larger tensor, zeros elsewhere."""
+    if sizes is not None:
+        wanted = integers_of(sizes)
+    else:
+        window = window_of(node, x.shape[2:], _kernel(node, x))
+        axes = zip(x.shape[2:], window.stride, window.kernel, window.begin, window.end, strict=True)
+        wanted = [*x.shape[:2], *((size - 1) * step + taps - sum(ends) for size, step, taps, *ends in axes)]
+    check_size(node, wanted)
+    flat = x.new_zeros(math.prod(wanted)).scatter(0, places.reshape(-1), x.reshape(-1))
+    return flat.reshape(wanted)
 
 
 def average_pool(node: Node, x: torch.Tensor) -> torch.Tensor:
     """The mean of each window, of what lies outside the image too where `count_include_pad` says so."""
     window, ceil = window_of(node, x.shape[2:], _kernel(node, x)), bool(node.number("ceil_mode", 0))
     outside, pool = bool(node.number("count_include_pad", 0)), AVERAGE_POOLS[x.dim() - 3]
-    if any(each > 1 for each in window.dilation):
-        return _dilated_average(node, x, window, outside=outside)
-    if _fits(window):
+    if _fits(window) and max(window.dilation) == 1:
         return pool(x, window.kernel, window.stride, window.begin, ceil, outside)
-
-    def padded(values: torch.Tensor) -> torch.Tensor:
-        means = pool(F.pad(values, window.flat_pads), window.kernel, window.stride, 0, ceil)
-        return _begun(means, values.shape[2:], window)
-
-    return padded(x) if outside else padded(x) / padded(torch.ones_like(x[:1, :1]))
-
-
-def _dilated_average(node: Node, x: torch.Tensor, window: Window, *, outside: bool) -> torch.Tensor:
-    if node.number("ceil_mode", 0):
-        raise node.refusal("has dilations and ceil_mode at once, which is not supported")
-    padded = F.pad(x, window.flat_pads)
     ones = F.pad(torch.ones_like(x[:1, :1]), window.flat_pads, value=float(outside))
+    return _totals(F.pad(x, window.flat_pads), x.shape[2:], window, ceil) / _totals(ones, x.shape[2:], window, ceil)
 
-    def total(values: torch.Tensor) -> torch.Tensor:
-        for axis, (size, step, apart) in enumerate(zip(window.kernel, window.stride, window.dilation, strict=True)):
-            values = values.unfold(axis + 2, apart * (size - 1) + 1, step)[..., ::apart].sum(-1)
-        return values
 
-    return total(padded) / total(ones)
+def _totals(padded: torch.Tensor, sizes: Sequence[int], window: Window, ceil: bool) -> torch.Tensor:
+    """The sum of each window of a padded image; with `ceil` a last one may hang over its end."""
+    if ceil:
+        padded = F.pad(padded, [side for step in reversed(window.stride) for side in (0, step - 1)])
+    if max(window.dilation) == 1:
+        means = AVERAGE_POOLS[len(sizes) - 1](padded, window.kernel, window.stride)
+        return _begun(means, sizes, window) * math.prod(window.kernel)
+    for axis, (size, step, apart) in enumerate(zip(window.kernel, window.stride, window.dilation, strict=True)):
+        padded = padded.unfold(axis + 2, apart * (size - 1) + 1, step)[..., ::apart].sum(-1)
+    return _begun(padded, sizes, window)
 
 
 def lp_pool(node: Node, x: torch.Tensor) -> torch.Tensor:
     """The p-norm of each window."""
     window, p = window_of(node, x.shape[2:], _kernel(node, x)), int(node.number("p", 2))
-    if any(each > 1 for each in window.dilation):
-        raise node.refusal("has dilations, which are not supported")
     powers = F.pad(torch.pow(torch.abs(x), p), window.flat_pads)
-    if node.number("ceil_mode", 0):  # as many zeros more as a last window may hang over
-        powers = F.pad(powers, [side for step in reversed(window.stride) for side in (0, step - 1)])
-    mean = _begun(AVERAGE_POOLS[x.dim() - 3](powers, window.kernel, window.stride), x.shape[2:], window)
-    return torch.pow(mean * math.prod(window.kernel), 1 / p)
+    return torch.pow(_totals(powers, x.shape[2:], window, bool(node.number("ceil_mode", 0))), 1 / p)
 
 
 def global_average(node: Node, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
@@ -162,6 +182,6 @@ def global_lp(node: Node, x: torch.Tensor) -> torch.Tensor:
 
 WINDOWS: dict[str, Callable[..., Any]] = {
     "AveragePool": average_pool, "GlobalAveragePool": global_average, "GlobalLpPool": global_lp,
-    "GlobalMaxPool": global_max, "LpPool": lp_pool, "MaxPool": max_pool,
+    "GlobalMaxPool": global_max, "LpPool": lp_pool, "MaxPool": max_pool, "MaxUnpool": max_unpool,
 }  # fmt: skip
 """Operators of ONNX's own domain."""

@@ -1,29 +1,35 @@
-"""QuantizeLinear, DequantizeLinear and QONNX's Quant of constants, computed when a file is read."""
+"""Operators on codes as they are written: of constants when a file is read, and of scales that are computed.
+
+What has constant scales is a module of its own (`bitwright.networks.onnx.quantization.reading`).
+"""
 
 from typing import Any
 
 import torch
 
 from bitwright.networks.onnx.node import Node, Value
+from bitwright.networks.onnx.operators.products import convolution
 from bitwright.networks.onnx.operators.table import QONNX
 from bitwright.networks.onnx.quantization.grids import Grid, grid_of
 from bitwright.networks.onnx.types import INTEGERS
 
 WIDTHS: dict[torch.dtype, tuple[int, bool]] = {
-    torch.uint8: (8, False), torch.int8: (8, True), torch.int16: (16, True), torch.int32: (32, True),
+    torch.uint8: (8, False), torch.int8: (8, True), torch.uint16: (16, False), torch.int16: (16, True),
+    torch.int32: (32, True),
 }  # fmt: skip
+KINDS = {width: kind for kind, width in WIDTHS.items()}
 QUANT = ("ROUND", "FLOOR", "CEIL", "ROUND_TO_ZERO")
 
 
 def quantize(node: Node, x: torch.Tensor, scale: torch.Tensor, zero: Value = None) -> torch.Tensor:
-    """The codes of constants."""
-    grid = grid_of(node, scale, zero, width_of(node, zero), x.dim())
-    kind = torch.int32 if grid.bits > 8 else torch.int8 if grid.signed else torch.uint8
-    return grid.codes(x.float()).to(kind)
+    """The codes of reals; those of fewer than 8 bits are carried in 8."""
+    width = width_of(node, zero)
+    grid = grid_of(node, scale, zero, width, x.dim())
+    return grid.codes(x.float()).to(KINDS.get(width, torch.int8 if grid.signed else torch.uint8))
 
 
 def dequantize(node: Node, codes: torch.Tensor, scale: torch.Tensor, zero: Value = None) -> torch.Tensor:
-    """The reals of constant codes."""
+    """The reals of codes."""
     return grid_of(node, scale, zero, width_of(node, zero), codes.dim()).reals(codes).to(scale.dtype)
 
 
@@ -72,8 +78,44 @@ def quant_grid(node: Node, scale: torch.Tensor, zero: torch.Tensor, bits: torch.
     )
 
 
+def dynamic_quantize(node: Node, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # noqa: ARG001
+    """Unsigned codes of 8 bits by the range of x, which includes 0; their scale and zero point."""
+    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+    scale = (high - low) / 255
+    by = torch.where(scale == 0, 1.0, scale)
+    zero = torch.clamp(torch.round((0 - low) / by), 0, 255)
+    codes = (torch.round(x / by) + zero).clamp(0, 255)
+    return codes.to(torch.uint8), scale, zero.to(torch.uint8)
+
+
+def whole_matmul(
+    node: Node,  # noqa: ARG001
+    a: torch.Tensor,
+    b: torch.Tensor,
+    of_a: Value = None,
+    of_b: Value = None,
+) -> torch.Tensor:
+    """Sums of products of codes less their zero points; those of A are one or one a row, of B one or one a column."""
+    a = a.double() if of_a is None else a.double() - (of_a.double().unsqueeze(-1) if of_a.dim() else of_a.double())
+    b = b.double() if of_b is None else b.double() - (of_b.double().unsqueeze(-2) if of_b.dim() > 1 else of_b.double())
+    return torch.matmul(a, b).to(torch.int32)
+
+
+def whole_convolution(
+    node: Node, x: torch.Tensor, w: torch.Tensor, of_x: Value = None, of_w: Value = None
+) -> torch.Tensor:
+    """The same of a convolution, where zero points of filters are one, or one each."""
+    x = x.double() if of_x is None else x.double() - of_x.double().reshape(())
+    if of_w is not None:
+        w = w.double() - of_w.double().reshape(-1, *[1] * (w.dim() - 1))
+    return convolution(node, x, w.double()).to(torch.int32)
+
+
 FUNCTIONS: dict[tuple[str, str], Any] = {
     ("", "QuantizeLinear"): quantize,
     ("", "DequantizeLinear"): dequantize,
+    ("", "DynamicQuantizeLinear"): dynamic_quantize,
+    ("", "MatMulInteger"): whole_matmul,
+    ("", "ConvInteger"): whole_convolution,
     **{(domain, "Quant"): quant for domain in QONNX},
 }

@@ -105,6 +105,10 @@ class Grid:
         return (codes.to(torch.int32) - zero).to(torch.float32) * scale
 
 
+CODES = Grid(scale=torch.ones(()), zero=torch.zeros((), dtype=torch.int32), bits=8, signed=False)
+"""Of what a DynamicQuantizeLinear makes."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class SiteGrids:
     """The grids of one product: of both operands, of what its output is rounded to at once, and of its bias.

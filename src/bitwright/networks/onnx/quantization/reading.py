@@ -1,6 +1,7 @@
 """What a graph says of its quantization, collected while it becomes modules: grids by value, and by product."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,9 +9,10 @@ import torch
 from bitwright.networks.onnx import layers
 from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.node import Node, short
-from bitwright.networks.onnx.operators.table import PRODUCT_OPERATORS, QONNX
+from bitwright.networks.onnx.operators.table import MICROSOFT, PRODUCT_OPERATORS, QONNX
+from bitwright.networks.onnx.quantization.cells import LSTM, coded_cells
 from bitwright.networks.onnx.quantization.functions import quant_grid, width_of
-from bitwright.networks.onnx.quantization.grids import Grid, SiteGrids, grid_of
+from bitwright.networks.onnx.quantization.grids import CODES, Grid, SiteGrids, grid_of
 from bitwright.networks.onnx.quantization.modules import (
     Dequantizing,
     DynamicRounding,
@@ -35,8 +37,6 @@ MOVES = frozenset(
 """Operators that move elements, or choose among them, so that codes stay on their grid."""
 KEEPS_REALS = MOVES | {"Relu"}
 ONE = torch.ones(())
-CODES = Grid(scale=ONE, zero=torch.zeros((), dtype=torch.int32), bits=8, signed=False)
-"""Of what a DynamicQuantizeLinear makes."""
 
 
 class Quantization:
@@ -50,6 +50,7 @@ class Quantization:
         self.products: set[str] = set()
         self.widths: dict[str, tuple[int, bool]] = {}
         self.sites: dict[str, SiteGrids] = {}
+        self.below: dict[str, SiteGrids] = {}  # of the node that is read, by paths below its module
         self.tensors = 0
         self.notes: dict[str, None] = {}
 
@@ -116,22 +117,17 @@ class Quantization:
 
     def layer(self, builder: "Builder", node: Node) -> Layer | None:
         """The module of a node that makes or reads codes; None for any other."""
-        if node.domain in QONNX:
-            return self._quant(builder, node) if node.op == "Quant" else None
-        if node.op == "Add" and not node.domain:
-            return self._sum(builder, node)
-        if node.domain or node.op not in _MAKERS:
-            return None
-        return _MAKERS[node.op](self, builder, self.with_width(node))
+        maker = _MAKERS.get((node.domain, node.op))
+        return None if maker is None else maker(self, builder, node)
 
-    def _constants(self, builder: "Builder", node: Node) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _quantize(self, builder: "Builder", node: Node) -> Layer | None:
+        """What rounds reals to those of their codes; None where the scale is computed, or something computes by codes.
+
+        Then codes are what they are, numbers.
+        """
         scale, zero = builder.constant(node, 1), builder.constant(node, 2)
-        if scale is None or (builder.has(node, 2) and zero is None):
-            raise node.refusal("has a scale or a zero point that is computed, which is not supported")
-        return scale, zero
-
-    def _quantize(self, builder: "Builder", node: Node) -> Layer:
-        scale, zero = self._constants(builder, node)
+        if scale is None or (builder.has(node, 2) and zero is None) or _computed_with(builder, node.outputs[0]):
+            return None
         grid = grid_of(node, scale, zero, width_of(node, zero), None)
         return self._rounding(node, grid, coded=True)
 
@@ -146,8 +142,10 @@ class Quantization:
         module = Rounding(grid, self.switched(), after_product=rounded)
         return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
 
-    def _dequantize(self, builder: "Builder", node: Node) -> Layer:
-        scale, zero = self._constants(builder, node)
+    def _dequantize(self, builder: "Builder", node: Node) -> Layer | None:
+        scale, zero = builder.constant(node, 1), builder.constant(node, 2)
+        if scale is None or (builder.has(node, 2) and zero is None):
+            return None
         made = self.grids.get(node.inputs[0]) if node.inputs[0] in self.coded else None
         width = (made.bits, made.signed) if made is not None else width_of(node, zero)
         read = grid_of(node, scale, zero, width, None)
@@ -177,26 +175,35 @@ class Quantization:
         scale, zero = builder.constant(reader, 1), builder.constant(reader, 2)
         return None if scale is None else grid_of(reader, scale, zero, width_of(reader, zero), None)
 
-    def _quant(self, builder: "Builder", node: Node) -> Layer:
-        values = [builder.constant(node, position) for position in (1, 2, 3)]
-        if any(value is None for value in values):
-            raise node.refusal("has a scale, zero point or width that is computed, which is not supported")
-        scale, zero, bits = values
-        return self._rounding(node, quant_grid(node, scale, zero, bits, None), coded=False)  # type: ignore[arg-type]
+    def _quant(self, builder: "Builder", node: Node) -> Layer | None:
+        scale, zero, bits = (builder.constant(node, position) for position in (1, 2, 3))
+        if scale is None or zero is None or bits is None:
+            return None
+        return self._rounding(node, quant_grid(node, scale, zero, bits, None), coded=False)
 
-    def _dynamic(self, builder: "Builder", node: Node) -> Layer:  # noqa: ARG002
+    def _dynamic(self, builder: "Builder", node: Node) -> Layer | None:
+        """Codes that only products of integers by constants read; None where others see them."""
+        if not all(self._only_products(builder, name) for name in (node.outputs[0], *node.outputs[2:3]) if name):
+            return None
+        if len(node.outputs) > 1 and not _only_read_by(builder, node.outputs[1], ("Mul",)):
+            return None
         self.dynamic.add(node.outputs[0])
         self.tensors += 1
         return Layer(module=DynamicRounding(self.switched()), inputs=node.inputs, outputs=node.outputs)
 
-    def _whole(self, builder: "Builder", node: Node) -> Layer:
-        """A product of integers by a constant."""
+    @staticmethod
+    def _only_products(builder: "Builder", name: str) -> bool:
+        """Whether a value is read by products of integers by constants alone."""
+        if not _only_read_by(builder, name, ("MatMulInteger", "ConvInteger")):
+            return False
+        return all(_by_constant(builder, builder.nodes[index]) for index in builder.all_readers.get(name, ()))
+
+    def _whole(self, builder: "Builder", node: Node) -> Layer | None:
+        """A product by a constant of the codes that a DynamicQuantizeLinear made; None for any other."""
+        if node.inputs[0] not in self.dynamic:
+            return None
         codes, zero = builder.constant(node, 1), builder.constant(node, 3)
-        if codes is None or node.inputs[0] not in self.dynamic or (builder.has(node, 3) and zero is None):
-            raise node.refusal(
-                "multiplies codes that no DynamicQuantizeLinear made by ones that are no constants, which is not "
-                "supported"
-            )
+        assert codes is not None
         signed = self.widths.get(node.inputs[1], (8, codes.dtype == torch.int8))[1]
         zeros = torch.zeros((), dtype=torch.int32) if zero is None else zero.to(torch.int32)
         first = node.op == "ConvInteger"
@@ -206,8 +213,6 @@ class Quantization:
         if first:
             weight, product = centred, layers.convolution(node, centred, None)
         else:
-            if codes.dim() != 2:
-                raise node.refusal(f"multiplies by {list(codes.shape)}; a matrix is expected")
             weight = centred.t().contiguous()
             product = layers.linear(layers.parameter(weight), None)
         grid = Grid(
@@ -217,10 +222,15 @@ class Quantization:
             signed=signed,
             axis=None if zeros.numel() == 1 else 0,
         )
-        self.sites[".product"] = SiteGrids(x=CODES, w=grid)
+        self.below["product"] = SiteGrids(x=CODES, w=grid)
         inputs = (node.inputs[0], *node.inputs[2:3])
         module = WholeProduct(node, product, weight)
         return Layer(module=module, inputs=inputs, outputs=node.outputs, weight=node.inputs[1])
+
+    def _cells(self, builder: "Builder", node: Node) -> Layer:
+        layer, self.below = coded_cells(builder, node, self.switched())
+        self.tensors += 1
+        return layer
 
     # ---------------- what passes codes on
 
@@ -255,9 +265,9 @@ class Quantization:
 
     def learn_product(self, builder: "Builder", node: Node, layer: Layer, path: str) -> None:
         """The grids of a product, by the path of its module."""
-        whole = self.sites.pop(".product", None)
-        if whole is not None:
-            self.sites[f"{path}.product"] = whole
+        if self.below:
+            self.sites |= {f"{path}.{name}": grids for name, grids in self.below.items()}
+            self.below = {}
             return
         if node.domain or node.op not in PRODUCT_OPERATORS:
             return
@@ -289,6 +299,32 @@ class Quantization:
         return bool(torch.allclose(bias.scale.reshape(-1).expand(step.shape), step, rtol=1e-6, atol=0.0))
 
 
+def _computed_with(builder: "Builder", name: str) -> bool:
+    """Whether a node reads codes that neither moves them nor makes them real."""
+    for index in builder.all_readers.get(name, ()):
+        node = builder.nodes[index]
+        if node.domain or (node.op != "DequantizeLinear" and node.op not in MOVES):
+            return True
+        if node.op in MOVES and any(_computed_with(builder, each) for each in node.outputs):
+            return True
+    return False
+
+
+def _only_read_by(builder: "Builder", name: str, operators: Sequence[str]) -> bool:
+    """Whether nothing but nodes of these operators reads a value."""
+    readers = [builder.nodes[index] for index in builder.all_readers.get(name, ())]
+    reads = sum(each.inputs.count(name) for each in readers)
+    return builder.readers[name] == reads and all(each.op in operators and not each.domain for each in readers)
+
+
+def _by_constant(builder: "Builder", node: Node) -> bool:
+    """Whether a product of integers is by constant filters, or by one constant matrix."""
+    codes = builder.constant(node, 1)
+    if codes is None or (builder.has(node, 3) and builder.constant(node, 3) is None):
+        return False
+    return node.op == "ConvInteger" or codes.dim() == 2
+
+
 def _pads_on(builder: "Builder", node: Node, grid: Grid) -> bool:
     """Whether what a Pad of reals puts around them is on their grid too."""
     if node.text("mode", "constant") != "constant":
@@ -310,10 +346,13 @@ def _padded(builder: "Builder", node: Node, grid: Grid) -> Node:
     return dataclasses.replace(node, inputs=tuple(inputs))
 
 
-_MAKERS = {
-    "QuantizeLinear": Quantization._quantize,
-    "DequantizeLinear": Quantization._dequantize,
-    "DynamicQuantizeLinear": Quantization._dynamic,
-    "MatMulInteger": Quantization._whole,
-    "ConvInteger": Quantization._whole,
+_MAKERS: dict[tuple[str, str], Callable[..., Layer | None]] = {
+    ("", "Add"): Quantization._sum,
+    ("", "QuantizeLinear"): Quantization._quantize,
+    ("", "DequantizeLinear"): Quantization._dequantize,
+    ("", "DynamicQuantizeLinear"): Quantization._dynamic,
+    ("", "MatMulInteger"): Quantization._whole,
+    ("", "ConvInteger"): Quantization._whole,
+    (MICROSOFT, LSTM): Quantization._cells,
+    **{(domain, "Quant"): Quantization._quant for domain in QONNX},
 }
