@@ -29,18 +29,24 @@ library (hand) {{
   power_lut_template (passive) {{ variable_1 : input_transition_time; index_1 ("0, 1"); }}
   cell (INV) {{ area : 2; cell_leakage_power : 1;
     pin (A) {{ direction : input; capacitance : 0.01; }}
-    pin (Y) {{ direction : output; function : "(!A)";
-      timing () {{ related_pin : "A"; {delay} }}
+    pin (Y) {{ direction : output; function : "(!A)"; max_capacitance : 1;
+      timing () {{ related_pin : "A"; timing_sense : negative_unate; {delay} }}
       internal_power () {{ related_pin : "A"; {power} }} }} }}
   cell (NAND) {{ area : 4; cell_leakage_power : 2;
     pin (A) {{ direction : input; capacitance : 0.01; }} pin (B) {{ direction : input; capacitance : 0.02; }}
-    pin (Y) {{ direction : output; function : "(!(A B))"; }} }}
+    pin (Y) {{ direction : output; function : "(!(A B))"; max_capacitance : 1;
+      timing () {{ related_pin : "A"; timing_sense : negative_unate; {delay} }}
+      timing () {{ related_pin : "B"; timing_sense : negative_unate; {delay} }} }} }}
   cell (XOR) {{ area : 8; cell_leakage_power : 3;
     pin (A) {{ direction : input; capacitance : 0.03; }} pin (B) {{ direction : input; capacitance : 0.03; }}
-    pin (Y) {{ direction : output; function : "(A ^ B)"; timing () {{ related_pin : "A"; {delay} }} }} }}
+    pin (Y) {{ direction : output; function : "(A ^ B)"; max_capacitance : 1;
+      timing () {{ related_pin : "A"; timing_sense : non_unate; {delay} }}
+      timing () {{ related_pin : "B"; timing_sense : non_unate; {delay} }} }} }}
   cell (AND) {{ area : 6; cell_leakage_power : 3;
     pin (A) {{ direction : input; capacitance : 0.01; }} pin (B) {{ direction : input; capacitance : 0.01; }}
-    pin (Y) {{ direction : output; function : "A*B"; }} }}
+    pin (Y) {{ direction : output; function : "A*B"; max_capacitance : 1;
+      timing () {{ related_pin : "A"; timing_sense : positive_unate; {delay} }}
+      timing () {{ related_pin : "B"; timing_sense : positive_unate; {delay} }} }} }}
   cell (DFF) {{ area : 20; cell_leakage_power : 5;
     ff (IQ, IQN) {{ next_state : "D"; clocked_on : "CK"; }}
     pin (CK) {{ direction : input; capacitance : 0.02; clock : true;
@@ -56,14 +62,22 @@ library (hand) {{
 """
 
 
+def written(path):
+    """The library in a file."""
+    delay = "".join(
+        TABLE.format(name=f"cell_{edge}", low=0.1, high=1.1)
+        + TABLE.format(name=f"{edge}_transition", low=0.5, high=0.5)
+        for edge in ("rise", "fall")
+    )
+    power = TABLE.format(name="rise_power", low=0.4, high=0.4) + TABLE.format(name="fall_power", low=0.2, high=0.2)
+    path.write_text(LIBRARY.format(delay=delay, power=power))
+    return path
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     pytest.importorskip("liberty", reason="Liberty files need liberty-parser: pip install 'bitwright[rtl]'")
-    delay = TABLE.format(name="cell_rise", low=0.1, high=1.1) + TABLE.format(name="rise_transition", low=0.5, high=0.5)
-    power = TABLE.format(name="rise_power", low=0.4, high=0.4) + TABLE.format(name="fall_power", low=0.2, high=0.2)
-    path = tmp_path_factory.mktemp("cells") / "hand.lib"
-    path.write_text(LIBRARY.format(delay=delay, power=power))
-    return liberty_room.read(path)
+    return liberty_room.read(written(tmp_path_factory.mktemp("cells") / "hand.lib"))
 
 
 def module(ports, cells):

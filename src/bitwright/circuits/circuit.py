@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import types
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -116,9 +116,27 @@ class Circuit(pydantic.BaseModel, abc.ABC):
         they took in while all inputs were 0. Streams are independent.
         """
 
+    def controls(self, clocks: int, streams: int) -> dict[str, Integers]:  # noqa: ARG002
+        """Of ports that steer the circuit: what they do while it works; all others carry operands."""
+        return {}
+
     @abc.abstractmethod
     def build(self, m: Any, io: Any) -> None:
         """Describe the logic in Amaranth's module `m` between the ports, which are attributes of `io`."""
+
+
+@runtime_checkable
+class Multiplying(Protocol):
+    """A circuit that multiplies codes of two operands, and so can be fed with those of a network."""
+
+    def feed(self, x: Integers, w: Integers, begins: Integers) -> dict[str, Integers]:
+        """Inputs of all ports for products [clocks, streams] of codes; `begins` is 1 where a sum starts anew.
+
+        Raises
+        ------
+        InputError
+            Where these parameters have no place for them.
+        """
 
 
 def circuit_of(kind: type[Circuit], parameters: Mapping[str, Any]) -> Circuit:

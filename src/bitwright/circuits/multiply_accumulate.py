@@ -14,6 +14,9 @@ import pydantic
 from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values
 from bitwright.settings import OURS, about
 
+LENGTH = 64
+"""Products of a sum, and inputs that a resting weight meets, where energy is measured; ours."""
+
 
 class MultiplyAccumulate(Circuit):
     """One multiplier, one adder and the registers of its place in an array."""
@@ -61,6 +64,19 @@ class MultiplyAccumulate(Circuit):
         clear = Port(name="clear", bits=1, what="a new sum begins with this product")
         outputs = (total, x_out, w_out) if self.stationary == "outputs" else (total,)
         return Ports(inputs=(x, w, clear), outputs=outputs)
+
+    def controls(self, clocks: int, streams: int) -> dict[str, Integers]:
+        """Sums of `LENGTH` products; a weight rests as long as that."""
+        begins = np.zeros((clocks, streams), np.int64)
+        begins[::LENGTH] = 1
+        return {"load" if self.stationary == "weights" else "clear": begins}
+
+    def feed(self, x: Integers, w: Integers, begins: Integers) -> dict[str, Integers]:
+        """x by w, product by product; where weights rest, every product is a weight that is loaded for one clock."""
+        if self.stationary != "weights":
+            return {"x": x, "w": w, "clear": begins}
+        ahead = np.concatenate([w[1:], np.zeros_like(w[:1])])
+        return {"x": x, "w": ahead, "load": np.ones_like(x), "sum_in": np.zeros_like(x)}
 
     def model(self, inputs: Values) -> dict[str, Integers]:
         """Sums, and what is passed on, a clock after their operands."""
