@@ -11,6 +11,7 @@ from typing import Any
 from bitwright import registry
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.substrate import Substrate
+from bitwright.circuits import CIRCUITS
 from bitwright.errors import InputError
 from bitwright.methods.plan import Part
 from bitwright.methods.protocol import GROUP as METHODS
@@ -71,6 +72,24 @@ def systems() -> tuple[SystemEntry, ...]:
     return tuple(
         SystemEntry(name=name, methods=tuple(methods_of(each)), accelerators=tuple(each.machines), summary=each.about)
         for name, each in SYSTEMS.items()
+    )
+
+
+def circuit(name: str) -> Entry:
+    """A circuit that has RTL, with its parameters.
+
+    Examples
+    --------
+    >>> [each.name for each in circuit("multiply-accumulate").parameters][:2]
+    ['x_bits', 'w_bits']
+    """
+    kind = CIRCUITS[name]
+    fields = kind.model_fields
+    return Entry(
+        name=name,
+        summary=f"{kind.summary}; source: {kind.source}",
+        parameters=tuple(setting(key, field, field.get_default()) for key, field in fields.items()),
+        example=f"bitwright rtl {name} --out {name}",
     )
 
 

@@ -1,0 +1,312 @@
+"""Standard cells from a Liberty file: areas, leakage, capacitances, delays and internal energies.
+
+Units are those of the file, turned into um2 as they are, nW, pF, ns, V and pJ. Internal energy is what a cell burns
+beside charging its load; Liberty's unit of it is that of voltage squared times that of capacitance.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitwright.circuits.boolean import names_in, truth_table
+from bitwright.circuits.netlist import CellKind
+from bitwright.errors import InputError
+
+LARGEST = 256 << 20  # bytes of a file
+LOAD, TRANSITION = "total_output_net_capacitance", ("input_net_transition", "input_transition_time")
+_TIME = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0, "ps": 1e-3, "fs": 1e-6}
+_VOLTAGE = {"V": 1.0, "mV": 1e-3}
+_POWER = {"mW": 1e6, "uW": 1e3, "nW": 1.0, "pW": 1e-3}
+_CAPACITANCE = {"pf": 1.0, "ff": 1e-3}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A number by load [pF] and input transition [ns], linear between grid points and beyond them."""
+
+    loads: npt.NDArray[np.float64]
+    transitions: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+
+    def at(self, load: float, transition: float) -> float:
+        """The number for a load and a transition.
+
+        Examples
+        --------
+        >>> grid = Table(loads=np.array([0.0, 1.0]), transitions=np.array([0.0]), values=np.array([[1.0], [3.0]]))
+        >>> grid.at(0.5, 0.2), grid.at(2.0, 0.2)
+        (2.0, 5.0)
+        """
+        i, u = _between(self.loads, load)
+        j, v = _between(self.transitions, transition)
+        grid = self.values
+        k, n = min(i + 1, len(self.loads) - 1), min(j + 1, len(self.transitions) - 1)
+        low = grid[i, j] * (1 - v) + grid[i, n] * v
+        high = grid[k, j] * (1 - v) + grid[k, n] * v
+        return float(low * (1 - u) + high * u)
+
+
+def _between(grid: npt.NDArray[np.float64], at: float) -> tuple[int, float]:
+    if len(grid) == 1:
+        return 0, 0.0
+    i = int(np.clip(np.searchsorted(grid, at) - 1, 0, len(grid) - 2))
+    return i, (at - grid[i]) / (grid[i + 1] - grid[i])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arc:
+    """From a pin to an output: delays and transitions of rising and falling outputs, in ns; none of them: no arc."""
+
+    related: str
+    rise: Table | None
+    fall: Table | None
+    rise_transition: Table | None
+    fall_transition: Table | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Power:
+    """Internal energies of a pin's rising and falling, in pJ; `related`: the input that made an output change."""
+
+    related: str
+    rise: Table | None
+    fall: Table | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of a library.
+
+    Attributes
+    ----------
+    area : float
+        In the library's unit, which is um2 in all that are public.
+    leakage_nw : float
+        Whatever its inputs are.
+    kind : CellKind
+        What it does.
+    capacitance : mapping
+        Input pin -> pF.
+    arcs, powers : mapping
+        By output pin; powers by any pin.
+    setup : float
+        Of a flip-flop, in ns, at the middle of its table.
+    """
+
+    area: float
+    leakage_nw: float
+    kind: CellKind
+    capacitance: Mapping[str, float]
+    arcs: Mapping[str, tuple[Arc, ...]]
+    powers: Mapping[str, tuple[Power, ...]]
+    setup: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Library:
+    """Cells that a netlist may have, by name; those that are no gate and no plain flip-flop are left out."""
+
+    name: str
+    voltage: float
+    cells: Mapping[str, Cell]
+
+    @property
+    def nand2_area(self) -> float:
+        """Of the smallest cell that is a NAND of two inputs, which areas are counted in.
+
+        Raises
+        ------
+        InputError
+            A library without one.
+        """
+        return self._smallest(2, 0b0111).area
+
+    @property
+    def inverter(self) -> str:
+        """The name of the smallest inverter."""
+        found = self._smallest(1, 0b01)
+        return next(name for name, cell in self.cells.items() if cell is found)
+
+    def _smallest(self, inputs: int, truth: int) -> Cell:
+        found = [
+            cell
+            for cell in self.cells.values()
+            if len(cell.kind.inputs) == inputs and list(cell.kind.outputs.values()) == [truth]
+        ]
+        if not found:
+            raise InputError(f"the cells of {self.name} have no {'inverter' if inputs == 1 else 'NAND of two inputs'}")
+        return min(found, key=lambda cell: cell.area)
+
+
+@functools.cache
+def read(path: Path) -> Library:
+    """The library in a Liberty file.
+
+    Raises
+    ------
+    InputError
+        What cannot be read, or is no Liberty file, or has no cells to map to.
+    """
+    try:
+        from liberty.parser import parse_liberty
+    except ImportError as error:
+        raise InputError(
+            "Liberty files are read by liberty-parser, which is not installed; install it with: "
+            "pip install 'bitwright[rtl]'"
+        ) from error
+    if not path.is_file():
+        raise InputError(f"no file {str(path)!r}, which should be the Liberty file of a library of standard cells")
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path} has more than {LARGEST >> 20} MiB, too many for a Liberty file")
+    try:
+        parsed = parse_liberty(path.read_text(encoding="utf-8"))
+        return _library(parsed)
+    except InputError:
+        raise
+    except Exception as error:
+        said = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise InputError(f"{path} is no Liberty file that can be read: {said[0][:120]}") from error
+
+
+def _library(parsed: Any) -> Library:
+    units = _Units(parsed)
+    templates = {
+        str(group.args[0]).strip('"'): [
+            str(_plain(group.get(f"variable_{i}"))) for i in (1, 2) if group.get(f"variable_{i}")
+        ]
+        for kind in ("lu_table_template", "power_lut_template")
+        for group in parsed.get_groups(kind)
+    }
+    cells = {}
+    for group in parsed.get_groups("cell"):
+        cell = _cell(group, units, templates)
+        if cell is not None:
+            cells[str(group.args[0]).strip('"')] = cell
+    name = str(parsed.args[0]).strip('"')
+    if not cells:
+        raise InputError(f"the library {name!r} has no gates and no flip-flops that a netlist could be mapped to")
+    return Library(name=name, voltage=float(parsed["nom_voltage"]) * units.volt, cells=cells)
+
+
+class _Units:
+    """Factors from a file's units."""
+
+    def __init__(self, parsed: Any) -> None:
+        self.time = _factor(parsed.get("time_unit"), _TIME, 1.0)
+        self.volt = _factor(parsed.get("voltage_unit"), _VOLTAGE, 1.0)
+        self.leakage = _factor(parsed.get("leakage_power_unit"), _POWER, 1.0)
+        load = parsed.get("capacitive_load_unit")
+        self.load = float(load[0]) * _CAPACITANCE[str(_plain(load[1])).lower()] if load else 1.0
+        self.energy = self.volt**2 * self.load
+
+
+def _factor(value: Any, units: Mapping[str, float], default: float) -> float:
+    if value is None:
+        return default
+    text = str(_plain(value))
+    unit = text.lstrip("0123456789.")
+    return float(text[: len(text) - len(unit)] or 1) * units[unit]
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "value", value)
+
+
+def _cell(group: Any, units: _Units, templates: Mapping[str, list[str]]) -> Cell | None:
+    pins = {str(pin.args[0]).strip('"'): pin for pin in group.get_groups("pin")}
+    inputs = sorted(name for name, pin in pins.items() if str(_plain(pin.get("direction"))) == "input")
+    outputs = sorted(name for name, pin in pins.items() if str(_plain(pin.get("direction"))) == "output")
+    kind = _kind(group, pins, inputs, outputs)
+    if kind is None:
+        return None
+    return Cell(
+        area=float(group["area"]),
+        leakage_nw=float(group.get("cell_leakage_power") or 0) * units.leakage,
+        kind=kind,
+        capacitance={name: float(pins[name].get("capacitance") or 0) * units.load for name in inputs},
+        arcs={name: tuple(_arcs(pins[name], units, templates)) for name in outputs},
+        powers={name: tuple(_powers(pin, units, templates)) for name, pin in pins.items()},
+        setup=_setup(pins, kind, units),
+    )
+
+
+def _kind(group: Any, pins: Mapping[str, Any], inputs: list[str], outputs: list[str]) -> CellKind | None:
+    """What the cell does; None: a latch, a tristate buffer, a flip-flop with more than a clock and data."""
+    functions = {name: pins[name].get("function") for name in outputs}
+    if any(function is None or pins[name].get("three_state") for name, function in functions.items()):
+        return None
+    if group.get_groups("latch") or group.get_groups("statetable"):
+        return None
+    flops = group.get_groups("ff")
+    texts = {name: str(_plain(function)) for name, function in functions.items()}
+    if not flops:
+        return CellKind(inputs=tuple(inputs), outputs={name: truth_table(text, inputs) for name, text in texts.items()})
+    flop = flops[0]
+    held, inverse = (str(each).strip('"') for each in flop.args)
+    clock, following = (str(_plain(flop.get(key))) for key in ("clocked_on", "next_state"))
+    plain = names_in(following) == [following] == [name for name in inputs if name != clock] and clock in inputs
+    if not plain or flop.get("clear") or flop.get("preset"):
+        return None
+    by_function = {text.strip("() "): name for name, text in texts.items()}
+    return CellKind(data=following, clock=clock, state=by_function.get(held, ""), inverted=by_function.get(inverse, ""))
+
+
+def _arcs(pin: Any, units: _Units, templates: Mapping[str, list[str]]) -> Iterator[Arc]:
+    for group in pin.get_groups("timing"):
+        tables = {
+            name: _table(group, name, templates, units.load, units.time, units.time)
+            for name in ("cell_rise", "cell_fall", "rise_transition", "fall_transition")
+        }
+        yield Arc(
+            related=str(_plain(group.get("related_pin"))),
+            rise=tables["cell_rise"],
+            fall=tables["cell_fall"],
+            rise_transition=tables["rise_transition"],
+            fall_transition=tables["fall_transition"],
+        )
+
+
+def _powers(pin: Any, units: _Units, templates: Mapping[str, list[str]]) -> Iterator[Power]:
+    for group in pin.get_groups("internal_power"):
+        related = group.get("related_pin")
+        rise, fall = (
+            _table(group, name, templates, units.load, units.time, units.energy)
+            for name in ("rise_power", "fall_power")
+        )
+        yield Power(related=str(_plain(related)) if related else "", rise=rise, fall=fall)
+
+
+def _table(
+    group: Any, name: str, templates: Mapping[str, list[str]], load: float, time: float, unit: float
+) -> Table | None:
+    found = group.get_groups(name)
+    if not found:
+        return None
+    table = found[0]
+    values = np.asarray(table.get_array("values"), float) * unit
+    variables = templates.get(str(table.args[0]).strip('"'), []) if table.args else []
+    axes = {
+        variable: np.asarray(table.get_array(f"index_{i}"), float).reshape(-1)
+        for i, variable in enumerate(variables, 1)
+    }
+    loads = axes.get(LOAD, np.zeros(1)) * load
+    transitions = next((axes[each] for each in TRANSITION if each in axes), np.zeros(1)) * time
+    first_is_load = bool(variables) and variables[0] == LOAD
+    shape = (len(loads), len(transitions)) if first_is_load else (len(transitions), len(loads))
+    grid = values.reshape(shape)
+    return Table(loads=loads, transitions=transitions, values=grid if first_is_load else grid.T)
+
+
+def _setup(pins: Mapping[str, Any], kind: CellKind, units: _Units) -> float:
+    if not kind.data:
+        return 0.0
+    for group in pins[kind.data].get_groups("timing"):
+        if str(_plain(group.get("timing_type"))) == "setup_rising":
+            tables = [each for name in ("rise_constraint", "fall_constraint") for each in group.get_groups(name)]
+            return max(float(np.median(np.asarray(each.get_array("values"), float))) for each in tables) * units.time
+    return 0.0

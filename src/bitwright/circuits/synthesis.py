@@ -1,0 +1,164 @@
+"""Synthesis: the circuit in cells of a library, their area, leakage and the longest path through them.
+
+Yosys maps (`synth -booth`, `dfflibmap`, ABC, which buffers and sizes too); timing is a static analysis of the cells'
+delay tables, of rising and falling edges, without wires. Area is that of cells alone.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bitwright.circuits import liberty, yosys
+from bitwright.circuits.circuit import Circuit
+from bitwright.circuits.liberty import Arc, Library
+from bitwright.circuits.netlist import Netlist, read
+
+INPUT_TRANSITION = 0.1
+"""Of inputs and of the clock, in ns; ours."""
+OUTPUT_LOAD = 4
+"""Input capacitances of an inverter that every output drives; ours."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A circuit in cells of a library.
+
+    Attributes
+    ----------
+    netlist : Netlist
+        Whose cells are the library's.
+    library : Library
+        The cells.
+    loads : array [nets]
+        Capacitance that each net drives, in pF.
+    transitions : array [nets]
+        The slower one of its edges, in ns.
+    arrivals : array [nets]
+        When each net has its value, in ns after the clock's edge.
+    """
+
+    netlist: Netlist
+    library: Library
+    loads: np.ndarray
+    transitions: np.ndarray
+    arrivals: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """Of all cells, in um2."""
+        return sum(self.library.cells[name].area for name in self.netlist.cells)
+
+    @property
+    def gates(self) -> float:
+        """The area in NANDs of two inputs."""
+        return self.area / self.library.nand2_area
+
+    @property
+    def sequential_area(self) -> float:
+        """Of flip-flops, in um2."""
+        cells = (self.library.cells[name] for name in self.netlist.cells)
+        return sum(cell.area for cell in cells if cell.kind.data)
+
+    @property
+    def leakage_nw(self) -> float:
+        """Of all cells."""
+        return sum(self.library.cells[name].leakage_nw for name in self.netlist.cells)
+
+    @property
+    def critical_path_ns(self) -> float:
+        """From inputs or flip-flops to outputs or flip-flops, their setup time included."""
+        ends = [self.arrivals[net] for bits in self.netlist.outputs.values() for net in bits]
+        for name, pins in zip(self.netlist.cells, self.netlist.pins, strict=True):
+            cell = self.library.cells[name]
+            if cell.kind.data:
+                ends.append(self.arrivals[pins[cell.kind.data]] + cell.setup)
+        return float(max(ends, default=0.0))
+
+
+def synthesize(circuit: Circuit, path: Path) -> Mapped:
+    """A circuit in the cells of a Liberty file.
+
+    Raises
+    ------
+    InputError
+        Without the extra `rtl`, a file that is no library, or where Yosys fails.
+    """
+    library = liberty.read(path)
+    inverter = library.inverter
+    load = OUTPUT_LOAD * max(library.cells[inverter].capacitance.values())
+    file = json.dumps(str(path.resolve()))
+    commands = [
+        f"synth -flatten -booth -top {yosys.TOP}",
+        f"dfflibmap -liberty {file}",
+        f"abc -liberty {file} -constr constraints",
+        "opt_clean -purge",
+        "write_json out.json",
+    ]
+    constraints = f"set_driving_cell {inverter}\nset_load {1000 * load:.6g} [all_outputs]\n"
+    text = yosys.made(circuit, commands, ["out.json"], {"constraints": constraints})["out.json"]
+    netlist = read(json.loads(text)["modules"][yosys.TOP], {name: cell.kind for name, cell in library.cells.items()})
+    return timed(netlist, library, load)
+
+
+def timed(netlist: Netlist, library: Library, output_load: float) -> Mapped:
+    """A netlist in a library's cells, with loads, transitions and arrivals of its nets; outputs drive so many pF."""
+    found = Mapped(
+        netlist=netlist,
+        library=library,
+        loads=_loads(netlist, library, output_load),
+        transitions=np.full(netlist.nets, INPUT_TRANSITION),
+        arrivals=np.zeros(netlist.nets),
+    )
+    driver = {
+        pins[pin]: (name, pins, pin)
+        for name, pins in zip(netlist.cells, netlist.pins, strict=True)
+        for pin in library.cells[name].arcs
+        if pin in pins
+    }
+    for net in map(int, (*netlist.state, *netlist.result)):  # flip-flops first, then gates after those they read
+        if net in driver:
+            _settle(found, net, *driver[net])
+    return found
+
+
+def _loads(netlist: Netlist, library: Library, output_load: float) -> np.ndarray:
+    """What each net drives, in pF."""
+    loads = np.zeros(netlist.nets)
+    for name, pins in zip(netlist.cells, netlist.pins, strict=True):
+        for pin, capacitance in library.cells[name].capacitance.items():
+            if pin in pins:
+                loads[pins[pin]] += capacitance
+    for bits in netlist.outputs.values():
+        loads[list(bits)] += output_load
+    return loads
+
+
+def _settle(mapped: Mapped, net: int, name: str, pins: Mapping[str, int], pin: str) -> None:
+    """Note when a cell's output is there, from when its inputs are, and how long its edges take."""
+    edges = [
+        _edge(arc, mapped.loads[net], mapped.arrivals[pins[arc.related]], mapped.transitions[pins[arc.related]])
+        for arc in mapped.library.cells[name].arcs[pin]
+        if arc.related in pins and (arc.rise or arc.fall)
+    ]
+    if edges:
+        mapped.arrivals[net] = max(arrival for arrival, _ in edges)
+        mapped.transitions[net] = max(transition for _, transition in edges)
+
+
+def _edge(arc: Arc, load: float, arrival: float, transition: float) -> tuple[float, float]:
+    """When the later edge of an output is there, and how long the slower one takes."""
+    delays = [each.at(load, transition) for each in (arc.rise, arc.fall) if each is not None]
+    slopes = [each.at(load, transition) for each in (arc.rise_transition, arc.fall_transition) if each is not None]
+    return arrival + max(delays), max(slopes, default=transition)
+
+
+@functools.cache
+def tool_versions() -> dict[str, str]:
+    """Of what made a synthesis."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("amaranth", "pyosys")}

@@ -1,0 +1,175 @@
+"""`circuits`, `synthesize`, `rtl`: what stands in machines' bills, in cells and in Verilog."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitwright.cli import given
+from bitwright.cli.app import app
+from bitwright.cli.plans import check_new, find_plan
+from bitwright.cli.show import show, written
+from bitwright.cli.working import working
+from bitwright.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from bitwright.studies.rtl import Captured
+
+OneCircuit = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show what can be set on this one.")]
+Circuits = Annotated[list[str] | None, typer.Argument(metavar="[CIRCUIT ...]", help="See: bitwright circuits.")]
+Circuit_ = Annotated[str, typer.Argument(metavar="CIRCUIT", help="See: bitwright circuits.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the circuit; without, all its configurations."),
+]
+OneSet = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the circuit.")]
+Liberty = Annotated[
+    Path | None,
+    typer.Option(
+        "--liberty", metavar="FILE", help="Standard cells.  [default: those of Debian's package qflow-tech-osu018]"
+    ),
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
+Table = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Keep the table in this file.")]
+Folder = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where Verilog and vectors go.")]
+Clocks = Annotated[int, typer.Option("--clocks", min=1, max=1_000_000, help="That the testbench checks.")]
+Network = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="Operands are codes of a layer of this network.")
+]
+Site = Annotated[str | None, typer.Option("--site", metavar="SITE", help="The layer; bitwright nodes lists them.")]
+
+
+@app.command()
+def circuits(name: OneCircuit = None, json: given.Json = False) -> None:
+    """List the circuits that have RTL, or the parameters of one."""
+    from bitwright.circuits import CIRCUITS
+    from bitwright.reports.listings import print_entry, print_listing
+    from bitwright.studies.catalogue import circuit
+
+    if name is None:
+        records = [{"circuit": each.name, "what it is": each.summary} for each in CIRCUITS.values()]
+        following = "bitwright circuits multiply-accumulate shows its parameters"
+        show(lambda: {"circuits": records}, lambda console: print_listing(records, console, following), json=json)
+        return
+    if name not in CIRCUITS:
+        raise unknown_name("circuit", name, CIRCUITS)
+    entry = circuit(name)
+    show(lambda: {"circuit": entry}, lambda console: print_entry(entry, console, "--set"), json=json)
+
+
+@app.command()
+def synthesize(
+    circuits: Circuits = None,
+    *,
+    parameters: Parameters = None,
+    liberty: Liberty = None,
+    workers: Workers = None,
+    out: Table = None,
+    overwrite: given.Overwrite = False,
+    json: given.Json = False,
+    wide: given.Wide = False,
+) -> None:
+    """Synthesize circuits with the cells of a library: area, longest path, leakage, energy under operand streams."""
+    with working() as progress:
+        progress("starting", 0, 0)
+        from bitwright.files import write_atomic
+        from bitwright.reports.circuits import print_synthesis, synthesis_record
+        from bitwright.studies.provenance import provenance
+        from bitwright.studies.synthesis import chosen, synthesis
+
+        check_new(out, overwrite=overwrite)
+        if out is not None and out.suffix != ".csv":
+            raise InputError(f"{out} should end in .csv, the form in which a synthesis is kept")
+        if parameters and not circuits:
+            raise InputError("--set changes a circuit's parameters; name the circuit")
+        wanted = chosen(circuits or (), given.method_options(parameters))
+        found = synthesis(wanted, liberty, workers=workers, progress=progress)
+        if out is not None:
+            write_atomic(out, found.frame().to_csv(index=False).encode())
+    made = provenance(given.command_line(), 0)
+    show(lambda: synthesis_record(found, made), lambda console: print_synthesis(found, console), json=json, wide=wide)
+    written([out] if out else [])
+
+
+@app.command()
+def rtl(
+    circuit: Circuit_,
+    *,
+    out: Folder,
+    parameters: OneSet = None,
+    clocks: Clocks = 4096,
+    model: Network = None,
+    site: Site = None,
+    preprocess: given.Preprocess = None,
+    tokenizer: given.Tokenizer = None,
+    method: given.Method = None,
+    option: given.Options = None,
+    plan: given.Plan = None,
+    calibration: given.Calibration = None,
+    sequence_length: given.SequenceLength = None,
+    image_size: given.ImageSize = None,
+    shape: given.Shape = None,
+    overwrite: given.Overwrite = False,
+    seed: given.Seed = 0,
+    json: given.Json = False,
+) -> None:
+    """Write a circuit as Verilog with a testbench that checks itself, on random operands or a layer's codes."""
+    with working() as progress:
+        progress("starting", 0, 0)
+        from bitwright.circuits import CIRCUITS, circuit_of
+        from bitwright.circuits.yosys import require_rtl
+        from bitwright.reports.circuits import emitted_record, print_emitted
+        from bitwright.studies.provenance import provenance
+        from bitwright.studies.rtl import emit, inputs_of
+
+        if circuit not in CIRCUITS:
+            raise unknown_name("circuit", circuit, CIRCUITS)
+        built = circuit_of(CIRCUITS[circuit], given.method_options(parameters))
+        require_rtl()
+        if out.exists() and not overwrite:
+            raise InputError(f"{out} exists; --overwrite replaces it, or name another place")
+        if (model is None) != (site is None):
+            raise InputError("operands of a layer need both --model and --site; name both or none")
+        captured = None
+        if model is not None and site is not None:
+            reads: dict[str, Any] = {
+                **given.reading(preprocess, tokenizer),
+                "sequence_length": sequence_length,
+                "image_size": image_size,
+                "dims": given.dims(shape),
+            }
+            choice = find_plan(method, option, plan, calibration=calibration)
+            captured = _captured(model, site, choice, calibration, clocks, seed, reads, progress)
+        inputs, operands = inputs_of(built, captured, clocks=clocks, seed=seed)
+        found = emit(built, out, inputs, operands, overwrite=overwrite)
+    made = provenance(given.command_line(), seed)
+    show(lambda: emitted_record(found, made), lambda console: print_emitted(found, console), json=json)
+    written([out])
+
+
+def _captured(
+    model: str,
+    site: str,
+    choice: Any,
+    calibration: int | None,
+    clocks: int,
+    seed: int,
+    reads: dict[str, Any],
+    progress: Any,
+) -> "Captured":
+    """Codes of the layer, as the plan has them."""
+    from bitwright import api
+    from bitwright.studies.inputs import simulation_input
+    from bitwright.studies.rtl import capture
+    from bitwright.tasks.evaluate import require_numbers
+
+    progress("loading", 0, 0)
+    network = api.load(model, **reads, device="cpu")
+    require_numbers(network)
+    used = choice.of(network)
+    if isinstance(used, str):
+        progress("calibrating", 0, 0)
+        used = api.calibrate(network, used, options=choice.options, count=calibration, seed=seed)
+    batch, _ = simulation_input(network, seed=seed)
+    assert batch is not None
+    return capture(network, used, site, batch, clocks=clocks, seed=seed)

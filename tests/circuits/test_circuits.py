@@ -1,0 +1,67 @@
+"""Every circuit's RTL against its functional twin: all words of small ones, random streams at real widths."""
+
+import numpy as np
+import pytest
+
+from bitwright.circuits import CIRCUITS, MultiplyAccumulate, circuit_of
+from bitwright.circuits.equality import compare, exhaustive, random
+from bitwright.errors import InputError
+
+for needed in ("amaranth", "pyosys"):
+    pytest.importorskip(needed, reason=f"RTL needs {needed}: pip install 'bitwright[rtl]'")
+
+CASES = 100_000
+SMALL = [
+    pytest.param(name, given, id=f"{name}-{i}") for name in CIRCUITS for i, given in enumerate(CIRCUITS[name].small)
+]
+REAL = [
+    pytest.param(name, given, id=f"{name}: {phrase}")
+    for name, kind in CIRCUITS.items()
+    for phrase, given in kind.configurations.items()
+]
+
+
+@pytest.mark.parametrize(("name", "given"), SMALL)
+def test_every_word(name, given):
+    circuit = circuit_of(CIRCUITS[name], given)
+    words = exhaustive(circuit)
+    count = next(iter(words.values())).shape[1]
+    order = np.random.default_rng(0).permutation(count)  # a clocked circuit sees each word after another one
+    inputs = {port: np.concatenate([values, values[:, order]]) for port, values in words.items()}
+    found = compare(circuit, inputs)
+    assert (found.compared, found.wrong) == (2 * count, 0), found.first
+
+
+@pytest.mark.parametrize(("name", "given"), REAL)
+def test_random_streams(name, given):
+    circuit = circuit_of(CIRCUITS[name], given)
+    found = compare(circuit, random(circuit, cases=CASES, clocks=20 if circuit.clocked else 1))
+    assert found.compared >= CASES
+    assert found.wrong == 0, found.first
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_twins_keep_to_their_ports(name):
+    circuit = CIRCUITS[name]()
+    found = circuit.model(random(circuit, cases=1000, clocks=10))
+    for port in circuit.ports().outputs:
+        assert found[port.name].min() >= port.smallest
+        assert found[port.name].max() <= port.largest
+
+
+def test_a_fault_in_the_rtl_is_found():
+    class Faulty(MultiplyAccumulate):
+        def build(self, m, io):
+            super().build(m, io)
+            m.d.comb += io.sum[3].eq(0)
+
+    found = compare(Faulty(), random(Faulty(), cases=1000, clocks=10))
+    assert 300 < found.wrong < 700
+    assert found.first.startswith("sum in clock 1 of stream ")
+
+
+def test_parameters_are_checked():
+    with pytest.raises(InputError, match="parameter x_bits of multiply-accumulate is 0, but it should be"):
+        circuit_of(MultiplyAccumulate, {"x_bits": 0})
+    with pytest.raises(InputError, match="rows"):
+        circuit_of(MultiplyAccumulate, {"rows": 2})

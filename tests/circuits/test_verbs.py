@@ -1,0 +1,107 @@
+"""`circuits`, `synthesize`, `rtl` as they are used: tables, caches, folders that iverilog runs as they are, bad input."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from test_gates import written
+from typer.testing import CliRunner
+
+from bitwright.cli.main import app
+from bitwright.studies import synthesis as room
+
+for needed in ("amaranth", "pyosys", "liberty"):
+    pytest.importorskip(needed, reason=f"RTL needs {needed}: pip install 'bitwright[rtl]'")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def cells(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return written(tmp_path / "hand.lib")
+
+
+SMALL = ("multiply-accumulate", "--set", "x_bits=2", "--set", "w_bits=2", "--set", "sum_bits=5")
+
+
+class TestSynthesize:
+    def test_figures_and_the_cache(self, cells, tmp_path):
+        out = tmp_path / "table.csv"
+        first = run("synthesize", *SMALL, "--liberty", cells, "--json", "--out", out)
+        assert first.exit_code == 0, first.output
+        line = json.loads(first.stdout)["circuits"][0]
+        assert line["parameters"]["x_bits"] == 2
+        assert line["area_um2"] == pytest.approx(4 * line["gates"])  # the NAND of these cells
+        assert line["sequential"] == pytest.approx(5 * 20 / line["area_um2"])  # five flip-flops hold the sum
+        assert 0 < line["energy_pj"]["laplace"] < line["energy_pj"]["uniform"] < line["glitching_pj"]["uniform"]
+        assert out.read_text().startswith("circuit,configuration,area_um2,gates,")
+        again = run("synthesize", *SMALL, "--liberty", cells)
+        assert "1 of 1 were in the cache" in " ".join(again.stdout.split())
+
+    def test_a_damaged_entry_is_made_anew(self, cells):
+        run("synthesize", *SMALL, "--liberty", cells)
+        (entry,) = room.cache_folder().iterdir()
+        entry.write_text("{")
+        again = run("synthesize", *SMALL, "--liberty", cells)
+        assert (again.exit_code, "0 of 1 were in the cache" in " ".join(again.stdout.split())) == (0, True)
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            (["multiplier"], "multiplier"),
+            (["multiply-accumulate", "--set", "x_bits=99"], "x_bits"),
+            (["--set", "x_bits=3"], "name the circuit"),
+            (["multiply-accumulate", "--liberty", "nowhere.lib"], "no file"),
+            (["multiply-accumulate", "--out", "table.txt"], "should end in .csv"),
+        ],
+    )
+    def test_bad_input_is_one_sentence(self, given, said, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        found = run("synthesize", *given)
+        assert found.exit_code == 2
+        assert said in " ".join(found.output.split())
+        assert not list(tmp_path.iterdir())
+
+    def test_without_cells(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(room, "DEBIAN_CELLS", tmp_path / "none.lib")
+        found = run("synthesize", *SMALL)
+        assert found.exit_code == 2
+        assert "apt-get install qflow-tech-osu018" in " ".join(found.output.split())
+
+
+class TestRtl:
+    @pytest.mark.parametrize("given", [[], ["--set", "stationary=weights"]], ids=["none", "weights"])
+    def test_a_folder_that_iverilog_passes_as_it_is(self, given, tmp_path):
+        if shutil.which("iverilog") is None:
+            pytest.skip("iverilog is not installed")
+        folder = tmp_path / "mac"
+        made = run("rtl", "multiply-accumulate", *given, "--clocks", 200, "--out", folder)
+        assert made.exit_code == 0, made.output
+        sources = ["multiply_accumulate.v", "multiply_accumulate_tb.v"]
+        subprocess.run(["iverilog", "-g2005-sv", "-o", "sim", *sources], cwd=folder, check=True)
+        done = subprocess.run(["vvp", "sim"], cwd=folder, capture_output=True, text=True, check=False)
+        assert "PASS: multiply_accumulate, 200 clocks" in done.stdout
+        lines = (folder / "expected.hex").read_text().splitlines()
+        lines[100] = f"{int(lines[100], 16) ^ 1:0{len(lines[100])}x}"
+        (folder / "expected.hex").write_text("\n".join(lines))
+        failed = subprocess.run(["vvp", "sim"], cwd=folder, capture_output=True, text=True, check=False)
+        assert failed.returncode != 0
+        assert "FAIL: multiply_accumulate, 1 of 200 clocks" in failed.stdout
+
+    def test_what_is_there_is_kept(self, tmp_path):
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        (folder / "thesis.tex").write_text("x")
+        for flags in ([], ["--overwrite"]):
+            found = run("rtl", *SMALL, "--out", folder, *flags)
+            assert found.exit_code == 2
+            assert (folder / "thesis.tex").exists()
+
+    def test_a_layer_needs_a_network(self, tmp_path):
+        found = run("rtl", *SMALL, "--out", tmp_path / "x", "--site", "a")
+        assert found.exit_code == 2
+        assert "name both or none" in " ".join(found.output.split())
