@@ -164,7 +164,9 @@ class TestAtImport:
 
 class TestObjects:
     def test_each_is_named_with_the_reason(self, install):
-        install({METHODS: {name: path for name, (path, _) in OBJECTS.items()} | {"good": "good:METHOD"}}, {"good": GOOD})
+        install(
+            {METHODS: {name: path for name, (path, _) in OBJECTS.items()} | {"good": "good:METHOD"}}, {"good": GOOD}
+        )
         found = reasons(METHODS)
         assert set(found) == set(OBJECTS)
         for name, (_, said) in OBJECTS.items():
