@@ -5,29 +5,40 @@ short line and 130, SIGTERM one and 143; what nobody foresaw is `bitwright.cli.f
 before a command runs.
 """
 
+import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from bitwright.cli.failures import FAILURE, FAILURES, LONGEST, one_line, write
+from bitwright.cli.failures import FAILURE, FAILURES, LONGEST
 from bitwright.cli.interrupts import INTERRUPTS
+from bitwright.cli.telling import tell
 from bitwright.errors import BitwrightError, InputError
+from bitwright.shown import printable
 
 USAGE = 2
+WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]  # of click, or of typer's own copy of it
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Commands(TyperGroup):
     """A group of commands whose errors become sentences and exit codes."""
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the options before the command."""
+        with _printable():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            result = super().invoke(ctx)
+            with _printable():
+                result = super().invoke(ctx)
             if sys.stdout is not None:  # it was closed before the program began
                 sys.stdout.flush()  # here a full disk is noticed as an error of the command
             return result
@@ -55,6 +66,17 @@ class Commands(TyperGroup):
             stop(f"code that was given ended the program (exit code {error.code}); nothing was written", USAGE)
 
 
+@contextlib.contextmanager
+def _printable() -> Iterator[None]:
+    """What is wrong with the words of the command line, in which names of files may stand, can be printed."""
+    try:
+        yield
+    except WrongUsage as error:
+        error.args = tuple(printable(each) if isinstance(each, str) else each for each in error.args)
+        error.message = printable(error.message)  # type: ignore[attr-defined]
+        raise
+
+
 def _drop_stdout() -> None:
     """What could not be written is not tried again when the program ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -64,7 +86,7 @@ def _drop_stdout() -> None:
 
 def stop(message: str, code: int) -> NoReturn:
     """One line on stderr, in which names from files are printable, then the end."""
-    write(f"bitwright: {one_line(message)}\n")
+    tell(f"bitwright: {' '.join(message.split())}")
     raise typer.Exit(code)
 
 

@@ -4,13 +4,14 @@ The report is for whoever mends it: the traceback, versions and the command, wit
 for temporary files, readable by its owner alone.
 """
 
-import contextlib
 import os
 import re
 import shlex
 import sys
 import traceback
 from pathlib import Path
+
+from bitwright.cli.telling import tell
 
 FAILURE = 1
 LONGEST = 300  # characters of what an exception says; the report has all of it
@@ -36,35 +37,22 @@ class Failures:
     def shown(self, error: BaseException) -> None:
         """The traceback of an error, where it was asked for."""
         if self.debug:
-            write("".join(traceback.format_exception(error)))
+            tell(*"".join(traceback.format_exception(error)).splitlines())
 
     def unforeseen(self, error: BaseException) -> int:
         """Tell of an error that nobody foresaw; the exit code."""
         self.shown(error)
         place = _reported(error)
         report = f"the report {place} says where" if place else "no report could be written"
-        write(
-            f"bitwright: this should not have happened: {one_line(_said(error))}; {report}"
-            f"{'' if self.debug else ', and bitwright --debug VERB ... shows it here'}\n"
+        tell(
+            f"bitwright: this should not have happened: {' '.join(_said(error).split())}; {report}"
+            f"{'' if self.debug else ', and bitwright --debug VERB ... shows it here'}"
         )
         return FAILURE
 
 
 FAILURES = Failures()
 """Of this process."""
-
-
-def one_line(text: str) -> str:
-    """A text in one line of printable characters."""
-    line = " ".join(text.split())
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
-
-
-def write(text: str) -> None:
-    """Text to stderr, where there still is one: a pipe may be closed, a disk full."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def redacted(text: str) -> str:

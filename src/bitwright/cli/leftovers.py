@@ -1,13 +1,14 @@
 """What a command leaves behind besides its result is said on stderr: where, how large, what for."""
 
-import sys
 from pathlib import Path
+
+from bitwright.cli.telling import tell
 
 
 def kept(file: Path, what_for: str) -> None:
     """Say that a file is there."""
     if file.is_file():
-        sys.stderr.write(f"bitwright: {file} ({size(file.stat().st_size)}) keeps {what_for}\n")
+        tell(f"bitwright: {file} ({size(file.stat().st_size)}) keeps {what_for}")
 
 
 def removed(files: list[Path], why: str) -> None:
@@ -18,7 +19,7 @@ def removed(files: list[Path], why: str) -> None:
         file.unlink()
     if there:
         named = " and ".join(map(str, there))
-        sys.stderr.write(f"bitwright: {named} ({size(total)}) removed: {why}\n")
+        tell(f"bitwright: {named} ({size(total)}) removed: {why}")
 
 
 def size(count: int) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitwright import registry
 from bitwright.cli import names
 from bitwright.cli.app import app
 from bitwright.cli.given import Json, Substrate
@@ -14,6 +15,7 @@ from bitwright.cli.working import working
 from bitwright.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    from bitwright.registry import Refused
     from bitwright.studies.catalogue import Entry
 
 ABOUT = "Show what can be set on this one."
@@ -42,17 +44,19 @@ def methods(name: OneMethod = None, json: Json = False) -> None:
     """List the quantization methods, or the options of one."""
     with working():
         from bitwright.api import methods as entries
+        from bitwright.studies.catalogue import METHODS, refused_methods
 
-        found = entries()
+        found, refused = entries(), refused_methods()
     by_name = {entry.name: entry for entry in found}
     if name is None:
-        _list("method", found, "bitwright methods int8 shows its options and an example", json=json)
+        _list("method", found, refused, "bitwright methods int8 shows its options and an example", json=json)
     elif name in by_name:
         _one("method", by_name[name], "--option", json=json)
     else:
         from bitwright.studies.systems import refuse_systems
 
         refuse_systems([name])
+        registry.refuse(METHODS, name)
         raise unknown_name("method", name, by_name)
 
 
@@ -66,13 +70,14 @@ def accelerators(
     with working():
         from bitwright.api import accelerators as entries
         from bitwright.reports.setting_files import machine_yaml
-        from bitwright.studies.catalogue import accelerator
+        from bitwright.studies.catalogue import accelerator, refused_accelerators
         from bitwright.studies.setting_files import read_machine
 
         found = entries() if name is None else (accelerator(name, substrate),)
+        refused = refused_accelerators() if name is None else ()
         base = "" if name is None else read_machine(name).base
     if name is None:
-        _list("accelerator", found, "bitwright accelerators systolic-ws shows its parameters", json=json)
+        _list("accelerator", found, refused, "bitwright accelerators systolic-ws shows its parameters", json=json)
     elif yaml:
         _write(lambda: machine_yaml(found[0], base), json=json)
     else:
@@ -137,11 +142,17 @@ def technology(name: OneTechnology = "28", yaml: Yaml = False, json: Json = Fals
         show(lambda: technology_record(found), lambda console: print_technology(found, console), json=json)
 
 
-def _list(kind: str, entries: "tuple[Entry, ...]", following: str, *, json: bool) -> None:
+def _list(
+    kind: str, entries: "tuple[Entry, ...]", refused: "tuple[Refused, ...]", following: str, *, json: bool
+) -> None:
     from bitwright.reports.listings import print_listing
 
     records = [{kind: entry.name, "what it is": entry.summary} for entry in entries]
-    show(lambda: {f"{kind}s": entries}, lambda console: print_listing(records, console, following), json=json)
+    show(
+        lambda: {f"{kind}s": entries, "refused": refused},
+        lambda console: print_listing(records, console, following, refused),
+        json=json,
+    )
 
 
 def _one(kind: str, entry: "Entry", key: str, *, json: bool) -> None:

@@ -82,7 +82,7 @@ def tasks(incomplete: str) -> list[str]:
 
 
 def _files() -> list[str]:
-    return sorted(str(path) for form in FILES for path in Path().glob(form))
+    return sorted(str(path) for form in FILES for path in Path().glob(form) if path.name.isprintable())
 
 
 def _listed(incomplete: str, names: Sequence[str], separators: str) -> list[str]:

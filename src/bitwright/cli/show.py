@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitwright.cli.telling import tell
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,4 +28,4 @@ def show(
 def written(files: Iterable[Path]) -> None:
     """Say on stderr where files are that were asked for."""
     for file in files:
-        sys.stderr.write(f"Written: {file.resolve()}\n")
+        tell(f"Written: {file.resolve()}")

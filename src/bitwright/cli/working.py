@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.stage import Stage, kind
+from bitwright.cli.telling import tell
+from bitwright.shown import printable
 
 if TYPE_CHECKING:
     from bitwright.tasks.evaluate import Progress
@@ -60,14 +62,13 @@ class _Lines:
             if not (fresh or now - self.said >= LINE_EVERY_SECONDS) or now - self.began < PATIENCE_SECONDS:
                 return ""
             self.said, self.told = now, self.stage.kind
-            return f"{self.stage.text}: {self.stage.figures(now)}\n"
+            return f"{self.stage.text}: {self.stage.figures(now)}"
 
     def _watch(self) -> None:
         while not self.ended.wait(LOOK_EVERY_SECONDS):
             said = self.line(time.monotonic())
             if said:
-                sys.stderr.write(said)
-                sys.stderr.flush()
+                tell(said)
 
     def close(self) -> None:
         """No line comes any more."""
@@ -105,7 +106,7 @@ class _Bar:
         self.timer.start()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
+        now, stage = time.monotonic(), printable(stage)
         if self.task is None or kind(stage) != self.stage.kind:
             if self.task is not None:
                 self.progress.remove_task(self.task)

@@ -23,11 +23,13 @@ from bitwright.formats import Format, parse_granularity
 from bitwright.methods.earlier_plans import from_version_1
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_checks import check_plan
+from bitwright.methods.plugin import format_fault
+from bitwright.methods.rules import GROUP as RULES
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation, Where
 
-FORMATS, RULES = "bitwright.formats", "bitwright.rules"
+FORMATS = registry.group("bitwright.formats", format_fault)
 KEY, CHECKSUM = "bitwright_plan", "sha256"
 DAMAGES = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
 """What a record comes to that is not what it should be."""

@@ -5,11 +5,10 @@ products into the site's output; who fills the accumulation says how products ar
 are a concern of their own: any accumulation works with any operands whose method can finish sums.
 """
 
-import contextlib
 import dataclasses
 import enum
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import pydantic
@@ -20,6 +19,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
 from bitwright.methods.operand_options import CorrectingOptions, OperandOptions
 from bitwright.methods.plan import Part, Plan, SitePlan
+from bitwright.methods.plugin import method_fault
 from bitwright.methods.rules import Exact, Static
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network
@@ -29,7 +29,7 @@ from bitwright.settings import refusal
 if TYPE_CHECKING:
     from bitwright.methods.refine import Refiner
 
-GROUP = "bitwright.methods"
+GROUP = registry.group("bitwright.methods", method_fault)
 
 
 class Provides(enum.StrEnum):
@@ -303,14 +303,26 @@ def _first_part(method: tuple[str, Method, Any]) -> int:
 
 def method_names() -> list[str]:
     """Every name that `compose` takes for one part: methods and their recipes."""
-    return sorted({*registry.names(GROUP), *(recipe for method in _importable() for recipe in method.recipes)})
+    return sorted({*registry.names(GROUP), *recipes()[0]})
 
 
-def _importable() -> Iterator[Method]:
-    """Every registered method; a plug-in that cannot be imported is an error only for who asks for it by name."""
-    for name in registry.names(GROUP):
-        with contextlib.suppress(InputError):
-            yield registry.lookup(GROUP, name)
+def recipes() -> tuple[dict[str, tuple[str, Method, Mapping[str, Any]]], tuple[registry.Refused, ...]]:
+    """By recipe, its method's name, the method and the options; and the recipes of plug-ins that others' names hide.
+
+    Methods go before recipes, built-in ones before those of plug-ins, and names in alphabetical order.
+    """
+    found: dict[str, tuple[str, Method, Mapping[str, Any]]] = {}
+    hidden = []
+    taken = set(registry.names(GROUP))
+    for name in registry.usable(GROUP):
+        method: Method = registry.lookup(GROUP, name)
+        for recipe, values in method.recipes.items():
+            reason = registry.unfit(recipe, {*taken, *found})
+            if reason is None:
+                found[recipe] = name, method, values
+            else:
+                hidden.append(registry.Refused(name=recipe, package=f"recipe of {name}", reason=reason))
+    return found, tuple(hidden)
 
 
 def compose(name: str, options: Mapping[str, Any] | None = None) -> Composition:
@@ -385,9 +397,11 @@ def parse_options(name: str, method: Method, given: Mapping[str, Any]) -> Any:
 def _find(name: str) -> tuple[Method, Mapping[str, Any]]:
     if name in registry.names(GROUP):
         return registry.lookup(GROUP, name), {}
-    for method in _importable():
-        if name in method.recipes:
-            return method, method.recipes[name]
+    known = recipes()[0]
+    if name in known:
+        _, method, values = known[name]
+        return method, values
+    registry.refuse(GROUP, name)
     raise unknown_name("method", name, method_names())
 
 

@@ -8,7 +8,10 @@ are what there is where no method says otherwise.
 import dataclasses
 from typing import ClassVar, Protocol
 
-GROUP = "bitwright.rules"
+from bitwright import registry
+from bitwright.methods.plugin import rule_fault
+
+GROUP = registry.group("bitwright.rules", rule_fault)
 
 
 class Rule(Protocol):

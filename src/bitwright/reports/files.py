@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bitwright.studies.simulation import Simulation, Simulations
 SCHEMA_VERSION = 1
 SUFFIXES = (".html", ".json", ".csv")
 SIMULATED = (".json", ".csv")
+NOT_ASCII = re.compile(r"[^\n -~]")
 
 
 def plain(value: Any) -> Any:
@@ -41,10 +43,11 @@ def _scalar(value: Any) -> bool | int | float | str | None:
 
 
 def to_json(record: Mapping[str, Any]) -> str:
-    """The record as JSON text, its schema version first."""
-    return json.dumps(
+    """The record as JSON text, its schema version first; in strings, what a terminal would act upon is escaped."""
+    said = json.dumps(
         plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, allow_nan=False, ensure_ascii=False
     )
+    return NOT_ASCII.sub(lambda each: each[0] if each[0].isprintable() else json.dumps(each[0])[1:-1], said)
 
 
 def check_out(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:

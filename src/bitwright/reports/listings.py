@@ -4,21 +4,27 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bitwright.registry import MEND
 from bitwright.reports.tables import say, table, text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bitwright.registry import Refused
     from bitwright.settings import Setting
     from bitwright.studies.catalogue import Entry
 
 INDENT = "    "
 
 
-def print_listing(records: Sequence[Mapping[str, str]], console: "Console", following: str = "") -> None:
-    """Equal mappings as a table, their keys its headers, then what to type next."""
+def print_listing(
+    records: Sequence[Mapping[str, str]], console: "Console", following: str = "", refused: "Sequence[Refused]" = ()
+) -> None:
+    """Equal mappings as a table, their keys its headers; plug-ins that cannot be used; then what to type next."""
     headers = list(records[0]) if records else []
     console.print(table([text(header, [record[header] for record in records]) for header in headers]))
+    for each in refused:
+        say(console, f"Cannot be used: {each.name} of {each.package}: {each.reason}; {MEND}.")
     if following:
         say(console, f"Next: {following}")
 

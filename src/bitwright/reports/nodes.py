@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.networks.nodes import NodeReport, Place
 from bitwright.reports.tables import Column, percents, print_fitting, say, table, text
-from bitwright.shown import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,8 +74,7 @@ def _print_vector_unit(found: NodeReport, console: "Console") -> None:
 
 
 def _cut(words: str) -> str:
-    shown = printable(words)
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
 
 
 def nodes_record(found: NodeReport, made: Any) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Plain tables for terminals and pipes: columns of text, units in their headers, nothing in a cell read as markup."""
+"""Plain tables and sentences for terminals and pipes: columns of text, units in their headers.
+
+Everything that is printed on stdout for people passes `table` or `say`. Names in it are whoever made them: nothing is
+read as markup, and what a terminal would act upon is written out.
+"""
 
 import dataclasses
 import errno
@@ -7,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
+from bitwright.shown import printable
 from bitwright.units import PREFIXES, exponent, number
 
 if TYPE_CHECKING:
@@ -96,12 +101,11 @@ def percents(header: str, shares: Iterable[float | None]) -> Column:
 def table(columns: Sequence[Column], title: str | None = None) -> "Table":
     """The columns side by side."""
     from rich.box import SIMPLE
-    from rich.markup import escape
     from rich.table import Table
 
     made = Table(
         box=SIMPLE,
-        title=escape(title) if title else None,
+        title=_words(title) if title else None,
         title_justify="left",
         title_style="bold",
         pad_edge=False,
@@ -110,19 +114,25 @@ def table(columns: Sequence[Column], title: str | None = None) -> "Table":
     for column in columns:
         made.add_column(_header(column), justify="right" if column.right else "left", overflow="fold")
     for cells in zip(*(column.cells for column in columns), strict=True):
-        made.add_row(*map(escape, cells))
+        made.add_row(*map(_words, cells))
     return made
+
+
+def _words(words: str) -> "Text":
+    from rich.text import Text
+
+    return Text(printable(words))
 
 
 def _header(column: Column) -> "Text":
     """Numbers have their unit, or the last word, on a line of its own: headers are no wider than they must be."""
-    from rich.text import Text
-
     before, space, last = column.header.rpartition(" [")
     if not space:
         before, space, last = column.header.rpartition(" ")
     splits = column.right and len(before) > 1  # `= mac` is one word
-    return Text(f"{before}\n{space.strip()}{last}" if splits else column.header)
+    if not splits:
+        return _words(column.header)
+    return _words(before).append("\n").append(_words(f"{space.strip()}{last}"))
 
 
 def standard_console(*, wide: bool = False) -> "Console":
@@ -183,4 +193,4 @@ def _fits(columns: Sequence[Column], console: "Console") -> bool:
 def say(console: "Console", *lines: str) -> None:
     """Sentences: on a terminal broken between words, elsewhere a line each."""
     for line in lines:
-        console.print(line, markup=False, soft_wrap=not console.is_terminal)
+        console.print(_words(line), soft_wrap=not console.is_terminal)

@@ -14,8 +14,10 @@ from bitwright.accelerators.substrate import Substrate
 from bitwright.circuits import CIRCUITS
 from bitwright.errors import InputError
 from bitwright.methods.plan import Part
+from bitwright.methods.plan_file import FORMATS
 from bitwright.methods.protocol import GROUP as METHODS
-from bitwright.methods.protocol import Method, compose
+from bitwright.methods.protocol import Method, compose, recipes
+from bitwright.methods.rules import GROUP as RULES
 from bitwright.settings import Setting, plain, setting
 from bitwright.studies.machines import COMMON, build_accelerators
 from bitwright.studies.setting_files import GROUP as ACCELERATORS
@@ -102,14 +104,20 @@ def methods() -> tuple[Entry, ...]:
     True
     """
     found = []
-    for name in registry.names(METHODS):
+    for name in registry.usable(METHODS):
         method = registry.lookup(METHODS, name)
         found.append(_method(name, method.summary, name, method, {}))
-        for recipe, values in method.recipes.items():
-            changed = ", ".join(f"{key}={plain(value)}" for key, value in values.items())
-            summary = f"{name} with {changed}" if changed else f"{name} with its defaults"
-            found.append(_method(recipe, summary, name, method, values))
+    for recipe, (name, method, values) in recipes()[0].items():
+        changed = ", ".join(f"{key}={plain(value)}" for key, value in values.items())
+        summary = f"{name} with {changed}" if changed else f"{name} with its defaults"
+        found.append(_method(recipe, summary, name, method, values))
     return tuple(sorted(found, key=lambda entry: entry.name))
+
+
+def refused_methods() -> tuple[registry.Refused, ...]:
+    """Plug-ins that register methods, recipes, and formats and rules of plans, and cannot be used."""
+    every = (*registry.refused(METHODS), *recipes()[1], *registry.refused(FORMATS), *registry.refused(RULES))
+    return tuple(dict.fromkeys(every))
 
 
 def accelerators() -> tuple[Entry, ...]:
@@ -120,7 +128,13 @@ def accelerators() -> tuple[Entry, ...]:
     >>> [entry.name for entry in accelerators() if entry.name.startswith("systolic")]
     ['systolic-os', 'systolic-ws']
     """
-    return tuple(_machine(find_machine(name), find_substrate(COMMON)) for name in registry.names(ACCELERATORS))
+    names = sorted(registry.usable(ACCELERATORS))
+    return tuple(_machine(find_machine(name), find_substrate(COMMON)) for name in names)
+
+
+def refused_accelerators() -> tuple[registry.Refused, ...]:
+    """Plug-ins that register accelerators and cannot be used."""
+    return registry.refused(ACCELERATORS)
 
 
 def accelerator(name: str, substrate: str = COMMON) -> Entry:

@@ -65,8 +65,11 @@ class Footing:
 
 
 def accelerator_names() -> list[str]:
-    """The names of all registered accelerators, sorted."""
-    return registry.names(GROUP)
+    """The names of all registered accelerators that stand without being told anything, sorted."""
+    classes = {name: registry.lookup(GROUP, name) for name in sorted(registry.usable(GROUP))}
+    return [
+        name for name, each in classes.items() if not any(field.is_required() for field in each.model_fields.values())
+    ]
 
 
 def build_accelerators(
@@ -139,7 +142,7 @@ def kinds(machines: Mapping[str, Accelerator]) -> dict[str, str]:
     >>> kinds({"lpa": machine, "mine": machine})
     {'mine': 'lpa'}
     """
-    known = set(accelerator_names())
+    known = set(registry.names(GROUP))
     found = {name: registry.name_of(GROUP, type(machine)) for name, machine in machines.items() if name not in known}
     return {name: kind for name, kind in found.items() if kind is not None}
 

@@ -16,13 +16,13 @@ from typing import Any
 import pydantic
 
 from bitwright import registry, strict_yaml
+from bitwright.accelerators.plugin import GROUP
 from bitwright.accelerators.substrate import Substrate
 from bitwright.errors import InputError, unknown_name
 from bitwright.exchange import machines
 from bitwright.settings import refusal, shown
 from bitwright.studies.reader import Reader
 
-GROUP = "bitwright.accelerators"
 COMMON, NATIVE = "common", "native"
 MACHINE, SUBSTRATE, NAME, PARAMETERS = "accelerator", "substrate", "name", "parameters"
 PRICES = "node_nm"

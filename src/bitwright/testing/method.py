@@ -4,7 +4,6 @@ Each check states a promise of `bitwright.methods.protocol.Method`; a broken one
 A method that does not encode operands (an accumulation rule, say) is checked on top of `int8`.
 """
 
-import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -88,10 +87,9 @@ def check_method(
 
 
 def _name_of(method: Method) -> str:
-    for name in registry.names(GROUP):
-        with contextlib.suppress(InputError):  # somebody else's plug-in may be broken
-            if registry.lookup(GROUP, name) is method:
-                return name
+    for name in registry.usable(GROUP):
+        if registry.lookup(GROUP, name) is method:
+            return name
     raise AssertionError(
         f"{method!r} is not registered under the entry point group {GROUP!r}; plans find their method by its name"
     )

@@ -172,7 +172,10 @@ def _heads(node: Node, projected: str, *, mask: str, past: str, added: str) -> P
         raise node.refusal("keeps past keys and values, which is not supported; export it without a cache")
     if node.number("do_rotary", 0):
         raise node.refusal("turns its queries and keys, which is not supported in one operator with attention")
-    sizes, own = node.integers("qkv_hidden_sizes"), _without(node, "qkv_hidden_sizes", "do_rotary", "past_present_share_buffer")
+    sizes, own = (
+        node.integers("qkv_hidden_sizes"),
+        _without(node, "qkv_hidden_sizes", "do_rotary", "past_present_share_buffer"),
+    )
     qkv = [_within(node, part) for part in "qkv"]
     split = {"axis": -1} if not sizes else {"axis": -1, "split": sizes}
     heads = _made(node, "MultiHeadAttention", (*qkv, "", mask, added), node.outputs[:1], **own)

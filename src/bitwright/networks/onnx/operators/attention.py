@@ -139,7 +139,9 @@ def several_heads(
     if k is None or v is None:
         raise node.refusal("has its queries, keys and values packed in one tensor, which is not supported")
     if bias is not None:
-        q, k, v = (x + own for x, own in zip((q, k, v), bias.split([each.shape[-1] for each in (q, k, v)]), strict=True))
+        q, k, v = (
+            x + own for x, own in zip((q, k, v), bias.split([each.shape[-1] for each in (q, k, v)]), strict=True)
+        )
     q, k, v = (x if x.dim() == 4 else x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     before = 0 if past_k is None else past_k.shape[2]
     k, v = (new if old is None else torch.cat((old, new), 2) for old, new in ((past_k, k), (past_v, v)))

@@ -8,7 +8,12 @@ from bitwright.networks.onnx.node import Node, Value, integers_of
 
 
 def kept(
-    node: Node, boxes: torch.Tensor, scores: torch.Tensor, most: Value = None, overlap: Value = None, least: Value = None
+    node: Node,
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    most: Value = None,
+    overlap: Value = None,
+    least: Value = None,
 ) -> torch.Tensor:
     """Of each class the boxes that no better one covers: [count, 3], (image, class, box), by falling score.
 
@@ -90,7 +95,9 @@ def _places(low: torch.Tensor, cell: torch.Tensor, count: int, samples: int) -> 
 def _sampled(node: Node, x: torch.Tensor, images: torch.Tensor, ys: torch.Tensor, xs: torch.Tensor) -> torch.Tensor:
     """Samples between pixels, joined by cell: [regions, channels, height, width]."""
     corners = []
-    for (y0, y1, wy), (x0, x1, wx) in [(_neighbours(ys.flatten(1), x.shape[2]), _neighbours(xs.flatten(1), x.shape[3]))]:
+    for (y0, y1, wy), (x0, x1, wx) in [
+        (_neighbours(ys.flatten(1), x.shape[2]), _neighbours(xs.flatten(1), x.shape[3]))
+    ]:
         for row, by_row in ((y0, 1 - wy), (y1, wy)):
             for column, by_column in ((x0, 1 - wx), (x1, wx)):
                 values = x[images[:, None, None], :, row[:, :, None], column[:, None, :]].movedim(-1, 1)

@@ -28,5 +28,8 @@ def cross_entropy(node: Node, x: torch.Tensor, target: torch.Tensor, weight: Val
     return (loss, shares) if len(node.outputs) > 1 else loss
 
 
-LOSSES: dict[str, Any] = {"NegativeLogLikelihoodLoss": negative_log_likelihood, "SoftmaxCrossEntropyLoss": cross_entropy}
+LOSSES: dict[str, Any] = {
+    "NegativeLogLikelihoodLoss": negative_log_likelihood,
+    "SoftmaxCrossEntropyLoss": cross_entropy,
+}
 """Operators of ONNX's own domain."""

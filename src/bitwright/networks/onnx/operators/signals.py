@@ -50,7 +50,11 @@ def short_time(
 def _complex(node: Node, x: torch.Tensor) -> torch.Tensor:
     if x.shape[-1] not in (1, 2):
         raise node.refusal(f"transforms {list(x.shape)}, whose last axis is neither 1 (real) nor 2 (complex)")
-    return torch.view_as_complex(x.contiguous()) if x.shape[-1] == 2 else torch.complex(x[..., 0], torch.zeros_like(x[..., 0]))
+    return (
+        torch.view_as_complex(x.contiguous())
+        if x.shape[-1] == 2
+        else torch.complex(x[..., 0], torch.zeros_like(x[..., 0]))
+    )
 
 
 def cosines(parts: Sequence[float]) -> Callable[[Node, torch.Tensor], torch.Tensor]:
