@@ -32,6 +32,10 @@ library (hand) {{
     pin (Y) {{ direction : output; function : "(!A)"; max_capacitance : 1;
       timing () {{ related_pin : "A"; timing_sense : negative_unate; {delay} }}
       internal_power () {{ related_pin : "A"; {power} }} }} }}
+  cell (BUF) {{ area : 3; cell_leakage_power : 1;
+    pin (A) {{ direction : input; capacitance : 0.01; }}
+    pin (Y) {{ direction : output; function : "A"; max_capacitance : 1;
+      timing () {{ related_pin : "A"; timing_sense : positive_unate; {delay} }} }} }}
   cell (NAND) {{ area : 4; cell_leakage_power : 2;
     pin (A) {{ direction : input; capacitance : 0.01; }} pin (B) {{ direction : input; capacitance : 0.02; }}
     pin (Y) {{ direction : output; function : "(!(A B))"; max_capacitance : 1;
@@ -101,7 +105,7 @@ def io(bits_in=1, bits_out=1):
 
 class TestByHand:
     def test_what_a_library_has(self, library):
-        assert set(library.cells) == {"INV", "NAND", "XOR", "AND", "DFF"}  # a latch is none of them
+        assert set(library.cells) == {"INV", "BUF", "NAND", "XOR", "AND", "DFF"}  # a latch is none of them
         assert (library.nand2_area, library.inverter, library.voltage) == (4, "INV", 2)
         assert library.cells["DFF"].kind.state == "Q"
 

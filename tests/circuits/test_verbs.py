@@ -1,4 +1,4 @@
-"""`circuits`, `synthesize`, `rtl` as they are used: tables, caches, folders that iverilog runs as they are, bad input."""
+"""`circuits`, `synthesize`, `rtl` as they are used: tables, caches, folders that iverilog runs, bad input."""
 
 import json
 import shutil
@@ -65,6 +65,13 @@ class TestSynthesize:
         assert found.exit_code == 2
         assert said in " ".join(found.output.split())
         assert not list(tmp_path.iterdir())
+
+    def test_cells_without_a_buffer(self, cells):
+        text = cells.read_text()
+        cells.write_text(text.replace('function : "A";', 'function : "0";'))
+        found = run("synthesize", *SMALL, "--liberty", cells)
+        assert found.exit_code == 2
+        assert "have no buffer; name a library with a buffer" in " ".join(found.output.split())
 
     def test_without_cells(self, monkeypatch, tmp_path):
         monkeypatch.setattr(room, "DEBIAN_CELLS", tmp_path / "none.lib")

@@ -124,23 +124,28 @@ class Library:
         InputError
             A library without one.
         """
-        return self._smallest(2, 0b0111).area
+        return self.cells[self._smallest(2, 0b0111, "a NAND of two inputs")].area
 
     @property
     def inverter(self) -> str:
         """The name of the smallest inverter."""
-        found = self._smallest(1, 0b01)
-        return next(name for name, cell in self.cells.items() if cell is found)
+        return self._smallest(1, 0b01, "an inverter")
 
-    def _smallest(self, inputs: int, truth: int) -> Cell:
+    def require_buffer(self) -> None:
+        """Refuse a library without a buffer, on which ABC ends without a word."""
+        self._smallest(1, 0b10, "a buffer")
+
+    def _smallest(self, inputs: int, truth: int, what: str) -> str:
         found = [
-            cell
-            for cell in self.cells.values()
+            name
+            for name, cell in self.cells.items()
             if len(cell.kind.inputs) == inputs and list(cell.kind.outputs.values()) == [truth]
         ]
         if not found:
-            raise InputError(f"the cells of {self.name} have no {'inverter' if inputs == 1 else 'NAND of two inputs'}")
-        return min(found, key=lambda cell: cell.area)
+            raise InputError(
+                f"the cells of {self.name} have no {what.split(maxsplit=1)[1]}; name a library with {what}"
+            )
+        return min(found, key=lambda name: self.cells[name].area)
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Streams of operands that a circuit is measured under: uniform, Laplace, or codes that were given.
 
 Uniform operands change half of their bits in every clock. Weights and activations of networks look more like Laplace
-(ours: a mean magnitude of an eighth of the range's end; unsigned operands have the magnitudes alone). Ports that steer a
-circuit do what `Circuit.controls` says.
+(ours: a mean magnitude of an eighth of the range's end; unsigned operands have the magnitudes alone). Ports that
+steer a circuit do what `Circuit.controls` says.
 """
 
 from collections.abc import Mapping

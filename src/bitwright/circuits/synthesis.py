@@ -88,6 +88,7 @@ def synthesize(circuit: Circuit, path: Path) -> Mapped:
         Without the extra `rtl`, a file that is no library, or where Yosys fails.
     """
     library = liberty.read(path)
+    library.require_buffer()
     inverter = library.inverter
     load = OUTPUT_LOAD * max(library.cells[inverter].capacitance.values())
     file = json.dumps(str(path.resolve()))
