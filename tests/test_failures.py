@@ -122,7 +122,7 @@ class TestUnforeseen:
 
 
 def test_redaction():
-    assert redacted("mysql://a:b:c@h --token=abc, api_key: xyz") == "mysql://a:***@h --token=***, api_key: ***"
+    assert redacted("mysql://a:b:c@h --token=abc, api_key: xyz") == "mysql://a:***@h --token=*** api_key: ***"
     assert redacted("http://host:80/a@b plain password") == "http://host:80/a@b plain password"
 
 
