@@ -5,15 +5,17 @@ a pipe would be waited for, a device may never end.
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bitwright import scratch
 from bitwright.errors import InputError
 
+AT_FDCWD, EXCHANGE = -100, 2  # of Linux' renameat2
 MIB = 2**20
 TEXT_MIB = 256
 """The largest text that is read as a whole (our choice): more than any set of sentences, books included."""
@@ -111,19 +113,13 @@ def write_atomic(path: Path, content: bytes) -> None:
         If the folder does not exist, cannot be written, or is full; or what is there is no file.
     """
     check_replaceable(path)
-    handle, name = -1, ""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        with scratch.file_beside(path) as made:
+            made.write_bytes(content)
+            made.chmod(0o644)
+            made.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
-    finally:
-        if name:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
 
 
 @contextlib.contextmanager
@@ -143,21 +139,35 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
             raise InputError(f"{path} exists; --overwrite replaces it, or name another place")
         if not ours:
             raise InputError(f"{path} is no folder that was written so (it has no {marker}); name another place")
-    made = aside = None
     try:
-        made = Path(tempfile.mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
-        made.chmod(0o755)
-        yield made
-        if path.exists():  # aside first, so that at any moment one of both is there as a whole
-            aside = made.with_name(f"{made.name}.before")
-            path.replace(aside)
-        made.replace(path)
+        with scratch.folder_beside(path) as made:
+            made.chmod(0o755)
+            yield made
+            _take_place(made, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
-        if aside is not None and not path.exists():
+
+
+def _take_place(made: Path, path: Path) -> None:
+    """Put the folder `made` in the place of `path`; what was there is under the other name then, or gone."""
+    if not path.exists():
+        made.replace(path)
+    elif not _exchanged(made, path):  # aside first, so that at any moment one of both is there as a whole
+        aside = made.with_name(f"{made.name}.before")
+        path.replace(aside)
+        try:
+            made.replace(path)
+        except BaseException:
             aside.replace(path)
-        elif aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether both could be exchanged in one step, as Linux' filesystems can."""
+    try:
+        exchange = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    done: int = exchange(AT_FDCWD, os.fsencode(one.absolute()), AT_FDCWD, os.fsencode(other.absolute()), EXCHANGE)
+    return done == 0

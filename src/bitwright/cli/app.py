@@ -23,7 +23,7 @@ from bitwright.shown import printable
 
 USAGE = 2
 WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]  # of click, or of typer's own copy of it
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # EIO: a terminal that is gone
 
 
 class Commands(TyperGroup):

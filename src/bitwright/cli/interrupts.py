@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: one line and exit code 130 or 143, whenever they come.
+"""Ctrl-C, SIGTERM and the end of the terminal: one line and exit code 130, 143 or 129, whenever they come.
 
-While a command works, both raise KeyboardInterrupt in the main thread, which what keeps results (searches, trainings,
+While a command works, they raise KeyboardInterrupt in the main thread, which what keeps results (searches, trainings,
 sweeps) catches. Not while something is imported: C++ that meets a Python exception there aborts the process (torch,
 numba). Then, and before a command works, the process ends at once, because there is nothing to keep; or, where there
 is, the interrupt waits for the end of the import. One that was swallowed where nothing can be raised (a finalizer)
@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+from bitwright import scratch
+from bitwright.processes import INTERRUPTING
+
+WORDS = {signal.SIGINT: "interrupted"} | {number: "terminated" for number in INTERRUPTING if number != signal.SIGINT}
 AGAIN_SECONDS = 0.05
 SHOWN = "\r\x1b[2K\x1b[?25h"  # a terminal's line is cleared of a bar, which hides the cursor
 IMPORTS = "<frozen importlib._bootstrap>"
@@ -40,7 +43,7 @@ class Interrupts:
         return 128 + self.last
 
     def heed(self) -> None:
-        """Take over both signals, unless whoever started this process has them ignored."""
+        """Take over these signals, unless whoever started this process has them ignored."""
         for number in WORDS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._come)
@@ -61,8 +64,10 @@ class Interrupts:
         if importing and self.keeps:
             self._again()
         elif importing or not self.working:
-            sys.stderr.write(f"{SHOWN if sys.stderr.isatty() else ''}bitwright: {self.word}; nothing was written\n")
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # of a terminal that is gone
+                sys.stderr.write(f"{SHOWN if sys.stderr.isatty() else ''}bitwright: {self.word}; nothing was written\n")
+                sys.stderr.flush()
+            scratch.remove_all()
             os._exit(self.code)
         else:
             raise KeyboardInterrupt

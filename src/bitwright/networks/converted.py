@@ -11,10 +11,11 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from bitwright import scratch
 
 if TYPE_CHECKING:
     import torch
@@ -57,22 +58,13 @@ def converted(source: Path, convert: Callable[[Path], None], load: Callable[[Pat
             logger.info("the converted %s cannot be read (%s) and is made anew", source.name, error)
             shutil.rmtree(folder, ignore_errors=True)
     logger.info("converting %s, which happens once; the result is kept in %s", source.name, folder.parent)
-    with _scratch(folder.parent) as name:
-        files = Path(name) / "converted"
+    with scratch.folder(folder.parent) as made:
+        files = made / "converted"
         files.mkdir()
         convert(files)
         with contextlib.suppress(OSError):  # nowhere to keep it, or another process was faster: this run uses its own
             files = files.replace(folder)
         return load(files)
-
-
-def _scratch(parent: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder beside its final place, or among the system's temporary ones where that cannot be written."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=parent, prefix="converting-", ignore_cleanup_errors=True)
-    except OSError:
-        return tempfile.TemporaryDirectory(prefix="bitwright-", ignore_cleanup_errors=True)
 
 
 def write_network(folder: Path, config: dict[str, object], state: "dict[str, torch.Tensor]") -> None:

@@ -7,16 +7,15 @@ network called becomes Conv or MatMul. Shapes are those of the batch.
 
 import contextlib
 import dataclasses
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 
+from bitwright import scratch
 from bitwright.errors import BitwrightError, InputError
 from bitwright.exchange.export import operators
 from bitwright.exchange.export.coded import Coded, from_stored, images_of, static_scale, stored
@@ -267,9 +266,9 @@ def _exported(network: Network, marking: _Marking, batch: Batch) -> "onnx.ModelP
     import onnx
 
     wrapped = _Wrapped(network, marking, list(batch)).eval()
-    with tempfile.TemporaryDirectory() as folder, operators.known_to_the_exporter(), warnings.catch_warnings():
+    with scratch.folder() as folder, operators.known_to_the_exporter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of traced sizes, and that this exporter is the older one
-        file = Path(folder) / "network.onnx"
+        file = folder / "network.onnx"
         try:
             torch.onnx.export(
                 wrapped,

@@ -29,6 +29,7 @@ from bitwright.methods.training.checkpoint import Checkpoint, Reached, load_chec
 from bitwright.methods.training.learner import Learner
 from bitwright.methods.training.settings import TrainingSettings
 from bitwright.networks.network import Batch, Network
+from bitwright.processes import INTERRUPTING
 
 WARM_UP = 0.05
 Progress = Callable[[str, int, int], None]
@@ -137,7 +138,7 @@ def whole_steps() -> Iterator[None]:
         yield
         return
     waiting: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in INTERRUPTING}
     handled = {number: handler for number, handler in before.items() if callable(handler)}
     for number in handled:
         signal.signal(number, lambda number, frame: waiting.append(number))  # noqa: ARG005

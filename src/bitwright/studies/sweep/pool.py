@@ -9,12 +9,13 @@ import collections
 import concurrent.futures
 import contextlib
 import logging
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from bitwright import processes, scratch
 from bitwright.errors import BitwrightError, InputError
 from bitwright.studies.sweep.evaluate import described, evaluated, failed, versions
 from bitwright.studies.sweep.extra import distributed
@@ -24,6 +25,7 @@ from bitwright.studies.sweep.study import Study
 CONNECT_SECONDS = 10
 WITHOUT_WORKERS_SECONDS = 240  # a worker that died is started again, which a busy machine takes a minute for
 LOOK_EVERY_SECONDS = 5
+STARTS = 3
 AHEAD = 2  # tasks per worker that are under way, so that none waits for the one that leads
 LOCAL = {
     "distributed.scheduler.allowed-failures": 1,
@@ -45,8 +47,8 @@ Task = Sequence[tuple[int, Point]]
 class Pool:
     """Workers that evaluate points."""
 
-    def __init__(self, client: Any, name: str) -> None:
-        self.client, self.name = client, name
+    def __init__(self, client: Any, name: str, restart: Callable[[], object] = lambda: None) -> None:
+        self.client, self.name, self._restart = client, name, restart
         self._looked, self._count = 0.0, 1
         self._prefix = f"bitwright-{uuid.uuid4().hex[:8]}"
         self._submitted = 0
@@ -162,6 +164,7 @@ class Pool:
             with self._connected():
                 if self.client.nthreads():
                     began = time.monotonic()
+                self._restart()  # what died while it was started again
             if time.monotonic() - began > WITHOUT_WORKERS_SECONDS:
                 raise self._gone(f"has had no workers for {WITHOUT_WORKERS_SECONDS} seconds")
 
@@ -196,8 +199,8 @@ def pool(workers: int, dask: Any = None) -> Iterator[Pool]:
     """
     library = distributed()
     if dask is None:
-        with _local(workers) as client:
-            yield Pool(client, "this computer")
+        with _local(workers) as crew:
+            yield crew
         return
     if not isinstance(dask, str):
         yield Pool(dask, "the cluster")
@@ -222,31 +225,41 @@ def _client(name: str, dask: str) -> Iterator[Pool]:
 
 
 @contextlib.contextmanager
-def _local(workers: int) -> Iterator[Any]:
+def _local(workers: int) -> Iterator[Pool]:
     import dask
 
     library = distributed()
     with (
-        tempfile.TemporaryDirectory(prefix="bitwright-sweep-", ignore_cleanup_errors=True) as folder,
-        dask.config.set(LOCAL),
+        scratch.folder() as folder,
+        dask.config.set({**LOCAL, "temporary-directory": str(folder)}),
+        _cluster(workers, folder) as cluster,
+        library.Client(cluster, set_as_default=False) as client,
     ):
+        yield Pool(client, "this computer", lambda: cluster.scale(workers))
+
+
+def _cluster(workers: int, folder: Path) -> Any:
+    """Processes of this computer; those that die while they start are started again."""
+    library = distributed()
+    for again in reversed(range(STARTS)):
         try:
-            cluster = library.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",  # of whichever port is free
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
-                local_directory=folder,
-                preload=["bitwright.studies.sweep.worker"],
-            )
+            with processes.starting():
+                return library.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",  # of whichever port is free
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                    local_directory=str(folder),
+                    preload=["bitwright.studies.sweep.worker"],
+                )
         except (OSError, RuntimeError, library.TimeoutError) as error:
-            raise InputError(
-                f"{workers} worker processes cannot be started ({_short(error)}); in a script, call sweep under "
-                'if __name__ == "__main__":, or use fewer --workers'
-            ) from None
-        with cluster, library.Client(cluster, set_as_default=False) as client:
-            yield client
+            if not again:
+                raise InputError(
+                    f"{workers} worker processes cannot be started ({_short(error)}); in a script, call sweep under "
+                    'if __name__ == "__main__":, or use fewer --workers'
+                ) from None
+    raise AssertionError("it was started, or not")
 
 
 def _short(error: BaseException) -> str:

@@ -1,10 +1,11 @@
-"""Set-up of a local worker, which Dask runs before any task: Ctrl-C is for the process that leads."""
+"""Set-up of a local worker, which Dask runs before any task."""
 
-import signal
 from typing import Any
+
+from bitwright import processes
 
 
 def dask_setup(worker: Any) -> None:
-    """Ignore interrupts; whoever leads ends its workers."""
+    """End with the process that leads, and leave its interrupts to it."""
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    processes.begin()
