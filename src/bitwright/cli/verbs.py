@@ -1,6 +1,19 @@
 """The command line with all its verbs, which join `app` when they are imported."""
 
-from bitwright.cli import compare, evaluate, explain, export, lists, nodes, reproduce, search, simulate, sweep, train
+from bitwright.cli import (
+    compare,
+    evaluate,
+    explain,
+    export,
+    lists,
+    nodes,
+    reproduce,
+    schema,
+    search,
+    simulate,
+    sweep,
+    train,
+)
 from bitwright.cli.app import app
 
 __all__ = [
@@ -12,6 +25,7 @@ __all__ = [
     "lists",
     "nodes",
     "reproduce",
+    "schema",
     "search",
     "simulate",
     "sweep",
