@@ -97,7 +97,7 @@ def tensor(value: Any) -> Any:
         return [tensor(each) for each in value]
     if isinstance(value, onnx.TensorProto):
         value = numpy_helper.to_array(value)
-    if value is None or np.asarray(value).dtype.kind not in "fiub" and np.asarray(value).dtype.name != "bfloat16":
+    if value is None or (np.asarray(value).dtype.kind not in "fiub" and np.asarray(value).dtype.name != "bfloat16"):
         raise InputError("its input is nothing, a text, or of a type that is not read")
     array = np.asarray(value)
     if array.dtype.name == "bfloat16":

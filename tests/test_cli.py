@@ -286,7 +286,7 @@ class TestSimulate:
         assert {row["accelerator"] for row in rows} == set(found) == {"systolic-ws", "simd"}
         assert len(rows) == sum(len(each["sites"]) for each in found.values())
         assert "s.csv exists; --overwrite" in refused(*command)
-        assert "end its name in .json or .csv" in refused(*command[:4], "--out", "s.html")
+        assert "end its name in .json, .csv or .parquet" in refused(*command[:4], "--out", "s.html")
 
     def test_names_are_not_markup(self):
         assert "[bold]odd[" in run("simulate", "toy_networks:markup", "--sites", "--wide").stdout
@@ -562,7 +562,7 @@ class TestBadInput:
             (["simulate", "misspelt.yaml"], "line 2: unknown key 'mm'"),
             (["simulate", "bert-base", "--phase", "decode"], "only language models decode"),
             (["explain", TOY, "--site", "fcc"], "unknown site 'fcc'"),
-            (["compare", TOY, "--out", "page.xlsx"], "end its name in .html, .json or .csv"),
+            (["compare", TOY, "--out", "page.xlsx"], "end its name in .html, .json, .csv or .parquet"),
             (["compare", TOY, "--budget", "0"], "the budget '0' is not understood"),
             (["compare", TOY, "--budget=-1%"], "the budget '-1%' is not understood"),
             (["compare", TOY, "--budget", "abc"], "a percentage of more than 0 and less than 100, such as 1%"),

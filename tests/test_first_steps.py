@@ -179,9 +179,9 @@ class TestResults:
         assert every["evaluation"].frame("sites")["site"].tolist() == ["0", "2"]
         assert every["search"].frame("layers")["site"].tolist() == ["0", "2"]
         assert every["explanation"].frame("cycles")["cycles"].sum() == every["explanation"].entry.cost.cycles
-        assert set(every["comparison"].frame("Sequential")["method"]) == {"float", "int8"}
+        assert set(every["comparison"].frame(network="Sequential")["method"]) == {"float", "int8"}
         with pytest.raises(InputError, match="unknown network 'sequential'"):
-            every["comparison"].frame("sequential")
+            every["comparison"].frame(network="sequential")
         with pytest.raises(InputError, match="unknown kind of plot 'energies'"):
             every["simulation"].plot("energies")
 

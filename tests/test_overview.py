@@ -57,8 +57,8 @@ def test_rows_are_the_headlines_of_each_system_alone(found):
 
 
 def test_record_and_table_say_the_same(found):
-    record = json.loads(to_json(overview_record(found)))
-    assert set(record) == {"schema_version", "rows", "systems", "substrate", "full", "provenance"}
+    record = json.loads(to_json("reproduce", overview_record(found)))
+    assert set(record) == {"schema_version", "$schema", "rows", "systems", "substrate", "full", "provenance"}
     names = {"system", "claim", "source", "published", "measured", "unit", "conditions", "reason"}
     assert all(set(row) == names for row in record["rows"])
     assert {row["system"] for row in record["rows"]} == set(BRIEFS)

@@ -13,7 +13,6 @@ from tests.toys import normal
 import bitwright
 from bitwright.methods.plan_file import save_plan
 from bitwright.networks.network import Network
-from bitwright.reports.files import write_comparison
 from bitwright.reports.page import page_of
 from bitwright.reports.page.page import embedded
 from bitwright.tasks.calibrate import calibrate_method
@@ -62,7 +61,7 @@ def frontier(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(frontier, tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "report.html"
-    write_comparison(frontier, file)
+    file.write_text(page_of(frontier))
     return file
 
 
@@ -75,7 +74,7 @@ def plain(tmp_path_factory):
     found = bitwright.compare(
         network, ["int8", "aqs", "float"], MACHINES, limit=8, plans={LONG: folder / "plan"}, command=HOSTILE_COMMAND
     )
-    write_comparison(found, folder / "report.html")
+    (folder / "report.html").write_text(page_of(found))
     return folder / "report.html"
 
 

@@ -143,7 +143,7 @@ def test_report_and_record(found):
     text = out.getvalue()
     for said in ("1.97x", "zero skipping", "+ DBS", "dynamic_operators=4", "Substrate: common", "split"):
         assert said in text
-    record = json.loads(to_json(reproduction_record(found)))
+    record = json.loads(to_json("reproduce", reproduction_record(found)))
     assert set(record["rows"][0]) == {"claim", "source", "published", "measured", "unit", "conditions", "reason"}
     assert record["rows"][0]["published"] == 1.97
     assert [step["step"] for step in record["networks"][0]["steps"]] == [rung.name for rung in found.networks[0].ladder]

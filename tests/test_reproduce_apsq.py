@@ -381,7 +381,7 @@ class TestCommand:
         found = json.loads(result.stdout)
         assert set(found) == {
             *("system", "rows", "networks", "areas", "parameters", "variants", "methods"),
-            *("substrate", "options", "provenance", "schema_version"),
+            *("substrate", "options", "provenance", "schema_version", "$schema"),
         }
         assert set(found["rows"][0]) == {
             *("claim", "source", "published", "measured", "unit", "conditions", "reason"),
@@ -408,7 +408,7 @@ class TestCommand:
         assert [each["dataflow"] for each in network["sites"]] == ["is"] * 2 + ["ws"] * 2
 
     def test_record_of_everything(self, all_claims):
-        record = json.loads(to_json(reproduction_record(all_claims)))
+        record = json.loads(to_json("reproduce", reproduction_record(all_claims)))
         assert record["system"] == "apsq"
         assert len(record["rows"]) == len(CLAIMS)
 

@@ -351,7 +351,7 @@ class TestCommand:
         assert record["options"]["budget"] == 0.01
 
     def test_record_of_everything(self, weights):
-        record = json.loads(to_json(reproduction_record(weights)))
+        record = json.loads(to_json("reproduce", reproduction_record(weights)))
         assert record["networks"][0]["ladder"]["steps"][1]["name"] == RAW
         assert record["networks"][0]["distortions"]
 

@@ -379,7 +379,7 @@ class TestCommand:
         record = json.loads(result.stdout)
         assert set(record) == {
             *("system", "rows", "networks", "parameters", "mixes", "substrate", "options", "provenance"),
-            "schema_version",
+            *("schema_version", "$schema"),
         }
         assert set(record["rows"][0]) == {"claim", "source", "published", "measured", "unit", "conditions", "reason"}
         machine = record["networks"][0]["lines"][0]["machines"]["lpa"]
@@ -389,7 +389,7 @@ class TestCommand:
         assert record["options"]["bitfusion_wide"] is None
 
     def test_record_of_everything(self, found):
-        record = json.loads(to_json(reproduction_record(found)))
+        record = json.loads(to_json("reproduce", reproduction_record(found)))
         assert record["system"] == "lp"
         assert len(record["rows"]) == len(CLAIMS) - len(ERRORS)
 

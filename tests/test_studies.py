@@ -18,7 +18,7 @@ from bitwright.methods.executor import Executor
 from bitwright.networks.load import load
 from bitwright.networks.network import InputShape
 from bitwright.reports.comparison import print_comparison
-from bitwright.reports.files import check_out, plain
+from bitwright.reports.files import plain
 from bitwright.reports.records import comparison_record, simulation_record
 from bitwright.reports.scores import difference
 from bitwright.studies.compare import Settings, compare, options_of
@@ -459,11 +459,3 @@ class TestReports:
         with pytest.raises(InputError, match="No space left on device"):
             write_atomic(target, b"new")
         assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("result.json", "old")]
-
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [("a.txt", "no known form"), ("nowhere/a.json", "does not exist")],
-    )
-    def test_files_that_cannot_be(self, tmp_path, name, message):
-        with pytest.raises(InputError, match=message):
-            check_out(tmp_path / name)

@@ -6,7 +6,7 @@ Costs add up. Energy is never stored beside the events it comes from, so it cann
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, TypedDict, TypeVar
 
 Number = TypeVar("Number", int, float)
 
@@ -42,6 +42,18 @@ class Event:
     def energy_pj(self) -> float:
         """Energy of all of them, in pJ."""
         return self.count * self.price_pj
+
+
+class EventLine(TypedDict):
+    """A priced event: count x price = energy."""
+
+    component: Annotated[str, "where the energy goes: `mac`, `sram_input`, `dram`, `leakage`, ..."]
+    name: Annotated[str, "what happens: `mac_int8`, `read`, `write`, ..."]
+    count: Annotated[float, "how often, in `unit`s"]
+    unit: Annotated[str, "operation, word, bit or cycle"]
+    price_pj: Annotated[float, "energy of one, in pJ"]
+    energy_pj: Annotated[float, "energy of all of them, in pJ"]
+    source: Annotated[str, "where the price comes from"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +106,7 @@ class Cost:
         """Energy of everything, in pJ."""
         return sum(event.energy_pj for event in self.events)
 
-    def event_records(self) -> list[dict[str, Any]]:
+    def event_records(self) -> list[EventLine]:
         """Every priced event: count x price = energy, with the price's source."""
         return [
             {

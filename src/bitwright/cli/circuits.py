@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, outputs
 from bitwright.cli.app import app
-from bitwright.cli.plans import check_new, find_plan
-from bitwright.cli.show import show, written
+from bitwright.cli.plans import find_plan
+from bitwright.cli.show import deliver, show, written
 from bitwright.cli.working import working
 from bitwright.errors import InputError, unknown_name
 
@@ -30,7 +30,8 @@ Liberty = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.  [default: the processor's cores]")]
-Table = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Keep the table in this file.")]
+Table = Annotated[list[str] | None, outputs.option("circuits")]
+Listed = Annotated[list[str] | None, outputs.option("entries or parameters")]
 Folder = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where Verilog and vectors go.")]
 Clocks = Annotated[int, typer.Option("--clocks", min=1, max=1_000_000, help="That the testbench checks.")]
 Network = Annotated[
@@ -40,21 +41,41 @@ Site = Annotated[str | None, typer.Option("--site", metavar="SITE", help="The la
 
 
 @app.command()
-def circuits(name: OneCircuit = None, json: given.Json = False) -> None:
+def circuits(
+    name: OneCircuit = None, out: Listed = None, overwrite: given.Overwrite = False, json: given.Json = False
+) -> None:
     """List the circuits that have RTL, or the parameters of one."""
-    from bitwright.circuits import CIRCUITS
-    from bitwright.reports.listings import print_entry, print_listing
-    from bitwright.studies.catalogue import circuit
+    with working():
+        from bitwright.circuits import CIRCUITS
+        from bitwright.reports.listings import print_entry, print_listing
+        from bitwright.studies.catalogue import Entries, Entry, circuit
+        from bitwright.studies.catalogue import circuits as entries
 
+        files = outputs.targets(out, Entries if name is None else Entry, overwrite=overwrite)
+        if name is not None and name not in CIRCUITS:
+            raise unknown_name("circuit", name, CIRCUITS)
+        every = entries()
     if name is None:
-        records = [{"circuit": each.name, "what it is": each.summary} for each in CIRCUITS.values()]
+        records = [{"circuit": each.name, "what it is": CIRCUITS[each.name].summary} for each in every]
         following = "bitwright circuits multiply-accumulate shows its parameters"
-        show(lambda: {"circuits": records}, lambda console: print_listing(records, console, following), json=json)
+        deliver(
+            "circuits",
+            every,
+            lambda: {"circuits": every},
+            lambda console: print_listing(records, console, following),
+            files=files,
+            json=json,
+        )
         return
-    if name not in CIRCUITS:
-        raise unknown_name("circuit", name, CIRCUITS)
     entry = circuit(name)
-    show(lambda: {"circuit": entry}, lambda console: print_entry(entry, console, "--set"), json=json)
+    deliver(
+        "circuits",
+        entry,
+        lambda: {"circuit": entry},
+        lambda console: print_entry(entry, console, "--set"),
+        files=files,
+        json=json,
+    )
 
 
 @app.command()
@@ -72,23 +93,25 @@ def synthesize(
     """Synthesize circuits with the cells of a library: area, longest path, leakage, energy under operand streams."""
     with working() as progress:
         progress("starting", 0, 0)
-        from bitwright.files import write_atomic
         from bitwright.reports.circuits import print_synthesis, synthesis_record
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.synthesis import chosen, synthesis
+        from bitwright.studies.synthesis import Synthesis, chosen, synthesis
 
-        check_new(out, overwrite=overwrite)
-        if out is not None and out.suffix != ".csv":
-            raise InputError(f"{out} should end in .csv, the form in which a synthesis is kept")
+        files = outputs.targets(out, Synthesis, overwrite=overwrite)
         if parameters and not circuits:
             raise InputError("--set changes a circuit's parameters; name the circuit")
         wanted = chosen(circuits or (), given.method_options(parameters))
         found = synthesis(wanted, liberty, workers=workers, progress=progress)
-        if out is not None:
-            write_atomic(out, found.frame().to_csv(index=False).encode())
     made = provenance(given.command_line(), 0)
-    show(lambda: synthesis_record(found, made), lambda console: print_synthesis(found, console), json=json, wide=wide)
-    written([out] if out else [])
+    deliver(
+        "synthesize",
+        found,
+        lambda: synthesis_record(found, made),
+        lambda console: print_synthesis(found, console),
+        files=files,
+        json=json,
+        wide=wide,
+    )
 
 
 @app.command()
@@ -143,7 +166,7 @@ def rtl(
         inputs, operands = inputs_of(built, captured, clocks=clocks, seed=seed)
         found = emit(built, out, inputs, operands, overwrite=overwrite)
     made = provenance(given.command_line(), seed)
-    show(lambda: emitted_record(found, made), lambda console: print_emitted(found, console), json=json)
+    show("rtl", lambda: emitted_record(found, made), lambda console: print_emitted(found, console), json=json)
     written([out])
 
 

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitwright.cli import given, names
+from bitwright.cli import given, names, outputs
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.failures import FAILURE
 from bitwright.cli.interrupts import INTERRUPTS
-from bitwright.cli.plans import check_outputs
-from bitwright.cli.show import show, written
+from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
 if TYPE_CHECKING:
+    from bitwright.reports.files import Target
     from bitwright.studies.compare import Comparison
     from bitwright.studies.frontier import Frontier
     from bitwright.studies.row import Row
@@ -53,7 +53,10 @@ Accelerators = Annotated[
 ]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="A saved plan to stand beside them. Repeatable.")]
 Out = Annotated[
-    list[Path] | None, typer.Option("--out", "-o", help="Write FILE.html, FILE.json or FILE.csv. Repeatable.")
+    list[str] | None,
+    outputs.option(
+        "rows (with --budget points, or standings), sites, components, site_components, events or total", page=True
+    ),
 ]
 
 
@@ -98,13 +101,11 @@ def compare(
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.reports.files import check_out, write_comparison
-        from bitwright.studies.frontier import parse_budget, systems_of
+        from bitwright.studies.compare import Comparison
+        from bitwright.studies.frontier import Frontier, parse_budget, systems_of
         from bitwright.studies.machines import accelerator_names, build_accelerators, kinds
 
-        for file in out or ():
-            check_out(file)
-        check_outputs(*(out or ()), overwrite=overwrite)
+        files = outputs.targets(out, Comparison if budget is None else Frontier, overwrite=overwrite, page=True)
         machines = None if accelerators is None else given.names(accelerators, "accelerator")
         settings = given.machine_settings(setting, technology)
         built = build_accelerators(accelerator_names() if machines is None else machines, settings, substrate)
@@ -156,25 +157,34 @@ def compare(
                 if samples_given is None or isinstance(samples_given, Path)
                 else "nothing is kept of a comparison by a loader of your own"
             )
-        for file in out or ():
-            write_comparison(result, file)
-    rows = _shown(result, json=json, wide=wide)
-    written(out or ())
+    rows = _delivered(result, files=files, json=json, wide=wide)
     if any(row.status == "failed" for row in rows):
         raise typer.Exit(FAILURE)
 
 
-def _shown(result: "Comparison | Frontier", *, json: bool, wide: bool) -> "Sequence[Row]":
-    """Print the result; its rows."""
+def _delivered(
+    result: "Comparison | Frontier", *, files: "Sequence[Target]", json: bool, wide: bool
+) -> "Sequence[Row]":
+    """Write and print the result; its rows."""
     from bitwright.reports.comparison import print_comparison
     from bitwright.reports.frontier import frontier_record, print_frontier
+    from bitwright.reports.page import page_of
     from bitwright.reports.records import comparison_record
     from bitwright.studies.compare import Comparison
 
+    given: dict[str, Any] = {"files": files, "json": json, "wide": wide, "page": lambda: page_of(result)}
     if isinstance(result, Comparison):
-        show(lambda: comparison_record(result), lambda console: print_comparison(result, console), json=json, wide=wide)
+        deliver(
+            "compare",
+            result,
+            lambda: comparison_record(result),
+            lambda console: print_comparison(result, console),
+            **given,
+        )
         return result.rows
-    show(lambda: frontier_record(result), lambda console: print_frontier(result, console), json=json, wide=wide)
+    deliver(
+        "compare", result, lambda: frontier_record(result), lambda console: print_frontier(result, console), **given
+    )
     return result.comparison.rows
 
 

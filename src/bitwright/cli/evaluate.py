@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, outputs
 from bitwright.cli.app import app
 from bitwright.cli.plans import check_new, find_plan, keep_plan
-from bitwright.cli.show import show
+from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 
 Budget = Annotated[
@@ -17,6 +17,8 @@ Budget = Annotated[
         help="What narrow operands may cost, such as 1%: the option budget of drift, drq and mixed, as a percentage.",
     ),
 ]
+
+Out = Annotated[list[str] | None, outputs.option("score or sites")]
 
 
 @app.command()
@@ -36,6 +38,7 @@ def evaluate(
     budget: Budget = None,
     plan: given.Plan = None,
     save_plan: given.SavePlan = None,
+    out: Out = None,
     overwrite: given.Overwrite = False,
     samples: given.Samples = None,
     calibration_from: given.CalibrationFrom = None,
@@ -54,13 +57,15 @@ def evaluate(
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
-        from bitwright.reports.records import evaluation_record
+        from bitwright.reports.score_records import evaluation_record
         from bitwright.reports.scores import print_evaluation
         from bitwright.studies.frontier import parse_share
         from bitwright.studies.provenance import provenance
+        from bitwright.tasks.evaluate import Evaluation
 
         budgeted = () if budget is None else (f"budget={parse_share(budget)}",)
         check_new(save_plan, overwrite=overwrite)
+        files = outputs.targets(out, Evaluation, overwrite=overwrite, beside=[save_plan])
         chosen = find_plan(method, (*(option or ()), *budgeted), plan, calibration=calibration)
         network = api.load(
             model,
@@ -89,9 +94,12 @@ def evaluate(
         )
         keep_plan(result.plan, save_plan)
     made = provenance(given.command_line(), seed)
-    show(
+    deliver(
+        "evaluate",
+        result,
         lambda: evaluation_record(result, network, made),
         lambda console: print_evaluation(result, network.name, network.notes, console, sites=sites),
+        files=files,
         json=json,
         wide=wide,
     )

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given, names
+from bitwright.cli import given, names, outputs
 from bitwright.cli.app import app
 from bitwright.cli.plans import find_plan
-from bitwright.cli.show import show
+from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 
 Accelerator = Annotated[
@@ -17,6 +17,13 @@ Accelerator = Annotated[
 Site = Annotated[
     str | None,
     typer.Option("--site", "-s", help="A site's name; without one, what bounds the whole network, and a roofline."),
+]
+
+Out = Annotated[
+    list[str] | None,
+    outputs.option(
+        "sites, components, site_components, events, total or bounds; with --site events, cycles or components"
+    ),
 ]
 
 
@@ -43,6 +50,8 @@ def explain(
     distribution: given.Distribution = None,
     seed: given.Seed = 0,
     device: given.Device = "auto",
+    out: Out = None,
+    overwrite: given.Overwrite = False,
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
@@ -54,9 +63,11 @@ def explain(
         from bitwright.reports.explanation import print_explanation
         from bitwright.reports.records import explanation_record
         from bitwright.studies.bounds import Bounds
+        from bitwright.studies.explain import Explanation
         from bitwright.studies.machines import build_accelerators
         from bitwright.studies.provenance import provenance
 
+        files = outputs.targets(out, Bounds if site is None else Explanation, overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration)
         settings = given.machine_settings(setting, technology)
         build_accelerators([accelerator], settings, substrate)
@@ -86,8 +97,22 @@ def explain(
         )
     made = provenance(given.command_line(), seed)
     if isinstance(found, Bounds):
-        show(lambda: bounds_record(found, made), lambda console: print_bounds(found, console), json=json, wide=wide)
+        deliver(
+            "explain",
+            found,
+            lambda: bounds_record(found, made),
+            lambda console: print_bounds(found, console),
+            files=files,
+            json=json,
+            wide=wide,
+        )
         return
-    show(
-        lambda: explanation_record(found, made), lambda console: print_explanation(found, console), json=json, wide=wide
+    deliver(
+        "explain",
+        found,
+        lambda: explanation_record(found, made),
+        lambda console: print_explanation(found, console),
+        files=files,
+        json=json,
+        wide=wide,
     )

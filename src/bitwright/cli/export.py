@@ -127,6 +127,7 @@ def export(
             )
     made = provenance(given.command_line(), seed)
     show(
+        "export",
         lambda: export_record(exported, made),
         lambda console: print_export(exported, console),
         json=json,

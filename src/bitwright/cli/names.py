@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bitwright import registry
+from bitwright.cli.app import app
 from bitwright.networks.catalogue import models as entries
 
 RECIPES = (
@@ -79,6 +80,11 @@ def substrates(incomplete: str) -> list[str]:
 def tasks(incomplete: str) -> list[str]:
     """Tasks."""
     return _listed(incomplete, TASKS, "")
+
+
+def verbs(incomplete: str) -> list[str]:
+    """Verbs, all that there are."""
+    return _listed(incomplete, [each.callback.__name__ for each in app.registered_commands if each.callback], "")
 
 
 def _files() -> list[str]:

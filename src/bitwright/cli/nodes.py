@@ -1,9 +1,13 @@
 """`nodes`: what becomes of everything that a network does."""
 
-from bitwright.cli import given
+from typing import Annotated
+
+from bitwright.cli import given, outputs
 from bitwright.cli.app import app
-from bitwright.cli.show import show
+from bitwright.cli.show import deliver
 from bitwright.cli.working import working
+
+Out = Annotated[list[str] | None, outputs.option("nodes or places")]
 
 
 @app.command()
@@ -18,6 +22,8 @@ def nodes(
     shape: given.Shape = None,
     phase: given.Phase = "prefill",
     device: given.Device = "auto",
+    out: Out = None,
+    overwrite: given.Overwrite = False,
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
@@ -25,9 +31,11 @@ def nodes(
     with working() as progress:
         progress("loading", 0, 0)
         from bitwright import api
+        from bitwright.networks.nodes import NodeReport
         from bitwright.reports.nodes import nodes_record, print_nodes
         from bitwright.studies.provenance import provenance
 
+        files = outputs.targets(out, NodeReport, overwrite=overwrite)
         network = api.load(
             model,
             **given.reading(preprocess, tokenizer),
@@ -40,6 +48,12 @@ def nodes(
         )
         found = api.nodes(network)
     made = provenance(given.command_line(), 0)
-    show(
-        lambda: nodes_record(found, made), lambda console: print_nodes(found, console, wide=wide), json=json, wide=wide
+    deliver(
+        "nodes",
+        found,
+        lambda: nodes_record(found, made),
+        lambda console: print_nodes(found, console, wide=wide),
+        files=files,
+        json=json,
+        wide=wide,
     )

@@ -70,11 +70,11 @@ def find_plan(
     return choice
 
 
-def check_outputs(*files: Path | None, overwrite: bool) -> None:
-    """As `check_new`, of several files of which no two are one."""
-    there = [file for file in files if file is not None]
-    for file in there:
+def check_outputs(*files: Path | None, overwrite: bool, beside: Sequence[Path | None] = ()) -> None:
+    """As `check_new`, of several files of which no two are one, nor one of those `beside` them."""
+    for file in files:
         check_new(file, overwrite=overwrite)
+    there = [file for file in (*files, *beside) if file is not None]
     same = [file for file in there if sum(each.resolve() == file.resolve() for each in there) > 1]
     if same:
         raise InputError(f"{' and '.join(map(str, same))} are one file, for two results; name another")

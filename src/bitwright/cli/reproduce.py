@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, outputs
 from bitwright.cli.app import app
 from bitwright.cli.failures import FAILURE
-from bitwright.cli.show import show
+from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
@@ -16,6 +16,13 @@ System = Annotated[
 ]
 Full = Annotated[bool, typer.Option("--full", help="Without SYSTEM: all networks of each, and its own samples.")]
 Models = Annotated[str | None, typer.Option("--models", help="Separated by commas.  [default: the system's own]")]
+
+Out = Annotated[
+    list[str] | None,
+    outputs.option(
+        "claims; of a system also what is behind them: steps, runs, sites, components, ... (see: bitwright schema)"
+    ),
+]
 
 
 @app.command()
@@ -40,6 +47,8 @@ def reproduce(
     distribution: given.Distribution = None,
     seed: given.Seed = 0,
     device: given.Device = "auto",
+    out: Out = None,
+    overwrite: given.Overwrite = False,
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
@@ -50,9 +59,12 @@ def reproduce(
         from bitwright.reports.overview import overview_record, print_overview
         from bitwright.reports.reproductions import print_reproduction, reproduction_record
         from bitwright.studies.reproduce.overview import Overview
+        from bitwright.studies.reproduce.systems import find_system
 
         if system is None and sites:
             raise InputError("name a system for --sites, as in: bitwright reproduce panacea --sites ...")
+        result = Overview if system is None else find_system(system).result
+        files = outputs.targets(out, result, overwrite=overwrite)
         found = api.reproduce(
             system,
             None if models is None else given.names(models, "model"),
@@ -74,14 +86,18 @@ def reproduce(
             command=given.command_line(),
             progress=progress,
         )
-    if isinstance(found, Overview):
-        show(lambda: overview_record(found), lambda console: print_overview(found, console), json=json, wide=wide)
-    else:
-        show(
-            lambda: reproduction_record(found),
-            lambda console: print_reproduction(found, console, sites=sites),
-            json=json,
-            wide=wide,
-        )
+    deliver(
+        "reproduce",
+        found,
+        lambda: overview_record(found) if isinstance(found, Overview) else reproduction_record(found),
+        lambda console: (
+            print_overview(found, console)
+            if isinstance(found, Overview)
+            else print_reproduction(found, console, sites=sites)
+        ),
+        files=files,
+        json=json,
+        wide=wide,
+    )
     if found.failed:
         raise typer.Exit(FAILURE)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, outputs
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.leftovers import kept
 from bitwright.cli.plans import check_continued
-from bitwright.cli.show import show
+from bitwright.cli.show import deliver
 from bitwright.cli.threads import available_cores
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -37,6 +37,8 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=given.MOST, help="Processes.  [default: the processor's cores]")
 ]
 
+Out = Annotated[list[str] | None, outputs.option("history or layers")]
+
 
 @app.command()
 def search(
@@ -52,6 +54,7 @@ def search(
     mean_bits: MeanBits = None,
     setting: Settings = None,
     budget: Budget = 55,
+    out: Out = None,
     overwrite: given.Overwrite = False,
     log: Log = None,
     resume: Resume = False,
@@ -76,7 +79,9 @@ def search(
         from bitwright import api
         from bitwright.reports.search import print_search, search_record
         from bitwright.studies.provenance import provenance
+        from bitwright.studies.search import Search
 
+        files = outputs.targets(out, Search, overwrite=overwrite, beside=[save_plan, log])
         network = api.load(
             model,
             **given.reading(preprocess, tokenizer),
@@ -103,9 +108,12 @@ def search(
             )
         found.plan.save(save_plan)
     made = provenance(given.command_line(), seed)
-    show(
+    deliver(
+        "search",
+        found,
         lambda: search_record(found, save_plan, made),
         lambda console: print_search(found, save_plan, console),
+        files=files,
         json=json,
         wide=wide,
     )

@@ -1,7 +1,7 @@
-"""Results on stdout: JSON for programs, tables for people."""
+"""Results on stdout: JSON for programs, tables for people; and in the files that were asked for."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +10,42 @@ from bitwright.cli.telling import tell
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bitwright.reports.files import Target
+    from bitwright.shown import Tabled
 
-def show(
-    record: Callable[[], Mapping[str, Any]], tables: Callable[["Console"], None], *, json: bool, wide: bool = False
-) -> None:
-    """The record as JSON, or the tables, as wide as the page or as they are."""
+Record = Callable[[], Mapping[str, Any]]
+
+
+def show(verb: str, record: Record, tables: Callable[["Console"], None], *, json: bool, wide: bool = False) -> None:
+    """The verb's record as JSON, or the tables, as wide as the page or as they are."""
     if json:
         from bitwright.reports.files import to_json
 
-        sys.stdout.write(to_json(record()) + "\n")
+        sys.stdout.write(to_json(verb, record()) + "\n")
     else:
         from bitwright.reports.tables import standard_console
 
         tables(standard_console(wide=wide))
+
+
+def deliver(
+    verb: str,
+    result: "Tabled",
+    record: Record,
+    tables: Callable[["Console"], None],
+    *,
+    files: "Sequence[Target]",
+    json: bool,
+    wide: bool = False,
+    page: Callable[[], str] | None = None,
+) -> None:
+    """The result in its files, as a `page` where one is HTML, and shown; then where the files are."""
+    from bitwright.reports.files import to_json, write_result
+
+    for file in files:
+        write_result(result, file, lambda: to_json(verb, record()) + "\n", page)
+    show(verb, record, tables, json=json, wide=wide)
+    written(file.path for file in files)
 
 
 def written(files: Iterable[Path]) -> None:

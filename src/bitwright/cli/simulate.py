@@ -1,14 +1,13 @@
 """`simulate`: cycles, traffic, energy and area of one inference."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bitwright.cli import given, names
+from bitwright.cli import given, names, outputs
 from bitwright.cli.app import USAGE, app, stop
-from bitwright.cli.plans import check_outputs, find_plan, keep_plan
-from bitwright.cli.show import show, written
+from bitwright.cli.plans import check_new, find_plan, keep_plan
+from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 
 Accelerators = Annotated[
@@ -20,10 +19,7 @@ Accelerators = Annotated[
         autocompletion=names.accelerators,
     ),
 ]
-Out = Annotated[
-    list[Path] | None,
-    typer.Option("--out", "-o", help="Write FILE.csv (a line per site and machine) or FILE.json. Repeatable."),
-]
+Out = Annotated[list[str] | None, outputs.option("sites, components, site_components, events or total")]
 
 
 @app.command()
@@ -61,14 +57,13 @@ def simulate(
         progress("loading", 0, 0)
         from bitwright import api
         from bitwright.reports.costs import print_simulations
-        from bitwright.reports.files import SIMULATED, check_out, write_simulations
         from bitwright.reports.records import simulations_record
         from bitwright.studies.machines import build_accelerators, footing
         from bitwright.studies.provenance import provenance
+        from bitwright.studies.simulation import Simulation
 
-        for file in out or ():
-            check_out(file, SIMULATED)
-        check_outputs(save_plan, *(out or ()), overwrite=overwrite)
+        check_new(save_plan, overwrite=overwrite)
+        files = outputs.targets(out, Simulation, overwrite=overwrite, beside=[save_plan])
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
@@ -95,15 +90,15 @@ def simulate(
         )
         keep_plan(used, save_plan)
     made = provenance(given.command_line(), seed)
-    for file in out or ():
-        write_simulations(found, simulations_record(found, standing, made), file)
-    show(
+    deliver(
+        "simulate",
+        found,
         lambda: simulations_record(found, standing, made),
         lambda console: print_simulations(found, standing, console, sites=sites),
+        files=files,
         json=json,
         wide=wide,
     )
-    written(out or ())
     if all(each.refusal is not None for each in found.values()):
         named = ", ".join(found)
         stop(f"nothing was costed: {named} cannot run this plan, for the reason that stands with the results", USAGE)

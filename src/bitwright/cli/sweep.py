@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, outputs
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.failures import FAILURE
 from bitwright.cli.interrupts import INTERRUPTS
-from bitwright.cli.show import show
+from bitwright.cli.show import deliver
 from bitwright.cli.threads import available_cores
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -28,6 +28,8 @@ Dask = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, max=given.MOST, help="Instead of the study's.")]
 
+Out = Annotated[list[str] | None, outputs.option("rows or best")]
+
 
 @app.command()
 def sweep(
@@ -38,6 +40,8 @@ def sweep(
     workers: Workers = None,
     dask: Dask = None,
     seed: Seed = None,
+    out: Out = None,
+    overwrite: given.Overwrite = False,
     json: given.Json = False,
     wide: given.Wide = False,
 ) -> None:
@@ -49,19 +53,30 @@ def sweep(
         from bitwright import api
         from bitwright.reports.sweep import print_sweep, sweep_record
         from bitwright.studies.provenance import provenance
+        from bitwright.studies.sweep import Sweep
 
+        kept = results or Path(study.with_suffix(".parquet").name)
+        files = outputs.targets(out, Sweep, overwrite=overwrite, beside=[kept])
         with INTERRUPTS.keeping():
             found = api.sweep(
                 study,
                 store=store or Path(study.with_suffix(".db").name),
-                results=results or Path(study.with_suffix(".parquet").name),
+                results=kept,
                 workers=workers or available_cores(),
                 dask=dask,
                 seed=seed,
                 progress=progress,
             )
     made = provenance(given.command_line(), found.study.seed)
-    show(lambda: sweep_record(found, made), lambda console: print_sweep(found, console), json=json, wide=wide)
+    deliver(
+        "sweep",
+        found,
+        lambda: sweep_record(found, made),
+        lambda console: print_sweep(found, console),
+        files=files,
+        json=json,
+        wide=wide,
+    )
     if found.stopped == "interrupted":
         stop_interrupted(f"{len(found.rows):,} rows are in {found.store}, and the same command goes on")
     if any(row["status"] == "failed" for row in found.rows):

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from bitwright.cli import given
+from bitwright.cli import given, outputs
 from bitwright.cli import names as known
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.leftovers import kept, removed
 from bitwright.cli.plans import check_continued
-from bitwright.cli.show import show
+from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 from bitwright.errors import InputError
 
@@ -50,6 +50,8 @@ Resume = Annotated[
     typer.Option("--resume", help="Insist on going on from the checkpoint; without, what is there is gone on from."),
 ]
 
+Out = Annotated[list[str] | None, outputs.option("losses")]
+
 
 @app.command()
 def train(
@@ -68,6 +70,7 @@ def train(
     averaging: Averaging = None,
     every: Every = 50,
     patience: Patience = 8,
+    out: Out = None,
     overwrite: given.Overwrite = False,
     checkpoint: Checkpoint = None,
     resume: Resume = False,
@@ -92,7 +95,9 @@ def train(
         from bitwright.api.searches import TRAINED
         from bitwright.reports.training import print_training, training_record
         from bitwright.studies.provenance import provenance
+        from bitwright.studies.training import Training
 
+        files = outputs.targets(out, Training, overwrite=overwrite, beside=[save_plan, checkpoint])
         check_continued(save_plan, checkpoint, method or ("" if resume else TRAINED), overwrite=overwrite)
         network = api.load(
             model, **given.reading(preprocess, tokenizer), sequence_length=sequence_length, image_size=image_size
@@ -120,9 +125,12 @@ def train(
             )
         found.plan.save(save_plan)
     made = provenance(given.command_line(), seed)
-    show(
+    deliver(
+        "train",
+        found,
         lambda: training_record(found, save_plan, made),
         lambda console: print_training(found, save_plan, console),
+        files=files,
         json=json,
         wide=wide,
     )

@@ -7,9 +7,9 @@ rule. A method fills one or more of them; methods that fill different parts comp
 import dataclasses
 import enum
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, ClassVar, TypedDict
 
 import torch
 
@@ -18,10 +18,7 @@ from bitwright.formats import Encoding, Format, Granularity, Integer, PerPositio
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation
-from bitwright.shown import Headline, Shown
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bitwright.shown import Headline, Table, Tabled
 
 SCHEMA_VERSION = 3
 
@@ -154,9 +151,27 @@ class SitePlan:
 FLOAT_SITE = SitePlan()
 
 
+class PlanLine(TypedDict):
+    """A site, as a plan has it."""
+
+    site: Annotated[str, "its name"]
+    x_type: Annotated[str, "number type of x"]
+    w_type: Annotated[str, "number type of w"]
+    x_bits: Annotated[int, "of one element of x in memory"]
+    w_bits: Annotated[int, "of one element of w in memory"]
+    x_granularity: Annotated[str | None, "which elements of x share a scale"]
+    w_granularity: Annotated[str | None, "which elements of w share a scale"]
+    x_zero_point: Annotated[int | None, "the code of 0"]
+    precision: Annotated[str, "rule by which precision is chosen as the network runs"]
+    accumulation: Annotated[str, "rule by which partial sums are stored"]
+    rotation: Annotated[str | None, "where x is rotated, if it is"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Plan(Shown):
+class Plan(Tabled):
     """What a method decided for a network; `.site(name)`, `.frame()`, `.save(path)`.
+
+    The frame `sites` has one line per site: number types, bits, granularities, rules, where x is rotated.
 
     Attributes
     ----------
@@ -192,6 +207,8 @@ class Plan(Shown):
     ('uint8', [8])
     """
 
+    TABLES: ClassVar[Mapping[str, Table]] = {"sites": Table(PlanLine, lambda plan: plan._lines())}
+
     method: str
     options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     fingerprint: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -214,12 +231,9 @@ class Plan(Shown):
         figures += [("calibrated on", self.calibrated_on)] if self.calibrated_on else []
         return Headline(self.method, [*figures, *(("note:", note) for note in self.notes)])
 
-    def frame(self) -> "pd.DataFrame":
-        """One line per site: number types, bits of an element in memory, granularities, rules, where x is rotated."""
-        import pandas as pd
-
-        lines = [
-            {
+    def _lines(self) -> Iterator[PlanLine]:
+        for name, site in self.sites.items():
+            yield {
                 "site": name,
                 "x_type": site.x_type,
                 "w_type": site.w_type,
@@ -232,9 +246,6 @@ class Plan(Shown):
                 "accumulation": site.accumulation.name,
                 "rotation": str(self.rotations[name].where) if name in self.rotations else None,
             }
-            for name, site in self.sites.items()
-        ]
-        return pd.DataFrame(lines).convert_dtypes()
 
     def save(self, path: str | Path) -> None:
         """Write it to `path`, whole or not at all, as `--save-plan` does; a file that is there is replaced.

@@ -4,7 +4,10 @@ Parameter counts are those of the modules that `load` builds; tests hold them eq
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, TypedDict
+
+from bitwright.shown import Headline, Shown, Table, Tabled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,26 +42,60 @@ class ModelEntry:
         return f"{self.title}; {self.kind}, {size} parameters, {weights}"
 
 
+class ModelLine(TypedDict):
+    """A network that `load` knows by name."""
+
+    name: Annotated[str, "what `load` takes"]
+    kind: Annotated[str, "image, sentence, language or tensor"]
+    title: Annotated[str, "what it is, in a few words"]
+    parameters: Annotated[int, "learned numbers, tied ones counted once"]
+    trained: Annotated[bool, "whether weights come with it; otherwise it has shapes only"]
+
+
+class Models(tuple[ModelEntry, ...], Tabled):
+    """Networks that have names; the frame `models` has one line each."""
+
+    TABLES: ClassVar[Mapping[str, Table]] = {"models": Table(ModelLine, lambda found: found._lines())}
+
+    def headline(self) -> Headline:
+        """One line about each."""
+        return Headline(f"{len(self)} networks", [(each.name, each.summary) for each in self])
+
+    def _lines(self) -> Iterator[ModelLine]:
+        for each in self:
+            yield {
+                "name": each.name,
+                "kind": each.kind,
+                "title": each.title,
+                "parameters": each.parameters,
+                "trained": each.trained,
+            }
+
+    __repr__ = Shown.__repr__
+
+
 def _entry(name: str, kind: str, title: str, parameters: int, *, trained: bool = False) -> ModelEntry:
     return ModelEntry(name=name, kind=kind, title=title, parameters=parameters, trained=trained)
 
 
-ENTRIES = (
-    _entry("efficientnet-lite0", "image", "CNN for 224 px ImageNet", 4_652_008, trained=True),
-    _entry("minilm-l6", "sentence", "BERT-like encoder, 6 layers", 22_565_376, trained=True),
-    _entry("smollm2-135m", "language", "LLaMA-like language model, 30 layers", 134_515_008, trained=True),
-    _entry("resnet18", "image", "ResNet-18", 11_689_512),
-    _entry("resnet50", "image", "ResNet-50, stride in the 3x3 convolution (v1.5)", 25_557_032),
-    _entry("mobilenetv2", "image", "MobileNetV2, width 1.0", 3_504_872),
-    _entry("vit-base", "image", "ViT-B/16 at 224 px", 86_567_656),
-    _entry("deit-base", "image", "DeiT-B/16 at 224 px (the same shapes as vit-base)", 86_567_656),
-    _entry("segformer-b0", "image", "SegFormer-B0 for ADE20K at 512 px", 3_752_694),
-    _entry("efficientvit-b1", "image", "EfficientViT-B1 (MIT) for ADE20K at 512 px", 4_791_414),
-    _entry("bert-base", "sentence", "BERT-Base, 12 layers", 109_482_240),
-    _entry("gpt2", "language", "GPT-2 small, 12 layers", 124_439_808),
-    _entry("opt-2.7b", "language", "OPT, 32 layers of 2,560", 2_651_596_800),
-    _entry("opt-6.7b", "language", "OPT, 32 layers of 4,096", 6_658_473_984),
-    _entry("llama2-7b", "language", "LLaMA 2, 32 layers of 4,096", 6_738_415_616),
+ENTRIES = Models(
+    (
+        _entry("efficientnet-lite0", "image", "CNN for 224 px ImageNet", 4_652_008, trained=True),
+        _entry("minilm-l6", "sentence", "BERT-like encoder, 6 layers", 22_565_376, trained=True),
+        _entry("smollm2-135m", "language", "LLaMA-like language model, 30 layers", 134_515_008, trained=True),
+        _entry("resnet18", "image", "ResNet-18", 11_689_512),
+        _entry("resnet50", "image", "ResNet-50, stride in the 3x3 convolution (v1.5)", 25_557_032),
+        _entry("mobilenetv2", "image", "MobileNetV2, width 1.0", 3_504_872),
+        _entry("vit-base", "image", "ViT-B/16 at 224 px", 86_567_656),
+        _entry("deit-base", "image", "DeiT-B/16 at 224 px (the same shapes as vit-base)", 86_567_656),
+        _entry("segformer-b0", "image", "SegFormer-B0 for ADE20K at 512 px", 3_752_694),
+        _entry("efficientvit-b1", "image", "EfficientViT-B1 (MIT) for ADE20K at 512 px", 4_791_414),
+        _entry("bert-base", "sentence", "BERT-Base, 12 layers", 109_482_240),
+        _entry("gpt2", "language", "GPT-2 small, 12 layers", 124_439_808),
+        _entry("opt-2.7b", "language", "OPT, 32 layers of 2,560", 2_651_596_800),
+        _entry("opt-6.7b", "language", "OPT, 32 layers of 4,096", 6_658_473_984),
+        _entry("llama2-7b", "language", "LLaMA 2, 32 layers of 4,096", 6_738_415_616),
+    )
 )
 
 DISTRIBUTIONS: Mapping[str, str] = {  # of synthetic activations; `bitwright.networks.synthetic` draws them
@@ -69,7 +106,7 @@ DISTRIBUTIONS: Mapping[str, str] = {  # of synthetic activations; `bitwright.net
 }
 
 
-def models() -> tuple[ModelEntry, ...]:
+def models() -> Models:
     """Every network that `load` knows by name, those with trained weights first.
 
     Examples

@@ -8,8 +8,8 @@ any other they are the operators of each module.
 import dataclasses
 import enum
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, TypedDict
 
 import torch
 
@@ -20,10 +20,7 @@ from bitwright.networks.onnx.built import NODES, Became, Built
 from bitwright.networks.sites import OFFLINE, Site
 from bitwright.networks.trace import example_batch
 from bitwright.networks.view import GemmView
-from bitwright.shown import Headline, Shown
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bitwright.shown import Headline, Table, Tabled
 
 
 class Place(enum.StrEnum):
@@ -70,9 +67,37 @@ class NodeLine:
     why: str = ""
 
 
+class NodeFrameLine(TypedDict):
+    """A node."""
+
+    name: Annotated[str, "the node's of a file; otherwise the path of the module"]
+    operator: Annotated[str, "of ONNX, or of torch"]
+    place: Annotated[str, "mapped, vector unit, free or refused"]
+    sites: Annotated[str, "that it is mapped to, separated by commas"]
+    calls: Annotated[int, "operators that ran outside sites"]
+    elements: Annotated[int, "that these made"]
+    macs: Annotated[int, "multiply-accumulates of one inference"]
+    why: Annotated[str, "it is free or refused"]
+
+
+class PlaceFigures(TypedDict):
+    """What is done at a place."""
+
+    nodes: Annotated[int, "whose work is done there"]
+    share_of_macs: Annotated[float, "of all multiply-accumulates, 0 .. 1"]
+
+
+class PlaceLine(PlaceFigures):
+    """A place where work is done."""
+
+    place: Annotated[str, "mapped, vector unit, free or refused"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class NodeReport(Shown):
+class NodeReport(Tabled):
     """Every node of a network and where its work is done; `.frame()` has them as a table.
+
+    Frames: `nodes`, one line each; `places`, one per place.
 
     Attributes
     ----------
@@ -81,6 +106,11 @@ class NodeReport(Shown):
     lines : tuple of NodeLine
         In the order of the file, or of the inference.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "nodes": Table(NodeFrameLine, lambda found: found._node_lines()),
+        "places": Table(PlaceLine, lambda found: found._place_lines()),
+    }
 
     network: str
     lines: tuple[NodeLine, ...]
@@ -108,11 +138,27 @@ class NodeReport(Shown):
         ]
         return Headline(f"{self.network}: {len(self.lines):,} nodes, {self.macs:,} MACs", figures)
 
-    def frame(self) -> "pd.DataFrame":
-        """One line per node."""
-        import pandas as pd
+    @property
+    def places(self) -> dict[str, PlaceFigures]:
+        """What is done where."""
+        return {str(each): {"nodes": self.count(each), "share_of_macs": self.share(each)} for each in Place}
 
-        return pd.DataFrame([dataclasses.asdict(line) | {"sites": ", ".join(line.sites)} for line in self.lines])
+    def _node_lines(self) -> Iterator[NodeFrameLine]:
+        for line in self.lines:
+            yield {
+                "name": line.name,
+                "operator": line.operator,
+                "place": str(line.place),
+                "sites": ", ".join(line.sites),
+                "calls": line.calls,
+                "elements": line.elements,
+                "macs": line.macs,
+                "why": line.why,
+            }
+
+    def _place_lines(self) -> Iterator[PlaceLine]:
+        for place, figures in self.places.items():
+            yield {"place": place, **figures}
 
 
 def report_nodes(network: Network, batch: Batch | None = None) -> NodeReport:

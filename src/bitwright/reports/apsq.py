@@ -1,10 +1,12 @@
 """The reproduction of APSQ as tables and as a record: energies by dataflow and variant, the RAE's area, claims."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from bitwright.reports.claims import claim_record, print_claims
+from bitwright.reports.claims import ClaimRecord, claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, area_column, percents, print_fitting, quantity, say, table, text
+from bitwright.studies.machines import Footing
+from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.apsq.areas import Engine
 from bitwright.studies.reproduce.apsq.arrays import described
 from bitwright.studies.reproduce.apsq.claims import ENGINE_UM2
@@ -12,6 +14,14 @@ from bitwright.studies.reproduce.apsq.fit import DRAM_BYTE, MAC, Weighed
 from bitwright.studies.reproduce.apsq.measured import Measured
 from bitwright.studies.reproduce.apsq.runs import NARROW, SUMS, VARIANTS, WIDE, Line, Run, SiteLine
 from bitwright.studies.reproduce.apsq.study import Reproduction
+from bitwright.studies.reproduce.apsq.tables import (
+    EngineFigures,
+    RunFigures,
+    SiteFigures,
+    engine_figures,
+    run_figures,
+    site_figures,
+)
 from bitwright.units import number
 from bitwright.words import counted
 
@@ -24,6 +34,68 @@ FIT = (
     f"What a published-style fit gives, variant published: the same accesses with a byte of DRAM worth {DRAM_BYTE} of "
     f"SRAM and a multiply-accumulate {MAC} (others' reconstruction, not our prices)"
 )
+
+
+class ApsqLine(TypedDict):
+    """A network on an array with one dataflow and one variant of counting."""
+
+    array: Annotated[str, "its name"]
+    dataflow: Annotated[str, "is, ws or os"]
+    variant: Annotated[str, "of counting: published or mapped"]
+    partial_sums: Annotated[Mapping[str, RunFigures], "by how they are stored"]
+
+
+class FitRecord(TypedDict):
+    """What a published-style fit makes of a line."""
+
+    layers: Annotated[str, "all, or those that the reconstruction lists"]
+    dataflow: Annotated[str, "is, ws or os"]
+    variant: Annotated[str, "of counting: published or mapped"]
+    psum_share_percent: Annotated[float, "moving wide partial sums, of all energy, in percent"]
+    saving_percent: Annotated[float, "energy that narrow partial sums save, in percent"]
+    ratio: Annotated[float, "energy with wide partial sums by that with narrow ones"]
+
+
+class SummedSite(SiteFigures):
+    """A site with partial sums of 32 bits (wide) and of 8 (narrow)."""
+
+    name: Annotated[str, "the site's"]
+
+
+class SitesRecord(TypedDict):
+    """The sites of a line of the first array that stores partial sums."""
+
+    dataflow: Annotated[str, "is or ws"]
+    variant: Annotated[str, "of counting: published or mapped"]
+    sites: Annotated[list[SummedSite], "in the order of execution"]
+
+
+class ApsqNetwork(TypedDict):
+    """What is measured of one network."""
+
+    network: Annotated[str, "its name"]
+    input: Annotated[str, "the sizes of its input"]
+    layers: Annotated[str, "what is counted, and what of it the reconstruction leaves out"]
+    reason: Annotated[str, "what went wrong; empty otherwise"]
+    lines: Annotated[list[ApsqLine], "by array, dataflow and variant"]
+    published_style_fit: Annotated[list[FitRecord], "the lines of the first array, weighed as others do"]
+    sites: Annotated[list[SitesRecord], "those of the first array"]
+    notes: Annotated[Sequence[str], "what every report must say"]
+
+
+class ApsqRecord(TypedDict):
+    """APSQ: its claims, and every table behind them."""
+
+    system: Annotated[str, "apsq"]
+    rows: Annotated[list[ClaimRecord], "claims, of all networks"]
+    networks: Annotated[list[ApsqNetwork], "in the order asked for"]
+    areas: Annotated[list[EngineFigures], "the RAE of each array"]
+    parameters: Annotated[Mapping[str, Mapping[str, Any]], "of every array"]
+    variants: Annotated[Mapping[str, str], "of counting, and what each means"]
+    methods: Annotated[Mapping[str, str], "how partial sums are stored -> the method that does so"]
+    options: Annotated[Mapping[str, Any], "of the methods, as given"]
+    substrate: Annotated[Footing, "what the machines stand on"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_apsq(found: Reproduction, console: "Console", *, sites: bool) -> None:
@@ -47,13 +119,13 @@ def print_apsq(found: Reproduction, console: "Console", *, sites: bool) -> None:
     say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))
 
 
-def apsq_record(found: Reproduction) -> dict[str, Any]:
+def apsq_record(found: Reproduction) -> ApsqRecord:
     """The claims as rows, and every table behind them."""
     return {
         "system": found.system,
         "rows": [claim_record(claim) for claim in found.claims],
         "networks": [_network_record(network) for network in found.networks],
-        "areas": [_engine_record(engine) for engine in found.engines],
+        "areas": [engine_figures(engine) for engine in found.engines],
         "parameters": {name: machine.parameters() for name, machine in found.machines.items()},
         "variants": VARIANTS,
         "methods": SUMS,
@@ -153,7 +225,7 @@ def _engine_columns(engines: Sequence[Engine]) -> list[Column]:
     ]
 
 
-def _network_record(network: Measured) -> dict[str, Any]:
+def _network_record(network: Measured) -> ApsqNetwork:
     return {
         "network": network.network,
         "input": network.input,
@@ -166,32 +238,16 @@ def _network_record(network: Measured) -> dict[str, Any]:
     }
 
 
-def _line_record(line: Line) -> dict[str, Any]:
+def _line_record(line: Line) -> ApsqLine:
     return {
         "array": line.array,
         "dataflow": line.dataflow,
         "variant": line.variant,
-        "partial_sums": {
-            sums: _run_record(run) | {"normalised": line.normalised(sums)} for sums, run in line.runs.items()
-        },
+        "partial_sums": {sums: run_figures(line, sums, run) for sums, run in line.runs.items()},
     }
 
 
-def _run_record(run: Run) -> dict[str, Any]:
-    cost = run.simulation.cost
-    return {
-        "energy_pj": run.energy_pj,
-        "psum_energy_share": run.psum_share,
-        "spilling_sites": run.spilling,
-        "sites": len(run.ran),
-        "live_psum_bytes": run.live_bytes,
-        "dram_passes": run.passes,
-        "dram_bytes": cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"],
-        "cycles": cost.cycles,
-    }
-
-
-def _fit_record(each: Weighed) -> dict[str, Any]:
+def _fit_record(each: Weighed) -> FitRecord:
     return {
         "layers": each.layers,
         "dataflow": each.dataflow,
@@ -202,30 +258,9 @@ def _fit_record(each: Weighed) -> dict[str, Any]:
     }
 
 
-def _site_record(line: Line) -> dict[str, Any]:
+def _site_record(line: Line) -> SitesRecord:
     return {
         "dataflow": line.dataflow,
         "variant": line.variant,
-        "sites": [
-            {
-                "name": each.site.name,
-                "wide_pj": each.wide_pj,
-                "narrow_pj": each.narrow_pj,
-                "wide_spills": each.wide_spills,
-                "narrow_spills": each.narrow_spills,
-            }
-            for each in line.sites()
-        ],
-    }
-
-
-def _engine_record(engine: Engine) -> dict[str, Any]:
-    return {
-        "array": engine.array,
-        "lanes": engine.lanes,
-        "lane_um2": engine.lane_um2,
-        "rae_um2": engine.engine_um2,
-        "added_um2": engine.added_um2,
-        "without_um2": engine.without_um2,
-        "increase_percent": engine.increase,
+        "sites": [{"name": each.site.name, **site_figures(each)} for each in line.sites()],
     }

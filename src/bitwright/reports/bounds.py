@@ -1,11 +1,13 @@
 """What bounds a network, as a table, a roofline of characters, and a record."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from bitwright.accelerators.cost import Cost
 from bitwright.reports.tables import Column, percents, print_fitting, ranked, say, table, text
 from bitwright.studies.bounds import VECTOR, Bounds
+from bitwright.studies.provenance import Provenance
 from bitwright.units import number
 
 if TYPE_CHECKING:
@@ -18,6 +20,32 @@ MEANINGS = {
     "dram": "DRAM",
     VECTOR: "vector unit (what is no product)",
 }
+
+
+class BoundSite(TypedDict):
+    """A site in the roofline."""
+
+    name: Annotated[str, "the site's"]
+    bound: Annotated[str, "the resource that is busiest: array, banks or dram"]
+    cycles: Annotated[int, "of all its runs"]
+    macs_per_dram_byte: Annotated[float, "multiply-accumulates by bytes of DRAM"]
+    macs_per_cycle: Annotated[float, "multiply-accumulates per cycle that it reaches"]
+
+
+class BoundsRecord(TypedDict):
+    """What bounds a network on a machine."""
+
+    network: Annotated[str, "its name"]
+    method: Annotated[str, "of quantization"]
+    accelerator: Annotated[str, "the machine's name"]
+    cycles: Annotated[int, "of one inference"]
+    cycles_by_bound: Annotated[Mapping[str, int], "resource -> cycles of what it bounds"]
+    busy_cycles: Annotated[Mapping[str, int], "resource -> cycles in which it is busy"]
+    peak_macs_per_cycle: Annotated[float, "multiply-accumulates per cycle of the machine, at 8 bits: the roof"]
+    dram_bytes_per_cycle: Annotated[float, "what the slope is"]
+    ridge_macs_per_dram_byte: Annotated[float, "from which on multipliers are the limit"]
+    sites: Annotated[list[BoundSite], "in the order of execution"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_bounds(found: Bounds, console: "Console") -> None:
@@ -96,7 +124,7 @@ def roofline(found: Bounds, width: int = WIDTH, height: int = HEIGHT) -> list[st
     return [f"MACs per cycle, up to {number(found.peak)} (sites in each place, roof dotted):", *lines, axis]
 
 
-def bounds_record(found: Bounds, provenance: Any) -> dict[str, Any]:
+def bounds_record(found: Bounds, provenance: Provenance) -> BoundsRecord:
     """The same for programs."""
     simulation = found.simulation
     return {

@@ -1,17 +1,50 @@
 """Circuits as tables: what there is, what a synthesis says, what was written."""
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+from bitwright.circuits.report import Synthesized
 from bitwright.reports.tables import Column, percents, print_fitting, ranked, say, text
+from bitwright.studies.catalogue import Entry
+from bitwright.studies.provenance import Provenance
 from bitwright.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bitwright.studies.provenance import Provenance
     from bitwright.studies.rtl import Emitted
     from bitwright.studies.synthesis import Synthesis
+
+
+class CircuitsRecord(TypedDict):
+    """The circuits that have RTL."""
+
+    circuits: Annotated[Sequence[Entry], "in the order of the systems"]
+
+
+class CircuitRecord(TypedDict):
+    """A circuit and its parameters."""
+
+    circuit: Annotated[Entry, "the one that was named"]
+
+
+class SynthesisRecord(TypedDict):
+    """Circuits in the cells of a library."""
+
+    circuits: Annotated[Sequence[Synthesized], "one each, in every configuration"]
+    provenance: Annotated[Provenance, "what made it"]
+
+
+class EmittedRecord(TypedDict):
+    """What was written of a circuit."""
+
+    circuit: Annotated[str, "its name"]
+    parameters: Annotated[Mapping[str, Any], "all of them"]
+    path: Annotated[str, "the folder"]
+    files: Annotated[Sequence[str], "in it"]
+    clocks: Annotated[int, "that the testbench checks"]
+    operands: Annotated[str, "where they come from"]
+    provenance: Annotated[Provenance, "what made it"]
 
 
 def print_synthesis(found: "Synthesis", console: "Console") -> None:
@@ -53,9 +86,9 @@ def print_synthesis(found: "Synthesis", console: "Console") -> None:
     )
 
 
-def synthesis_record(found: "Synthesis", made: "Provenance") -> dict[str, Any]:
+def synthesis_record(found: "Synthesis", made: Provenance) -> SynthesisRecord:
     """All lines, and what made them."""
-    return {"circuits": [dataclasses.asdict(line) for line in found.lines], "provenance": dataclasses.asdict(made)}
+    return {"circuits": found.lines, "provenance": made}
 
 
 def print_emitted(found: "Emitted", console: "Console") -> None:
@@ -68,14 +101,14 @@ def print_emitted(found: "Emitted", console: "Console") -> None:
     )
 
 
-def emitted_record(found: "Emitted", made: "Provenance") -> dict[str, Any]:
+def emitted_record(found: "Emitted", made: Provenance) -> EmittedRecord:
     """What was written, and what made it."""
     return {
         "circuit": found.circuit.name,
         "parameters": found.circuit.model_dump(mode="json"),
         "path": str(found.path),
-        "files": list(found.files),
+        "files": found.files,
         "clocks": found.clocks,
         "operands": found.operands,
-        "provenance": dataclasses.asdict(made),
+        "provenance": made,
     }

@@ -1,27 +1,25 @@
 """Published claims beside what was measured: one table, then the reason for each difference."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from bitwright.reports.tables import Column, say, table, text
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, ClaimFigures, claim_figures
 from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def claim_record(claim: Claim) -> dict[str, Any]:
-    """One row: claim, source, published, measured, unit, conditions, reason."""
-    return {
-        "claim": claim.claim,
-        "source": claim.source,
-        "published": claim.published,
-        "measured": claim.measured,
-        "unit": claim.unit,
-        "conditions": claim.conditions,
-        "reason": claim.reason,
-    }
+class ClaimRecord(ClaimFigures):
+    """A published claim beside what is measured here."""
+
+    conditions: Annotated[Mapping[str, str], "what was measured: network, input, machines, choices"]
+
+
+def claim_record(claim: Claim) -> ClaimRecord:
+    """One row."""
+    return {**claim_figures(claim), "conditions": claim.conditions}
 
 
 def print_claims(claims: Sequence[Claim], console: "Console") -> None:

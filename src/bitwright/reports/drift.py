@@ -1,18 +1,21 @@
 """The reproduction of Drift as tables and as a record: machines at stated shares, steps within the budget, claims."""
 
-import dataclasses
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from bitwright.reports.claims import claim_record, conditions_line, print_claims
+from bitwright.reports.claims import ClaimRecord, claim_record, conditions_line, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
+from bitwright.studies.machines import Footing
+from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.drift.arrays import DATAFLOWS, DRIFT, SEQ, described, drq_name
 from bitwright.studies.reproduce.drift.distortion import Bin
 from bitwright.studies.reproduce.drift.ladder import INT8, Ladder, Rung
 from bitwright.studies.reproduce.drift.measured import Measured
+from bitwright.studies.reproduce.drift.options import StudyOptions
 from bitwright.studies.reproduce.drift.runs import PRICES, Run, Stated
 from bitwright.studies.reproduce.drift.study import Reproduction
+from bitwright.studies.reproduce.drift.tables import RunFigures, run_figures
 from bitwright.units import DASH, number
 
 if TYPE_CHECKING:
@@ -28,6 +31,49 @@ LIMITS = (
 )
 
 
+class RunRecord(RunFigures):
+    """A network at stated shares on a machine."""
+
+    energy_pj: Annotated[Mapping[str, float], "by price of a DRAM bit, in pJ"]
+    parts_pj: Annotated[Mapping[str, Mapping[str, float]], "by price of a DRAM bit, then by component, in pJ"]
+    saving_of_drift: Annotated[Mapping[str, float], "energy of this machine by that of drift, by price of a DRAM bit"]
+
+
+class LadderRecord(TypedDict):
+    """What the method drift reaches within a budget, step by step, and its rivals."""
+
+    calibrated_on: Annotated[str, "which samples calibrated"]
+    judged_on: Annotated[str, "which samples judged"]
+    steps: Annotated[Sequence[Rung], "int8 first, then the steps of drift, then the rivals"]
+
+
+class DriftNetwork(TypedDict):
+    """What is measured of one network."""
+
+    network: Annotated[str, "its name"]
+    input: Annotated[str, "of the network as shapes"]
+    reason: Annotated[str, "what went wrong; empty otherwise"]
+    fluid_bound: Annotated[float | None, "speed-up over 8 by 8 bits of the multipliers alone"]
+    runs: Annotated[list[RunRecord], "on all machines in both dataflows"]
+    ladder: Annotated[LadderRecord | None, "of a network with weights"]
+    costed_on: Annotated[str, "what machines ran in the ladder"]
+    distortions: Annotated[Sequence[Bin], "of a network with weights"]
+    notes: Annotated[Sequence[str], "what every report must say"]
+
+
+class DriftRecord(TypedDict):
+    """Drift: its claims, and every table behind them."""
+
+    system: Annotated[str, "drift"]
+    rows: Annotated[list[ClaimRecord], "claims, of all networks"]
+    networks: Annotated[list[DriftNetwork], "in the order asked for"]
+    parameters: Annotated[Mapping[str, Mapping[str, Any]], "of every machine"]
+    options: Annotated[StudyOptions, "what is stated, and what is measured"]
+    limits: Annotated[Sequence[str], "what all of this cannot say"]
+    substrate: Annotated[Footing, "what the machines stand on"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
+
+
 def print_drift(found: Reproduction, console: "Console", *, sites: bool) -> None:
     """Every network on all machines and step by step, then the claims and what they stand on."""
     for network in found.networks:
@@ -39,7 +85,7 @@ def print_drift(found: Reproduction, console: "Console", *, sites: bool) -> None
     say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))
 
 
-def drift_record(found: Reproduction) -> dict[str, Any]:
+def drift_record(found: Reproduction) -> DriftRecord:
     """The claims as rows, and every table behind them."""
     return {
         "system": found.system,
@@ -47,7 +93,7 @@ def drift_record(found: Reproduction) -> dict[str, Any]:
         "networks": [_network_record(network) for network in found.networks],
         "parameters": {name: machine.parameters() for name, machine in found.machines.items()},
         "substrate": found.substrate,
-        "options": found.options.model_dump(),
+        "options": found.options,
         "limits": LIMITS,
         "provenance": found.provenance,
     }
@@ -178,7 +224,7 @@ def _bar(each: Bin, ends: tuple[float, float]) -> str:
     return "".join(line)
 
 
-def _network_record(network: Measured) -> dict[str, Any]:
+def _network_record(network: Measured) -> DriftNetwork:
     found = network.stated
     return {
         "network": network.network,
@@ -188,23 +234,23 @@ def _network_record(network: Measured) -> dict[str, Any]:
         "runs": [] if found is None else [_run_record(found, run) for run in found.runs],
         "ladder": None if network.ladder is None else _ladder_record(network.ladder),
         "costed_on": network.costed_on,
-        "distortions": [dataclasses.asdict(each) for each in network.distortions],
+        "distortions": network.distortions,
         "notes": network.notes,
     }
 
 
-def _run_record(found: Stated, run: Run) -> dict[str, Any]:
+def _run_record(found: Stated, run: Run) -> RunRecord:
     return {
-        **dataclasses.asdict(run),
-        "speedup_of_drift_compute": found.compute_speedup(run.name, run.dataflow),
-        "speedup_of_drift": found.speedup(run.name, run.dataflow),
+        **run_figures(found, run),
+        "energy_pj": run.energy_pj,
+        "parts_pj": run.parts_pj,
         "saving_of_drift": {price: found.saving(run.name, run.dataflow, price) for price in PRICES},
     }
 
 
-def _ladder_record(ladder: Ladder) -> dict[str, Any]:
+def _ladder_record(ladder: Ladder) -> LadderRecord:
     return {
         "calibrated_on": ladder.calibrated_on,
         "judged_on": ladder.judged_on,
-        "steps": [dataclasses.asdict(rung) for rung in ladder.rungs],
+        "steps": ladder.rungs,
     }

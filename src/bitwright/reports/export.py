@@ -1,8 +1,9 @@
 """An export in words and as a record: where it is, what is in it, how a run time agrees."""
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
+from bitwright.exchange.export.agreement import Agreement
 from bitwright.exchange.export.exported import Exported, agreement_figures, of_plan
 from bitwright.reports.tables import say
 from bitwright.studies.provenance import Provenance
@@ -13,6 +14,23 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 """Sites that are left out, by name, in words; the record has all."""
+
+
+class ExportRecord(TypedDict):
+    """What was written, and how a run time agrees."""
+
+    model: Annotated[str, "the network's name"]
+    method: Annotated[str | None, "of the plan; null: shapes alone"]
+    format: Annotated[str, "as what"]
+    path: Annotated[str, "the file, or the folder"]
+    files: Annotated[Sequence[str], "the file's own name, or names within the folder"]
+    bytes: Annotated[int, "of all files"]
+    sites: Annotated[Sequence[str], "whose integers are in it"]
+    left_out: Annotated[Sequence[str], "sites that are not: float ones, and those whose results nobody reads"]
+    input: Annotated[str, "what the network ran on"]
+    agreement: Annotated[Agreement | None, "with onnxruntime; null where it was not run"]
+    notes: Annotated[Sequence[str], "what has to be said of it"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_export(exported: Exported, console: "Console") -> None:
@@ -31,7 +49,7 @@ def print_export(exported: Exported, console: "Console") -> None:
         say(console, f"Note: {note}.")
 
 
-def export_record(exported: Exported, made: Provenance) -> dict[str, Any]:
+def export_record(exported: Exported, made: Provenance) -> ExportRecord:
     """The same for JSON."""
     return {
         "model": exported.network,
@@ -43,7 +61,7 @@ def export_record(exported: Exported, made: Provenance) -> dict[str, Any]:
         "sites": list(exported.sites),
         "left_out": list(exported.left_out),
         "input": exported.input,
-        "agreement": None if exported.agreement is None else dataclasses.asdict(exported.agreement),
+        "agreement": exported.agreement,
         "notes": list(exported.notes),
         "provenance": made,
     }

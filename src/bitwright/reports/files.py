@@ -1,32 +1,32 @@
-"""Results as JSON and CSV text, and the files that keep them."""
+"""Results as JSON text, and the files that keep them."""
 
 import dataclasses
 import enum
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bitwright.errors import InputError
-from bitwright.files import write_atomic
-from bitwright.studies.compare import Comparison
-from bitwright.studies.frontier import Frontier
-from bitwright.studies.simulation import Simulation, Simulations
+import pydantic
 
-SCHEMA_VERSION = 1
-SUFFIXES = (".html", ".json", ".csv")
-SIMULATED = (".json", ".csv")
+from bitwright.files import write_atomic
+from bitwright.reports.schema import envelope
+from bitwright.shown import Tabled, encodable
+from bitwright.table_files import CSV, PARQUET, write_table
+
 NOT_ASCII = re.compile(r"[^\n -~]")
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: dataclasses become mappings, NaN and infinities null."""
+    """`value` as JSON can hold it: dataclasses become mappings, NaN and infinities null (as `schema` says of types)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, pydantic.BaseModel):
+        value = {name: getattr(value, name) for name in type(value).model_fields}
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {encodable(str(key)): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(entry) for entry in value]
     return _scalar(value)
@@ -39,52 +39,40 @@ def _scalar(value: Any) -> bool | int | float | str | None:
         value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | str | None) else str(value)
+    return value if isinstance(value, bool | int | None) else encodable(str(value))
 
 
-def to_json(record: Mapping[str, Any]) -> str:
-    """The record as JSON text, its schema version first; in strings, what a terminal would act upon is escaped."""
-    said = json.dumps(
-        plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, allow_nan=False, ensure_ascii=False
-    )
-    return NOT_ASCII.sub(lambda each: each[0] if each[0].isprintable() else json.dumps(each[0])[1:-1], said)
+def to_json(verb: str, record: Mapping[str, Any]) -> str:
+    """The record of a verb as JSON text; which it is, and the version of its shape, first.
 
-
-def check_out(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
-    """Refuse, before anything runs, a file whose form is unknown or whose folder does not exist.
-
-    Raises
-    ------
-    InputError
-        Saying which forms there are.
+    In strings, what a terminal would act upon is escaped.
     """
-    if path.suffix not in suffixes:
-        raise InputError(f"{path} has no known form; end its name in {', '.join(suffixes[:-1])} or {suffixes[-1]}")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+    text = json.dumps(plain({**envelope(verb), **record}), indent=2, allow_nan=False, ensure_ascii=False)
+    return NOT_ASCII.sub(lambda each: each[0] if each[0].isprintable() else json.dumps(each[0])[1:-1], text)
 
 
-def write_comparison(comparison: Comparison | Frontier, path: Path) -> None:
-    """Write it as `.html` (a page), `.json` (rows, parameters, sources, provenance) or `.csv` (rows only)."""
-    from bitwright.reports.frontier import frontier_record
-    from bitwright.reports.records import comparison_record
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """A file that a result goes to.
 
-    check_out(path)
-    if path.suffix == ".csv":
-        write_atomic(path, comparison.frame().to_csv(index=False).encode())
-    elif path.suffix == ".html":
-        from bitwright.reports.page import page_of
+    Attributes
+    ----------
+    path : Path
+        The file; its suffix says as what.
+    table : str
+        Which of the result's tables, for one.
+    """
 
-        write_atomic(path, page_of(comparison).encode())
+    path: Path
+    table: str = ""
+
+
+def write_result(
+    result: Tabled, target: Target, text: Callable[[], str], page: Callable[[], str] | None = None
+) -> None:
+    """Write the result as a table, or its `text` (JSON) or its `page` (HTML), by the suffix."""
+    if target.path.suffix in (CSV, PARQUET):
+        write_table(result.frame(target.table), target.path)
     else:
-        record = comparison_record(comparison) if isinstance(comparison, Comparison) else frontier_record(comparison)
-        write_atomic(path, f"{to_json(record)}\n".encode())
-
-
-def write_simulations(simulations: Mapping[str, Simulation], record: Mapping[str, Any], path: Path) -> None:
-    """Write them as `.json` (the record) or `.csv` (a line per site and machine)."""
-    check_out(path, SIMULATED)
-    if path.suffix == ".json":
-        write_atomic(path, f"{to_json(record)}\n".encode())
-    else:
-        write_atomic(path, Simulations(simulations).frame("sites").to_csv(index=False).encode())
+        made = page if page is not None and target.path.suffix == ".html" else text
+        write_atomic(target.path, made().encode())

@@ -1,9 +1,11 @@
 """A study at equal accuracy on a terminal and as a record: standings, points, and in words who wins."""
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bitwright.reports.costs import substrate_lines
-from bitwright.reports.records import comparison_record, notes_of
+from bitwright.reports.records import FLAT, ComparedWith, Missing, compared_with, comparison_record, notes_of
 from bitwright.reports.tables import Column, area_column, print_fitting, quantity, ranked, say, text
 from bitwright.reports.words import (
     UNSURE_LEGEND,
@@ -15,8 +17,9 @@ from bitwright.reports.words import (
     split,
     state_words,
 )
+from bitwright.studies.compare import GainFigures
 from bitwright.studies.frontier import Frontier, OperatingPoint, Standing
-from bitwright.studies.frontier.result import budget_record
+from bitwright.studies.frontier.result import BudgetFigures, PointLine, StandingLine, budget_record
 from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.tasks.budget import MISSED, Budget
 
@@ -42,40 +45,32 @@ def print_frontier(frontier: Frontier, console: "Console") -> None:
     say(console, *(f"Note: {note}" for note in notes_of(frontier.comparison)))
 
 
-def frontier_record(frontier: Frontier) -> dict[str, Any]:
+class FrontierRecord(ComparedWith, BudgetFigures):
+    """Systems at equal accuracy: the comparison of their points, with their places and where systems stand."""
+
+    budget_of: Annotated[Mapping[str, str], "network -> what is constrained, in a phrase"]
+    halves: Annotated[Mapping[str, str], "network -> how its samples were halved to choose and to report"]
+    systems: Annotated[Mapping[str, str], "system -> what it is"]
+    standings: Annotated[list[StandingLine], "by network, objective, system"]
+    words: Annotated[Mapping[str, list[str]], "network -> who wins, in sentences"]
+    rows: Annotated[
+        Sequence[Annotated[Mapping[str, Any], dataclasses.replace(FLAT, always=(PointLine, GainFigures, Missing))]],
+        "operating points; what one does not have is null",
+    ]
+
+
+def frontier_record(frontier: Frontier) -> FrontierRecord:
     """The comparison's record with the budget, the points' places and the standings."""
     record = comparison_record(frontier.comparison)
-    rows = [{**row, **found} for row, found in zip(record["rows"], frontier.records(), strict=True)]
     return {
         **budget_record(frontier.budget),
         "budget_of": frontier.constrained,
         "halves": frontier.split,
         "systems": frontier.systems,
-        "standings": [standing_record(each, frontier.budget) for each in frontier.standings],
+        "standings": frontier.standing_lines(),
         "words": {network: findings(frontier, network) for network in frontier.networks},
-        **record,
-        "rows": rows,
-    }
-
-
-def standing_record(standing: Standing, budget: Budget) -> dict[str, Any]:
-    """Flat."""
-    best = standing.best
-    found = best.verdict if best else None
-    return {
-        "network": standing.network,
-        "objective": standing.objective,
-        "system": standing.system,
-        "rank": standing.rank,
-        "method": best.row.method if best else None,
-        "accelerator": best.row.accelerator if best else None,
-        "relative_loss": found.loss.value if found else None,
-        "sqnr_db": found.sqnr.value if found and found.sqnr else None,
-        "budget_constrains": budget.words,
-        "budget_state": best.state if best else None,
-        "separated_from_budget": found.separated if found else None,
-        "times_less_than_best_static": standing.gain,
-        "reason": standing.reason or None,
+        **compared_with(frontier.comparison),
+        "rows": [{**row, **found} for row, found in zip(record["rows"], frontier.records(), strict=True)],
     }
 
 

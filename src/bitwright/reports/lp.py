@@ -1,20 +1,21 @@
 """The reproduction of LPA as tables and as a record: densities, latencies and energies by arrays and mix, claims."""
 
-import dataclasses
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from bitwright.accelerators.precision_scalable import compute_area_um2
-from bitwright.reports.claims import claim_record, print_claims
+from bitwright.reports.claims import ClaimRecord, claim_record, print_claims
 from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
+from bitwright.studies.machines import Footing
+from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.lp.arrays import SMALL, described
 from bitwright.studies.reproduce.lp.claims import KINDS
-from bitwright.studies.reproduce.lp.errors import quartiles
+from bitwright.studies.reproduce.lp.errors import WeightError, quartiles
 from bitwright.studies.reproduce.lp.measured import Measured
-from bitwright.studies.reproduce.lp.mixes import MIXES
+from bitwright.studies.reproduce.lp.mixes import MIXES, MixOptions
 from bitwright.studies.reproduce.lp.runs import Line, Run
 from bitwright.studies.reproduce.lp.study import Reproduction
+from bitwright.studies.reproduce.lp.tables import RunFigures, SiteFigures, run_figures, site_figures
 from bitwright.units import number
 from bitwright.words import counted
 
@@ -24,6 +25,52 @@ if TYPE_CHECKING:
 MICRO = -6
 PLOT = 60  # characters of a box plot
 TINY = 1e-12  # stands for an error of 0 on a logarithmic axis
+
+
+class RanSite(SiteFigures):
+    """A site of a run."""
+
+    name: Annotated[str, "the site's"]
+
+
+class MachineRecord(RunFigures):
+    """A network on a machine in a mix of widths; normalised figures are by those of AdaptivFloat."""
+
+    energy_by_component_pj: Annotated[Mapping[str, float], "in pJ"]
+    sites: Annotated[list[RanSite], "in the order of execution"]
+
+
+class LpLine(TypedDict):
+    """A network on a set of arrays in a mix of widths."""
+
+    arrays: Annotated[str, "the set of them"]
+    mix: Annotated[str, "of widths"]
+    machines: Annotated[Mapping[str, MachineRecord], "by the machine's name"]
+
+
+class LpNetwork(TypedDict):
+    """What is measured of one network."""
+
+    network: Annotated[str, "its name"]
+    input: Annotated[str, "the sizes of its input"]
+    attention_share: Annotated[float, "of its products, those without weights, 0 .. 1"]
+    reason: Annotated[str, "what went wrong; empty otherwise"]
+    lines: Annotated[list[LpLine], "by arrays and mix"]
+    weight_errors: Annotated[Sequence[WeightError], "of its weights, where it has numbers"]
+    notes: Annotated[Sequence[str], "what every report must say"]
+
+
+class LpRecord(TypedDict):
+    """LP: its claims, and every table behind them."""
+
+    system: Annotated[str, "lp"]
+    rows: Annotated[list[ClaimRecord], "claims, of all networks"]
+    networks: Annotated[list[LpNetwork], "in the order asked for"]
+    parameters: Annotated[Mapping[str, Mapping[str, Any]], "of every machine"]
+    mixes: Annotated[Mapping[str, str], "of widths, and what each means"]
+    options: Annotated[MixOptions, "of the mix that is mixed"]
+    substrate: Annotated[Footing, "what the machines stand on"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_lp(found: Reproduction, console: "Console", *, sites: bool) -> None:
@@ -37,7 +84,7 @@ def print_lp(found: Reproduction, console: "Console", *, sites: bool) -> None:
     say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))
 
 
-def lp_record(found: Reproduction) -> dict[str, Any]:
+def lp_record(found: Reproduction) -> LpRecord:
     """The claims as rows, and every table behind them."""
     return {
         "system": found.system,
@@ -46,7 +93,7 @@ def lp_record(found: Reproduction) -> dict[str, Any]:
         "parameters": {name: machine.parameters() for name, machine in found.machines.items()},
         "mixes": MIXES,
         "substrate": found.substrate,
-        "options": found.options.model_dump(),
+        "options": found.options,
         "provenance": found.provenance,
     }
 
@@ -150,19 +197,19 @@ def _width_columns(line: Line) -> list[Column]:
     return columns
 
 
-def _network_record(network: Measured) -> dict[str, Any]:
+def _network_record(network: Measured) -> LpNetwork:
     return {
         "network": network.network,
         "input": network.input,
         "attention_share": network.attention,
         "reason": network.reason,
         "lines": [_line_record(line) for line in network.lines],
-        "weight_errors": [dataclasses.asdict(error) for error in network.errors],
+        "weight_errors": network.errors,
         "notes": network.notes,
     }
 
 
-def _line_record(line: Line) -> dict[str, Any]:
+def _line_record(line: Line) -> LpLine:
     return {
         "arrays": line.arrays,
         "mix": line.mix,
@@ -170,31 +217,9 @@ def _line_record(line: Line) -> dict[str, Any]:
     }
 
 
-def _run_record(line: Line, name: str, run: Run) -> dict[str, Any]:
-    cost = run.simulation.cost
+def _run_record(line: Line, name: str, run: Run) -> MachineRecord:
     return {
-        "pes": run.pes,
-        "mean_weight_bits": run.weight_bits,
-        "products_per_pe_cycle": run.rate,
-        "gops": run.gops,
-        "compute_area_um2": compute_area_um2(run.machine),
-        "tops_per_mm2": run.tops_per_mm2,
-        "latency_us": run.simulation.latency_us,
-        "normalised_latency": line.latency(name),
-        "share_of_peak": run.utilization,
-        "energy_pj": run.energy_pj,
-        "normalised_energy": line.energy(name),
-        "normalised_energy_logic_priced_otherwise": line.energy_otherwise(name),
-        "energy_by_component_pj": cost.energy_pj,
-        "dram_bytes": cost.traffic_bytes["dram_read"] + cost.traffic_bytes["dram_write"],
-        "sites": [
-            {
-                "name": each.site.name,
-                "x_bits": each.plan.x_bits,
-                "w_bits": each.plan.w_bits,
-                "cycles": each.cost.cycles,
-                "energy_pj": each.cost.total_energy_pj,
-            }
-            for each in run.simulation.sites
-        ],
+        **run_figures(line, name, run),
+        "energy_by_component_pj": run.simulation.cost.energy_pj,
+        "sites": [{"name": each.site.name, **site_figures(each)} for each in run.simulation.sites],
     }

@@ -1,16 +1,27 @@
 """Where the work of every node of a network is done, as a table and a record."""
 
-import dataclasses
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
-from bitwright.networks.nodes import NodeReport, Place
+from bitwright.networks.nodes import NodeLine, NodeReport, Place, PlaceFigures
 from bitwright.reports.tables import Column, percents, print_fitting, say, table, text
+from bitwright.studies.provenance import Provenance
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST = 60  # characters of a name
+
+
+class NodesRecord(TypedDict):
+    """Every node of a network and where its work is done."""
+
+    network: Annotated[str, "its name"]
+    macs: Annotated[int, "multiply-accumulates of one inference, wherever they are done"]
+    places: Annotated[Mapping[str, PlaceFigures], "mapped, vector unit, free or refused -> what is done there"]
+    nodes: Annotated[Sequence[NodeLine], "in the order of the file, or of the inference"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_nodes(found: NodeReport, console: "Console", *, wide: bool = False) -> None:
@@ -77,12 +88,12 @@ def _cut(words: str) -> str:
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
 
 
-def nodes_record(found: NodeReport, made: Any) -> dict[str, Any]:
+def nodes_record(found: NodeReport, made: Provenance) -> NodesRecord:
     """Everything, for programs."""
     return {
         "network": found.network,
         "macs": found.macs,
-        "places": {str(place): {"nodes": found.count(place), "share_of_macs": found.share(place)} for place in Place},
-        "nodes": [dataclasses.asdict(line) for line in found.lines],
+        "places": found.places,
+        "nodes": found.lines,
         "provenance": made,
     }

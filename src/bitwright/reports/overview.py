@@ -1,16 +1,43 @@
 """All systems in one table: published headlines beside measured figures, then conditions and reasons, row by row."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
-from bitwright.reports.claims import claim_record, conditions_line, figure
+from bitwright.reports.claims import ClaimRecord, claim_record, conditions_line, figure
 from bitwright.reports.tables import Column, say, table, text
+from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.overview import Overview
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def overview_record(found: Overview) -> dict[str, Any]:
+class SystemClaim(ClaimRecord):
+    """A published headline beside what is measured here."""
+
+    system: Annotated[str, "whose it is"]
+
+
+class SystemRecord(TypedDict):
+    """What one system has to show."""
+
+    system: Annotated[str, "its name"]
+    networks: Annotated[Sequence[str], "what was measured"]
+    other_claims: Annotated[int, "that are no headlines: what `reproduce SYSTEM` shows beyond these"]
+    failures: Annotated[Sequence[str], "what went wrong"]
+
+
+class OverviewRecord(TypedDict):
+    """The headlines of all systems."""
+
+    rows: Annotated[list[SystemClaim], "one each"]
+    systems: Annotated[list[SystemRecord], "what each measured"]
+    substrate: Annotated[str, "what the machines stand on"]
+    full: Annotated[bool, "whether each system measured all networks of its own"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
+
+
+def overview_record(found: Overview) -> OverviewRecord:
     """The rows of all systems, each with its system, and what each section measured."""
     return {
         "rows": [

@@ -1,21 +1,96 @@
 """The reproduction of Panacea as tables and as a record: skip ladder, both machines, claims, choices that are ours."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
 
-from bitwright.reports.claims import claim_record, conditions_line, print_claims
+from bitwright.reports.claims import ClaimRecord, claim_record, conditions_line, print_claims
 from bitwright.reports.costs import cost_columns, substrate_lines
 from bitwright.reports.scores import value
 from bitwright.reports.tables import Column, percents, print_fitting, say, table, text
+from bitwright.studies.machines import Footing
+from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.panacea.ladder import Change, RivalScore, Rung
 from bitwright.studies.reproduce.panacea.rates import SiteRates
-from bitwright.studies.reproduce.panacea.rivalry import Choice, Rivalry
+from bitwright.studies.reproduce.panacea.rivalry import Choice, Part, Rivalry
 from bitwright.studies.reproduce.panacea.study import Measured, Reproduction
+from bitwright.studies.reproduce.panacea.tables import RateFigures, StepFigures, rate_figures, step_figures
 from bitwright.tasks.evaluate import Evaluation
+from bitwright.tasks.statistics import Interval
 from bitwright.units import DASH, number, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+class ScoreRecord(TypedDict):
+    """A plan's score."""
+
+    metric: Annotated[str, "what is measured"]
+    unit: Annotated[str, "of the score; empty for a plain number"]
+    value: Annotated[float, "in `unit`"]
+    interval: Annotated[Interval, "of it, in `unit`"]
+
+
+class SkippedSite(RateFigures):
+    """What can be skipped at a site."""
+
+    name: Annotated[str, "the site's"]
+
+
+class StepRecord(StepFigures):
+    """A step of the ladder."""
+
+    score: Annotated[ScoreRecord | None, "of its plan; null without a task, or where `reason` says why"]
+    change: Annotated[Change | None, "of the score from the step before"]
+    change_since_r_skipping: Annotated[Change | None, "of the score from r skipping"]
+    sites: Annotated[list[SkippedSite], "in the order of execution"]
+
+
+class SibiaRecord(TypedDict):
+    """Sibia's plan beside the last step's."""
+
+    score: Annotated[ScoreRecord | None, "of Sibia's plan"]
+    lead_of_aqs: Annotated[Change | None, "how far the last step's score is from it"]
+    reason: Annotated[str, "why there is no score; empty otherwise"]
+    sites: Annotated[list[SkippedSite], "what Sibia could skip"]
+
+
+class RatiosRecord(TypedDict):
+    """Sibia's figures by Panacea's."""
+
+    energy: Annotated[float, "of one inference"]
+    cycles: Annotated[float, "of one inference"]
+    slice_products: Annotated[float, "4-bit products executed"]
+    slice_products_ideal: Annotated[float, "4-bit products that the measured skip rates leave"]
+    dram_bytes: Annotated[float, "moved from and to DRAM"]
+    stored_bytes: Annotated[float, "distinct bytes of operands as stored and of results"]
+    energy_if_slice_products_were_free: Annotated[float, "the energy ratio if Panacea's slice products cost nothing"]
+
+
+class PanaceaNetwork(TypedDict):
+    """What is measured of one network."""
+
+    network: Annotated[str, "its name"]
+    input: Annotated[str, "what it ran on"]
+    reason: Annotated[str, "what went wrong; empty otherwise"]
+    steps: Annotated[list[StepRecord], "the ladder; empty where something went wrong"]
+    notes: Annotated[Sequence[str], "what every report must say"]
+    sibia: NotRequired[Annotated[SibiaRecord, "the rival; missing where something went wrong, as all that follows"]]
+    ratios_sibia_by_panacea: NotRequired[Annotated[RatiosRecord, "of one inference"]]
+    energy_parts: NotRequired[Annotated[Sequence[Part], "where the energy goes"]]
+    choices: NotRequired[Annotated[Sequence[Choice], "how the ratios depend on parameters"]]
+
+
+class PanaceaRecord(TypedDict):
+    """Panacea: its claims, and everything behind them by network."""
+
+    system: Annotated[str, "panacea"]
+    rows: Annotated[list[ClaimRecord], "claims, of all networks"]
+    networks: Annotated[list[PanaceaNetwork], "in the order asked for"]
+    parameters: Annotated[Mapping[str, Mapping[str, Any]], "of both machines"]
+    options: Annotated[Mapping[str, Any], "of the method aqs, as given"]
+    substrate: Annotated[Footing, "what the machines stand on"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_panacea(found: Reproduction, console: "Console", *, sites: bool) -> None:
@@ -26,7 +101,7 @@ def print_panacea(found: Reproduction, console: "Console", *, sites: bool) -> No
     say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))
 
 
-def panacea_record(found: Reproduction) -> dict[str, Any]:
+def panacea_record(found: Reproduction) -> PanaceaRecord:
     """The claims of all networks as rows, and everything behind them by network."""
     return {
         "system": found.system,
@@ -161,13 +236,19 @@ def _site_columns(ladder: Sequence[Rung]) -> list[Column]:
     ]
 
 
-def _network_record(network: Measured) -> dict[str, Any]:
-    record: dict[str, Any] = {"network": network.network, "input": network.input, "reason": network.reason}
-    record |= {"steps": [_rung_record(rung) for rung in network.ladder], "notes": network.notes}
+def _network_record(network: Measured) -> PanaceaNetwork:
+    record: PanaceaNetwork = {
+        "network": network.network,
+        "input": network.input,
+        "reason": network.reason,
+        "steps": [_rung_record(rung) for rung in network.ladder],
+        "notes": network.notes,
+    }
     if network.rivalry is None:
         return record
     rivals, sibia = network.rivalry, network.sibia_score
-    return record | {
+    return {
+        **record,
         "sibia": {
             "score": _score(sibia.evaluation),
             "lead_of_aqs": sibia.lead,
@@ -188,33 +269,22 @@ def _network_record(network: Measured) -> dict[str, Any]:
     }
 
 
-def _rung_record(rung: Rung) -> dict[str, Any]:
+def _rung_record(rung: Rung) -> StepRecord:
     return {
-        "step": rung.name,
-        "x_vectors_skipped": rung.x_rate,
-        "w_vectors_skipped": rung.w_rate,
-        "slice_products_left": rung.products_left,
+        **step_figures(rung),
         "score": _score(rung.evaluation),
         "change": rung.step,
         "change_since_r_skipping": rung.since_r,
-        "reason": rung.reason,
         "sites": [_site_record(each) for each in rung.sites],
     }
 
 
-def _score(evaluation: Evaluation | None) -> dict[str, Any] | None:
+def _score(evaluation: Evaluation | None) -> ScoreRecord | None:
     if evaluation is None:
         return None
     score = evaluation.score
     return {"metric": score.metric, "unit": score.unit, "value": score.value, "interval": score.value_interval}
 
 
-def _site_record(each: SiteRates) -> dict[str, Any]:
-    return {
-        "name": each.site.name,
-        "macs": each.site.macs,
-        "split": each.split,
-        "zero_point": each.zero_point,
-        "x_vectors_skipped": each.x,
-        "w_vectors_skipped": each.w,
-    }
+def _site_record(each: SiteRates) -> SkippedSite:
+    return {"name": each.site.name, **rate_figures(each)}

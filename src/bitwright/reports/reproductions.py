@@ -17,7 +17,7 @@ PRINTERS: Mapping[str, Callable[..., None]] = {
     "lp": print_lp,
     "drift": print_drift,
 }
-RECORDS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+RECORDS: Mapping[str, Callable[[Any], Any]] = {
     "panacea": panacea_record,
     "apsq": apsq_record,
     "lp": lp_record,
@@ -30,6 +30,6 @@ def print_reproduction(found: Any, console: "Console", *, sites: bool) -> None:
     PRINTERS[found.system](found, console, sites=sites)
 
 
-def reproduction_record(found: Any) -> dict[str, Any]:
+def reproduction_record(found: Any) -> Mapping[str, Any]:
     """The same for JSON: `rows` of claim, source, published, measured, conditions, reason."""
     return RECORDS[found.system](found)

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bitwright.reports.tables import Column, say, table, text
 from bitwright.tasks.evaluate import Evaluation
-from bitwright.tasks.floor import dead, promised, state_of
+from bitwright.tasks.floor import dead, promised
 from bitwright.tasks.precision import SHIFTS
 from bitwright.tasks.task import Score
 from bitwright.units import DASH, number, scaled, signed
@@ -76,26 +76,6 @@ def judgement(evaluation: Evaluation | str | None) -> list[str]:
     beside = [f"{each.name} {number(each.value)} {each.unit}".rstrip() for each in score.measures if each.beside]
     figures = ", ".join([f"{score.metric} {value(score)}", *beside])
     return [f"Judged on samples that chose nothing ({score.tested_on}): {figures}.", *verdicts(evaluation)]
-
-
-def judgement_record(evaluation: Evaluation | str | None) -> dict[str, Any] | None:
-    """The same for JSON."""
-    if evaluation is None:
-        return None
-    if isinstance(evaluation, str):
-        return {"status": "failed", "reason": evaluation}
-    score = evaluation.score
-    return {
-        "metric": score.metric,
-        "unit": score.unit,
-        "score": score.value,
-        "score_interval": score.value_interval,
-        "measures": score.measures,
-        "relative_loss": evaluation.loss.value,
-        "relative_loss_interval": evaluation.loss.interval,
-        "status": state_of(evaluation)[0],
-        "tested_on": score.tested_on,
-    }
 
 
 def verdicts(evaluation: Evaluation) -> list[str]:

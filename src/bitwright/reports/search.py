@@ -1,12 +1,15 @@
 """A search in words and as a record: how the best candidate came about, which widths it has, and where the plan is."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from bitwright.reports.scores import judgement, judgement_record
+from bitwright.methods.lpq.search import SearchSettings
+from bitwright.reports.score_records import JudgedRecord, UnjudgedRecord, judgement_record
+from bitwright.reports.scores import judgement
 from bitwright.reports.tables import Column, say, table
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.search import Search
+from bitwright.studies.search import BestLine, LayerFields, Search
 from bitwright.units import number, scaled
 from bitwright.words import counted
 
@@ -15,6 +18,28 @@ if TYPE_CHECKING:
 
 ROWS = 12
 WHY = {"passes": "all passes were made", "minutes": "the time was up", "interrupted": "interrupted"}
+
+
+class SearchRecord(TypedDict):
+    """A search: how the best candidate came about, which widths it has, and where the plan is."""
+
+    model: Annotated[str, "the network's name"]
+    method: Annotated[str, "that was searched"]
+    options: Annotated[Mapping[str, Mapping[str, Any]], "every option's value, by the method whose it is"]
+    plan: Annotated[str, "the file that it is in"]
+    samples: Annotated[str, "what candidates were judged on"]
+    settings: Annotated[SearchSettings, "objective, widths, constants"]
+    evaluations: Annotated[int, "candidates judged"]
+    remembered: Annotated[int, "of these, those whose loss was in the log"]
+    seconds: Annotated[float, "spent judging in this run"]
+    workers: Annotated[int, "processes"]
+    stopped: Annotated[str, "passes, minutes or interrupted"]
+    mean_bits: Annotated[float, "of the weights' elements"]
+    elements_by_bits: Annotated[Mapping[str, int], "bits -> elements of weights that have them"]
+    layers: Annotated[Mapping[str, LayerFields], "site -> the format of its weight"]
+    history: Annotated[list[BestLine], "after the initial candidates and after every iteration"]
+    judged: Annotated[JudgedRecord | UnjudgedRecord | None, "on samples that chose nothing; null: interrupted"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_search(search: Search, plan: Path, console: "Console") -> None:
@@ -47,7 +72,7 @@ def print_search(search: Search, plan: Path, console: "Console") -> None:
     )
 
 
-def search_record(search: Search, plan: Path, made: Provenance) -> dict[str, Any]:
+def search_record(search: Search, plan: Path, made: Provenance) -> SearchRecord:
     """The same for JSON."""
     found = search.found
     return {
@@ -56,7 +81,7 @@ def search_record(search: Search, plan: Path, made: Provenance) -> dict[str, Any
         "options": found.plan.options,
         "plan": str(plan),
         "samples": search.samples,
-        "settings": search.settings.model_dump(),
+        "settings": search.settings,
         "evaluations": found.evaluations,
         "remembered": found.remembered,
         "seconds": found.seconds,
@@ -64,19 +89,8 @@ def search_record(search: Search, plan: Path, made: Provenance) -> dict[str, Any
         "stopped": found.stopped,
         "mean_bits": search.mean_bits,
         "elements_by_bits": {str(bits): count for bits, count in search.widths.items()},
-        "layers": {
-            name: {"n": f.n, "es": f.es, "rs": f.rs, "sf": f.sf, "elements": found.elements[name]}
-            for name, f in found.fields.items()
-        },
-        "history": [
-            {
-                "evaluations": best.evaluations,
-                "fitness": best.fitness,
-                "loss": best.loss,
-                "mean_bits": best.mean_bits,
-            }
-            for best in found.history
-        ],
+        "layers": search.layers,
+        "history": search.history,
         "judged": judgement_record(search.judged),
         "provenance": made,
     }

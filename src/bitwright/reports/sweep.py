@@ -1,11 +1,16 @@
 """A sweep in words and as a record: how many rows there are and of which kind, and the best of them."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+from bitwright.reports.schema import Columns
 from bitwright.reports.tables import Column, print_fitting, say, text
+from bitwright.studies.cost_tables import TotalFigures
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.sweep import Sweep
+from bitwright.studies.sweep.result import TrialLine
+from bitwright.tasks.evaluate import ScoreLine
 from bitwright.units import DASH, number, scaled
 from bitwright.words import counted
 
@@ -15,6 +20,41 @@ if TYPE_CHECKING:
 SHOWN = 20  # of the best rows
 REASONS = 5  # of the most frequent ones
 POINT = ("options.", "parameters.")
+
+
+class Derived(TypedDict):
+    """What a sweep adds to the figures of a row."""
+
+    energy_delay_pj_us: Annotated[float, "energy x latency, in pJ us"]
+    score_loss: Annotated[float, "how much worse than float, whichever way is up, in the score's unit"]
+    same_as: Annotated[int, "the trial that is the same point"]
+
+
+TRIAL = Columns(
+    always=(TrialLine,),
+    sometimes=(ScoreLine, TotalFigures, Derived),
+    patterns={"^(options|parameters)[.]": Annotated[Any, "what varies of the method or of the machine"]},
+    others=Annotated[float, "energy of a part of the machine in pJ, bytes moved, or a further figure of the task"],
+)
+
+
+class SweepRecord(TypedDict):
+    """A sweep, with every row."""
+
+    study: Annotated[str, "its name"]
+    identity: Annotated[Any, "everything that decides its rows"]
+    trials: Annotated[int | None, "that were asked for; null: all points"]
+    objectives: Annotated[Mapping[str, str], "column -> minimise or maximise"]
+    store: Annotated[str | None, "where rows are kept"]
+    results: Annotated[str | None, "the Parquet file of all rows"]
+    computed: Annotated[int, "rows made by this run"]
+    known: Annotated[int, "rows that the store had"]
+    seconds: Annotated[float, "of this run"]
+    stopped: Annotated[str, "finished or interrupted"]
+    statuses: Annotated[Mapping[str, int], "status -> rows"]
+    best: Annotated[list[int], "trials that no other is better than"]
+    rows: Annotated[Sequence[Annotated[Mapping[str, Any], TRIAL]], "by number; what a trial does not have is missing"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_sweep(sweep: Sweep, console: "Console") -> None:
@@ -49,7 +89,7 @@ def print_sweep(sweep: Sweep, console: "Console") -> None:
         say(console, f"Store: {sweep.store}; all rows: {sweep.results}")
 
 
-def sweep_record(sweep: Sweep, made: Provenance) -> dict[str, Any]:
+def sweep_record(sweep: Sweep, made: Provenance) -> SweepRecord:
     """The same for JSON, with every row."""
     return {
         "study": sweep.study.name,
@@ -57,7 +97,7 @@ def sweep_record(sweep: Sweep, made: Provenance) -> dict[str, Any]:
         "trials": sweep.study.search.trials,
         "objectives": dict(sweep.study.objectives),
         "store": sweep.store,
-        "results": sweep.results,
+        "results": None if sweep.results is None else str(sweep.results),
         "computed": sweep.computed,
         "known": sweep.known,
         "seconds": sweep.seconds,

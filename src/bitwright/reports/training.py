@@ -1,12 +1,15 @@
 """Training in words and as a record: what it learned from, the losses at every look, and where the plan is."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from bitwright.reports.scores import judgement, judgement_record
+from bitwright.methods.training import TrainingSettings
+from bitwright.reports.score_records import JudgedRecord, UnjudgedRecord, judgement_record
+from bitwright.reports.scores import judgement
 from bitwright.reports.tables import Column, say, table
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.training import Training
+from bitwright.studies.training import LossLine, Training
 from bitwright.units import number, scaled
 from bitwright.words import counted
 
@@ -19,6 +22,26 @@ WHY = {
     "patience": "the held-out samples no longer improved",
     "interrupted": "interrupted",
 }
+
+
+class TrainingRecord(TypedDict):
+    """A training: what it learned from, the losses at every look, and where the plan is."""
+
+    model: Annotated[str, "the network's name"]
+    method: Annotated[str, "that was trained"]
+    options: Annotated[Mapping[str, Mapping[str, Any]], "every option's value, by the method whose it is"]
+    plan: Annotated[str, "the file that it is in"]
+    samples: Annotated[str, "what it learned from"]
+    settings: Annotated[TrainingSettings, "steps and rates"]
+    steps: Annotated[int, "taken, resumed ones included"]
+    seconds: Annotated[float, "spent, those before a resumption included"]
+    stopped: Annotated[str, "steps, minutes, patience or interrupted"]
+    loss: Annotated[str, "what losses are, with their unit"]
+    first_loss: Annotated[float, "on the held-out samples before training, in the unit that `loss` names"]
+    best_loss: Annotated[float, "of the plan, in the same"]
+    losses: Annotated[list[LossLine], "at every look"]
+    judged: Annotated[JudgedRecord | UnjudgedRecord | None, "on samples that chose nothing; null: interrupted"]
+    provenance: Annotated[Provenance, "command, seed, versions"]
 
 
 def print_training(training: Training, plan: Path, console: "Console") -> None:
@@ -42,7 +65,7 @@ def print_training(training: Training, plan: Path, console: "Console") -> None:
     )
 
 
-def training_record(training: Training, plan: Path, made: Provenance) -> dict[str, Any]:
+def training_record(training: Training, plan: Path, made: Provenance) -> TrainingRecord:
     """The same for JSON."""
     outcome = training.outcome
     return {
@@ -51,14 +74,14 @@ def training_record(training: Training, plan: Path, made: Provenance) -> dict[st
         "options": outcome.plan.options,
         "plan": str(plan),
         "samples": training.samples,
-        "settings": training.settings.model_dump(),
+        "settings": training.settings,
         "steps": outcome.steps,
         "seconds": outcome.seconds,
         "stopped": outcome.stopped,
         "loss": training.loss,
         "first_loss": outcome.first_loss,
         "best_loss": outcome.best_loss,
-        "losses": [{"step": step, "loss": loss} for step, loss in outcome.losses],
+        "losses": training.losses,
         "judged": judgement_record(training.judged),
         "provenance": made,
     }

@@ -1,8 +1,8 @@
 """What bounds a whole network on a machine: site by site, and in a roofline."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from bitwright.accelerators.cost import Cost
 from bitwright.accelerators.machine import Machine
@@ -10,7 +10,8 @@ from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
+from bitwright.studies.cost_tables import cost_tables, names_of
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, build_one
 from bitwright.studies.simulate import simulate
@@ -18,7 +19,6 @@ from bitwright.studies.simulation import Simulation
 from bitwright.units import number
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 VECTOR = "vector"
@@ -49,9 +49,31 @@ class Point:
     rate: float
 
 
+class BoundSiteLine(TypedDict):
+    """A site: what bounds it, and where it lies in the roofline."""
+
+    site: Annotated[str, "its name"]
+    bound: Annotated[str, "the resource that is busiest: array, banks or dram"]
+    cycles: Annotated[int, "of all its runs"]
+    macs_per_dram_byte: Annotated[float, "multiply-accumulates by bytes of DRAM"]
+    macs_per_cycle: Annotated[float, "multiply-accumulates per cycle that it reaches"]
+    share_of_peak: Annotated[float, "the same by the machine's peak, 0 .. 1"]
+
+
+class BoundLine(TypedDict):
+    """A resource: what it bounds."""
+
+    bound: Annotated[str, "array, banks, dram or vector"]
+    cycles: Annotated[int, "of what it bounds; the vector unit's are its own"]
+    share: Annotated[float, "of all cycles, 0 .. 1"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Bounds(Shown):
+class Bounds(Tabled):
     """What bounds a network on a machine; `.frame()`, `.plot()` is its roofline.
+
+    Frames: `sites`, one line each, with what bounds it and where it lies in the roofline; `bounds`, one per resource;
+    and `components`, `site_components`, `events`, `total` of `Simulation`.
 
     Attributes
     ----------
@@ -67,6 +89,12 @@ class Bounds(Shown):
         What the slope is.
     """
 
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        **cost_tables(lambda found: [(names_of(found.simulation), found.simulation)]),
+        "sites": Table(BoundSiteLine, lambda found: found._site_lines()),
+        "bounds": Table(BoundLine, lambda found: found._bound_lines()),
+    }
+
     simulation: Simulation
     points: tuple[Point, ...]
     cycles: Mapping[str, int]
@@ -80,12 +108,9 @@ class Bounds(Shown):
         title, figures = self.simulation.headline()
         return Headline(title, [*shares, *figures])
 
-    def frame(self) -> "pd.DataFrame":
-        """One line per site: what bounds it, and where it lies in the roofline."""
-        import pandas as pd
-
-        lines = [
-            {
+    def _site_lines(self) -> Iterator[BoundSiteLine]:
+        for point in self.points:
+            yield {
                 "site": point.site.name,
                 "bound": point.bound,
                 "cycles": point.cycles,
@@ -93,9 +118,11 @@ class Bounds(Shown):
                 "macs_per_cycle": point.rate,
                 "share_of_peak": point.rate / self.peak,
             }
-            for point in self.points
-        ]
-        return pd.DataFrame(lines).convert_dtypes()
+
+    def _bound_lines(self) -> Iterator[BoundLine]:
+        whole = self.simulation.cost.cycles or 1
+        for name, cycles in self.cycles.items():
+            yield {"bound": name, "cycles": cycles, "share": cycles / whole}
 
     def plot(self) -> "go.Figure":
         """The roofline, as a plotly figure."""

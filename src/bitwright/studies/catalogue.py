@@ -5,8 +5,8 @@ systems of operating points.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from bitwright import registry
 from bitwright.accelerators.protocol import Accelerator
@@ -19,6 +19,7 @@ from bitwright.methods.protocol import GROUP as METHODS
 from bitwright.methods.protocol import Method, compose, recipes
 from bitwright.methods.rules import GROUP as RULES
 from bitwright.settings import Setting, plain, setting
+from bitwright.shown import Headline, Shown, Table, Tabled
 from bitwright.studies.machines import COMMON, build_accelerators
 from bitwright.studies.setting_files import GROUP as ACCELERATORS
 from bitwright.studies.setting_files import Stated, find_machine, find_substrate, read_machine
@@ -30,9 +31,29 @@ SHARES = "x_share", "w_share"
 """Options that state what run-time precision would decide by numbers."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A method, a recipe or an accelerator.
+class SettingLine(TypedDict):
+    """An option of a method or a parameter of a machine."""
+
+    of: Annotated[str, "whose it is"]
+    name: Annotated[str, "its key"]
+    default: Annotated[str, "its value where nothing is said"]
+    unit: Annotated[str, "of a number; empty where there is none"]
+    takes: Annotated[str, "the values that it may have, in words"]
+    description: Annotated[str, "what it is"]
+    source: Annotated[str, "where the default comes from"]
+
+
+class EntryLine(TypedDict):
+    """A method, a recipe or an accelerator."""
+
+    name: Annotated[str, "what it is called"]
+    summary: Annotated[str, "one line about it"]
+    example: Annotated[str, "a command that shows it at work"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Entry(Tabled):
+    """A method, a recipe or an accelerator; the frame `parameters` has a line for each that can be set.
 
     Attributes
     ----------
@@ -46,16 +67,65 @@ class Entry:
         Of a machine made of another tool's file: how it was read, and what has no place here.
     """
 
+    TABLES: ClassVar[Mapping[str, Table]] = {"parameters": Table(SettingLine, lambda entry: setting_lines([entry]))}
+
     name: str
     summary: str
     parameters: tuple[Setting, ...]
     example: str
     notes: tuple[str, ...] = ()
 
+    def headline(self) -> Headline:
+        """Everything that can be set on it, with its default."""
+        figures = [(each.name, f"{plain(each.default)} {each.unit}".strip()) for each in self.parameters]
+        return Headline(f"{self.name}: {self.summary}", figures)
+
+
+def setting_lines(entries: Iterable[Entry]) -> Iterator[SettingLine]:
+    """A line for each thing that can be set on each."""
+    for entry in entries:
+        for each in entry.parameters:
+            yield {
+                "of": entry.name,
+                "name": each.name,
+                "default": plain(each.default),
+                "unit": each.unit,
+                "takes": each.takes,
+                "description": each.description,
+                "source": each.source,
+            }
+
+
+class Entries(tuple[Entry, ...], Tabled):
+    """Methods or accelerators; frames: `entries`, one line each; `parameters`, one per thing that can be set."""
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "entries": Table(EntryLine, lambda found: found._lines()),
+        "parameters": Table(SettingLine, setting_lines),
+    }
+
+    def headline(self) -> Headline:
+        """One line about each."""
+        return Headline(f"{len(self)} entries", [(each.name, each.summary) for each in self])
+
+    def _lines(self) -> Iterator[EntryLine]:
+        for each in self:
+            yield {"name": each.name, "summary": each.summary, "example": each.example}
+
+    __repr__ = Shown.__repr__
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SystemEntry:
-    """A published system: its name, the methods and the accelerators it consists of, and one line about it."""
+    """A published system.
+
+    Attributes
+    ----------
+    name, summary : str
+        What it is called, and one line about it.
+    methods, accelerators : tuple of str
+        What it consists of.
+    """
 
     name: str
     methods: tuple[str, ...]
@@ -63,7 +133,33 @@ class SystemEntry:
     summary: str
 
 
-def systems() -> tuple[SystemEntry, ...]:
+class SystemLine(TypedDict):
+    """A method of a system on a machine of the system."""
+
+    system: Annotated[str, "its name"]
+    method: Annotated[str, "one of its methods"]
+    accelerator: Annotated[str, "one of its machines"]
+
+
+class Systems(tuple[SystemEntry, ...], Tabled):
+    """Published systems; the frame `systems` has a line for each method on each machine of one."""
+
+    TABLES: ClassVar[Mapping[str, Table]] = {"systems": Table(SystemLine, lambda found: found._lines())}
+
+    def headline(self) -> Headline:
+        """One line about each."""
+        return Headline(f"{len(self)} systems", [(each.name, each.summary) for each in self])
+
+    def _lines(self) -> Iterator[SystemLine]:
+        for each in self:
+            for method in each.methods:
+                for accelerator in each.accelerators:
+                    yield {"system": each.name, "method": method, "accelerator": accelerator}
+
+    __repr__ = Shown.__repr__
+
+
+def systems() -> Systems:
     """Every system: which methods go with which accelerators.
 
     Examples
@@ -71,7 +167,7 @@ def systems() -> tuple[SystemEntry, ...]:
     >>> {entry.name: entry.accelerators for entry in systems()}["panacea"]
     ('panacea',)
     """
-    return tuple(
+    return Systems(
         SystemEntry(name=name, methods=tuple(methods_of(each)), accelerators=tuple(each.machines), summary=each.about)
         for name, each in SYSTEMS.items()
     )
@@ -95,7 +191,12 @@ def circuit(name: str) -> Entry:
     )
 
 
-def methods() -> tuple[Entry, ...]:
+def circuits() -> Entries:
+    """Every circuit that has RTL."""
+    return Entries(circuit(name) for name in CIRCUITS)
+
+
+def methods() -> Entries:
     """Every method and recipe that has a name, sorted; a recipe's defaults are its own.
 
     Examples
@@ -111,7 +212,7 @@ def methods() -> tuple[Entry, ...]:
         changed = ", ".join(f"{key}={plain(value)}" for key, value in values.items())
         summary = f"{name} with {changed}" if changed else f"{name} with its defaults"
         found.append(_method(recipe, summary, name, method, values))
-    return tuple(sorted(found, key=lambda entry: entry.name))
+    return Entries(sorted(found, key=lambda entry: entry.name))
 
 
 def refused_methods() -> tuple[registry.Refused, ...]:
@@ -120,7 +221,7 @@ def refused_methods() -> tuple[registry.Refused, ...]:
     return tuple(dict.fromkeys(every))
 
 
-def accelerators() -> tuple[Entry, ...]:
+def accelerators() -> Entries:
     """Every registered accelerator, sorted.
 
     Examples
@@ -129,7 +230,7 @@ def accelerators() -> tuple[Entry, ...]:
     ['systolic-os', 'systolic-ws']
     """
     names = sorted(registry.usable(ACCELERATORS))
-    return tuple(_machine(find_machine(name), find_substrate(COMMON)) for name in names)
+    return Entries(_machine(find_machine(name), find_substrate(COMMON)) for name in names)
 
 
 def refused_accelerators() -> tuple[registry.Refused, ...]:

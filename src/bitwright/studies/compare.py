@@ -7,22 +7,23 @@ stay. Nothing is ranked: a difference from float whose interval holds 0 is marke
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import unknown_name
 from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import sharing
 from bitwright.networks.network import Network
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.studies.cells import Cells, Wanted
+from bitwright.studies.cost_tables import cost_tables
 from bitwright.studies.gains import gain, yardstick
 from bitwright.studies.inputs import check_plans
 from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing, kinds
 from bitwright.studies.objectives import OBJECTIVES, Objective
 from bitwright.studies.provenance import Provenance
-from bitwright.studies.row import Row
+from bitwright.studies.row import Row, RowNames, costed_rows
 from bitwright.studies.systems import sensible_pairs
 from bitwright.tasks import Labelled, Task
 from bitwright.tasks.evaluate import Progress, silent
@@ -34,9 +35,21 @@ if TYPE_CHECKING:
 UNSUPPORTED = "unsupported"
 
 
+class GainFigures(TypedDict):
+    """How many times less a row costs than the best static machine; null where either cost is not known."""
+
+    gain_energy: Annotated[float | None, "by energy"]
+    gain_latency: Annotated[float | None, "by latency"]
+    gain_energy_delay_area: Annotated[float | None, "by energy x latency x area"]
+    substrate: Annotated[str, "what the machines stand on"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Comparison(Shown):
+class Comparison(Tabled):
     """The rows of a comparison and what they were made with; `.frame()`, `.plot()`.
+
+    Frames: `rows`, one line each; and of all rows those of `Simulation`: `sites`, `components`, `site_components`,
+    `events`, `total`.
 
     Attributes
     ----------
@@ -51,6 +64,11 @@ class Comparison(Shown):
     left_out : int
         Pairs of a method and an accelerator that do not fit, and that nobody asked for by name.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "rows": Table(RowNames, lambda found: found.records()),
+        **cost_tables(lambda found: costed_rows(found.rows)),
+    }
 
     rows: tuple[Row, ...]
     parameters: Mapping[str, Mapping[str, Any]]
@@ -78,23 +96,39 @@ class Comparison(Shown):
             raise unknown_name("network", network, self.networks)
         return [row for row in self.rows if network in (None, row.network)]
 
-    def frame(self, network: str | None = None) -> "pd.DataFrame":
-        """One line per row (of one network), units in the columns' names; what a row does not have is NA."""
-        import pandas as pd
+    def frame(self, part: str | None = None, network: str | None = None) -> "pd.DataFrame":
+        """A table in pandas, units in the columns' names; what a line does not have is NA.
 
-        return pd.DataFrame(self.records(network)).convert_dtypes()
+        Parameters
+        ----------
+        part : str or None
+            As above; None is `rows`.
+        network : str or None
+            Only this one's.
 
-    def records(self, network: str | None = None) -> list[dict[str, Any]]:
-        """The lines of `frame`; gains are how many times less a row costs than the best static machine."""
+        Raises
+        ------
+        InputError
+            Another table, or a network that has no rows.
+        """
+        of = self if network is None else dataclasses.replace(self, rows=tuple(self.rows_of(network)))
+        return super(Comparison, of).frame(part)
+
+    to_frame = frame
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of `rows`."""
         best = {(name, each.name): self.yardstick(name, each) for name in self.networks for each in OBJECTIVES}
-        return [
-            {
-                **row.record(),
-                **{f"gain_{each.name}": gain(row, best[row.network, each.name], each) for each in OBJECTIVES},
-                "substrate": self.substrate.name,
-            }
-            for row in self.rows_of(network)
-        ]
+        return [{**row.record(), **self._gains(row, best)} for row in self.rows]
+
+    def _gains(self, row: Row, best: Mapping[tuple[str, str], Row | None]) -> GainFigures:
+        energy, latency, product = (gain(row, best[row.network, each.name], each) for each in OBJECTIVES)
+        return {
+            "gain_energy": energy,
+            "gain_latency": latency,
+            "gain_energy_delay_area": product,
+            "substrate": self.substrate.name,
+        }
 
     def plot(self, network: str | None = None, objective: str = "energy") -> "go.Figure":
         """Score against cost, or costs where there are no scores, as a plotly figure.

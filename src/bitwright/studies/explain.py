@@ -6,16 +6,17 @@ its own gives its mapping too.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
-from bitwright.accelerators.cost import Area
+from bitwright.accelerators.cost import Area, EventLine
 from bitwright.accelerators.protocol import Explaining
-from bitwright.errors import InputError, unknown_name, unknown_site
+from bitwright.errors import InputError, unknown_site
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
+from bitwright.studies.cost_tables import PartLine, part_lines
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, build_one, footing
 from bitwright.studies.simulate import Costing, kept_activations, notes_on, run_listening
@@ -23,13 +24,23 @@ from bitwright.studies.simulation import SiteCost
 from bitwright.units import number, scaled
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 
+class CauseLine(TypedDict):
+    """A cause of cycles."""
+
+    cause: Annotated[str, "busy (at the array's peak), array (fill, drain, idle edges) or memory (waiting)"]
+    cycles: Annotated[float, "that go there"]
+    share: Annotated[float, "of the site's, 0 .. 1"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Explanation(Shown):
+class Explanation(Tabled):
     """One site on one machine; `.frame()`, `.plot()`.
+
+    Frames: `events`, one line per priced event, count x price in pJ = energy in pJ; `cycles`, one per cause;
+    `components`, one per part of the machine, with energy in pJ and area in um2.
 
     Attributes
     ----------
@@ -52,6 +63,12 @@ class Explanation(Shown):
     notes : tuple of str
         What every report must say.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "events": Table(EventLine, lambda found: found.entry.cost.event_records()),
+        "cycles": Table(CauseLine, lambda found: found._cause_lines()),
+        "components": Table(PartLine, lambda found: part_lines(found.entry.cost, found.area)),
+    }
 
     network: str
     method: str
@@ -77,26 +94,9 @@ class Explanation(Shown):
         figures += [(name.replace("_", " "), scaled(energy, "J", -12)) for name, energy in cost.energy_pj.items()]
         return Headline(title, figures)
 
-    def frame(self, part: str = "events") -> "pd.DataFrame":
-        """`events`: one line per priced event, count x price in pJ = energy in pJ; `cycles`: one per cause.
-
-        Raises
-        ------
-        InputError
-            Another part.
-        """
-        import pandas as pd
-
-        cost = self.entry.cost
-        lines = {
-            "events": cost.event_records(),
-            "cycles": [
-                {"cause": name, "cycles": each, "share": each / cost.cycles} for name, each in self.cycles.items()
-            ],
-        }
-        if part not in lines:
-            raise unknown_name("part of an explanation", part, lines)
-        return pd.DataFrame(lines[part]).convert_dtypes()
+    def _cause_lines(self) -> Iterator[CauseLine]:
+        for name, cycles in self.cycles.items():
+            yield {"cause": name, "cycles": cycles, "share": cycles / self.entry.cost.cycles}
 
     def plot(self) -> "go.Figure":
         """Shares of cycles by cause and of energy by component, as a plotly figure."""

@@ -35,7 +35,13 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A parameter's value, and its value on the common substrate."""
+    """A parameter of a machine that is not as on the common substrate.
+
+    Attributes
+    ----------
+    value, common : object
+        What it is, and what it is on the common substrate.
+    """
 
     value: Any
     common: Any

@@ -9,7 +9,19 @@ PACKAGES = ("bitwright", "torch", "numpy", "transformers")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Attributes: the command or call, the seed, versions by package, and the machine's platform."""
+    """What a result was made with.
+
+    Attributes
+    ----------
+    command : str
+        As it was typed, or the call.
+    seed : int
+        Of everything that is drawn.
+    versions : dict of str
+        By package, of Python and of what decides numbers.
+    platform : str
+        The computer's operating system and processor.
+    """
 
     command: str
     seed: int

@@ -1,16 +1,27 @@
 """One row of a comparison: what a network scores with a method, and what it costs on an accelerator."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
 
 from bitwright.errors import BitwrightError
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.shown import Headline, Shown
+from bitwright.studies.cost_tables import Named
 from bitwright.studies.simulation import Simulation
 from bitwright.tasks.evaluate import Evaluation
 from bitwright.tasks.floor import DEAD, OK, state_of
 from bitwright.units import number, scaled
+
+
+class RowNames(Named):
+    """A row: a network by a method on a machine; figures of its score and of its cost follow where it has them."""
+
+    status: Annotated[
+        str, "ok, partial, dead, missed, undecided, unsupported, refused, infeasible or failed; only ok is ranked"
+    ]
+    reason: Annotated[str, "why anything is missing, and what would help; empty otherwise"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -92,15 +103,19 @@ class Row(Shown):
 
     def record(self) -> dict[str, Any]:
         """Flat names and plain values, units in the names."""
-        names = {
-            "network": self.network,
-            "method": self.method,
-            "accelerator": self.accelerator,
-            "status": self.status,
-            "reason": self.reason,
-        }
+        names: RowNames = {**self.names, "status": self.status, "reason": self.reason}
         score = self.evaluation.record() if self.evaluation is not None else {}
-        return names | score | (self.simulation.record() if self.simulation is not None else {})
+        return {**names, **score, **(self.simulation.record() if self.simulation is not None else {})}
+
+    @property
+    def names(self) -> Named:
+        """What it is of."""
+        return {"network": self.network, "method": self.method, "accelerator": self.accelerator}
+
+
+def costed_rows(rows: Iterable[Row]) -> Iterator[tuple[Named, Simulation]]:
+    """The simulations of rows that have one."""
+    return ((row.names, row.simulation) for row in rows if row.simulation is not None)
 
 
 def said(error: Exception) -> str:

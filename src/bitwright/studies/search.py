@@ -2,17 +2,17 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
-from bitwright.errors import InputError, unknown_name
+from bitwright.errors import InputError
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.search import Found, SearchSettings, search
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.studies.judging import judged
 from bitwright.tasks.evaluate import Evaluation, Progress, silent
 from bitwright.tasks.samples import default_samples
@@ -20,7 +20,6 @@ from bitwright.units import number, scaled
 from bitwright.words import counted
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 SEARCHED = "lpq"
@@ -28,9 +27,36 @@ INTERRUPTED = "interrupted"  # why a search or a training stopped
 COUNTS = {"image": 64, "sentence": 64, "language": 8, "tensor": 64}  # our choice; recollected: 128 images
 
 
+class BestLine(TypedDict):
+    """The best candidate after an iteration."""
+
+    evaluations: Annotated[int, "candidates judged so far"]
+    fitness: Annotated[float, "lower is better: the loss, times mean_bits to the power of compression"]
+    loss: Annotated[float, "of the objective"]
+    mean_bits: Annotated[float, "of the weights' elements"]
+
+
+class LayerFields(TypedDict):
+    """The log posit of a layer's weight."""
+
+    n: Annotated[int, "bits of a word"]
+    es: Annotated[int, "exponent bits"]
+    rs: Annotated[int, "largest run of the regime"]
+    sf: Annotated[float, "scaling exponent: the dense part lies around |x| = 2^-sf"]
+    elements: Annotated[int, "of the weight"]
+
+
+class LayerLine(LayerFields):
+    """A layer, with its format."""
+
+    site: Annotated[str, "its name"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Search(Shown):
+class Search(Tabled):
     """One search; `.plan` is the best one, `.frame()` how it came about, `.plot()` the same as a picture.
+
+    Frames: `history`, a line for the best candidate after every iteration; `layers`, one per weight, with its format.
 
     Attributes
     ----------
@@ -51,6 +77,11 @@ class Search(Shown):
     judged : Evaluation, str or None
         The plan on samples that chose nothing, or why it was not judged; None where the search was interrupted.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "history": Table(BestLine, lambda search: search.history),
+        "layers": Table(LayerLine, lambda search: search._layer_lines()),
+    }
 
     network: str
     found: Found
@@ -79,27 +110,31 @@ class Search(Shown):
         ]
         return Headline(f"{self.network}, {found.plan.method}, objective {self.settings.objective}", figures)
 
-    def frame(self, part: str = "history") -> "pd.DataFrame":
-        """`history`: a line for the best candidate after every iteration; `layers`: one per weight, with its format.
+    @property
+    def history(self) -> list[BestLine]:
+        """The best candidate after every iteration."""
+        return [
+            {
+                "evaluations": best.evaluations,
+                "fitness": best.fitness,
+                "loss": best.loss,
+                "mean_bits": best.mean_bits,
+            }
+            for best in self.found.history
+        ]
 
-        Raises
-        ------
-        InputError
-            Another part.
-        """
-        import pandas as pd
-
+    @property
+    def layers(self) -> dict[str, LayerFields]:
+        """Site -> the format of its weight."""
         found = self.found
-        lines = {
-            "history": [dataclasses.asdict(best) for best in found.history],
-            "layers": [
-                {"site": name, **dataclasses.asdict(fields), "elements": found.elements[name]}
-                for name, fields in found.fields.items()
-            ],
+        return {
+            name: {"n": each.n, "es": each.es, "rs": each.rs, "sf": each.sf, "elements": found.elements[name]}
+            for name, each in found.fields.items()
         }
-        if part not in lines:
-            raise unknown_name("part of a search", part, lines)
-        return pd.DataFrame(lines[part]).convert_dtypes()
+
+    def _layer_lines(self) -> Iterator[LayerLine]:
+        for name, fields in self.layers.items():
+            yield {"site": name, **fields}
 
     def plot(self) -> "go.Figure":
         """Fitness of the best candidate over the number of candidates judged, as a plotly figure."""

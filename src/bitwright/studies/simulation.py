@@ -1,19 +1,19 @@
 """What a network costs on a machine, or on several: sites, their sum, and what is left out; as tables and pictures."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bitwright.accelerators.cost import Area, Cost
-from bitwright.errors import InputError, unknown_name, unknown_site
+from bitwright.errors import InputError, unknown_site
 from bitwright.methods.plan import SitePlan
 from bitwright.networks.sites import OtherOperation, Site
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Shown, Table, Tabled
+from bitwright.studies.cost_tables import cost_tables, names_of, total_figures
 from bitwright.studies.shares import UNKNOWN, SiteShares
 from bitwright.units import number, scaled
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 NAMED = 4  # sites that are named before the rest is summed up
@@ -53,8 +53,11 @@ class Unsupported:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Simulation(Shown):
+class Simulation(Tabled):
     """One network, quantized by one method, on one machine; `.frame()`, `.plot()`, `.site(name)`.
+
+    Frames: `sites`, one line each; `components`, one per part of the machine, with its energy in pJ and area in um2;
+    `site_components`, one per site and part; `events`, one per priced event; `total`, one line.
 
     Attributes
     ----------
@@ -85,6 +88,8 @@ class Simulation(Shown):
     notes : tuple of str
         What every report must say.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = cost_tables(lambda found: [(names_of(found), found)])
 
     network: str
     method: str
@@ -132,36 +137,7 @@ class Simulation(Shown):
 
     def record(self) -> dict[str, Any]:
         """Flat names and plain values, units in the names."""
-        cost = self.cost
-        return {
-            "input": self.input,
-            "macs": self.macs,
-            "supported_share": self.supported_share,
-            "cycles": cost.cycles,
-            "compute_cycles": cost.compute_cycles,
-            "utilization": self.utilization,
-            "executed_share": self.executed_share,
-            "latency_us": self.latency_us,
-            **_energies_and_traffic(cost),
-            "area_um2": self.area.total_um2,
-            "tops_per_watt": self.tops_per_watt,
-        }
-
-    def frame(self, part: str = "sites") -> "pd.DataFrame":
-        """Costs as a table, units in the columns' names.
-
-        Parameters
-        ----------
-        part : str
-            `sites`: one line per site; `components`: one per part of the machine, with its energy in pJ and its area in
-            um2; `events`: one per priced event; `total`: one line.
-
-        Raises
-        ------
-        InputError
-            Another part.
-        """
-        return _frame([self], part)
+        return total_figures(self)
 
     def plot(self, by: str = "energy") -> "go.Figure":
         """Sites as bars: `energy` by component, or `cycles` of computing and of waiting; a plotly figure."""
@@ -226,8 +202,15 @@ class Simulation(Shown):
         return cost.macs_executed / (self.peak_macs_per_cycle * cost.cycles) if cost.cycles else None
 
 
-class Simulations(dict[str, Simulation], Shown):
-    """The same network and plan on several machines, by their names; `.frame()` has a line for each."""
+class Simulations(dict[str, Simulation], Tabled):
+    """The same network and plan on several machines, by their names; `.frame()` has a line for each.
+
+    Frames are those of `Simulation`, of all machines.
+    """
+
+    TABLES: ClassVar[Mapping[str, Table]] = cost_tables(
+        lambda found: [(names_of(each), each) for each in found.values()], first="total"
+    )
 
     def headline(self) -> Headline:
         """Latency, energy and area of each machine."""
@@ -237,10 +220,6 @@ class Simulations(dict[str, Simulation], Shown):
         return Headline(
             f"{first.network}, {first.method} on {len(self)} machines", [_brief(each) for each in self.values()]
         )
-
-    def frame(self, part: str = "total") -> "pd.DataFrame":
-        """As `Simulation.frame`, with a column that names the machine; `total` is one line per machine."""
-        return _frame(self.values(), part)
 
     def plot(self, by: str = "energy") -> "go.Figure":
         """Machines as bars: `energy` by component, or `cycles` of computing and of waiting; a plotly figure."""
@@ -260,82 +239,3 @@ def _brief(simulation: Simulation) -> tuple[str, str]:
         f"{number(simulation.area.total_um2 / 1e6)} mm²",
     ]
     return simulation.accelerator, ", ".join(found)
-
-
-def _frame(simulations: Iterable[Simulation], part: str) -> "pd.DataFrame":
-    """Lines of all simulations, each with its names."""
-    import pandas as pd
-
-    if part not in PARTS:
-        raise unknown_name("part of a simulation", part, PARTS)
-    lines = [
-        {"network": each.network, "method": each.method, "accelerator": each.accelerator, **line}
-        for each in simulations
-        for line in PARTS[part](each)
-    ]
-    return pd.DataFrame(lines).convert_dtypes()
-
-
-def _totals(simulation: Simulation) -> list[dict[str, Any]]:
-    refusal = simulation.refusal
-    if refusal is not None:
-        return [{"status": "unsupported", "reason": refusal}]
-    return [
-        {"status": "partial" if simulation.left_out else "ok", "reason": simulation.left_out, **simulation.record()}
-    ]
-
-
-def _sites(simulation: Simulation) -> list[dict[str, Any]]:
-    return [
-        {
-            "site": entry.site.name,
-            "op": entry.site.op,
-            "groups": entry.site.groups,
-            "m": entry.site.m,
-            "k": entry.site.k,
-            "n": entry.site.n,
-            "runs": entry.site.count,
-            "macs": entry.cost.macs_dense,
-            "x_type": entry.plan.x_type,
-            "w_type": entry.plan.w_type,
-            "cycles": entry.cost.cycles,
-            "compute_cycles": entry.cost.compute_cycles,
-            "bound": entry.cost.bound,
-            "utilization": simulation.utilization_of(entry.cost),
-            "latency_us": simulation.latency_us_of(entry.cost),
-            **_energies_and_traffic(entry.cost),
-        }
-        for entry in simulation.sites
-    ]
-
-
-def _components(simulation: Simulation) -> list[dict[str, Any]]:
-    """Parts that have an energy, an area or both: those of events, then the other parts of the bill."""
-    energy, area = simulation.cost.energy_pj, simulation.area
-    whole = simulation.cost.total_energy_pj or 1.0
-    return [
-        {
-            "component": name,
-            "energy_pj": energy.get(name),
-            "energy_share": energy[name] / whole if name in energy else None,
-            "area_um2": area.components_um2.get(name),
-            "area_source": area.sources.get(name),
-        }
-        for name in dict.fromkeys((*energy, *area.components_um2))
-    ]
-
-
-def _events(simulation: Simulation) -> list[dict[str, Any]]:
-    return simulation.cost.event_records()
-
-
-PARTS = {"sites": _sites, "components": _components, "events": _events, "total": _totals}
-"""What a frame has lines of."""
-
-
-def _energies_and_traffic(cost: Cost) -> dict[str, Any]:
-    return {
-        "total_energy_pj": cost.total_energy_pj,
-        **{f"energy_{component}_pj": energy for component, energy in cost.energy_pj.items()},
-        **{f"{place}_bytes": moved for place, moved in cost.traffic_bytes.items()},
-    }

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypedDict
 
 import bitwright.circuits
 from bitwright.circuits import CIRCUITS, Circuit, circuit_of
@@ -23,7 +23,7 @@ from bitwright.circuits.synthesis import tool_versions
 from bitwright.circuits.yosys import require_rtl, rtlil
 from bitwright.errors import InputError, unknown_name
 from bitwright.files import write_atomic
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.tasks.evaluate import Progress, silent
 
 DEBIAN_CELLS = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
@@ -31,8 +31,25 @@ DEBIAN_CELLS = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 GIVEN = "as given"
 
 
+class SynthesisLine(TypedDict):
+    """A circuit in one configuration."""
+
+    circuit: str
+    configuration: str
+    cells: int
+    area_um2: float
+    gates: float
+    sequential_share: float
+    path_ns: float
+    leakage_nw: float
+    energy_uniform_pj: float
+    energy_laplace_pj: float
+    energy_uniform_with_glitches_pj: float
+    energy_laplace_with_glitches_pj: float
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Synthesis(Shown):
+class Synthesis(Tabled):
     """Circuits in the cells of a library; `.frame()` has a line for each.
 
     Attributes
@@ -43,6 +60,8 @@ class Synthesis(Shown):
         How many of them were in the cache.
     """
 
+    TABLES: ClassVar[Mapping[str, Table]] = {"circuits": Table(SynthesisLine, lambda found: map(_line, found.lines))}
+
     lines: tuple[Synthesized, ...]
     reused: int = 0
 
@@ -51,27 +70,22 @@ class Synthesis(Shown):
         figures = [(f"{line.circuit}, {line.configuration}", f"{line.gates:,.0f} gates") for line in self.lines]
         return Headline(f"{len(self.lines)} circuits", figures)
 
-    def frame(self) -> Any:
-        """A table in pandas, with units in the columns' names."""
-        import pandas as pd
 
-        return pd.DataFrame([record(line) for line in self.lines])
-
-
-def record(line: Synthesized) -> dict[str, Any]:
-    """A line's figures side by side, under names with units."""
-    found = {
+def _line(line: Synthesized) -> SynthesisLine:
+    return {
         "circuit": line.circuit,
         "configuration": line.configuration,
+        "cells": line.cells,
         "area_um2": line.area_um2,
         "gates": line.gates,
         "sequential_share": line.sequential,
         "path_ns": line.path_ns,
         "leakage_nw": line.leakage_nw,
+        "energy_uniform_pj": line.energy_pj["uniform"],
+        "energy_laplace_pj": line.energy_pj["laplace"],
+        "energy_uniform_with_glitches_pj": line.glitching_pj["uniform"],
+        "energy_laplace_with_glitches_pj": line.glitching_pj["laplace"],
     }
-    found |= {f"energy_{name}_pj": value for name, value in line.energy_pj.items()}
-    found |= {f"energy_{name}_with_glitches_pj": value for name, value in line.glitching_pj.items()}
-    return found
 
 
 def chosen(names: Sequence[str], parameters: Mapping[str, Any] | None = None) -> list[tuple[str, Circuit]]:

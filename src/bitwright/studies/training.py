@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from bitwright.errors import InputError
 from bitwright.methods.plan import Plan
@@ -12,7 +12,7 @@ from bitwright.methods.protocol import compose
 from bitwright.methods.training import Outcome, TrainingSettings, train
 from bitwright.methods.training.checkpoint import load_checkpoint
 from bitwright.networks.network import Network
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.studies.judging import judged
 from bitwright.studies.search import INTERRUPTED
 from bitwright.tasks.calibrate import CALIBRATION_COUNTS, calibrate_method
@@ -24,15 +24,23 @@ from bitwright.units import number, scaled
 from bitwright.words import counted
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 GO_ON = "the same command goes on with it; for this one name another --checkpoint"
 
 
+class LossLine(TypedDict):
+    """A look at the held-out samples."""
+
+    step: Annotated[int, "batches learned from"]
+    loss: Annotated[float, "of exact execution, in nats (KL divergence) where outputs are logits, else a share of 1"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Training(Shown):
+class Training(Tabled):
     """One training; `.plan` is the best one, `.frame()` the losses, `.plot()` the same as a picture.
+
+    The frame `losses` has one line per look at the held-out samples: the step, and the loss of exact execution.
 
     Attributes
     ----------
@@ -49,6 +57,8 @@ class Training(Shown):
     judged : Evaluation, str or None
         The plan on samples that chose nothing, or why it was not judged; None where the training was interrupted.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {"losses": Table(LossLine, lambda training: training.losses)}
 
     network: str
     outcome: Outcome
@@ -78,11 +88,10 @@ class Training(Shown):
         ]
         return Headline(f"{self.network}, {outcome.plan.method}", figures)
 
-    def frame(self) -> "pd.DataFrame":
-        """One line per look at the held-out samples: the step, and the loss of exact execution."""
-        import pandas as pd
-
-        return pd.DataFrame(self.outcome.losses, columns=["step", "loss"]).convert_dtypes()
+    @property
+    def losses(self) -> list[LossLine]:
+        """Step and loss at every look."""
+        return [{"step": step, "loss": loss} for step, loss in self.outcome.losses]
 
     def plot(self) -> "go.Figure":
         """Loss on the held-out samples over steps, as a plotly figure."""

@@ -6,17 +6,17 @@ with fast products of the same codes; it also encodes the weights, so that no ti
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
 
-from bitwright.errors import InputError, unknown_name
+from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, Listener
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
 from bitwright.networks.network import Network
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.tasks.budget import MISSED, UNDECIDED, WITHIN, Budget
 from bitwright.tasks.calibrate import NOTHING, calibrate_method, require_quantized
 from bitwright.tasks.float_outputs import FloatOutputs, timed
@@ -29,7 +29,6 @@ from bitwright.units import number, signed
 from bitwright.words import counted
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 Progress = Callable[[str, int, int], None]
@@ -41,9 +40,43 @@ def silent(stage: str, done: int, total: int) -> None:
     """The progress nobody asked for."""
 
 
+class ScoreLine(TypedDict):
+    """An evaluation; further columns are the task's other figures, by their names."""
+
+    task: Annotated[str, "top1, perplexity, sts, fidelity or given"]
+    metric: Annotated[str, "what is measured"]
+    unit: Annotated[str, "of the score, of float's and of their difference; empty for a plain number"]
+    score: Annotated[float, "the quantized network's, in `unit`"]
+    score_low: Annotated[float, "lower end of its 95 % interval"]
+    score_high: Annotated[float, "upper end"]
+    float_score: Annotated[float | None, "the float network's; null where the task compares with it to begin with"]
+    difference: Annotated[float | None, "score - float_score, in `unit`"]
+    difference_low: Annotated[float | None, "lower end of the difference's 95 % interval"]
+    difference_high: Annotated[float | None, "upper end"]
+    separated_from_float: Annotated[bool | None, "whether that interval excludes 0"]
+    samples: Annotated[str, "how many of what were tested"]
+    independent_units: Annotated[int, "how many of them are independent"]
+    tested_on: Annotated[str, "which samples judged"]
+    calibrated_on: Annotated[str, "which samples calibrated"]
+    exact: Annotated[bool, "exact arithmetic, or float32 emulation"]
+    off_by: Annotated[int | None, "largest difference of exact and fast products, in steps of the accumulator"]
+    seconds: Annotated[float, "that the quantized network took on all test samples"]
+    float_seconds: Annotated[float, "that the float network took"]
+
+
+class ScoredSiteLine(TypedDict):
+    """A quantized site, on the first test batch; further columns are shares of multiply-accumulates by class."""
+
+    site: Annotated[str, "its name"]
+    off_by: Annotated[int, "largest difference of exact and fast products, in steps of the accumulator"]
+    accumulation_sqnr_db: Annotated[float | None, "of stored by exact partial sums, in dB; null where sums are exact"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Evaluation(Shown):
+class Evaluation(Tabled):
     """What a plan scored, and whether exact and fast execution agree; `.frame()`, `.plot()`.
+
+    Frames: `score`, one line, with intervals; `sites`, one line per quantized site, on the first test batch.
 
     Attributes
     ----------
@@ -77,6 +110,11 @@ class Evaluation(Shown):
     units : numpy.ndarray
         The independent unit [rows] of every row.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "score": Table(ScoreLine, lambda found: [found.record()]),
+        "sites": Table(ScoredSiteLine, lambda found: found._site_lines()),
+    }
 
     score: Score
     plan: Plan
@@ -118,7 +156,7 @@ class Evaluation(Shown):
     def record(self) -> dict[str, Any]:
         """Flat names and plain values, units in the names."""
         score, interval = self.score, self.score.interval
-        return {
+        line: ScoreLine = {
             "task": score.task,
             "metric": score.metric,
             "unit": score.unit,
@@ -130,7 +168,6 @@ class Evaluation(Shown):
             "difference_low": interval.low if interval else None,
             "difference_high": interval.high if interval else None,
             "separated_from_float": interval.separates() if interval else None,
-            **{measure.name: measure.value for measure in score.measures},
             "samples": score.sample_count,
             "independent_units": score.units,
             "tested_on": score.tested_on,
@@ -140,21 +177,7 @@ class Evaluation(Shown):
             "seconds": self.seconds,
             "float_seconds": self.float_seconds,
         }
-
-    def frame(self, part: str = "score") -> "pd.DataFrame":
-        """`score`: one line, with intervals; `sites`: one line per quantized site, on the first test batch.
-
-        Raises
-        ------
-        InputError
-            Another part.
-        """
-        import pandas as pd
-
-        lines = {"score": [self.record()], "sites": self._site_records()}
-        if part not in lines:
-            raise unknown_name("part of an evaluation", part, lines)
-        return pd.DataFrame(lines[part]).convert_dtypes()
+        return {**line, **{measure.name: measure.value for measure in score.measures}}
 
     def plot(self) -> "go.Figure":
         """The score with its 95 % interval, beside float's where the task scores it, as a plotly figure."""
@@ -162,7 +185,7 @@ class Evaluation(Shown):
 
         return draw(self)
 
-    def _site_records(self) -> list[dict[str, Any]]:
+    def _site_lines(self) -> list[dict[str, Any]]:
         classes = {} if self.precision is None else {name: site.shares for name, site in self.precision.sites.items()}
         return [
             {

@@ -100,7 +100,21 @@ def divergence(column: int, *, weight: int | None = None) -> MeasureKind:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measure:
-    """The value of a further figure, in `unit`, with its interval; `beside` as in `MeasureKind`."""
+    """A further figure beside the score.
+
+    Attributes
+    ----------
+    name, unit : str
+        What it is, and in what; an empty unit is a plain number's.
+    higher_is_better : bool
+        Which way is up.
+    value : float
+        In `unit`.
+    interval : Interval
+        Of `value`, in `unit`.
+    beside : bool
+        Whether it stands beside the score wherever that does.
+    """
 
     name: str
     unit: str

@@ -2,17 +2,26 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated, ClassVar, TypedDict
 
 from bitwright.exchange.export.agreement import Agreement
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.units import number
 from bitwright.words import counted
 
 
+class ExportedSiteLine(TypedDict):
+    """A site of the network."""
+
+    site: Annotated[str, "its name"]
+    exported: Annotated[bool, "whether its integers are in the file"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Exported(Shown):
-    """What `export` wrote.
+class Exported(Tabled):
+    """What `export` wrote; the frame `sites` says of each site whether it is in it.
 
     Attributes
     ----------
@@ -36,6 +45,8 @@ class Exported(Shown):
         What has to be said of it.
     """
 
+    TABLES: ClassVar[Mapping[str, Table]] = {"sites": Table(ExportedSiteLine, lambda found: found._site_lines())}
+
     network: str
     method: str
     form: str
@@ -58,6 +69,12 @@ class Exported(Shown):
         if self.agreement is not None:
             figures += agreement_figures(self.agreement)
         return Headline(" as ".join([of_plan(self.network, self.method), self.form]), figures)
+
+    def _site_lines(self) -> Iterator[ExportedSiteLine]:
+        for name in self.sites:
+            yield {"site": name, "exported": True}
+        for name in self.left_out:
+            yield {"site": name, "exported": False}
 
 
 def of_plan(network: str, method: str) -> str:

@@ -1,21 +1,23 @@
 """What a study at equal accuracy found: points, fronts, standings, as a table and as a figure."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict, cast
 
 from bitwright.errors import unknown_name
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.studies.compare import Comparison
+from bitwright.studies.cost_tables import Named, cost_tables
 from bitwright.studies.frontier.points import OperatingPoint, Standing
 from bitwright.studies.frontier.standings import baseline, front
 from bitwright.studies.objectives import OBJECTIVES, Objective, objective_named
+from bitwright.studies.row import RowNames
+from bitwright.studies.simulation import Simulation
 from bitwright.tasks.budget import MISSED, UNDECIDED, WITHIN, Budget
 from bitwright.tasks.relative_loss import Judged
 from bitwright.units import scaled
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 
@@ -23,9 +25,72 @@ STATES = (WITHIN, UNDECIDED, MISSED)
 """In the order of a table."""
 
 
+class BudgetFigures(TypedDict):
+    """What is constrained."""
+
+    budget: Annotated[float, "the limit, in `budget_unit`"]
+    budget_unit: Annotated[str, "share of 1, or dB"]
+    budget_constrains: Annotated[str, "in words, what is to be within which limit"]
+
+
+class PointFigures(BudgetFigures):
+    """An operating point: a system's method with options on a machine; losses are shares of 1.
+
+    Losses, SQNR and what follows from them are of the samples that report; `choosing` is of those that choose, in the
+    budget's unit; scores are of all.
+    """
+
+    system: Annotated[str, "whose choice it is"]
+    options: Annotated[str, "of the method, as key=value"]
+    relative_loss: Annotated[float | None, "from the float network, as a share of 1"]
+    relative_loss_low: Annotated[float | None, "lower end of its 95 % interval"]
+    relative_loss_high: Annotated[float | None, "upper end"]
+    sqnr_db: Annotated[float | None, "signal to quantization noise of the outputs, in dB"]
+    sqnr_db_low: Annotated[float | None, "lower end of its 95 % interval"]
+    sqnr_db_high: Annotated[float | None, "upper end"]
+    choosing: Annotated[float | None, "what the budget constrains, on the half that chooses, in `budget_unit`"]
+    choosing_low: Annotated[float | None, "lower end of its 95 % interval"]
+    choosing_high: Annotated[float | None, "upper end"]
+    budget_of: Annotated[str | None, "what the budget is of, in a phrase"]
+    within_budget: Annotated[bool | None, "whether the whole interval keeps it"]
+    budget_state: Annotated[str | None, "within, undecided or missed; null where there is no score"]
+    separated_from_budget: Annotated[bool | None, "whether the interval leaves the limit out"]
+    comparable: Annotated[bool, "whether it costs as large a share of the products as any point of its network"]
+    on_front_energy: Annotated[bool, "whether it is on the Pareto front of energy"]
+    on_front_latency: Annotated[bool, "of latency"]
+    on_front_energy_delay_area: Annotated[bool, "of energy x latency x area"]
+    energy_delay_area_j_s_mm2: Annotated[float | None, "energy x latency x area, in J s mm2"]
+    substrate: Annotated[str, "what the machines stand on"]
+
+
+class PointLine(RowNames, PointFigures):
+    """An operating point."""
+
+
+class StandingLine(TypedDict):
+    """Where a system stands under the budget by one objective."""
+
+    network: Annotated[str, "its name"]
+    objective: Annotated[str, "energy, latency or energy_delay_area"]
+    system: Annotated[str, "its name"]
+    rank: Annotated[int | None, "1 is the cheapest within the budget; null for what is not within"]
+    method: Annotated[str | None, "of the point that was chosen for it"]
+    accelerator: Annotated[str | None, "of that point"]
+    relative_loss: Annotated[float | None, "of that point, from the float network, as a share of 1"]
+    sqnr_db: Annotated[float | None, "of that point, in dB"]
+    budget_constrains: Annotated[str, "in words, what is to be within which limit"]
+    budget_state: Annotated[str | None, "within, undecided or missed"]
+    separated_from_budget: Annotated[bool | None, "whether the interval leaves the limit out"]
+    times_less_than_best_static: Annotated[float | None, "cost of the best static point by this one's"]
+    reason: Annotated[str | None, "why there is no point"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Frontier(Shown):
+class Frontier(Tabled):
     """Systems at equal accuracy; `.frame()`, `.plot()`.
+
+    Frames: `points`, one line each; `standings`, one per network, objective and system; and of all points those of
+    `Simulation`: `sites`, `components`, `site_components`, `events`, `total`.
 
     Attributes
     ----------
@@ -44,6 +109,12 @@ class Frontier(Shown):
     systems : mapping
         System -> what it is.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "points": Table(PointLine, lambda found: found.records()),
+        "standings": Table(StandingLine, lambda found: found.standing_lines()),
+        **cost_tables(lambda found: found._costed()),
+    }
 
     comparison: Comparison
     points: tuple[OperatingPoint, ...]
@@ -92,18 +163,8 @@ class Frontier(Shown):
         found = [each for each in self.standings if (each.network, each.objective) == (network, objective)]
         return sorted(found, key=lambda each: _place(each, objective_named(objective)))
 
-    def frame(self) -> "pd.DataFrame":
-        """One line per point, units in the columns' names, losses as shares of 1; what is missing is NA.
-
-        Losses, SQNR and what follows from them are of the samples that report; `choosing_` is of those that choose, in
-        the budget's unit; scores are of all.
-        """
-        import pandas as pd
-
-        return pd.DataFrame(self.records()).convert_dtypes()
-
     def records(self) -> list[dict[str, Any]]:
-        """The lines of `frame`."""
+        """The lines of `points`."""
         return [self._record(point) for point in self.points]
 
     def plot(self, network: str | None = None, objective: str = "energy") -> "go.Figure":
@@ -131,30 +192,70 @@ class Frontier(Shown):
         row, found = point.row.record(), point.verdict
         loss, sqnr = (None, None) if found is None else (found.loss, found.sqnr)
         simulation = point.row.simulation
-        kept = {key: row.pop(key) for key in ("network", "method", "accelerator", "status", "reason")}
-        options = ", ".join(f"{key}={value}" for key, value in point.options.items())
+        names: RowNames = {**point.row.names, "status": point.row.status, "reason": point.row.reason}
         product = None if simulation is None else OBJECTIVES[2].of(simulation) * 10.0 ** OBJECTIVES[2].power
-        return {
+        loss_low, loss_high = _ends(loss)
+        sqnr_low, sqnr_high = _ends(sqnr)
+        chosen = found.chosen_by if found else None
+        chosen_low, chosen_high = _ends(chosen)
+        energy, latency, together = (each.name in point.fronts for each in OBJECTIVES)
+        line: PointLine = {
             "system": point.system,
-            **kept,
-            "options": options,
-            **_figures("relative_loss", loss),
-            **_figures("sqnr_db", sqnr),
-            **_figures("choosing", found.chosen_by if found else None),
+            **names,
+            "options": ", ".join(f"{key}={value}" for key, value in point.options.items()),
+            "relative_loss": loss.value if loss else None,
+            "relative_loss_low": loss_low,
+            "relative_loss_high": loss_high,
+            "sqnr_db": sqnr.value if sqnr else None,
+            "sqnr_db_low": sqnr_low,
+            "sqnr_db_high": sqnr_high,
+            "choosing": chosen.value if chosen else None,
+            "choosing_low": chosen_low,
+            "choosing_high": chosen_high,
             **budget_record(self.budget),
             "budget_of": self.constrained.get(point.row.network),
             "within_budget": None if found is None else found.state == WITHIN,
             "budget_state": point.state,
             "separated_from_budget": found.separated if found else None,
             "comparable": point.comparable,
-            **{f"on_front_{each.name}": each.name in point.fronts for each in OBJECTIVES},
+            "on_front_energy": energy,
+            "on_front_latency": latency,
+            "on_front_energy_delay_area": together,
             "energy_delay_area_j_s_mm2": product,
-            **row,
             "substrate": self.comparison.substrate.name,
         }
+        return {**line, **{key: value for key, value in row.items() if key not in names}}
+
+    def _standing(self, standing: Standing) -> StandingLine:
+        best = standing.best
+        found = best.verdict if best else None
+        return {
+            "network": standing.network,
+            "objective": standing.objective,
+            "system": standing.system,
+            "rank": standing.rank,
+            "method": best.row.method if best else None,
+            "accelerator": best.row.accelerator if best else None,
+            "relative_loss": found.loss.value if found else None,
+            "sqnr_db": found.sqnr.value if found and found.sqnr else None,
+            "budget_constrains": self.budget.words,
+            "budget_state": best.state if best else None,
+            "separated_from_budget": found.separated if found else None,
+            "times_less_than_best_static": standing.gain,
+            "reason": standing.reason or None,
+        }
+
+    def standing_lines(self) -> list[StandingLine]:
+        """The lines of `standings`."""
+        return [self._standing(each) for each in self.standings]
+
+    def _costed(self) -> Iterator[tuple[Named, Simulation]]:
+        for point in self.points:
+            if point.row.simulation is not None:
+                yield cast(Named, {"system": point.system, **point.row.names}), point.row.simulation
 
 
-def budget_record(budget: Budget) -> dict[str, Any]:
+def budget_record(budget: Budget) -> BudgetFigures:
     """What is constrained, to what, in which unit."""
     return {
         "budget": budget.limit,
@@ -163,13 +264,8 @@ def budget_record(budget: Budget) -> dict[str, Any]:
     }
 
 
-def _figures(name: str, judged: Judged | None) -> dict[str, float | None]:
-    """A value and the ends of its interval."""
-    return {
-        name: judged.value if judged else None,
-        f"{name}_low": judged.interval.low if judged else None,
-        f"{name}_high": judged.interval.high if judged else None,
-    }
+def _ends(judged: Judged | None) -> tuple[float | None, float | None]:
+    return (None, None) if judged is None else (judged.interval.low, judged.interval.high)
 
 
 def _place(standing: Standing, objective: Objective) -> tuple[int, float]:

@@ -2,14 +2,13 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypedDict
 
-from bitwright.shown import Headline
+from bitwright.shown import Headline, Table, Tabled
 from bitwright.units import number
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 NOT_MEASURED = "not measured"
@@ -53,8 +52,44 @@ class Claim:
         return dataclasses.replace(self, measured=measured, conditions=conditions, reason=reason)
 
 
-class Claimed(abc.ABC):
-    """What consists of claims: as a headline, a table and a picture."""
+class ClaimFigures(TypedDict):
+    """A published claim beside what is measured here."""
+
+    claim: Annotated[str, "what is said, in words"]
+    source: Annotated[str, "who says it, and how sure that is"]
+    published: Annotated[float | None, "the source's figure, in `unit`; null where it gives none"]
+    measured: Annotated[float | None, "the same quantity here, in `unit`; null where `reason` says why"]
+    unit: Annotated[str, "x is a ratio, points are percentage points"]
+    reason: Annotated[str, "why the figures differ, from the numbers behind them"]
+
+
+class ClaimLine(ClaimFigures):
+    """A published claim beside what is measured here."""
+
+    system: Annotated[str, "whose claim it is"]
+    conditions: Annotated[str, "what was measured: network, input, machines, choices"]
+    headline: Annotated[bool, "whether the source makes it a point"]
+
+
+def claim_figures(claim: Claim) -> ClaimFigures:
+    """What is said of it, published and measured."""
+    return {
+        "claim": claim.claim,
+        "published": claim.published,
+        "measured": claim.measured,
+        "unit": claim.unit,
+        "source": claim.source,
+        "reason": claim.reason,
+    }
+
+
+class Claimed(Tabled):
+    """What consists of claims: as a headline, a table and a picture.
+
+    The frame `claims` has one line each: published and measured, in its unit, and why they differ.
+    """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {"claims": Table(ClaimLine, lambda found: found._claim_lines())}
 
     @abc.abstractmethod
     def by_system(self) -> Mapping[str, Sequence[Claim]]:
@@ -78,26 +113,15 @@ class Claimed(abc.ABC):
         ]
         return Headline(f"published beside measured, of {', '.join(found)}", figures)
 
-    def frame(self) -> "pd.DataFrame":
-        """One line per claim: published and measured, in its unit, and why they differ."""
-        import pandas as pd
-
-        lines = [
-            {
-                "system": system,
-                "claim": each.claim,
-                "published": each.published,
-                "measured": each.measured,
-                "unit": each.unit,
-                "source": each.source,
-                "conditions": ", ".join(f"{key}: {value}" for key, value in each.conditions.items()),
-                "reason": each.reason,
-                "headline": each.headline,
-            }
-            for system, claims in self.by_system().items()
-            for each in claims
-        ]
-        return pd.DataFrame(lines).convert_dtypes()
+    def _claim_lines(self) -> Iterator[ClaimLine]:
+        for system, claims in self.by_system().items():
+            for each in claims:
+                yield {
+                    "system": system,
+                    **claim_figures(each),
+                    "conditions": ", ".join(f"{key}: {value}" for key, value in each.conditions.items()),
+                    "headline": each.headline,
+                }
 
     def plot(self) -> "go.Figure":
         """Ratios that were published and measured, one against the other, as a plotly figure."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bitwright.networks.network import Network
-from bitwright.shown import Shown
 from bitwright.studies.machines import COMMON
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.claims import Claim, Claimed
@@ -47,7 +46,7 @@ class Section:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Overview(Claimed, Shown):
+class Overview(Claimed):
     """All systems on one substrate.
 
     Attributes

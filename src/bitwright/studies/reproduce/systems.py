@@ -9,7 +9,7 @@ from bitwright.accelerators.protocol import Accelerator
 from bitwright.errors import InputError, unknown_name
 from bitwright.studies.machines import build_accelerators
 from bitwright.studies.reproduce import apsq, drift, lp, panacea
-from bitwright.studies.reproduce.claims import Claim
+from bitwright.studies.reproduce.claims import Claim, Claimed
 
 ANY_SYSTEM = frozenset({"seed"})
 """What every verb takes, also where nothing is drawn."""
@@ -30,7 +30,9 @@ class System:
     settings : type
         A dataclass of what all its networks share: its fields are the options that the system has.
     reproduce : callable
-        (networks, machines, *, settings, ...) -> a reproduction, whose `claims` are the rows of any report.
+        (networks, machines, *, settings, ...) -> a `result`.
+    result : type
+        A reproduction, whose `claims` are the rows of any report.
     claims : tuple of Claim
         What it asks, for the rows of a table where nothing could be measured.
     unmeasured : tuple of Claim
@@ -46,6 +48,7 @@ class System:
     machines: Callable[[Mapping[str, Any], str], Mapping[str, Accelerator]]
     settings: type[Any]
     reproduce: Callable[..., Any]
+    result: type[Claimed] = Claimed  # type: ignore[type-abstract]
     claims: tuple[Claim, ...] = ()
     unmeasured: tuple[Claim, ...] = ()
     brief: Mapping[str, Mapping[str, Any]] | None = None
@@ -76,6 +79,7 @@ SYSTEMS: Mapping[str, System] = {
             machines=partial(build_accelerators, panacea.MACHINES),
             settings=panacea.Settings,
             reproduce=panacea.reproduce,
+            result=panacea.Reproduction,
             claims=panacea.CLAIMS,
             brief={"minilm-l6": {}},
             samples={"limit": 32, "calibration_count": 8},
@@ -91,6 +95,7 @@ SYSTEMS: Mapping[str, System] = {
             machines=apsq.machines,
             settings=apsq.Settings,
             reproduce=apsq.reproduce,
+            result=apsq.Reproduction,
             claims=apsq.CLAIMS,
             unmeasured=apsq.ACCURACY,
         ),
@@ -100,6 +105,7 @@ SYSTEMS: Mapping[str, System] = {
             machines=lp.machines,
             settings=lp.Settings,
             reproduce=lp.reproduce,
+            result=lp.Reproduction,
             claims=lp.CLAIMS,
             unmeasured=lp.ACCURACY,
             brief={"resnet50": {}, "vit-base": {}},
@@ -117,6 +123,7 @@ SYSTEMS: Mapping[str, System] = {
             machines=drift.machines,
             settings=drift.Settings,
             reproduce=drift.reproduce,
+            result=drift.Reproduction,
             claims=drift.CLAIMS,
             brief={"resnet50": {}, "vit-base": {}, "bert-base": {"sequence_length": 128}},
         ),

@@ -1,29 +1,39 @@
 """What a sweep came to: its rows as a table, the best of them, a plot, and the Parquet file that keeps them."""
 
 import dataclasses
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
 from bitwright.errors import InputError
-from bitwright.files import write_atomic
-from bitwright.shown import Headline, Shown
+from bitwright.shown import Headline, Table, Tabled, frame_of
+from bitwright.studies.row import RowNames
 from bitwright.studies.sweep.metrics import MAXIMISE, values_of
 from bitwright.studies.sweep.points import Record
 from bitwright.studies.sweep.study import Study
+from bitwright.table_files import check_parquet, write_table
 from bitwright.units import number, scaled
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 
+class TrialLine(RowNames):
+    """A trial; further columns are its options and parameters, and the figures of its score and its cost."""
+
+    trial: Annotated[int, "its number"]
+    fingerprint: Annotated[str, "of everything that it was made from"]
+    seed: Annotated[int, "of everything that is drawn"]
+    versions: Annotated[str, "of packages, as JSON"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Sweep(Shown):
+class Sweep(Tabled):
     """A sweep's rows and how they came about; `.frame()`, `.plot()`.
+
+    Frames: `rows`, one line per trial; `best`, those that no other is better than.
 
     Attributes
     ----------
@@ -42,6 +52,11 @@ class Sweep(Shown):
     results : path or None
         The Parquet file.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {
+        "rows": Table(TrialLine, lambda sweep: sweep.rows),
+        "best": Table(TrialLine, lambda sweep: sweep.front()),
+    }
 
     study: Study
     rows: tuple[Record, ...]
@@ -63,10 +78,6 @@ class Sweep(Shown):
                 where = f"{best.get('method')} on {best.get('accelerator')}"
                 figures.append((f"best {name}", f"{number(best[name])}: {where}, trial {best['trial']}"))
         return Headline(f"{self.study.name}, {self.stopped}", figures)
-
-    def frame(self) -> "pd.DataFrame":
-        """One line per trial, units in the columns' names; what a trial does not have is NA."""
-        return frame_of(self.rows)
 
     def front(self) -> tuple[Record, ...]:
         """Rows that no other is better than in one objective and at least equal to in all; equal ones once."""
@@ -112,23 +123,6 @@ class Sweep(Shown):
         return figure
 
 
-def frame_of(rows: Sequence[Record]) -> "pd.DataFrame":
-    """Rows as a table with one type per column."""
-    import pandas as pd
-
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: _column([row.get(name) for row in rows]) for name in names}
-    return pd.DataFrame(columns).convert_dtypes()
-
-
-def _column(values: list[Any]) -> list[Any]:
-    """Values of one type: numbers, or texts where there are several types."""
-    kinds = {
-        "text" if isinstance(v, str) else "bool" if isinstance(v, bool) else "number" for v in values if v is not None
-    }
-    return values if len(kinds) <= 1 else [None if value is None else str(value) for value in values]
-
-
 def _front(values: np.ndarray) -> list[int]:
     """Indices of the rows of `values` [points, objectives] that nothing dominates, in order; smaller is better."""
     order = np.lexsort(values.T[::-1])
@@ -152,12 +146,11 @@ def check_results(path: Path) -> None:
         raise InputError(f"{path} has no known form; results are written as .parquet")
     if not path.absolute().parent.is_dir():
         raise InputError(f"the folder {path.absolute().parent} of {path.name} does not exist; make it first")
-    try:
-        from pyarrow import ArrowException, parquet
-    except ModuleNotFoundError:
-        raise InputError("Parquet files need pyarrow, which is not installed; pip install 'bitwright[sweep]'") from None
+    check_parquet()
     if not path.exists():
         return
+    from pyarrow import ArrowException, parquet
+
     try:
         columns = parquet.read_schema(path).names
     except (ArrowException, OSError):
@@ -170,6 +163,4 @@ def write_results(rows: Sequence[Record], path: Path) -> None:
     """Write rows to a Parquet file, whole or not at all."""
     if not rows:
         return
-    content = io.BytesIO()
-    frame_of(rows).to_parquet(content, index=False)
-    write_atomic(path, content.getvalue())
+    write_table(frame_of(rows), path)

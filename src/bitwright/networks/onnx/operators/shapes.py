@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from bitwright.networks.onnx.node import Node, Value, axis_of, check_size, integers_of, needed
 from bitwright.networks.onnx.types import INTEGERS, torch_type
-from bitwright.networks.unseen import unseen
 
 HOST_OPERATORS = ("Shape", "Size", "SequenceLength", "OptionalHasElement")
 

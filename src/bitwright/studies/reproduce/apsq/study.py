@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bitwright.accelerators.partial_sums import Apsq
 from bitwright.errors import InputError
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
 from bitwright.networks.trace import Trace
-from bitwright.shown import Shown
+from bitwright.shown import Table
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.apsq.areas import Engine, engine_of
@@ -18,6 +18,7 @@ from bitwright.studies.reproduce.apsq.findings import findings
 from bitwright.studies.reproduce.apsq.fit import layers_of, weighed
 from bitwright.studies.reproduce.apsq.measured import Measured
 from bitwright.studies.reproduce.apsq.runs import Line, lines_of, methods_of
+from bitwright.studies.reproduce.apsq.tables import TABLES
 from bitwright.studies.reproduce.claims import Claim, Claimed
 from bitwright.studies.reproduce.shapes import as_shapes, input_sizes, left_out, refuse_synthetic
 from bitwright.studies.row import said
@@ -42,8 +43,10 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Reproduction(Claimed, Shown):
+class Reproduction(Claimed):
     """All networks and what they were measured with.
+
+    Frames: `claims`, one line each; `runs`, one per array, dataflow, variant and partial sums; `sites`; `areas`.
 
     Attributes
     ----------
@@ -64,6 +67,8 @@ class Reproduction(Claimed, Shown):
     provenance : Provenance
         Command, seed, versions.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {**Claimed.TABLES, **TABLES}
 
     system: str
     networks: tuple[Measured, ...]

@@ -20,7 +20,15 @@ Shares = Mapping[str, float]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkCost:
-    """A network on a machine: cycles of the array alone, with DRAM, and energy in pJ; all of what it runs."""
+    """A network on a machine, all of what it runs.
+
+    Attributes
+    ----------
+    compute_cycles, cycles : int
+        Of the array alone; with DRAM.
+    energy_pj : float
+        In pJ.
+    """
 
     compute_cycles: int
     cycles: int

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.networks.network import Batch, Network
-from bitwright.shown import Shown
+from bitwright.shown import Table
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
@@ -18,6 +18,7 @@ from bitwright.studies.reproduce.drift.ladder import Climb, Ladder
 from bitwright.studies.reproduce.drift.measured import Measured
 from bitwright.studies.reproduce.drift.options import StudyOptions, parse
 from bitwright.studies.reproduce.drift.runs import stated
+from bitwright.studies.reproduce.drift.tables import TABLES
 from bitwright.studies.reproduce.shapes import as_shapes, input_sizes, left_out, refuse_synthetic
 from bitwright.studies.row import said
 from bitwright.tasks.evaluate import Progress, silent
@@ -44,8 +45,10 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Reproduction(Claimed, Shown):
+class Reproduction(Claimed):
     """All networks and what they were measured with.
+
+    Frames: `claims`, one line each; `runs`, one per machine and dataflow; `components`; `steps`; `distortions`.
 
     Attributes
     ----------
@@ -64,6 +67,8 @@ class Reproduction(Claimed, Shown):
     provenance : Provenance
         Command, seed, versions.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {**Claimed.TABLES, **TABLES}
 
     system: str
     networks: tuple[Measured, ...]

@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pydantic
 
 from bitwright.accelerators.precision_scalable.machine import PackedArray
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks.network import Network
-from bitwright.shown import Shown
+from bitwright.shown import Table
 from bitwright.studies.machines import COMMON, Footing, footing
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.reproduce.claims import Claim, Claimed
@@ -19,6 +19,7 @@ from bitwright.studies.reproduce.lp.findings import findings
 from bitwright.studies.reproduce.lp.measured import Measured
 from bitwright.studies.reproduce.lp.mixes import MixOptions
 from bitwright.studies.reproduce.lp.runs import lines_of
+from bitwright.studies.reproduce.lp.tables import TABLES
 from bitwright.studies.reproduce.shapes import as_shapes, input_sizes, left_out, refuse_synthetic
 from bitwright.studies.row import said
 from bitwright.tasks.evaluate import Progress, silent
@@ -40,8 +41,10 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Reproduction(Claimed, Shown):
+class Reproduction(Claimed):
     """All networks and what they were measured with.
+
+    Frames: `claims`, one line each; `runs`, one per array, mix and machine; `sites`; `components`; `weight_errors`.
 
     Attributes
     ----------
@@ -62,6 +65,8 @@ class Reproduction(Claimed, Shown):
     provenance : Provenance
         Command, seed, versions.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {**Claimed.TABLES, **TABLES}
 
     system: str
     networks: tuple[Measured, ...]

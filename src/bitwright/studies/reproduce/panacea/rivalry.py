@@ -25,7 +25,17 @@ DYNAMIC_SHARES = (1 / 3, 1 / 2, 2 / 3)  # of a PE's operators
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """Energy of some components on both machines: shares of each machine's own, and Sibia's by Panacea's."""
+    """Energy of some components on both machines.
+
+    Attributes
+    ----------
+    name : str
+        What the components are.
+    panacea_share, sibia_share : float
+        Of the machine's own energy, 0 .. 1.
+    ratio : float or None
+        Sibia's by Panacea's; None where Panacea has none.
+    """
 
     name: str
     panacea_share: float
@@ -45,6 +55,8 @@ class Choice:
         Sibia's by Panacea's; None where `reason` says why.
     as_compared : bool
         Whether these are the very machines that are compared.
+    reason : str
+        Why there are no ratios; empty otherwise.
     """
 
     changes: Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bitwright.accelerators.bit_slice.machine import SliceArray
 from bitwright.accelerators.protocol import Accelerator
@@ -12,7 +12,7 @@ from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Network
-from bitwright.shown import Shown
+from bitwright.shown import Table
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.judges import judges_of
 from bitwright.studies.machines import COMMON, Footing, footing
@@ -34,6 +34,7 @@ from bitwright.studies.reproduce.panacea.ladder import (
     stages_of,
 )
 from bitwright.studies.reproduce.panacea.rivalry import PANACEA, SIBIA, Rivalry, rivalry
+from bitwright.studies.reproduce.panacea.tables import TABLES
 from bitwright.studies.row import said
 from bitwright.studies.simulate import notes_on
 from bitwright.tasks import Task
@@ -137,8 +138,10 @@ class Measured:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Reproduction(Claimed, Shown):
+class Reproduction(Claimed):
     """All networks and what they were measured with.
+
+    Frames: `claims`, one line each; `steps` of the ladder; `sites`, what can be skipped at each, by step.
 
     Attributes
     ----------
@@ -155,6 +158,8 @@ class Reproduction(Claimed, Shown):
     provenance : Provenance
         Command, seed, versions.
     """
+
+    TABLES: ClassVar[Mapping[str, Table]] = {**Claimed.TABLES, **TABLES}
 
     system: str
     networks: tuple[Measured, ...]
