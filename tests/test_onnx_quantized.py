@@ -293,13 +293,12 @@ def test_every_node_of_a_quantized_file_has_a_place(tmp_path):
     ("nodes", "sentence"),
     [
         ([node("QuantizeLinear", "x,bad", "q"), node("DequantizeLinear", "q,bad", "y")], "no number above 0"),
-        ([node("QuantizeLinear", "x,s", "q"), node("Cast", "q", "y", to=1)], "computes with the codes"),
-        ([node("Abs", "s", "t"), node("ReduceMax", "x", "m", keepdims=0), node("QuantizeLinear", "x,m", "q"),
-          node("DequantizeLinear", "q,m", "y")], "computed"),
+        ([node("QuantizeLinear", "x,s", "q"), node("QuantizeLinear", "x,t", "r"), node("Concat", "q,r", "c", axis=0),
+          node("DequantizeLinear", "c,s", "y")], "several grids"),
     ],
 )  # fmt: skip
 def test_quantization_that_is_not_read_names_its_node(nodes, sentence, tmp_path):
-    constants = {"bad": np.float32(-1), "s": np.float32(0.1)}
+    constants = {"bad": np.float32(-1), "s": np.float32(0.1), "t": np.float32(0.2)}
     with pytest.raises(InputError, match=sentence):
         loaded(with_constants(nodes, {"x": floats(3, 7)}, constants, 13), tmp_path)
 

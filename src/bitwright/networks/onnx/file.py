@@ -22,6 +22,9 @@ MOST_NODES = 2**18
 """Of a graph whose functions are written out: the largest real ones have some 50,000; our choice."""
 LARGEST_BYTES = 2**31 - 1
 """Of a protocol buffer; what is larger has its tensors in other files."""
+MICROSOFT = "com.microsoft"
+RUNTIME_S = frozenset({"SimplifiedLayerNormalization"})
+"""What onnxruntime writes into ONNX's own domain."""
 INSTALL = "pip install 'bitwright[onnx]'"
 
 
@@ -65,6 +68,7 @@ def read(path: Path) -> Any:
     _check_opset(model, path)
     _check_functions(model, path)
     external = _external(model, path)
+    _to_their_domain(model)
     try:
         onnx.checker.check_model(str(path) if external else model)
         if external:
@@ -97,6 +101,17 @@ def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "==>" not in line]
     text = " ".join(lines[:2]) or type(error).__name__
     return "".join(character if character.isprintable() else "?" for character in text)[:300].rstrip(".")
+
+
+def _to_their_domain(model: Any) -> None:
+    """Operators that onnxruntime writes into ONNX's own domain, which does not have them, are its own."""
+    found = False
+    for node in model.graph.node:
+        if node.op_type in RUNTIME_S and not node.domain:
+            node.domain, found = MICROSOFT, True
+    if found and MICROSOFT not in opsets(model):
+        entry = model.opset_import.add()
+        entry.domain, entry.version = MICROSOFT, 1
 
 
 def opsets(model: Any) -> dict[str, int]:

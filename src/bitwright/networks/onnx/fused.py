@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bitwright.networks.onnx.file import MICROSOFT
 from bitwright.networks.onnx.node import Node
 
 Parts = list[Node]
@@ -16,8 +17,8 @@ ACTIVATIONS = {
 
 def written_out(node: Node) -> Parts | None:
     """The nodes that a fused operator stands for; None for any other."""
-    form = FORMS.get(node.op) if node.domain in ("", "com.microsoft") else None
-    return None if form is None or (not node.domain and node.op not in OF_NO_DOMAIN) else form(node)
+    form = FORMS.get(node.op) if node.domain == MICROSOFT else None
+    return None if form is None else form(node)
 
 
 def _made(node: Node, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> Node:
@@ -180,7 +181,7 @@ def _heads(node: Node, projected: str, *, mask: str, past: str, added: str) -> P
     split = {"axis": -1} if not sizes else {"axis": -1, "split": sizes}
     heads = _made(node, "MultiHeadAttention", (*qkv, "", mask, added), node.outputs[:1], **own)
     parts = _made(node, "Split", (projected,), qkv, **split)
-    return [parts, dataclasses.replace(heads, domain="com.microsoft")]
+    return [parts, dataclasses.replace(heads, domain=MICROSOFT)]
 
 
 # ---------------- products of codes
@@ -218,5 +219,3 @@ FORMS: dict[str, Callable[[Node], Parts]] = {
     "QAttention": _coded_attention, "SimplifiedLayerNormalization": _root_norm,
     "SkipLayerNormalization": _skip_norm, "SkipSimplifiedLayerNormalization": _skip_norm,
 }  # fmt: skip
-OF_NO_DOMAIN = frozenset({"SimplifiedLayerNormalization"})
-"""Those that onnxruntime writes in ONNX's own domain."""

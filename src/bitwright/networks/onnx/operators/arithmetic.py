@@ -170,7 +170,11 @@ def dropout(node: Node, x: torch.Tensor, ratio: Value = None, training: Value = 
     """x itself, as in every inference."""
     if training is not None and bool(training.any()):
         raise node.refusal("is in training mode; export the network for inference")
-    return (x, torch.ones_like(x, dtype=torch.bool)) if len(node.outputs) > 1 else x
+    if len(node.outputs) < 2:
+        return x
+    if node.opset < 12:  # where it is not said what the mask of an inference is: onnxruntime's is zeros
+        return x, torch.zeros_like(x, dtype=torch.bool if node.opset >= 10 else x.dtype)
+    return x, torch.ones_like(x, dtype=torch.bool)
 
 
 def bias_gelu(node: Node, x: torch.Tensor, bias: Value = None) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bitwright.networks.onnx.file import MICROSOFT
 from bitwright.networks.onnx.operators import (
     arithmetic,
     attention,
@@ -22,7 +23,6 @@ from bitwright.networks.onnx.operators import (
 from bitwright.networks.onnx.operators.unsigned import carried
 
 STANDARD = ("", "ai.onnx")
-MICROSOFT = "com.microsoft"
 QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.channels_last")
 ROOMS: tuple[Mapping[str, Callable[..., Any]], ...] = (
     arithmetic.ARITHMETIC,

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bitwright.networks.onnx.file import MICROSOFT
 from bitwright.networks.onnx.node import Node
 
 Lowered = Sequence[Node]
@@ -21,7 +22,7 @@ FLOAT_FORMS = {
 
 def lowered(node: Node) -> Lowered | None:
     """The nodes that an operator on codes stands for; None for any other."""
-    if node.domain not in ("", "com.microsoft") or node.op not in FLOAT_FORMS:
+    if node.domain not in ("", MICROSOFT) or node.op not in FLOAT_FORMS:
         return None
     return _FORMS.get(node.op, _unary)(node)
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bitwright.networks.onnx import layers
+from bitwright.networks.onnx.file import MICROSOFT
 from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.node import Node, short
-from bitwright.networks.onnx.operators.table import MICROSOFT, PRODUCT_OPERATORS, QONNX
+from bitwright.networks.onnx.operators.table import PRODUCT_OPERATORS, QONNX
+from bitwright.networks.onnx.quantization.blocks import BLOCKS, blocks_of
 from bitwright.networks.onnx.quantization.cells import LSTM, coded_cells
 from bitwright.networks.onnx.quantization.functions import quant_grid, width_of
 from bitwright.networks.onnx.quantization.grids import CODES, Grid, SiteGrids, grid_of
@@ -232,6 +234,10 @@ class Quantization:
         self.tensors += 1
         return layer
 
+    def _blocks(self, builder: "Builder", node: Node) -> Layer:
+        layer, self.below[""] = blocks_of(builder, node)
+        return layer
+
     # ---------------- what passes codes on
 
     def moved(self, builder: "Builder", node: Node) -> Node:  # noqa: C901
@@ -266,7 +272,7 @@ class Quantization:
     def learn_product(self, builder: "Builder", node: Node, layer: Layer, path: str) -> None:
         """The grids of a product, by the path of its module."""
         if self.below:
-            self.sites |= {f"{path}.{name}": grids for name, grids in self.below.items()}
+            self.sites |= {f"{path}.{name}" if name else path: grids for name, grids in self.below.items()}
             self.below = {}
             return
         if node.domain or node.op not in PRODUCT_OPERATORS:
@@ -354,5 +360,6 @@ _MAKERS: dict[tuple[str, str], Callable[..., Layer | None]] = {
     ("", "MatMulInteger"): Quantization._whole,
     ("", "ConvInteger"): Quantization._whole,
     (MICROSOFT, LSTM): Quantization._cells,
+    (MICROSOFT, BLOCKS): Quantization._blocks,
     **{(domain, "Quant"): Quantization._quant for domain in QONNX},
 }
