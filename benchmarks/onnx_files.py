@@ -15,7 +15,8 @@ processor seconds that loading takes. A quantized file is compared by its own qu
 Where an output is further off, each node is given the values that onnxruntime computed before it, and the one that is
 furthest off by itself is named: what a network makes of rounding is its own, a wrong operator would show here.
 
-Exits with 1 where a file is refused, a node is, a node by itself is further off than 1e-4, or int8 is off by more than 0.
+Exits with 1 where a file or a node is refused, a node by itself is further off than 1e-4, or int8 is off by more
+than 0.
 """
 
 import argparse

@@ -48,7 +48,8 @@ def agrees(network, model, given):
 def loop(condition="c"):
     """A step of h = tanh(h w + x), handed on, and h itself of each step; it ends when the sum of h falls below 0."""
     nodes = [
-        node("MatMul", "h,w", "p"), node("Add", "p,x", "s"), node("Tanh", "s", "next"), node("Identity", "next", "each"),
+        node("MatMul", "h,w", "p"), node("Add", "p,x", "s"), node("Tanh", "s", "next"),
+        node("Identity", "next", "each"),
         node("ReduceSum", "next", "sum", keepdims=0), node("Greater", "sum,zero", "more"),
         node("Identity", "go" if condition == "c" else "more", "again"),
     ]  # fmt: skip
@@ -155,6 +156,10 @@ def test_a_body_s_own_inputs_hide_what_is_called_so_around_it(tmp_path):
     )
     nodes = [node("Loop", "n,t,w", "y", body=body)]
     network, _ = network_of(
-        nodes, {"x": floats(2)}, {"y": 1}, tmp_path, {"n": np.array(2), "t": np.array(True), "w": np.ones(2, np.float32)}
+        nodes,
+        {"x": floats(2)},
+        {"y": 1},
+        tmp_path,
+        {"n": np.array(2), "t": np.array(True), "w": np.ones(2, np.float32)},
     )
     assert torch.equal(network.module(torch.ones(2)), torch.full((2,), 3.0))

@@ -135,7 +135,9 @@ def test_mel_filters_are_triangles():
     constants = {name: np.array(each) for name, each in numbers.items()}
     constants |= {"low": np.array(100, np.float32), "high": np.array(3600, np.float32), "one": np.float32(1)}
     nodes = [node("MelWeightMatrix", "bins,length,rate,low,high", "m"), node("Mul", "m,x", "y")]
-    found = computed(model(nodes, {"x": np.ones(1, np.float32)}, {"y": (FLOAT, 2)}, constants, 17), {"x": np.ones(1, np.float32)})["y"]
+    found = computed(
+        model(nodes, {"x": np.ones(1, np.float32)}, {"y": (FLOAT, 2)}, constants, 17), {"x": np.ones(1, np.float32)}
+    )["y"]
     mel = [2595 * np.log10(1 + hertz / 700) for hertz in (100, 3600)]
     edges = [mel[0] + i * (mel[1] - mel[0]) / 8 for i in range(8)]
     edges = [int(65 * (700 * (10 ** (each / 2595) - 1)) // 8000) for each in edges]
@@ -226,7 +228,8 @@ def test_unsigned_numbers_wrap_around_in_their_own_width(kind):
     b = np.array([1, 7, 5, 60000], kind)
     nodes = [
         node("BitwiseNot", "a", "not"), node("Sub", "a,b", "sub"), node("Mul", "a,b", "mul"),
-        node("Max", "a,b", "max"), node("Less", "a,b", "less"), node("Cast", "f", "cast", to=helper.np_dtype_to_tensor_dtype(np.dtype(kind))),
+        node("Max", "a,b", "max"), node("Less", "a,b", "less"),
+        node("Cast", "f", "cast", to=helper.np_dtype_to_tensor_dtype(np.dtype(kind))),
         node("BitShift", "a,b5", "shift", direction="LEFT"), node("Gather", "a,i", "gather"),
         node("ArgMax", "a", "arg"),
     ]  # fmt: skip
@@ -269,7 +272,7 @@ def test_attention_in_all_its_forms(case):
     given = {"q": floats(2, 4, 3, 6, seed=1), "k": floats(2, 2, 5, 6, seed=2), "v": floats(2, 2, 5, 6, seed=3)}
     given |= {"m": floats(3, 5, seed=4)} if "m" in inputs.split(",") else {}
     given |= {"pk": floats(2, 2, 4, 6, seed=5), "pv": floats(2, 2, 4, 6, seed=6)} if past else {}
-    outputs = {name: (FLOAT, 4) for name in ("y", "k2", "v2", "s")}
+    outputs = dict.fromkeys(("y", "k2", "v2", "s"), (FLOAT, 4))
     made = model([node("Attention", inputs, ",".join(outputs), **attributes)], given, outputs, {}, 23)
     found = {name: each.numpy() for name, each in computed(made, given).items()}
     k, v = (np.concatenate((given[f"p{n}"], given[n]), 2) if past else given[n] for n in "kv")
@@ -313,7 +316,10 @@ def test_codes_that_something_counts_with_are_numbers():
 def test_a_product_of_codes_that_are_both_given(first):
     shapes = [(2, 3, 5), (2, 5, 4)] if first == "MatMulInteger" else [(1, 2, 5, 5), (3, 2, 3, 3)]
     draw = np.random.default_rng(0)
-    given = {"a": draw.integers(0, 256, shapes[0]).astype(np.uint8), "b": draw.integers(0, 256, shapes[1]).astype(np.uint8)}
+    given = {
+        "a": draw.integers(0, 256, shapes[0]).astype(np.uint8),
+        "b": draw.integers(0, 256, shapes[1]).astype(np.uint8),
+    }
     constants = {"u": np.array(120, np.uint8), "v": np.array(7, np.uint8)}
     agrees([node(first, "a,b,u,v", "y")], given, {"y": (TensorProto.INT32, len(shapes[0]))}, constants, 10)
 

@@ -4,4 +4,4 @@ import torch
 
 
 class Scan(torch.nn.Module):
-    """A module that runs its submodules again and again: a product of one of them is one site, however often it runs."""
+    """A module that runs its submodules again and again: a product in one of them is one site, however often."""

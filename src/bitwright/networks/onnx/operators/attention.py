@@ -171,7 +171,7 @@ def _lowered(node: Node, hidden: Value, length: int, q: torch.Tensor) -> Value:
     return torch.where(shown, 0.0, by).to(q.dtype)
 
 
-ATTENTION = {"Attention": attention, "RotaryEmbedding": rotary}
+ATTENTION: dict[str, Any] = {"Attention": attention, "RotaryEmbedding": rotary}
 """Operators of ONNX's own domain."""
 MICROSOFT = {"MultiHeadAttention": several_heads}
 """Operators of onnxruntime's domain."""

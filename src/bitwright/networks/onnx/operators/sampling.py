@@ -76,9 +76,10 @@ def columns_to_image(node: Node, x: torch.Tensor, sizes: torch.Tensor, block: to
     for i, tap in enumerate(itertools.product(*map(range, kernel))):
         first = [at * step for at, step in zip(tap, window.dilation, strict=True)]
         spans = zip(first, counts, window.stride, strict=True)
-        made[(..., *(slice(at, at + (count - 1) * step + 1, step) for at, count, step in spans))] += parts[:, :, i]
+        taken = [slice(at, at + (count - 1) * step + 1, step) for at, count, step in spans]
+        made[(slice(None), slice(None), *taken)] += parts[:, :, i]
     cut = zip(window.begin, image, strict=True)
-    return made[(..., *(slice(begin, begin + size) for begin, size in cut))]
+    return made[(slice(None), slice(None), *[slice(begin, begin + size) for begin, size in cut])]
 
 
 SAMPLING: dict[str, Any] = {

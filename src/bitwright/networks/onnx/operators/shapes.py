@@ -278,7 +278,8 @@ SHAPES: dict[str, Any] = {
     "Cast": cast, "CastLike": cast_like, "CenterCropPad": centred, "Concat": concat, "Constant": constant,
     "ConstantOfShape": constant_of_shape, "DepthToSpace": depth_to_space, "Expand": expand, "EyeLike": eye_like,
     "Flatten": flatten, "Pad": pad, "Range": arange, "Reshape": reshape,
-    "ReverseSequence": reverse_sequence, "Shape": quick_shape, "Size": size, "Slice": slices, "SpaceToDepth": space_to_depth,
+    "ReverseSequence": reverse_sequence, "Shape": quick_shape, "Size": size, "Slice": slices,
+    "SpaceToDepth": space_to_depth,
     "Split": split, "Squeeze": squeeze, "Tile": tile, "Transpose": transpose, "Trilu": triangle,
     "Unsqueeze": unsqueeze,
 }  # fmt: skip

@@ -42,7 +42,8 @@ class CodedCells(Scan):
 
     def forward(self, x: torch.Tensor, *rest: Value) -> Any:
         """Y, the last H and the last cell state."""
-        lengths, h, c, peepholes = (*rest, *[None] * (4 - len(rest)))
+        given: list[Value] = [*rest, *[None] * (4 - len(rest))]
+        lengths, h, c, peepholes = given
         of_w, of_r = (None, None) if self.bias is None else self.bias.chunk(2, -1)
 
         def direction(d: int, way: str) -> recurrent.Direction:
@@ -62,7 +63,8 @@ class CodedCells(Scan):
     def _product(self, name: str, x: torch.Tensor, bias: Value) -> torch.Tensor:
         """x by the weights of a name, rounded by its own range."""
         codes, scale, zero = self.rounding(x)
-        found = self._modules[name](codes, zero) * (scale * self._buffers[f"{name}_scale"])
+        product: torch.Tensor = self.get_submodule(name)(codes, zero)
+        found = product * (scale * self.get_buffer(f"{name}_scale"))
         return found if bias is None else found + bias
 
 
