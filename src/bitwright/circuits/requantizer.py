@@ -1,12 +1,13 @@
 """A lane that turns finished sums into codes of the next site: bias, scale, rounding, zero point, slices.
 
 A code is clip(round(total * scale / 2^(scale_bits - 1 + shift)) + zero_point), with total = 2^dropped * sum + bias: a
-static multiplication in fixed point and a shift, as the machines here have it in their bills (one multiplication of 32
-bits, one addition, one shift: ours). Networks are executed with the same scale as a real number, so a code differs only
-where the scale's own rounding decides. What is Panacea's (arXiv 2412.10059) is where the zero point lies (ZPM: in the
-centre of a bin, chosen beforehand, so it costs nothing here) and where codes are cut (DBS: a shift by site): sums of
-slices cut at l = 4 + dropped count 2^dropped, and codes leave as two slices cut at 4 + split, without their `split`
-lowest bits. The bias holds all that is known beforehand: the layer's own, r's and the zero point's constants.
+static multiplication in fixed point and a shift, ours, as in the bills of all machines here, where the multiplication
+has 32 bits. Networks are executed with the scale as a real number, so a code differs only where the scale's own
+rounding decides; scales of 16 bits that use their highest one move what is rounded by 2^-8 of a code at most. What is
+Panacea's (arXiv 2412.10059) is where the zero point lies (ZPM: in the centre of a bin, chosen beforehand, so it costs
+nothing here) and where codes are cut (DBS: a shift by site): sums of slices cut at l = 4 + dropped count 2^dropped, and
+codes leave as two slices cut at 4 + split, without their `split` lowest bits. The bias holds all that is known
+beforehand: the layer's own, r's and the zero point's constants.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,6 @@ class Requantizer(Circuit):
     source: ClassVar[str] = "ours; slices, splits and zero points follow Panacea (arXiv 2412.10059)"
     configurations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "to slices": {},
-        "to slices, scales of 16 bits": {"scale_bits": 16},
         "to codes of 8 bits": {"slices": False},
         "to codes of 8 bits, halves rounded up": {"slices": False, "rounding": Rounding.HALF_UP},
     }
@@ -47,7 +47,7 @@ class Requantizer(Circuit):
         32, ge=2, le=32, description="width of sums, which wrap", json_schema_extra=about(OURS, unit="bits")
     )
     scale_bits: int = pydantic.Field(
-        31, ge=2, le=31, description="width of scales, unsigned", json_schema_extra=about(OURS, unit="bits")
+        16, ge=2, le=31, description="width of scales, unsigned", json_schema_extra=about(OURS, unit="bits")
     )
     rounding: Literal[Rounding.HALF_EVEN, Rounding.HALF_UP] = pydantic.Field(
         Rounding.HALF_EVEN, description="rounding to codes", json_schema_extra=about("IEEE 754, as methods have it")
