@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from bitwright.cli.failures import FAILURE, FAILURES, LONGEST, one_line, write
+from bitwright.cli.failures import FAILURE, FAILURES, LONGEST, is_out_of_memory, one_line, write
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.errors import BitwrightError, InputError
 
@@ -42,7 +42,9 @@ class Commands(TyperGroup):
                 raise
             FAILURES.shown(error)
             stop(f"{os.fsdecode(error.filename)[:LONGEST]}: {error.strerror}; give another path", USAGE)
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             FAILURES.shown(error)
             stop("there is not enough memory for this; take smaller sizes, or fewer samples at once", FAILURE)
         except KeyboardInterrupt as error:
