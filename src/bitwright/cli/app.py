@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from bitwright.cli.failures import FAILURE, FAILURES, LONGEST
+from bitwright.cli.failures import FAILURE, FAILURES, LONGEST, is_out_of_memory
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.telling import tell
 from bitwright.errors import BitwrightError, InputError
@@ -53,7 +53,9 @@ class Commands(TyperGroup):
                 raise
             FAILURES.shown(error)
             stop(f"{os.fsdecode(error.filename)[:LONGEST]}: {error.strerror}; give another path", USAGE)
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             FAILURES.shown(error)
             stop("there is not enough memory for this; take smaller sizes, or fewer samples at once", FAILURE)
         except KeyboardInterrupt as error:

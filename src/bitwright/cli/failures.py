@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -39,6 +40,12 @@ class Failures:
         if self.debug:
             tell(*"".join(traceback.format_exception(error)).splitlines())
 
+    def in_thread(self, told: threading.ExceptHookArgs) -> None:
+        """Tell of an error that ended a thread: of code that was given, since bitwright's own report nothing."""
+        if told.exc_value is not None:
+            self.shown(told.exc_value)
+            tell(f"bitwright: a thread ended by {' '.join(_said(told.exc_value).split())}")
+
     def unforeseen(self, error: BaseException) -> int:
         """Tell of an error that nobody foresaw; the exit code."""
         self.shown(error)
@@ -53,6 +60,12 @@ class Failures:
 
 FAILURES = Failures()
 """Of this process."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was no memory left: Python, torch on a device, and torch on a processor have an error each."""
+    names = {each.__name__ for each in type(error).__mro__}
+    return not names.isdisjoint({"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 def redacted(text: str) -> str:

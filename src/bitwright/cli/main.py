@@ -5,6 +5,7 @@ Here is the outermost guard: nothing leaves as a traceback, neither of an import
 
 import os
 import sys
+import threading
 from typing import Any
 
 from bitwright.cli.failures import FAILURES
@@ -15,6 +16,7 @@ def main() -> None:
     """Run the command line."""
     INTERRUPTS.heed()
     _open_streams()
+    threading.excepthook = FAILURES.in_thread
     try:
         from bitwright.cli.threads import bound_threads
 

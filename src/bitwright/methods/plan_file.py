@@ -25,7 +25,7 @@ from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_checks import check_plan
 from bitwright.methods.plugin import format_fault
 from bitwright.methods.rules import GROUP as RULES
-from bitwright.networks.fingerprint import difference, fingerprint
+from bitwright.networks.fingerprint import bits_of, difference, fingerprint
 from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation, Where
 
@@ -131,7 +131,7 @@ def signed(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> st
     found = hashlib.sha256(json.dumps(record).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        found.update(bits_of(tensor))
     return found.hexdigest()
 
 
@@ -244,7 +244,7 @@ def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().cpu().contiguous().clone()
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def plan_from(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Plan:

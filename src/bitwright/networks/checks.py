@@ -1,5 +1,7 @@
 """Checks at the door: input shapes that make sense, and weights that are numbers."""
 
+import itertools
+
 import torch
 
 from bitwright.errors import InputError
@@ -34,12 +36,43 @@ def check_device(device: str) -> torch.device:
     return found
 
 
+def check_plain(module: torch.nn.Module, name: str) -> None:
+    """Raise `InputError` naming the first tensor of network `name` that has no numbers of its own to multiply.
+
+    That is a parameter or buffer which keeps them in other tensors, as those of packages that quantize in place do, or
+    a sparse parameter.
+    """
+    parameters = dict(module.named_parameters())
+    for path, tensor in itertools.chain(parameters.items(), module.named_buffers()):
+        if tensor.is_meta or torch.nn.parameter.is_lazy(tensor):
+            continue
+        if path in parameters and tensor.layout is not torch.strided:
+            kind = f"of layout {str(tensor.layout).removeprefix('torch.')}"
+        elif tensor.layout is torch.strided and not _has_memory(tensor):
+            kind = f"a {type(tensor.data).__name__}, which keeps its numbers in other tensors"
+        else:
+            continue
+        raise InputError(
+            f"{name}: {path!r} is {kind}, and products with it cannot be followed; give the network with dense "
+            "weights, as it was before it was quantized or packed"
+        )
+
+
+def _has_memory(tensor: torch.Tensor) -> bool:
+    try:
+        tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
 def check_finite(module: torch.nn.Module, name: str) -> None:
     """Raise `InputError` naming the first parameter of network `name` that holds NaN or infinity."""
     for path, parameter in module.named_parameters():
         if parameter.is_meta or not parameter.is_floating_point():
             continue
-        bad = int((~torch.isfinite(parameter.detach())).sum())
+        values = parameter.detach()
+        bad = int((~torch.isfinite(values.float() if values.element_size() == 1 else values)).sum())
         if bad:
             raise InputError(
                 f"{name}: parameter {path!r} holds NaN or infinity in {bad} of its {parameter.numel()} values; "

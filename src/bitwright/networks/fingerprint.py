@@ -54,6 +54,12 @@ def _describe(tensor: Any) -> str:
     shape = f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
     if tensor.is_meta:
         return f"{shape} meta"
+    return f"{shape} {hashlib.sha256(bits_of(tensor)).hexdigest()[:DIGITS]}"
+
+
+def bits_of(tensor: torch.Tensor) -> memoryview:
+    """All bits of a tensor, in the order of its elements."""
     flat = tensor.detach().to_dense().cpu().contiguous().reshape(-1)
-    flat = flat if flat.numel() > 1 else flat.clone()  # one element may have any stride
-    return f"{shape} {hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()[:DIGITS]}"
+    if flat.numel() == 1:  # torch calls it contiguous whatever its stride is, which may be 0
+        flat = flat.clone(memory_format=torch.contiguous_format)
+    return flat.view(torch.uint8).numpy().data

@@ -3,7 +3,6 @@
 Every form ends as a `Network`; whatever computes is checked for NaN and infinity and put on the device asked for.
 """
 
-import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import torch
 
 from bitwright.errors import InputError, unknown_name
 from bitwright.networks import catalogue, files
-from bitwright.networks.checks import check_device, check_finite, check_shape
+from bitwright.networks.checks import check_device, check_finite, check_plain, check_shape
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.own_kinds import Reader, reader, refuse_reader
@@ -199,8 +198,8 @@ def _loaded(
     if weights is not None:
         network = _with_weights(network, Path(weights))
     if network.module is not None:
-        with contextlib.suppress(NotImplementedError):  # what torch exported has one mode only
-            network.module.eval()
+        check_plain(network.module, network.name)
+        _to_evaluation(network.module, network.name)
         _initialize(network)
         check_finite(network.module, network.name)
         if not network.shape_only and network.device != target:
@@ -239,6 +238,15 @@ def _shaped(network: Network, shape: InputShape) -> Network:
             f"{network.name}: inputs of these sizes cannot be made ({told(error)}); give smaller ones"
         ) from error
     return dataclasses.replace(network, example=_defaulting(network.example, shape), batch=shape.batch)
+
+
+def _to_evaluation(module: torch.nn.Module, name: str) -> None:
+    try:
+        module.eval()
+    except NotImplementedError:  # what torch exported has one mode only
+        return
+    except Exception as error:  # the module's own
+        raise InputError(f"{name}: its eval() raised {told(error)}; let it set the module to evaluation") from error
 
 
 def _initialize(network: Network) -> None:

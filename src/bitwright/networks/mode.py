@@ -97,8 +97,10 @@ class SiteMode(TorchFunctionMode):
         self._below.__exit__(*exception)
         for hook in self._hooks:
             hook.remove()
-        if self._refusal is not None and exception[0] is None:  # the thread failed and nobody asked it
-            raise self._refusal
+        kind, error, *_ = exception
+        if self._refusal is None or error is self._refusal or (kind is not None and not issubclass(kind, Exception)):
+            return
+        raise self._refusal from error  # the thread failed, and nobody asked it, or missed what it was to give
 
     def _push(self, module: torch.nn.Module, inputs: Any) -> None:  # noqa: ARG002
         if id(module) in self._paths and self._here():

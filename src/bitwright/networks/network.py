@@ -134,6 +134,8 @@ class Network(Shown):
     def forward(self, batch: Batch) -> torch.Tensor:
         """The output tensor for one batch (float, unquantized, in whatever grad mode the caller is in).
 
+        Whatever the module gives is numbers in a dense tensor: see `as_numbers`.
+
         Random numbers are the same in every pass, the batch stays as it is, and so does a module that remembers.
 
         Raises
@@ -146,6 +148,7 @@ class Network(Shown):
         try:
             with self.undisturbed():
                 output = self.run(self.module, copies(batch))
+                output = output if self.shape_only else as_numbers(output)
                 return output.clone() if self.remembers else output  # it may be what the module keeps
         except (BitwrightError, MemoryError, torch.OutOfMemoryError):
             raise
@@ -186,6 +189,26 @@ class Network(Shown):
                 "let copy.deepcopy work on it, or leave out of it what cannot be copied"
             ) from error
         return dataclasses.replace(self, module=module)
+
+
+def as_numbers(output: torch.Tensor) -> torch.Tensor:
+    """An output as dense numbers that can be compared and subtracted.
+
+    True and false are 1 and 0, 8-bit floats float32, complex numbers pairs of their parts along a last axis.
+
+    Raises
+    ------
+    InputError
+        For a tensor that has no numbers (on the meta device), or of several lengths (nested).
+    """
+    if output.is_nested or output.is_meta:
+        kind = "a nested tensor" if output.is_nested else "a tensor without numbers (on the meta device)"
+        raise InputError(f"the network returned {kind}; let it return a dense one")
+    output = output.dequantize() if output.is_quantized else output.to_dense()
+    if output.is_complex():
+        return torch.view_as_real(output.resolve_conj())
+    narrow = output.dtype is torch.bool or (output.is_floating_point() and output.element_size() == 1)
+    return output.float() if narrow else output
 
 
 def _is_ours(error: Exception) -> bool:

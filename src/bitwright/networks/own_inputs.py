@@ -17,7 +17,7 @@ from bitwright.errors import InputError
 from bitwright.networks.checks import check_shape
 from bitwright.networks.eager import eager
 from bitwright.networks.inputs import refuse_decode
-from bitwright.networks.network import Batch, InputShape, Network, copies
+from bitwright.networks.network import Batch, InputShape, Network, as_numbers, copies
 from bitwright.networks.packages import told
 from bitwright.networks.state import put_back, remembers, same_random_numbers
 from bitwright.networks.variation import Lookups, Role, Variation, variations
@@ -82,6 +82,10 @@ class OwnInputs:
         """Where the module is."""
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
+    @property
+    def _shapes_only(self) -> bool:
+        return any(tensor.is_meta for tensor in (*self.module.parameters(), *self.given.values()))
+
     @functools.cached_property
     def remembers(self) -> bool:
         """Whether the module's passes depend on those before; not known of one that does not run on its example.
@@ -91,7 +95,7 @@ class OwnInputs:
         InputError
             If they do so even where all that the module holds is put back.
         """
-        if any(tensor.is_meta for tensor in (*self.module.parameters(), *self.given.values())):
+        if self._shapes_only:
             return False
 
         def run(other: bool) -> torch.Tensor | None:
@@ -100,7 +104,7 @@ class OwnInputs:
                 batch = {key: _halved(x) for key, x in batch.items()}
             with torch.no_grad(), eager(), same_random_numbers(self.device):
                 try:
-                    return self.run(self.module, batch).clone()  # it may be what the module keeps
+                    return as_numbers(self.run(self.module, batch)).clone()  # it may be what the module keeps
                 except Exception:
                     return None
 
@@ -218,7 +222,8 @@ class OwnInputs:
         """What the network gives, or None where it fails."""
         try:
             with self._undisturbed():
-                return self.run(self.module, copies(batch)).clone()
+                output = self.run(self.module, copies(batch))
+                return (output if self._shapes_only else as_numbers(output)).clone()
         except Exception:
             return None
 

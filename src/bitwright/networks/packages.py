@@ -64,7 +64,11 @@ def told(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """What an exception says first, with its type where that alone says little."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    try:
+        text = str(error)
+    except Exception:  # whoever wrote it made a mistake in how it is written
+        text = ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if isinstance(error, LookupError) or not lines:
         return ": ".join([type(error).__name__, *lines[:1]])
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1])

@@ -142,6 +142,9 @@ def _as_batch(inputs: Any, name: str, hint: str) -> tuple[dict[str, torch.Tensor
     if not values or not all(isinstance(value, torch.Tensor) for value in values):
         given = [type(value).__name__ for value in values] or type(inputs).__name__
         raise InputError(f"{name}: example inputs are {given}, only tensors are expected; {hint}.")
+    odd = next((key for key, value in inputs.items() if value.layout is not torch.strided or value.is_quantized), None)
+    if odd is not None:
+        raise InputError(f"{name}: the example input {odd} is no dense tensor of plain numbers; give one that is")
     empty = next((key for key, value in inputs.items() if not value.numel()), None)
     if empty is not None:
         raise InputError(

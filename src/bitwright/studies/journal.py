@@ -26,7 +26,7 @@ from bitwright.errors import InputError
 from bitwright.files import read_bytes, write_atomic
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import plan_from, plan_record
-from bitwright.networks.fingerprint import fingerprint
+from bitwright.networks.fingerprint import bits_of, fingerprint
 from bitwright.networks.network import Batch, Network
 from bitwright.studies.provenance import provenance
 from bitwright.tasks import Task
@@ -202,9 +202,8 @@ def _precision(sites: Mapping[str, Any]) -> PrecisionRecord:
 def _content(batch: Batch) -> str:
     digest = hashlib.sha256()
     for name, tensor in batch.items():
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {list(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(bits_of(tensor))
     return digest.hexdigest()
 
 
