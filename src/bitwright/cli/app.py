@@ -46,13 +46,7 @@ class Commands(TyperGroup):
             FAILURES.shown(error)
             stop(str(error), USAGE if isinstance(error, InputError) else FAILURE)
         except OSError as error:
-            if error.errno in FULL:
-                _drop_stdout()
-                stop(f"the result could not be written: {error.strerror}", FAILURE)
-            if not isinstance(error.filename, str | bytes):
-                raise
-            FAILURES.shown(error)
-            stop(f"{os.fsdecode(error.filename)[:LONGEST]}: {error.strerror}; give another path", USAGE)
+            _stop_by_system(error)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -77,6 +71,17 @@ def _printable() -> Iterator[None]:
         error.args = tuple(printable(each) if isinstance(each, str) else each for each in error.args)
         error.message = printable(error.message)  # type: ignore[attr-defined]
         raise
+
+
+def _stop_by_system(error: OSError) -> NoReturn:
+    """The end where a result has no place or a file is refused; what is of neither goes on up."""
+    if error.errno in FULL:
+        _drop_stdout()
+        stop(f"the result could not be written: {error.strerror}", FAILURE)
+    if not isinstance(error.filename, str | bytes):
+        raise error
+    FAILURES.shown(error)
+    stop(f"{os.fsdecode(error.filename)[:LONGEST]}: {error.strerror}; give another path", USAGE)
 
 
 def _drop_stdout() -> None:
