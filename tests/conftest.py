@@ -27,6 +27,7 @@ def validator(verb):
 def held_against_its_schema(to_json):
     """Every record that any test of this process makes."""
 
+    @functools.wraps(to_json)
     def checked(verb, record):
         text = to_json(verb, record)
         validator(verb).validate(json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON")))

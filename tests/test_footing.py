@@ -248,7 +248,7 @@ class TestLarge:
             (
                 (8, 8, 8),
                 {"dram_bytes_per_cycle": 1e-30},
-                "at 1e-30 bytes of DRAM per cycle .* raise dram_bytes_per_cycle",
+                "parameter dram_bytes_per_cycle of .* is 1e-30, but it is beyond what is computed with",
             ),
         ],
     )

@@ -347,7 +347,11 @@ class TestPlans:
             dataclasses.replace(
                 plan,
                 accumulation=PartialSums(
-                    kind=Kind.PSQ, tile=8, tile_scales=torch.ones(1), sum_scales=torch.ones(1), centres=torch.ones(4)
+                    kind=Kind.PSQ,
+                    tile=8,
+                    tile_scales=torch.ones(1),
+                    sum_scales=torch.ones(1),
+                    centres=torch.ones(4, dtype=torch.int32),
                 ),
             ),
         ):

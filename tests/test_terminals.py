@@ -1,6 +1,7 @@
 """Names are whoever made them: whatever is printed, a terminal acts upon none of it, and no markup is read."""
 
 import dataclasses
+import inspect
 import io
 import json
 import os
@@ -86,7 +87,7 @@ class TestEdges:
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_json_is_the_same_value(self, name):
-        said = to_json("simulate", {"name": name, name: "é"})
+        said = inspect.unwrap(to_json)("simulate", {"name": name, name: "é"})  # which is no record of simulate's
         assert all(each.isprintable() or each == "\n" for each in said)
         found = json.loads(said)
         assert found["name"] == encodable(name)  # halves of surrogate pairs are no text of JSON's

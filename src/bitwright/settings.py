@@ -6,6 +6,7 @@ take; `about` adds the unit and where the default comes from.
 
 import dataclasses
 import enum
+import math
 import reprlib
 import types
 import typing
@@ -180,7 +181,7 @@ def refusal(model: type[BaseModel], what: str, error: ErrorDetails) -> str:
 
 
 def bounded(value: Any) -> Any:
-    """A setting's value, if it can be computed with: for a validator of all fields.
+    """A setting's value, if it can be computed with: for a validator of all fields, which say themselves of infinity.
 
     Raises
     ------
@@ -194,7 +195,7 @@ def bounded(value: Any) -> Any:
     """
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST:
         raise ValueError(f"is beyond what is computed with, {MOST:,}")
-    if isinstance(value, float) and value and not LEAST <= abs(value) <= FURTHEST:
+    if isinstance(value, float) and value and not math.isinf(value) and not LEAST <= abs(value) <= FURTHEST:
         raise ValueError(f"is beyond what is computed with, {LEAST:g} to {FURTHEST:g}")
     return value
 
