@@ -22,6 +22,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bitwright import registry
+from bitwright.circuits import CIRCUITS
 from bitwright.cli.main import app
 from bitwright.methods.lpq.search.settings import SearchSettings
 from bitwright.methods.protocol import compose, method_names
@@ -270,6 +271,7 @@ def test_options_that_pages_name_exist():
         for field in registry.lookup("bitwright.accelerators", name).model_fields
     }
     parameters |= set(SearchSettings.model_fields)
+    parameters |= {field for circuit in CIRCUITS.values() for field in circuit.model_fields}
     text = "\n".join(page.read_text() for page in PAGES)
     for given in re.findall(r"--option '?(?:[^=\s]*:)?(\w+)=", text):
         assert given in options | {"KEY"}, f"no option {given}"

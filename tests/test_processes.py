@@ -229,10 +229,11 @@ def leave(place, end):
 class TestLeftovers:
     def test_of_a_process_that_was_killed(self, tmp_path):
         """They go when the next one writes there; what a process uses that lives stays."""
-        with leave(tmp_path, "sys.stdin.read()") as alive, leave(tmp_path, "os.kill(os.getpid(), 9)") as killed:
-            for each in (alive, killed):
-                assert each.stdout.readline() == "ready\n"
-            killed.wait()
+        with leave(tmp_path, "sys.stdin.read()") as alive:
+            assert alive.stdout.readline() == "ready\n"  # before the other is killed, whose files it would clear
+            with leave(tmp_path, "os.kill(os.getpid(), 9)") as killed:
+                assert killed.stdout.readline() == "ready\n"
+                killed.wait()
             assert len(list(tmp_path.iterdir())) == 4
             scratch._cleared.clear()
             write_atomic(tmp_path / "plan", b"whole")
