@@ -68,7 +68,7 @@ def depthwise(x: Words, w: Words, table: Reals, out: Reals, bits: int) -> None:
 @numba.njit(cache=True)
 def _row(x: Words, w: Words, table: Reals, out: Reals, dropped: np.int64) -> None:
     for c in range(x.shape[1]):
-        total = 0.0
+        total = np.float64(0)
         for i in range(x.shape[0]):
             total = _rounded(_to_odd(total, table[w[i, c], x[i, c]]), dropped)
         out[c] = total

@@ -310,7 +310,7 @@ def rounded_sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def sum_to_odd(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """The sum of float64 rounded to odd: where not exact, the neighbour whose last bit is 1, so that no later tie lies."""
+    """The sum of float64 rounded to odd: where not exact, the neighbour whose last bit is 1; no later tie lies."""
     total, error = _two_sum(one, other)
     even = (total.view(torch.int64) & 1) == 0
     toward = torch.where(error > 0, torch.inf, -torch.inf)
