@@ -1,7 +1,12 @@
 """Circuits of machines: parameters, functional twins and RTL; synthesis and what operand streams make them burn."""
 
+from bitwright.circuits.adaptivfloat_pe import AdaptivFloatPe
+from bitwright.circuits.ant_decoder import AntDecoder
+from bitwright.circuits.ant_pe import AntPe, AntUnit
 from bitwright.circuits.circuit import Circuit, Port, Ports, circuit_of, place
 from bitwright.circuits.compensator import Compensator
+from bitwright.circuits.log_converter import LogConverter
+from bitwright.circuits.log_posit_decoder import LogPositDecoder
 from bitwright.circuits.multiply_accumulate import MultiplyAccumulate
 from bitwright.circuits.partial_sum_adder import PartialSumAdder
 from bitwright.circuits.rae import Rae
@@ -22,14 +27,26 @@ CIRCUITS: dict[str, type[Circuit]] = {
         Requantizer,
         Rae,
         PartialSumAdder,
+        LogPositDecoder,
+        LogConverter,
+        AntDecoder,
+        AntPe,
+        AntUnit,
+        AdaptivFloatPe,
     )
 }
 """By name, in the order of lists."""
 
 __all__ = [
     "CIRCUITS",
+    "AdaptivFloatPe",
+    "AntDecoder",
+    "AntPe",
+    "AntUnit",
     "Circuit",
     "Compensator",
+    "LogConverter",
+    "LogPositDecoder",
     "MultiplyAccumulate",
     "PartialSumAdder",
     "Port",
