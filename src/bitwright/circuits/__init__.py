@@ -7,7 +7,10 @@ from bitwright.circuits.circuit import Circuit, Port, Ports, circuit_of, place
 from bitwright.circuits.compensator import Compensator
 from bitwright.circuits.log_converter import LogConverter
 from bitwright.circuits.log_posit_decoder import LogPositDecoder
+from bitwright.circuits.log_posit_encoder import LogPositEncoder
+from bitwright.circuits.lpa_pe import LpaPe
 from bitwright.circuits.multiply_accumulate import MultiplyAccumulate
+from bitwright.circuits.narrow_adder import NarrowAdder
 from bitwright.circuits.partial_sum_adder import PartialSumAdder
 from bitwright.circuits.rae import Rae
 from bitwright.circuits.requantizer import Requantizer
@@ -29,6 +32,9 @@ CIRCUITS: dict[str, type[Circuit]] = {
         PartialSumAdder,
         LogPositDecoder,
         LogConverter,
+        LpaPe,
+        NarrowAdder,
+        LogPositEncoder,
         AntDecoder,
         AntPe,
         AntUnit,
@@ -47,7 +53,10 @@ __all__ = [
     "Compensator",
     "LogConverter",
     "LogPositDecoder",
+    "LogPositEncoder",
+    "LpaPe",
     "MultiplyAccumulate",
+    "NarrowAdder",
     "PartialSumAdder",
     "Port",
     "Ports",

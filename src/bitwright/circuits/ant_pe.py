@@ -148,7 +148,7 @@ class AntUnit(Circuit):
 
     @property
     def _pe(self) -> AntPe:
-        return AntPe(sum_bits=self.sum_bits)
+        return AntPe.model_validate({"sum_bits": self.sum_bits})
 
     def ports(self) -> Ports:
         """Of an 8-bit x row 0 takes the upper half, of an 8-bit w column 0; w of row i and column j is lane 2 i + j."""
@@ -160,19 +160,19 @@ class AntUnit(Circuit):
                 Port(name=exponent, bits=pe.exponent_bits, lanes=count, what=f"exponents of {what}"),
             )
 
-        wide = {"bits": self.sum_bits, "signed": True}
+        def total(name: str, lanes: int, what: str) -> Port:
+            return Port(name=name, bits=self.sum_bits, signed=True, lanes=lanes, what=what)
+
         return Ports(
             inputs=(
                 *lanes("x", "x_exponent", SIDE, "activations, by row, a clock after each other"),
                 *lanes("w", "w_exponent", SIDE**2, "weights"),
                 Port(name="load", bits=1, what="weights are taken in"),
-                Port(name="sum_in", lanes=SIDE, what="sums of the rows above, by column", **wide),
+                total("sum_in", SIDE, "sums of the rows above, by column"),
             ),
             outputs=(
-                Port(
-                    name="sum", lanes=SIDE, what="sums by column, of row 0 two clocks later, of column 1 three", **wide
-                ),
-                Port(name="fused", what="both columns' sums of the same x", **wide),
+                total("sum", SIDE, "sums by column: x of row 0 meets column 0 two clocks before, column 1 three"),
+                total("fused", 0, "both columns' sums of the same x, added"),
                 *lanes("x_out", "x_exponent_out", SIDE, "x for the next unit, two clocks later"),
             ),
         )
