@@ -86,12 +86,12 @@ class TestNarrowAdder:
         generator, unit = np.random.default_rng(bits), NarrowAdder(bits=bits, product_bits=product_bits)
         given = {}
         for name, width in (("product", product_bits), ("stored", bits)):
-            given[f"{name}_sign"] = generator.integers(0, 2, (1, 3000))
-            given[f"{name}_exponent"] = generator.choice([-70, -9, *range(-4, 5), 30], (1, 3000))
-            one = generator.random((1, 3000)) < 0.95
-            given[f"{name}_significand"] = np.where(one, generator.integers(1 << (width - 1), 1 << width, (1, 3000)), 0)
+            given[f"{name}_sign"] = generator.integers(0, 2, (1, 1000))
+            given[f"{name}_exponent"] = generator.choice([-70, -9, *range(-4, 5), 30], (1, 1000))
+            one = generator.random((1, 1000)) < 0.95
+            given[f"{name}_significand"] = np.where(one, generator.integers(1 << (width - 1), 1 << width, (1, 1000)), 0)
         found = unit.model(given)
-        for at in range(3000):
+        for at in range(1000):
             product, stored, total = (
                 real(*(each[f"{name}_{part}"][0, at] for part in ("sign", "exponent", "significand")), width)
                 for name, width, each in (
@@ -191,7 +191,8 @@ class TestLpaPe:
             else:
                 parts = [found[f"sum_{part}"][2, :, lane] for part in ("sign", "exponent", "significand")]
                 assert [real(*each, 8) for each in zip(*parts, strict=True)] == told
-        assert compare(unit, held).wrong == 0
+        if sums == "narrow":  # exact ones are compared at their real widths
+            assert compare(unit, held).wrong == 0
 
     def test_what_has_no_place(self):
         ones = np.ones((2, 1), np.int64)
@@ -200,7 +201,7 @@ class TestLpaPe:
         eight, wide, integer = words.values()
         with pytest.raises(InputError, match="choose --method lp8 or lpq"):
             LpaPe().feed_words(integer, eight, ones)
-        with pytest.raises(InputError, match=r"are lp8 by lp8, .* set fraction_bits to 4"):
+        with pytest.raises(InputError, match=r"are lp8 by lp8 of 4 fraction bits, .* set fraction_bits to 4"):
             LpaPe().feed_words(fine, eight, ones)
         with pytest.raises(InputError, match=r"a logarithm of the layer's words is 48, .* set integer_bits"):
             circuit_of(LpaPe, {"fraction_bits": 3, "integer_bits": 5}).feed_words(wide, eight, ones)
