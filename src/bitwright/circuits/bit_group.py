@@ -84,13 +84,11 @@ class BitGroup(Circuit):
 
     def model(self, inputs: Values) -> dict[str, Integers]:
         """Sums of elements' products, and x, a clock later."""
-        east, below = (inputs[name] == 1 if self.cuts else None for name in ("from_east", "from_below"))
-        x = np.where(east, inputs["x_east"], inputs["x_west"]) if self.cuts else inputs["x"]
-        carried = (
-            np.where(below[..., None], inputs["sum_below"], inputs["sum_above"])
-            if below is not None
-            else inputs["sum_in"]
-        )
+        if self.cuts:
+            x = np.where(inputs["from_east"], inputs["x_east"], inputs["x_west"])
+            carried = np.where(inputs["from_below"][..., None], inputs["sum_below"], inputs["sum_above"])
+        else:
+            x, carried = inputs["x"], inputs["sum_in"]
         found = {"x_out": _later(x), "sum": np.zeros_like(carried)}
         waits, rests = np.zeros_like(x[0]), np.zeros_like(x[0])
         for clock in range(len(x)):
