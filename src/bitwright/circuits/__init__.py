@@ -3,8 +3,14 @@
 from bitwright.circuits.adaptivfloat_pe import AdaptivFloatPe
 from bitwright.circuits.ant_decoder import AntDecoder
 from bitwright.circuits.ant_pe import AntPe, AntUnit
+from bitwright.circuits.bit_group import BitGroup
 from bitwright.circuits.circuit import Circuit, Port, Ports, circuit_of, place
 from bitwright.circuits.compensator import Compensator
+from bitwright.circuits.cut_scheduler import CutScheduler
+from bitwright.circuits.drq_element import DrqElement
+from bitwright.circuits.drq_mask import DrqMask
+from bitwright.circuits.eyeriss_element import EyerissElement
+from bitwright.circuits.fusion_unit import FusionUnit
 from bitwright.circuits.log_converter import LogConverter
 from bitwright.circuits.log_posit_decoder import LogPositDecoder
 from bitwright.circuits.log_posit_encoder import LogPositEncoder
@@ -12,6 +18,7 @@ from bitwright.circuits.lpa_pe import LpaPe
 from bitwright.circuits.multiply_accumulate import MultiplyAccumulate
 from bitwright.circuits.narrow_adder import NarrowAdder
 from bitwright.circuits.partial_sum_adder import PartialSumAdder
+from bitwright.circuits.precision_decider import PrecisionDecider
 from bitwright.circuits.rae import Rae
 from bitwright.circuits.requantizer import Requantizer
 from bitwright.circuits.run_length import RunLengthDecoder, RunLengthEncoder
@@ -39,6 +46,13 @@ CIRCUITS: dict[str, type[Circuit]] = {
         AntPe,
         AntUnit,
         AdaptivFloatPe,
+        FusionUnit,
+        BitGroup,
+        PrecisionDecider,
+        CutScheduler,
+        DrqElement,
+        DrqMask,
+        EyerissElement,
     )
 }
 """By name, in the order of lists."""
@@ -49,8 +63,14 @@ __all__ = [
     "AntDecoder",
     "AntPe",
     "AntUnit",
+    "BitGroup",
     "Circuit",
     "Compensator",
+    "CutScheduler",
+    "DrqElement",
+    "DrqMask",
+    "EyerissElement",
+    "FusionUnit",
     "LogConverter",
     "LogPositDecoder",
     "LogPositEncoder",
@@ -60,6 +80,7 @@ __all__ = [
     "PartialSumAdder",
     "Port",
     "Ports",
+    "PrecisionDecider",
     "Rae",
     "Requantizer",
     "RunLengthDecoder",
