@@ -18,7 +18,7 @@ from bitwright.reports.page.page import embedded
 from bitwright.tasks.calibrate import calibrate_method
 
 HOSTILE = "<script>window.hacked=1</script>"
-HOSTILE_SITE = '<img src=x onerror="hacked=1">'
+HOSTILE_SITE = '<img src=x onerror="hacked=1"> %{y} $y$'
 HOSTILE_FILE = "<b onclick='window.hacked=1'>&amp;"
 HOSTILE_COMMAND = "bitwright compare '</code></script><script>window.hacked=1</script>'"
 MACHINES = ["simd", "systolic-ws", "panacea", "apsq"]
@@ -333,6 +333,16 @@ class TestBrowser:
         found.page.select_option(".layers .shown", index=0)
         found.page.click(".layers details summary")
         assert found.column("sites-0", 0) == [HOSTILE_SITE, "second"]
+        assert found.said == []
+
+    @pytest.mark.parametrize("plot", ["cycles-0", "energy-0"])
+    def test_names_are_shown_and_not_obeyed(self, opened, plot):
+        """What a picture says where the mouse is: no element, no value and no formula in place of a name."""
+        found = opened()
+        found.page.evaluate(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 0}}])")
+        found.page.wait_for_selector(f"#{plot} .hoverlayer text")
+        assert HOSTILE_SITE in found.page.text_content(f"#{plot} .hoverlayer")
+        assert found.page.evaluate("window.hacked") is None
         assert found.said == []
 
     def test_tables_sort_both_ways(self, opened, frontier):
