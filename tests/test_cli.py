@@ -537,7 +537,7 @@ class TestBadInput:
             (["evaluate", TOY, "--option", "nobody*:x_bits=7"], "matches no site"),
             (["evaluate", TOY, "-t", "fidelty"], "Did you mean 'fidelity'"),
             (["evaluate", TOY, "-t", "sts"], "judges networks of kind sentence"),
-            (["evaluate", TOY, "-d", "nowhere.txt"], "leave --data out"),
+            (["evaluate", TOY, "-d", "toy_networks.py"], "leave --data out"),
             (["evaluate", TOY, "--plan", "missing.plan"], "there is no plan missing.plan"),
             (["evaluate", TOY, "--plan", "toy_networks.py"], "toy_networks.py is no plan"),
             (["evaluate", TOY, "--plan", "toy_networks.py", "--option", "x_bits=4"], "leave --option out"),
@@ -576,7 +576,7 @@ class TestBadInput:
             (["compare", "gemm:8x8x8", "--budget", "1%"], "it cannot be evaluated"),
             (["compare", TOY, "--out", "nowhere/page.csv"], "the folder nowhere"),
             (["compare", TOY, "-m", "int8,int9"], "unknown method 'int9'"),
-            (["compare", "gemm:8x8x8", "-d", "nowhere"], "no network has numbers"),
+            (["compare", "gemm:8x8x8", "-d", "toy_networks.py"], "no network has numbers"),
             (["compare", "gemm:8x8x8", "--limit", "3"], "the limit was given, and no network has numbers"),
             (["compare", "gemm:8x8x8", "--fast"], "exact=False (--fast) was given, and no network has numbers"),
             (["compare", "gemm:8x8x8", "--calibration", "3"], "the number of calibration samples was given"),
@@ -596,7 +596,7 @@ class TestBadInput:
             (["evaluate", TOY, "--samples", "toy_networks:batches", "--limit", "4"], "leave the limit out"),
             (["evaluate", TOY, "--samples", "toy_networks:batch"], "Did you mean 'batches'"),
             (["evaluate", TOY, "--samples", "toy_networks:layers"], "a data loader or another iterable"),
-            (["evaluate", TOY, "--samples", "nowhere"], "reads neither pictures nor text"),
+            (["evaluate", TOY, "--samples", "toy_networks.py"], "reads neither pictures nor text"),
             (["evaluate", TOY, "--calibration-from", "batch-norm"], "those are sources of images"),
             (["evaluate", TOY, "--calibration-from", "batch-norm,nowhere"], "unknown source of calibration images"),
             (["evaluate", TOY, "--samples", "batch-norm"], "calibrate and do not judge"),
@@ -622,6 +622,35 @@ class TestBadInput:
         result = run(*arguments)
         assert result.exit_code == 2
         assert result.stdout == ""
+
+
+class TestSamples:
+    """They are looked for before a network is: what takes minutes to load need not be loaded to be told."""
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["evaluate", "--data"],
+            ["evaluate", "--samples"],
+            ["evaluate", "--calibration-from"],
+            ["compare", "--data"],
+            ["compare", "--samples"],
+            ["compare", "--calibration-from"],
+            ["simulate", "--samples"],
+            ["export", "--out", "here", "--samples"],
+            ["train", "--save-plan", "p", "--samples"],
+        ],
+    )
+    def test_are_looked_for_first(self, toys, arguments):
+        verb, *options = arguments
+        for place in ("no such/place", "a" * 300, "nul\0"):
+            said = refused(verb, "a network that nobody has", *options, place)
+            assert f"there is no {place[:3]}" in said
+            assert f"which {options[-1]} names" in said
+        assert "unknown" in refused(verb, "a network that nobody has", *options, "toy_networks.py")
+
+    def test_of_published_figures(self, toys):
+        assert "which --data names" in refused("reproduce", "lp", "--models", "nobody's", "--data", "nowhere")
 
 
 class TestSettings:

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitwright.errors import InputError
@@ -64,6 +64,38 @@ class TestSums:
             for a, b in zip(x.codes[i].tolist(), w.codes[j].tolist(), strict=True):
                 total = rounded(total + reference_log_product([a], [b], LP8, LP4), bits)
             assert Fraction(found[i, j].item()) == total
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.tuples(st.integers(2, 8), st.integers(0, 5)),
+        st.tuples(st.integers(2, 8), st.integers(0, 5)),
+        st.sampled_from([2, 8, 32]),
+        st.integers(0, 999),
+    )
+    @example((8, 3), (8, 2), 8, 0)  # products of 2^35 were cut to 64 bits of the smallest
+    @example((8, 5), (8, 5), 2, 3)  # from 2^-511 to 2^511
+    def test_of_wide_log_posits(self, left, right, bits, seed):
+        formats = [LogPosit(n=n, es=es, rs=n - 1) for n, es in (left, right)]
+        x, w = drawn(formats[0], (2, 12), seed), drawn(formats[1], (3, 12), seed + 1)
+        found = METHOD.sums(view_of(x, w), x, w, plan_of(x, w, bits))
+        slow = running_sums(view_of(x, w), *looked_up(x, w), bits)
+        assert torch.equal(found, slow)
+        for i, j in np.ndindex(2, 3):
+            total = Fraction(0)
+            for a, b in zip(x.codes[i].tolist(), w.codes[j].tolist(), strict=True):
+                total = rounded(total + reference_log_product([a], [b], *formats), bits)
+            assert Fraction(found[i, j].item()) == total
+
+    def test_what_float64_does_not_hold_breaks_a_tie(self):
+        wide = LogPosit(n=8, es=3, rs=7)
+        words = {value: word for word, value in enumerate(wide.values())}
+        tie = words[2.0**0.25]  # the converter makes it 1.25, half-way between 1 and 1.5
+        tiny, one = words[min(value for value in wide.values() if value > 0)], words[1.0]
+        x = Quantized(codes=torch.tensor([[tiny, tie]], dtype=torch.uint8), format=wide, scale=torch.ones(()))
+        w = dataclasses.replace(x, codes=torch.tensor([[tiny, one]], dtype=torch.uint8))
+        found = METHOD.sums(view_of(x, w), x, w, plan_of(x, w, 2)).item()
+        exact = reference_log_product([tiny, tie], [tiny, one], wide, wide)
+        assert Fraction(found) == rounded(exact, 2) == 1.5
 
     def test_of_integers_with_a_zero_point(self):
         x, w = drawn(Integer(bits=8, signed=False), (4, 50), 0, zero_point=113), drawn(Integer(bits=4), (3, 50), 1)

@@ -489,13 +489,24 @@ class TestRefusals:
             "[" * 100_000,
         ],
     )
-    def test_a_damaged_line_is_named(self, tmp_path, alone, line):
+    def test_a_damaged_line_is_named(self, tmp_path, line):
+        path, header = tmp_path / "log", {"samples": "s"}
+        with opened(path, header, resume=False) as log:
+            for n in range(3, 7):
+                log.add((Fields(n=n, es=1, rs=2, sf=0.5),), 1.0 / n)
+        lines = path.read_text().splitlines()
+        lines[3] = line.removesuffix("\n")
+        path.write_text("\n".join(lines) + "\n")
+        named = pytest.raises(InputError, match="log, line 4 is damaged; remove that line and resume")
+        with named, opened(path, header, resume=True):
+            pass
+
+    def test_a_search_without_its_damaged_line_measures_it_again(self, tmp_path, alone):
         log = tmp_path / "log"
         run(log)
         lines = log.read_text().splitlines()
-        lines[3] = line.removesuffix("\n")
-        log.write_text("\n".join(lines) + "\n")
-        with pytest.raises(InputError, match="log, line 4 is damaged; remove that line and resume"):
+        log.write_text("\n".join([*lines[:3], "x", *lines[4:]]) + "\n")
+        with pytest.raises(InputError, match="log, line 4 is damaged"):
             run(log, resume=True)
         log.write_text("\n".join([*lines[:3], *lines[4:]]) + "\n")
         assert run(log, resume=True).evaluations == 1

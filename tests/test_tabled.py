@@ -7,16 +7,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitwright.errors import InputError
-from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized, RegimeRule
+from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized, RegimeRule, converter_table
 from bitwright.methods.lpq.fields import least_error
 from bitwright.methods.tabled.log_products import (
     INT64_BITS,
     _windows,
-    converter_table,
     grouped,
     looked_up,
     pair_of,
@@ -142,6 +141,17 @@ class TestLogProducts:
         total = sum(int(pair.products[b, a]) for a, b in zip(x, w, strict=True))
         assert abs(total) < 2 ** pair.sum_bits(k)
         assert total * Fraction(2) ** pair.unit == reference_log_product(x, w, x_format, w_format)
+
+    @settings(max_examples=40, deadline=None)
+    @given(log_posits(), log_posits(), st.integers(1, 20), SEEDS)
+    @example(LogPosit(n=8, es=5, rs=7), LogPosit(n=8, es=5, rs=7), 9, 0)  # infinite and NaN in float32
+    def test_fast_sums_are_near(self, x_format, w_format, k, seed):
+        """However wide the formats: each term rounds by at most 2^-24 in the product and once more in each sum."""
+        x, w = operand(x_format, (3, k), seed), operand(w_format, (2, k), seed + 1)
+        view = view_of(x, w)
+        values = pair_of(x_format, w_format).reals[w.codes.long().unsqueeze(0), x.codes.long().unsqueeze(1)]
+        apart = (fast_sums(view, x, w).double() - exact_sums(view, x, w)).abs()
+        assert bool((apart <= (k + 2) * 2.0**-22 * values.abs().sum(-1)).all())
 
     @settings(max_examples=10, deadline=None)
     @given(log_posits(), log_posits(), SEEDS)

@@ -10,6 +10,7 @@ from bitwright.cli import given, names, outputs
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.failures import FAILURE
 from bitwright.cli.interrupts import INTERRUPTS
+from bitwright.cli.sample_paths import look_for
 from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -113,6 +114,7 @@ def compare(
         if budget is not None:
             parse_budget(budget)
             systems_of(chosen or (), list(built), kinds(built))
+        look_for(data=data, samples=samples, calibration_from=calibration_from)
         networks = given.networks(
             given.names(models, "model"),
             reads=given.reading(preprocess, tokenizer),

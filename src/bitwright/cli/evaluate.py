@@ -7,6 +7,7 @@ import typer
 from bitwright.cli import given, outputs
 from bitwright.cli.app import app
 from bitwright.cli.plans import check_new, find_plan, keep_plan
+from bitwright.cli.sample_paths import look_for
 from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 
@@ -67,6 +68,7 @@ def evaluate(
         check_new(save_plan, overwrite=overwrite)
         files = outputs.targets(out, Evaluation, overwrite=overwrite, beside=[save_plan])
         chosen = find_plan(method, (*(option or ()), *budgeted), plan, calibration=calibration)
+        look_for(data=data, samples=samples, calibration_from=calibration_from)
         network = api.load(
             model,
             **given.reading(preprocess, tokenizer),

@@ -11,6 +11,7 @@ from bitwright.cli import given
 from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import check_outputs, find_plan, keep_plan
+from bitwright.cli.sample_paths import look_for
 from bitwright.cli.show import show, written
 from bitwright.cli.working import working
 
@@ -95,6 +96,7 @@ def export(
         check_form(form, out, site or (), words=words, overwrite=overwrite)
         check_outputs(save_plan, overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
+        look_for(samples=samples)
         network = api.load(
             model,
             **given.reading(preprocess, tokenizer),

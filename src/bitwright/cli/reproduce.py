@@ -7,6 +7,7 @@ import typer
 from bitwright.cli import given, outputs
 from bitwright.cli.app import app
 from bitwright.cli.failures import FAILURE
+from bitwright.cli.sample_paths import look_for
 from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -65,6 +66,7 @@ def reproduce(
             raise InputError("name a system for --sites, as in: bitwright reproduce panacea --sites ...")
         result = Overview if system is None else find_system(system).result
         files = outputs.targets(out, result, overwrite=overwrite)
+        look_for(data=data)
         found = api.reproduce(
             system,
             None if models is None else given.names(models, "model"),

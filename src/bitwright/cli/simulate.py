@@ -7,6 +7,7 @@ import typer
 from bitwright.cli import given, names, outputs
 from bitwright.cli.app import USAGE, app, stop
 from bitwright.cli.plans import check_new, find_plan, keep_plan
+from bitwright.cli.sample_paths import look_for
 from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 
@@ -67,6 +68,7 @@ def simulate(
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
+        look_for(samples=samples)
         network = api.load(
             model,
             **given.reading(preprocess, tokenizer),

@@ -11,6 +11,7 @@ from bitwright.cli.app import app, stop_interrupted
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.leftovers import kept, removed
 from bitwright.cli.plans import check_continued
+from bitwright.cli.sample_paths import look_for
 from bitwright.cli.show import deliver
 from bitwright.cli.working import working
 from bitwright.errors import InputError
@@ -99,6 +100,7 @@ def train(
 
         files = outputs.targets(out, Training, overwrite=overwrite, beside=[save_plan, checkpoint])
         check_continued(save_plan, checkpoint, method or ("" if resume else TRAINED), overwrite=overwrite)
+        look_for(samples=samples)
         network = api.load(
             model, **given.reading(preprocess, tokenizer), sequence_length=sequence_length, image_size=image_size
         )

@@ -1,6 +1,8 @@
 """Sums of looked-up products, each addition rounded to a number of significant bits, half to even.
 
-An addition is exact to the 53 bits of a float64 before it is rounded; x and w as in `bitwright.methods.tabled.kernels`.
+Sums are kept in float64. Where its 53 bits do not hold a sum, the sum is first rounded to odd, so that rounding it
+again to up to 51 bits gives what rounding the exact sum gives (Boldo and Melquiond, 2008). x and w as in
+`bitwright.methods.tabled.kernels`.
 """
 
 from typing import Any
@@ -24,6 +26,18 @@ def _rounded(number: np.float64, dropped: np.int64) -> Any:
     return np.int64(pattern & ~((np.int64(1) << dropped) - 1)).view(np.float64)
 
 
+@numba.njit(inline="always")
+def _to_odd(one: np.float64, other: np.float64) -> Any:
+    """The sum; where float64 does not hold it, the neighbour whose last bit is 1."""
+    total = one + other
+    back = total - one
+    lost = (one - (total - back)) + (other - back)  # exactly (Knuth)
+    pattern = np.float64(total).view(np.int64)
+    if lost != 0 and not pattern & 1:
+        pattern += np.int64(1) if (lost > 0) == (total > 0) else np.int64(-1)
+    return np.int64(pattern).view(np.float64)
+
+
 @numba.njit(parallel=True, cache=True)
 def products(x: Words, w: Words, table: Reals, out: Reals, bits: int) -> None:
     """out[g, n, m] = the rounded running sum over k of table[w[g, n, k], x[g, k, m]]."""
@@ -40,7 +54,7 @@ def _column(x: Words, w: Words, table: Reals, out: Reals, dropped: np.int64) -> 
         for i in range(x.shape[0]):
             multiples, words = table[w[i]], x[i, start:stop]
             for m in range(stop - start):
-                sums[m] = _rounded(sums[m] + multiples[words[m]], dropped)
+                sums[m] = _rounded(_to_odd(sums[m], multiples[words[m]]), dropped)
         out[start:stop] = sums
 
 
@@ -54,7 +68,7 @@ def depthwise(x: Words, w: Words, table: Reals, out: Reals, bits: int) -> None:
 @numba.njit(cache=True)
 def _row(x: Words, w: Words, table: Reals, out: Reals, dropped: np.int64) -> None:
     for c in range(x.shape[1]):
-        total = 0.0
+        total = np.float64(0)
         for i in range(x.shape[0]):
-            total = _rounded(total + table[w[i, c], x[i, c]], dropped)
+            total = _rounded(_to_odd(total, table[w[i, c], x[i, c]]), dropped)
         out[c] = total

@@ -19,7 +19,7 @@ from bitwright.formats import Integer, LogPosit, Quantized
 from bitwright.methods.narrow.rule import NarrowSums
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.protocol import Provides
-from bitwright.methods.tabled.log_products import add_products, pair_of
+from bitwright.methods.tabled.log_products import add_products, pair_of, sum_to_odd
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
 from bitwright.settings import about
@@ -100,8 +100,7 @@ def looked_up(x: Quantized, w: Quantized) -> tuple[Quantized, Quantized, torch.T
                 f"{operand.format.name}; use narrower operands, or leave narrow out"
             )
     if isinstance(x.format, LogPosit) and isinstance(w.format, LogPosit):
-        pair = pair_of(x.format, w.format)
-        return x, w, torch.ldexp(pair.products.double(), torch.tensor(pair.unit))
+        return x, w, pair_of(x.format, w.format).reals
     (left, of_x), (right, of_w) = _values(x), _values(w)
     return left, right, of_w.unsqueeze(1) * of_x
 
@@ -123,13 +122,13 @@ def running_sums(view: GemmView, x: Quantized, w: Quantized, table: torch.Tensor
     for each in operands(view, x, w):
         blocks = []
         for block in each.x:
-            total: torch.Tensor | float = 0.0
+            total = torch.zeros((), dtype=table.dtype, device=table.device)
             for i in range(each.w.shape[-2]):
                 if each.depthwise:
                     terms = table[each.w[i].long(), block[:, i].long()]
                 else:
                     terms = table[each.w[:, i].unsqueeze(1).long(), block[:, :, i].unsqueeze(2).long()]
-                total = _rounded(total + terms, bits)
+                total = _rounded(sum_to_odd(total, terms), bits)
             blocks.append(torch.as_tensor(total))
         parts.append(torch.cat(blocks, dim=0 if each.depthwise else 1))
     return output(view, parts)

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-MOST_BITS = 53
-"""What float64, in which sums are kept, has."""
+MOST_BITS = 51
+"""Float64, in which sums are kept, has two more, which a sum rounded to odd needs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitwright.formats import LogPosit, Quantized
+from bitwright.formats import LogPosit, Quantized, converter_table
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.layouts import operands, output
 from bitwright.methods.products import exact_float_kernels, float_product
@@ -28,6 +28,7 @@ from bitwright.networks.view import GemmView
 
 MANTISSA_BITS = 53
 INT64_BITS = 63
+FLOAT32_EXPONENT = 127
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,12 +90,27 @@ class Pair:
         return self.x.exponents[1] + self.w.exponents[1] + 2 - self.unit + math.ceil(math.log2(k))
 
     @functools.cached_property
-    def products(self) -> torch.Tensor:
-        """The product of every word of w with every word of x, int64 [words of w, words of x] in the unit."""
+    def reals(self) -> torch.Tensor:
+        """The product of every word of w with every word of x, exact, float64 [words of w, words of x].
+
+        Words of up to 8 bits reach from 2^-511 to 2^511, within what float64 has.
+        """
         fraction = self.w.fraction.unsqueeze(1) + self.x.fraction
         exponent = self.w.exponent.unsqueeze(1) + self.x.exponent
-        linear = torch.ldexp(self.converter[fraction], exponent - self.unit)
-        return (self.w.sign.unsqueeze(1) * self.x.sign * linear).to(torch.int64)
+        sign = self.w.sign.unsqueeze(1) * self.x.sign
+        return sign * torch.ldexp(self.converter[fraction], exponent)
+
+    @functools.cached_property
+    def products(self) -> torch.Tensor:
+        """The same in the unit, int64; only where those hold one."""
+        assert self.sum_bits(1) < INT64_BITS, "products of these formats exceed int64; take `reals`"
+        return torch.ldexp(self.reals, torch.tensor(-self.unit)).to(torch.int64)
+
+    def in_float32(self, k: int) -> bool:
+        """Whether float32 has the range of both operands and of sums of k products."""
+        (x_low, x_high), (w_low, w_high) = self.x.exponents, self.w.exponents
+        highest = max(x_high, w_high, x_high + w_high + 2 + math.ceil(math.log2(k)))
+        return highest <= FLOAT32_EXPONENT and min(x_low, w_low, self.unit) >= 1 - FLOAT32_EXPONENT
 
     @property
     def by_w(self) -> bool:
@@ -114,17 +130,6 @@ def pair_of(x: LogPosit, w: LogPosit) -> Pair:
         fraction_bits=bits,
         converter=torch.tensor(linear + [2 * value for value in linear], dtype=torch.float64),
     )
-
-
-def converter_table(bits: int) -> list[int]:
-    """T of the log-linear converter for fractions of `bits` bits.
-
-    Examples
-    --------
-    >>> converter_table(3)
-    [0, 1, 2, 2, 3, 4, 5, 7]
-    """
-    return [round(2**bits * (2 ** (t / 2**bits) - 1)) for t in range(2**bits)]
 
 
 def _words(fmt: LogPosit, bits: int) -> Words:
@@ -150,14 +155,16 @@ def log_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
 
 
 def fast_log_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
-    """The same in float32, whose sums round."""
+    """The same in float32, whose sums round; in float64 where float32 has not the formats' range."""
     assert isinstance(x.format, LogPosit)
     assert isinstance(w.format, LogPosit)
+    pair = pair_of(x.format, w.format)
+    dtype = torch.float32 if pair.in_float32(view.k) else torch.float64
     found: torch.Tensor | None = None
-    for left, right in _groups(x, w, pair_of(x.format, w.format)):
-        part = view.product(left.float(), right.float())
+    for left, right in _groups(x, w, pair):
+        part = view.product(left.to(dtype), right.to(dtype))
         found = part if found is None else found + part
-    return _zeros(view, x, w).float() if found is None else found
+    return _zeros(view, x, w).to(dtype) if found is None else found
 
 
 def looked_up(view: GemmView, x: Quantized, w: Quantized, pair: Pair) -> torch.Tensor:
@@ -282,24 +289,28 @@ def rounded_sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     for part in parts:
         rest, kept = part, []
         for number in held:
-            total = rest + number
-            back = total - rest
-            kept.append((rest - (total - back)) + (number - back))  # what rounding lost, exactly (Knuth)
-            rest = total
+            rest, lost = _two_sum(rest, number)
+            kept.append(lost)
         held = [*kept, rest]
     tail = held[0]
     for number in held[1:-1]:
-        tail = _add_to_odd(tail, number)
+        tail = sum_to_odd(tail, number)
     return held[-1] + tail
 
 
-def _add_to_odd(small: torch.Tensor, large: torch.Tensor) -> torch.Tensor:
-    """Their sum rounded to odd: where not exact, to the neighbour whose last bit is 1, so that no later tie lies."""
-    total = large + small
-    error = small - (total - large)
+def sum_to_odd(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The sum of float64 rounded to odd: where not exact, the neighbour whose last bit is 1; no later tie lies."""
+    total, error = _two_sum(one, other)
     even = (total.view(torch.int64) & 1) == 0
     toward = torch.where(error > 0, torch.inf, -torch.inf)
     return torch.where((error != 0) & even, torch.nextafter(total, toward.to(total.dtype)), total)
+
+
+def _two_sum(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rounded sum, and what rounding lost, exactly (Knuth)."""
+    total = one + other
+    back = total - one
+    return total, (one - (total - back)) + (other - back)
 
 
 def reference_log_product(x: Sequence[int], w: Sequence[int], x_format: LogPosit, w_format: LogPosit) -> Fraction:
