@@ -3,7 +3,7 @@
     python benchmarks/onnx_quantized.py [NETWORK ...] [--inputs N] [--calibrate N] [--forms QDQ,QOperator]
 
 For each network (efficientnet-lite0 and minilm-l6): torch's exporter writes it in float, `quantize_static` quantizes it
-(8 bits, weights per output channel) on inputs that are always there, and bitwright reads that file as the method `file`.
+(8 bits, weights per output channel) on inputs that are always there, and bitwright reads that file as a plan.
 On N other inputs two things are counted:
 
 - free: inputs on which any output of the network differs from that of onnxruntime's default session;
@@ -68,6 +68,14 @@ class Found:
     largest: int = 0
     outputs: int = 0
 
+    def add(self, op: str, own: Any, theirs: Any) -> None:
+        """Codes of one tensor that an operator makes."""
+        off = np.abs(own - theirs.astype(np.int64))
+        self.tensors += 1
+        self.codes += off.size
+        self.largest = max(self.largest, int(off.max(initial=0)))
+        self.differing[op] += int((off > 0).sum())
+
 
 def exported(network: Network, batch: Batch, path: Path) -> None:
     """The float network as torch's exporter writes it."""
@@ -129,7 +137,9 @@ def session(model: Path | bytes, level: str, write: Path | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel[level]
+    levels = onnxruntime.GraphOptimizationLevel
+    known = {"none": levels.ORT_DISABLE_ALL, "extended": levels.ORT_ENABLE_EXTENDED, "all": levels.ORT_ENABLE_ALL}
+    options.graph_optimization_level = known[level]
     if write is not None:
         options.optimized_model_filepath = str(write)
     given = model if isinstance(model, bytes) else str(model)
@@ -146,7 +156,13 @@ def scales_of(path: Path) -> dict[str, Scale]:
     for node in graph.node:
         # what rounds its output has that output's scale and zero point last, or at these places
         places = {"QuantizeLinear": (1, 2), "QLinearConv": (6, 7), "QGemm": (7, 8), "QLinearConcat": (0, 1)}
-        unary = {"QLinearSigmoid", "QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearSoftmax", "QLinearLeakyRelu"}
+        unary = {
+            "QLinearSigmoid",
+            "QLinearGlobalAveragePool",
+            "QLinearAveragePool",
+            "QLinearSoftmax",
+            "QLinearLeakyRelu",
+        }
         default = (3, 4) if node.op_type in unary else (6, 7)
         at = places.get(node.op_type, default if node.op_type.startswith("QLinear") else ())
         if not at or len(node.input) <= at[1]:
@@ -162,43 +178,39 @@ def every_value(path: Path, folder: Path) -> Any:
     import onnx
 
     kept = folder / "optimized.onnx"
-    session(path, "ORT_ENABLE_EXTENDED", kept)
+    session(path, "extended", kept)
     model = onnx.load(kept)
     there = {each.name for each in model.graph.output}
     for node in model.graph.node:
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in node.output if name and name not in there)
-    return session(model.SerializeToString(), "ORT_DISABLE_ALL")
+    return session(model.SerializeToString(), "none")
 
 
 def node_by_node(
-    network: Network, executor: Executor, batch: Batch, theirs: Mapping[str, Any], scales: Mapping[str, Scale], to: Found
+    executor: Executor, batch: Batch, theirs: Mapping[str, Any], scales: Mapping[str, Scale], found: Found
 ) -> None:
     """Run a network whose every node is given onnxruntime's values, and compare the codes that it makes."""
-    assert isinstance(executor.network.module, OnnxNetwork)
     module = executor.network.module
+    assert isinstance(module, OnnxNetwork)
     values: dict[str, Any] = dict(batch) | module.constants
     with executor.executing():
         for step in module.steps:
             step.run(values)
             for name in step.outputs:
-                if name not in theirs or not isinstance(values.get(name), torch.Tensor):
+                own, other = values.get(name), theirs.get(name)
+                if not isinstance(own, torch.Tensor) or other is None or own.dtype != torch.float32:
                     continue
-                if name in scales and values[name].is_floating_point():
-                    own = scales[name].codes(values[name])
-                    off = np.abs(own - theirs[name].astype(np.int64))
-                    to.tensors += 1
-                    to.codes += off.size
-                    to.largest = max(to.largest, int(off.max(initial=0)))
-                    to.differing[step.node.op] += int((off > 0).sum())
-                    values[name] = scales[name].reals(theirs[name])
-                elif values[name].dtype == torch.float32 and theirs[name].dtype == np.float32:
-                    values[name] = torch.from_numpy(np.array(theirs[name]))
+                if name in scales:
+                    found.add(step.node.op, scales[name].codes(own), other)
+                    values[name] = scales[name].reals(other)
+                elif other.dtype == np.float32:
+                    values[name] = torch.from_numpy(np.array(other))
 
 
 def compared(path: Path, network: Network, batches: Sequence[Batch], folder: Path) -> Found:
     """All inputs, free and node by node."""
     executor, scales, found = Executor(network, plan_of(network)), scales_of(path), Found()
-    default, whole = session(path, "ORT_ENABLE_ALL"), every_value(path, folder)
+    default, whole = session(path, "all"), every_value(path, folder)
     names = [each.name for each in whole.get_outputs()]
     wanted = {each.name for each in default.get_inputs()}
     for batch in batches:
@@ -206,7 +218,7 @@ def compared(path: Path, network: Network, batches: Sequence[Batch], folder: Pat
         own = executor.run(batch).numpy()
         found.outputs += int(not np.array_equal(own, default.run(None, feeds)[0]))
         theirs = dict(zip(names, whole.run(names, feeds), strict=True))
-        node_by_node(network, executor, batch, theirs, scales, found)
+        node_by_node(executor, batch, theirs, scales, found)
     return found
 
 
@@ -214,8 +226,8 @@ def costs(network: Network, batch: Batch) -> Iterator[str]:
     """Latency and energy of one inference on each machine."""
     plan = plan_of(network)
     for name in MACHINES:
-        cost = simulate(network, plan, build_accelerators([name], None, "common"), batch=batch)[name].cost
-        yield f"{name} {cost.latency_s * 1e3:.4g} ms, {cost.energy_pj * 1e-6:.4g} µJ"
+        found = simulate(network, plan, build_accelerators([name], None, "common"), batch=batch)[name]
+        yield f"{name} {found.latency_us * 1e-3:.4g} ms, {found.cost.total_energy_pj * 1e-6:.4g} µJ"
 
 
 def shown(name: str, form: str, found: Found, inputs: int) -> str:
@@ -223,8 +235,8 @@ def shown(name: str, form: str, found: Found, inputs: int) -> str:
     wrong = {op: count for op, count in found.differing.items() if count}
     told = f"{sum(wrong.values())} differ, by {found.largest} at most: {wrong}" if wrong else "all equal"
     return (
-        f"{name}, {form}: free, {inputs - found.outputs} of {inputs} outputs equal; node by node, {found.codes:,} codes "
-        f"of {found.tensors // inputs} tensors, {told}"
+        f"{name}, {form}: free, {inputs - found.outputs} of {inputs} outputs equal; node by node, {found.codes:,} "
+        f"codes of {found.tensors // inputs} tensors, {told}"
     )
 
 
