@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import bitwright.cli.verbs
 from bitwright.cli.app import app
-from bitwright.cli.failures import FAILURES, redacted
+from bitwright.cli.failures import FAILURES
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.main import main
 
@@ -119,11 +119,6 @@ class TestUnforeseen:
         ended(raising(ValueError("x")))
         (file,) = tmp_path.glob("bitwright-*.txt")
         assert file.stat().st_mode & 0o077 == 0
-
-
-def test_redaction():
-    assert redacted("mysql://a:b:c@h --token=abc, api_key: xyz") == "mysql://a:***@h --token=*** api_key: ***"
-    assert redacted("http://host:80/a@b plain password") == "http://host:80/a@b plain password"
 
 
 class TestCodeThatIsGiven:

@@ -388,8 +388,8 @@ class TestStores:
         study = read_study(moody(size={"from": 1, "to": 400}))
         original = database.storage
 
-        def small(address, name):
-            made = original(address, name)
+        def small(address, study):
+            made = original(address, study)
             event = importlib.import_module("sqlalchemy.event")
             event.listen(made.engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count = 90"))
             made.engine.dispose()
@@ -409,7 +409,7 @@ class TestStores:
         ("place", "says"),
         [
             ("nowhere/a.db", "folder .*nowhere of the store does not exist"),
-            ("mysql://u:secret@host/x", r"a store is a file, .* not mysql://u@host/x"),
+            ("mysql://u:secret@host/x", r"a store is a file, .* not mysql://u:[*]+@host/x"),
             ("text.db", "text.db is not a sweep's store"),
             (".", "is no file"),
         ],

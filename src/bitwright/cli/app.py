@@ -19,6 +19,7 @@ from bitwright.cli.failures import FAILURE, FAILURES, LONGEST, is_out_of_memory
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.telling import tell
 from bitwright.errors import BitwrightError, InputError
+from bitwright.redaction import redacted, secrets_in
 from bitwright.shown import printable
 
 USAGE = 2
@@ -68,9 +69,13 @@ def _printable() -> Iterator[None]:
     try:
         yield
     except WrongUsage as error:
-        error.args = tuple(printable(each) if isinstance(each, str) else each for each in error.args)
-        error.message = printable(error.message)  # type: ignore[attr-defined]
+        error.args = tuple(_shown(each) if isinstance(each, str) else each for each in error.args)
+        error.message = _shown(error.message)  # type: ignore[attr-defined]
         raise
+
+
+def _shown(words: str) -> str:
+    return printable(redacted(words, secrets_in(sys.argv)))
 
 
 def _stop_by_system(error: OSError) -> NoReturn:

@@ -5,22 +5,16 @@ for temporary files, readable by its owner alone.
 """
 
 import os
-import re
-import shlex
 import sys
 import threading
 import traceback
 from pathlib import Path
 
 from bitwright.cli.telling import tell
+from bitwright.redaction import redacted, redacted_command, secrets_in
 
 FAILURE = 1
 LONGEST = 300  # characters of what an exception says; the report has all of it
-SECRETS = (
-    (re.compile(r"(?<=://)([^/\s:@]*):([^/\s]*)@"), r"\1:***@"),
-    (re.compile(r"(?i)\b(password|passwd|pwd|secret|token|api_?key)(=|:\s*|%3D)[^&\s'\"]+"), r"\1\2***"),
-)
-"""What is left out of a report: passwords in addresses, and what is called one."""
 
 
 class Failures:
@@ -68,23 +62,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return not names.isdisjoint({"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
-def redacted(text: str) -> str:
-    """A text without passwords.
-
-    Examples
-    --------
-    >>> redacted("--store postgresql://me:pw@host/db?password=pw&ssl=1")
-    '--store postgresql://me:***@host/db?password=***&ssl=1'
-    """
-    for pattern, instead in SECRETS:
-        text = pattern.sub(instead, text)
-    return text
-
-
 def _said(error: BaseException) -> str:
     name = type(error).__name__
     try:
-        text = redacted(str(error))
+        text = redacted(str(error), secrets_in(sys.argv))
     except Exception:  # whoever raised it wrote its __str__
         return name
     return f"{name}: {text[:LONGEST]}{'...' if len(text) > LONGEST else ''}" if text.strip() else name
@@ -106,7 +87,7 @@ def _reported(error: BaseException) -> Path | None:
 def _report(error: BaseException) -> str:
     from bitwright.studies.provenance import provenance
 
-    made = provenance(shlex.join(["bitwright", *sys.argv[1:]]), 0)
+    made = provenance(redacted_command(["bitwright", *sys.argv[1:]]), 0)
     versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
     told = "".join(traceback.format_exception(error))
-    return redacted(f"{made.command}\n{versions}\n{made.platform}\n\n{told}")
+    return f"{made.command}\n{versions}\n{made.platform}\n\n{redacted(told, secrets_in(sys.argv))}"

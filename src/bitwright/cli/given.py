@@ -303,9 +303,10 @@ def _split(flag: str, text: str) -> tuple[str, Any]:
 
 
 def command_line() -> str:
-    """What was typed."""
-    import shlex
+    """What was typed, without passwords."""
     import sys
     from pathlib import Path
 
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    from bitwright.redaction import redacted_command
+
+    return redacted_command([Path(sys.argv[0]).name, *sys.argv[1:]])

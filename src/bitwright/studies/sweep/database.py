@@ -1,7 +1,8 @@
-"""Databases of sweeps: SQLite's in a file, or PostgreSQL's by URL; whatever they raise becomes one sentence.
+"""Databases of sweeps: SQLite's in a file, or PostgreSQL's; whatever they raise becomes one sentence.
 
-One sweep at a time: a lock on a file beside a SQLite database, an advisory lock in PostgreSQL; both end with the
-process that holds them.
+One sweep at a time: a lock on a file beside a SQLite database, an advisory lock in PostgreSQL. This one is held by the
+only connection that the sweep has: where it is lost, nothing more is written, and no second one is made. Both locks end
+with the process that holds them.
 """
 
 import contextlib
@@ -12,37 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from bitwright.errors import InputError
+from bitwright.redaction import redacted
+from bitwright.studies.sweep.address import POSTGRESQL, SQLITE, Address
 from bitwright.studies.sweep.extra import optuna
 
-SQLITE, POSTGRESQL = "sqlite", "postgresql"
 PATIENCE_SECONDS = 10
-FORMS = "a file, sqlite:///FILE, or postgresql://USER@HOST/DATABASE"
 SQLITE_BEGINS = b"SQLite format 3\x00"
-
-
-def url(place: str) -> tuple[str, Path | None]:
-    """A database's URL, and its file if it is SQLite's."""
-    scheme, colon, rest = place.partition("://")
-    if not colon:
-        path = Path(place)
-    elif scheme == SQLITE:
-        path = Path(rest.removeprefix("/"))
-    elif scheme.partition("+")[0] == POSTGRESQL:
-        return place, None
-    else:
-        raise InputError(f"a store is {FORMS}, not {shown(place)}")
-    if not path.name or path.is_dir():
-        raise InputError(f"{place} is no file; name a file for the store")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder {path.absolute().parent} of the store does not exist; make it first")
-    return f"sqlite:///{path.absolute()}", path
-
-
-def shown(address: str) -> str:
-    """A URL without its password."""
-    before, at, after = address.rpartition("@")
-    scheme, colon, user = before.partition("://")
-    return f"{scheme}{colon}{user.partition(':')[0]}{at}{after}" if at else address
+LIBPQ = {
+    "connect_timeout": PATIENCE_SECONDS,
+    "keepalives_idle": 30,  # nothing on the way forgets a connection that waits for its next row
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms
+}
+SERVER = (  # which notices within a minute that nobody is there any more, and gives the lock free
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 3",
+    f"SET lock_timeout = '{PATIENCE_SECONDS}s'",
+)
+TABLES = ""  # whose lock is held while tables are made
 
 
 def check_file(file: Path, name: str) -> None:
@@ -74,53 +64,108 @@ def file_lock(file: Path, name: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise _taken(name) from None
+            raise taken(name) from None
         yield
 
 
-@contextlib.contextmanager
-def database_lock(opened: Any, study: str, name: str) -> Iterator[None]:
-    """Hold the lock of a study in PostgreSQL, or refuse at once."""
-    from sqlalchemy import text
-
-    number = int.from_bytes(hashlib.sha256(f"bitwright {study}".encode()).digest()[:8], signed=True)
-    with explained(name):
-        connection = opened.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        got = connection.execute(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}).scalar()
-    try:
-        if not got:
-            raise _taken(name)
-        yield
-    finally:
-        connection.invalidate()  # the session ends, and with it the lock
-        connection.close()
-
-
-def _taken(name: str) -> InputError:
+def taken(name: str) -> InputError:
+    """That another sweep is at work."""
     return InputError(f"another sweep is at work on {name}; wait until it has finished, or name another --store")
 
 
-def storage(address: str, name: str) -> Any:
-    """Optuna's storage at an address, its tables made if there are none."""
-    arguments: dict[str, Any] = {"timeout": PATIENCE_SECONDS}
-    if not address.startswith(SQLITE):
-        arguments = {"connect_timeout": PATIENCE_SECONDS} if "pg8000" not in address else {"timeout": PATIENCE_SECONDS}
+def storage(address: Address, study: str) -> Any:
+    """Optuna's storage at an address, its tables made if there are none; PostgreSQL's holds the lock of `study`.
+
+    Its engine has no address, so that no message has one: connections are made here.
+    """
+    from sqlalchemy.pool import QueuePool, StaticPool
+
     try:
-        return optuna().storages.RDBStorage(address, engine_kwargs={"connect_args": arguments})
+        if address.file is not None:
+            return _storage(SQLITE, poolclass=QueuePool, creator=lambda: _sqlite(address.file))
+        with _OnlyConnection(address, study) as only:
+            found = _storage(address.url.drivername, poolclass=StaticPool, creator=only.make)
+            only.release_tables()
+        return found
     except ImportError as error:
-        missing = getattr(error.__cause__, "name", None) or "the database's driver"
-        raise InputError(f"{name} needs {missing}, which is not installed; pip install it") from None
+        missing = error.name or "the database's driver"
+        raise InputError(
+            f"{address.shown} needs {missing}, which is not installed; pip install 'bitwright[{POSTGRESQL}]'"
+        ) from None
     except RuntimeError:
         raise InputError(
-            f"{name} was made by another version of Optuna, whose tables this one ({optuna().__version__}) does not "
-            "know; install that version, or name another --store"
+            f"{address.shown} was made by another version of Optuna, whose tables this one ({optuna().__version__}) "
+            "does not know; install that version, or name another --store"
         ) from None
     except ValueError as error:
-        raise InputError(f"{name} cannot be used as a store: {error}") from None
+        said = redacted(str(error), address.secrets)
+        raise InputError(f"{address.shown} cannot be used as a store: {said}") from None
+
+
+def _storage(kind: str, **engine: Any) -> Any:
+    return optuna().storages.RDBStorage(f"{kind}://", engine_kwargs=engine)
+
+
+def _sqlite(file: Path | None) -> sqlite3.Connection:
+    assert file is not None
+    return sqlite3.connect(file, timeout=PATIENCE_SECONDS, check_same_thread=False)
+
+
+class _OnlyConnection:
+    """The one connection of a sweep to PostgreSQL, which holds its lock; where it is lost, there is no other."""
+
+    def __init__(self, address: Address, study: str) -> None:
+        self.address, self.study = address, study
+        self.held: Any = None
+        kind = address.url.get_dialect()
+        self.dialect = kind(dbapi=kind.import_dbapi())
+
+    def __enter__(self) -> "_OnlyConnection":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self.held is not None:
+            self.held.close()
+
+    def make(self) -> Any:
+        """Connect, and hold the lock of the study, or refuse at once; and that of all tables, which are made next."""
+        if self.held is not None:
+            raise InputError(
+                f"the connection to {self.address.shown} was lost, and with it the lock; what it had is kept, and the "
+                "same command goes on from there"
+            )
+        own = {"timeout": PATIENCE_SECONDS} if self.dialect.driver == "pg8000" else LIBPQ
+        arguments, options = self.dialect.create_connect_args(self.address.url)
+        self.held = self.dialect.connect(*arguments, **{**own, **options})
+        for setting in SERVER:
+            self._said(setting)
+        if not self._said("SELECT pg_try_advisory_lock(%s)", _number(self.study)):
+            raise taken(self.address.shown)
+        self._said("SELECT pg_advisory_lock(%s)", _number(TABLES))
+        self.held.commit()
+        return self.held
+
+    def release_tables(self) -> None:
+        """Let others make tables."""
+        self._said("SELECT pg_advisory_unlock(%s)", _number(TABLES))
+        self.held.commit()
+
+    def _said(self, statement: str, *values: Any) -> Any:
+        """What a statement gives, if it gives something."""
+        cursor = self.held.cursor()
+        try:
+            cursor.execute(statement, values)
+            return cursor.fetchone()[0] if cursor.description else None
+        finally:
+            cursor.close()
+
+
+def _number(study: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"bitwright {study}".encode()).digest()[:8], signed=True)
 
 
 @contextlib.contextmanager
-def explained(name: str) -> Iterator[None]:
+def explained(address: Address) -> Iterator[None]:
     """Whatever a database raises, as one sentence."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -130,7 +175,8 @@ def explained(name: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        said = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        said = redacted(" ".join(str(cause).split()), address.secrets)
         raise InputError(
-            f"the store {name} cannot be used: {said}; what it had is kept, and the same command goes on from there"
+            f"the store {address.shown} cannot be used: {said}; what it had is kept, and the same command goes on from "
+            "there"
         ) from None

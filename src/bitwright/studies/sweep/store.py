@@ -1,18 +1,22 @@
 """Where a sweep's rows are kept: a study of Optuna's in a SQL database, a trial per row.
 
 A trial has Optuna's parameters and values, and the row itself as the attribute `bitwright_row`; the study says what it
-is a sweep of. Rows are written in one transaction per task, so that a process that is killed leaves whole rows or none.
+is a sweep of, and which process is at work on it. Rows are written in one transaction per task, which begins with the
+renewal of that word: a process that is killed leaves whole rows or none, and one whose store another took over, for
+whatever reason its lock did not hold, writes nothing more.
 """
 
 import contextlib
 import datetime
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bitwright.errors import InputError
-from bitwright.studies.sweep.database import check_file, database_lock, explained, file_lock, shown, storage, url
+from bitwright.studies.sweep.address import Address, address_of
+from bitwright.studies.sweep.database import check_file, explained, file_lock, storage, taken
 from bitwright.studies.sweep.extra import optuna
 from bitwright.studies.sweep.metrics import MAXIMISE, values_of
 from bitwright.studies.sweep.points import Point, Record
@@ -20,19 +24,21 @@ from bitwright.studies.sweep.proposals import distributions
 from bitwright.studies.sweep.study import Study
 
 VERSION = 1
-ABOUT, ROW = "bitwright_sweep", "bitwright_row"
+ABOUT, AT_WORK, ROW = "bitwright_sweep", "bitwright_at_work", "bitwright_row"
 
 
 class Store:
     """Rows by number, in a database or, without one, in memory only."""
 
-    def __init__(self, study: Study, name: str, storage: Any = None, made: Any = None) -> None:
-        self.study, self.name, self._storage, self._made = study, name, storage, made
+    def __init__(self, study: Study, address: Address, storage: Any = None, made: Any = None) -> None:
+        self.study, self.name, self._address, self._storage, self._made = study, address.shown, address, storage, made
         self.rows: dict[int, Record] = {}
         self._count = 0
+        self._token = uuid.uuid4().hex
 
-    def read(self) -> None:
-        """Take up what is there."""
+    def take(self) -> None:
+        """Say that this process is at work, and take up what is there."""
+        self._made.set_user_attr(AT_WORK, self._token)
         for trial in self._made.get_trials(deepcopy=False):
             row = trial.user_attrs.get(ROW)
             self._count += 1
@@ -55,6 +61,8 @@ class Store:
         """
         if self._made is None:
             return
+        with self.guarded():
+            self._check_at_work()
         before = self.about.get("inputs")
         if before is None:
             about = {"version": VERSION, "study": self.study.identity(), "inputs": dict(inputs)}
@@ -99,18 +107,33 @@ class Store:
             self._write_at_once(trials)
         except (ImportError, AttributeError, TypeError):
             for trial in trials:
+                self._check_at_work()
                 self._made.add_trial(trial)
         self._count += len(trials)
+
+    def _check_at_work(self) -> None:
+        """Refuse to go on where another process has taken the store over."""
+        try:
+            token = self._made.user_attrs.get(AT_WORK)
+        except KeyError:  # the study is gone
+            token = None
+        if token != self._token:
+            raise taken(self.name)
 
     def _write_at_once(self, trials: Sequence[Any]) -> None:
         """Through Optuna's tables; its public way takes a transaction for each trial, and some 10 ms more."""
         from optuna.distributions import distribution_to_json
         from optuna.storages._rdb import models
-        from sqlalchemy import insert
+        from sqlalchemy import insert, update
 
+        about = models.StudyUserAttributeModel
+        mine = {"study_id": self._made._study_id, "key": AT_WORK, "value_json": json.dumps(self._token)}
         now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         session = self._storage.scoped_session()
         try:
+            renewal = update(about).filter_by(**mine).values(value_json=mine["value_json"])
+            if session.execute(renewal).rowcount != 1:
+                raise taken(self.name)
             kept = [
                 models.TrialModel(
                     study_id=self._made._study_id,
@@ -157,7 +180,7 @@ class Store:
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
         """Errors of the database as one sentence."""
-        with explained(self.name):
+        with explained(self._address):
             yield
 
 
@@ -172,23 +195,20 @@ def opened(place: str | Path | None, study: Study) -> Iterator[Store]:
         or that holds another study under this name.
     """
     if place is None:
-        yield Store(study, "memory")
+        yield Store(study, Address(shown="memory"))
         return
     optuna()
-    address, file = url(str(place))
-    name = str(file) if file is not None else shown(address)
+    address = address_of(str(place))
     with contextlib.ExitStack() as stack:
-        if file is not None:
-            stack.enter_context(file_lock(file, name))
-            check_file(file, name)
-        with explained(name):
-            database = storage(address, name)
-        stack.callback(database.engine.dispose)
-        if file is None:
-            stack.enter_context(database_lock(database, study.name, name))
-        with explained(name):
-            store = Store(study, name, database, _study_in(database, study, name, alone=file is not None))
-            store.read()
+        if address.file is not None:
+            stack.enter_context(file_lock(address.file, address.shown))
+            check_file(address.file, address.shown)
+        with explained(address):
+            database = storage(address, study.name)
+            stack.callback(database.engine.dispose)
+            made = _study_in(database, study, address.shown, alone=address.file is not None)
+            store = Store(study, address, database, made)
+            store.take()
         yield store
 
 
