@@ -95,9 +95,12 @@ def whole_matmul(
     of_a: Value = None,
     of_b: Value = None,
 ) -> torch.Tensor:
-    """Sums of products of codes less their zero points; those of A are one or one a row, of B one or one a column."""
-    a = a.double() if of_a is None else a.double() - (of_a.double().unsqueeze(-1) if of_a.dim() else of_a.double())
-    b = b.double() if of_b is None else b.double() - (of_b.double().unsqueeze(-2) if of_b.dim() > 1 else of_b.double())
+    """Sums of products of codes less their zero points; those of A are one or one a row, of B one or one a column.
+
+    Of matrices they are vectors, of stacks of matrices they have as many axes: [..., M, 1] and [..., 1, N].
+    """
+    a = a.double() if of_a is None else a.double() - (of_a.double().unsqueeze(-1) if of_a.dim() == 1 else of_a.double())
+    b = b.double() if of_b is None else b.double() - of_b.double()
     return torch.matmul(a, b).to(torch.int32)
 
 

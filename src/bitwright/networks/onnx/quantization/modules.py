@@ -1,13 +1,13 @@
 """What rounds tensors as a network runs, if it runs as its file is written; otherwise they pass as they are.
 
 One parameter switches all of them (`Switch`): 0 is the float network, 1 the file's own quantization, which a plan
-sets.
+sets; 2 rounds beside it what is scaled by rows, which products do by themselves.
 """
 
 import torch
 
 from bitwright.networks.onnx.node import Node
-from bitwright.networks.onnx.quantization.grids import Grid
+from bitwright.networks.onnx.quantization.grids import Grid, Rows
 from bitwright.networks.unseen import unseen
 
 
@@ -23,6 +23,12 @@ class Switch(torch.nn.Module):
         """Whether it is set."""
         with unseen():
             return bool(self.as_written > 0)
+
+    @property
+    def rows(self) -> bool:
+        """Whether it is set to round what is scaled by rows too, before products do."""
+        with unseen():
+            return bool(self.as_written > 1)
 
 
 class Switched(torch.nn.Module):
@@ -60,6 +66,26 @@ class Rounding(Switched):
             torch.round(x)  # what a machine does; the codes are made below
         with unseen():
             return self.grid.reals(self.grid.codes(x.float())).to(x.dtype)
+
+
+class RowRounding(Switched):
+    """A QuantizeLinear by scales of rows, which hands x on: the products that read it round it as this would.
+
+    Where others read it too it rounds; products then take the scales of what is rounded, an ulp off at most.
+    """
+
+    def __init__(self, rows: Rows, switch: Switch) -> None:
+        super().__init__(switch)
+        self.low = -(2 ** (rows.bits - 1)) if rows.signed else 0
+        self.high = 2 ** (rows.bits - int(rows.signed)) - 1
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """x [rows, elements], on the grids of its rows where it rounds."""
+        if not self._switch[0].rows:
+            return x
+        torch.round(x)
+        with unseen():
+            return (x / scale[:, None]).round().clamp(self.low, self.high) * scale[:, None]
 
 
 class Regridding(Switched):
