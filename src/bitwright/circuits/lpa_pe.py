@@ -22,7 +22,7 @@ import pydantic
 
 from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values, Words
 from bitwright.circuits.log_converter import DRAWN, looked_up
-from bitwright.circuits.log_posit_decoder import INTEGER_BITS, LANES
+from bitwright.circuits.log_posit_decoder import INTEGER_BITS, LANES, WORD
 from bitwright.circuits.lpa_sums import ExactSums, FloatingSums
 from bitwright.circuits.multiply_accumulate import LENGTH
 from bitwright.circuits.narrow_adder import Number, Rounding
@@ -165,7 +165,7 @@ class LpaPe(Circuit):
     def feed_words(self, x: Words, w: Words, begins: Integers) -> dict[str, Integers]:
         """x by w in every lane that w's width has, on top of the products before; a weight is loaded for one clock."""
         left, right = self._decoded(x, w), self._decoded(w, x)
-        mode = {8: 2, 4: 1, 2: 0}[next(width for width in (2, 4, 8) if w.format.bits <= width)]
+        mode = {8: 2, 4: 1, 2: 0}[next(width for width in (2, 4, WORD) if w.format.bits <= width)]
         used = np.array([lane % (1 << mode) == 0 for lane in range(LANES)])
         spread = np.where(used, 1, 0) << np.arange(LANES)
         shown = {
@@ -195,10 +195,10 @@ class LpaPe(Circuit):
         fmt = words.format
         both = (fmt, other.format)
         bits = [each.fraction_bits for each in both if isinstance(each, LogPosit)]
-        if not isinstance(fmt, LogPosit) or len(bits) < len(both):
+        if not isinstance(fmt, LogPosit) or len(bits) < len(both) or fmt.bits > WORD:
             raise InputError(
                 f"operands of the layer are {' by '.join(sorted(each.name for each in both))}, and {self.name} takes "
-                "log posits; choose --method lp8 or lpq"
+                f"log posits of at most {WORD} bits; choose --method lp8 or lpq"
             )
         finer = self.fraction_bits - max(bits)
         own = [entry << finer for entry in converter_table(max(bits))] if finer >= 0 else None
