@@ -204,8 +204,13 @@ class TestLpaPe:
                 LpaPe().feed_words(eight, other, ones)
         with pytest.raises(InputError, match=r"are lp8 by lp8 of 4 fraction bits, .* set fraction_bits to 4"):
             LpaPe().feed_words(fine, eight, ones)
-        with pytest.raises(InputError, match=r"a logarithm of the layer's words is 48, .* set integer_bits"):
-            circuit_of(LpaPe, {"fraction_bits": 3, "integer_bits": 5}).feed_words(wide, eight, ones)
+        for given, said in (
+            ({}, "below 16; set integer_bits$"),
+            ({"sums": "exact"}, "below 12; set integer_bits and reach$"),
+        ):
+            unit = circuit_of(LpaPe, {"integer_bits": 5, **given})
+            with pytest.raises(InputError, match=rf"a logarithm of the layer's words is 48 in magnitude, .* {said}"):
+                unit.feed_words(wide, eight, ones)
         with pytest.raises(InputError, match="exact sums take 66 bits, and at most 63 are built"):
             circuit_of(LpaPe, {"sums": "exact", "reach": 13})
 
