@@ -367,9 +367,10 @@ class TestBrowser:
         assert max(widths) <= 390
         assert found.said == []
 
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    @pytest.mark.parametrize("width", [1280, 390])
-    @pytest.mark.parametrize("kind", ["plain", "page"])
+    @pytest.mark.parametrize(
+        ("kind", "width", "scheme"),
+        [("plain", 1280, "light"), ("plain", 390, "dark"), ("page", 1280, "dark"), ("page", 390, "light")],
+    )
     def test_nothing_is_clipped(self, opened, request, kind, width, scheme):
         found = opened(width=width, scheme=scheme, file=request.getfixturevalue(kind))
         for details in found.page.query_selector_all("details:not([open]) > summary"):
