@@ -234,8 +234,8 @@ def costs_of(network: Network, batches: Sequence[Batch]) -> Iterator[tuple[str, 
         try:
             plan = compose(method, dict(options)).calibrate(network, batches)
             simulation = simulate(network, plan, build_accelerators([name], None, "common"), batch=batches[0])[name]
-            cost = simulation.cost
-            yield name, Cost(milliseconds=cost.latency_s * 1e3, microjoules=cost.energy_pj * 1e-6)
+            energy = simulation.cost.total_energy_pj
+            yield name, Cost(milliseconds=simulation.latency_us * 1e-3, microjoules=energy * 1e-6)
         except BitwrightError as error:
             yield name, str(error)
 

@@ -362,3 +362,91 @@ def test_what_no_network_computes_is_refused_by_name(op, domain, sentence):
     made.graph.node[0].op_type, made.graph.node[0].domain = op, domain
     with pytest.raises(InputError, match=rf"{op}\).*{sentence}"):
         network_of(made, {"": 20, domain: 1}, None, ["x"])
+
+
+NUMBERS = np.array([[-1, 2], [3, 0.5]], np.float32)
+ROWS = {"x": np.array([[1, 2], [3, 4]], np.int32)}
+EDGES = {
+    "sums so far without their own element": (
+        [node("CumSum", "x,a", "y", exclusive=1)], {"x": np.array([1, 1e8, 1, -1e8, 2], np.float32)},
+        (FLOAT, 1), {"a": np.array(0)}, 18,
+    ),
+    "no axis is reduced, and elements are squared": (
+        [node("ReduceSumSquare", "x", "y", noop_with_empty_axes=1)], {"x": NUMBERS}, (FLOAT, 2), {}, 18,
+    ),
+    "no axis is reduced, and elements lose their signs": (
+        [node("ReduceL1", "x", "y", noop_with_empty_axes=1)], {"x": NUMBERS}, (FLOAT, 2), {}, 18,
+    ),
+    "lengths of integers are integers": (
+        [node("ReduceL2", "x,a", "y")], ROWS, (TensorProto.INT32, 2), {"a": np.array([1])}, 18,
+    ),
+    "logarithms of integers are integers": (
+        [node("ReduceLogSumExp", "x,a", "y")], ROWS, (TensorProto.INT32, 2), {"a": np.array([1])}, 18,
+    ),
+    "an instance of one pixel is its bias": (
+        [node("InstanceNormalization", "x,s,b", "y")], {"x": np.ones((2, 3, 1, 1), np.float32)}, (FLOAT, 4),
+        {"s": floats(3), "b": floats(3, seed=1)}, 18,
+    ),
+    "a deformed convolution of an image of one row": (
+        [node("DeformConv", "x,w,o", "y", pads=[1, 1, 1, 1])],
+        {"x": floats(1, 1, 1, 5), "o": floats(1, 18, 1, 5, seed=2)}, (FLOAT, 4), {"w": floats(1, 1, 3, 3)}, 19,
+    ),
+    "a region without extent": (
+        [node("RoiAlign", "x,r,i", "y", output_height=2, output_width=2)],
+        {"x": floats(1, 1, 4, 4), "r": np.array([[1, 1, 1, 1], [0, 0, 3, 3]], np.float32)}, (FLOAT, 4),
+        {"i": np.array([0, 0])}, 16,
+    ),
+    "another tensor's unsigned type": (
+        [node("CastLike", "x,l", "y")], {"x": np.array([1, 2.5], np.float32), "l": np.array([1], np.uint16)},
+        (TensorProto.UINT16, 1), {}, 18,
+    ),
+    "a vector by a matrix, and a row that is added": (
+        [node("MatMul", "x,w", "m"), node("Add", "m,b", "y")], {"x": floats(4)}, (FLOAT, 2),
+        {"w": floats(4, 3), "b": floats(1, 3, seed=2)}, 18,
+    ),
+    "a norm with one gain for all": (
+        [node("LayerNormalization", "x,g,b", "y")], {"x": floats(2, 4)}, (FLOAT, 2),
+        {"g": np.array([2], np.float32), "b": np.array([1], np.float32)}, 17,
+    ),
+    "zero points of each column of each matrix": (
+        [node("MatMulInteger", "a,b,z,of_b", "y")],
+        {"a": np.arange(24, dtype=np.uint8).reshape(2, 3, 4), "b": np.arange(16, dtype=np.uint8).reshape(2, 4, 2)},
+        (TensorProto.INT32, 3), {"z": np.array(2, np.uint8), "of_b": np.arange(4, dtype=np.uint8).reshape(2, 1, 2)}, 18,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_an_edge_of_an_operator_gives_what_onnxruntime_gives(case):
+    nodes, given, output, constants, opset = EDGES[case]
+    agrees(nodes, given, {"y": output}, constants, opset)
+
+
+def test_what_is_no_number_stays_none_between_bounds_that_cross():
+    made = model(
+        [node("Clip", "x,a,b", "y")],
+        {"x": np.array([np.nan, 1], np.float32)},
+        {"y": (FLOAT, 1)},
+        {"a": np.float32(3), "b": np.float32(2)},
+    )
+    found = computed(made, {"x": np.array([np.nan, 1], np.float32)})["y"]
+    assert torch.isnan(found[0])
+    assert found[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "kind"),
+    [
+        ([node("Pow", "x,e", "y")], {"x": np.array([2, 3]), "e": np.array([40, 2], np.uint32)}, torch.int64),
+        (
+            [node("OneHot", "x,d,v", "y")],
+            {"x": np.array([0, 1]), "d": np.array(2), "v": np.array([0, 5], np.uint32)},
+            torch.uint32,
+        ),
+    ],
+)
+def test_results_have_the_type_of_the_operand_that_says_it(nodes, given, kind):
+    found = computed(model(nodes, given, {"y": (INT, 1)}), given)["y"]
+    assert found.dtype == kind
+    expected = given["x"] ** given["e"].astype(int) if "e" in given else np.eye(2) * 5
+    assert np.array_equal(found.numpy(), expected)

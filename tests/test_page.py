@@ -18,7 +18,7 @@ from bitwright.reports.page.page import embedded
 from bitwright.tasks.calibrate import calibrate_method
 
 HOSTILE = "<script>window.hacked=1</script>"
-HOSTILE_SITE = '<img src=x onerror="hacked=1">'
+HOSTILE_SITE = '<img src=x onerror="hacked=1"> %{y} $y$'
 HOSTILE_FILE = "<b onclick='window.hacked=1'>&amp;"
 HOSTILE_COMMAND = "bitwright compare '</code></script><script>window.hacked=1</script>'"
 MACHINES = ["simd", "systolic-ws", "panacea", "apsq"]
@@ -335,6 +335,16 @@ class TestBrowser:
         assert found.column("sites-0", 0) == [HOSTILE_SITE, "second"]
         assert found.said == []
 
+    @pytest.mark.parametrize("plot", ["cycles-0", "energy-0"])
+    def test_names_are_shown_and_not_obeyed(self, opened, plot):
+        """What a picture says where the mouse is: no element, no value and no formula in place of a name."""
+        found = opened()
+        found.page.evaluate(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 0}}])")
+        found.page.wait_for_selector(f"#{plot} .hoverlayer text")
+        assert HOSTILE_SITE in found.page.text_content(f"#{plot} .hoverlayer")
+        assert found.page.evaluate("window.hacked") is None
+        assert found.said == []
+
     def test_tables_sort_both_ways(self, opened, frontier):
         found = opened()
         cycles = sorted(point.row.simulation.cost.cycles for point in frontier.points if point.row.simulation)
@@ -357,9 +367,10 @@ class TestBrowser:
         assert max(widths) <= 390
         assert found.said == []
 
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    @pytest.mark.parametrize("width", [1280, 390])
-    @pytest.mark.parametrize("kind", ["plain", "page"])
+    @pytest.mark.parametrize(
+        ("kind", "width", "scheme"),
+        [("plain", 1280, "light"), ("plain", 390, "dark"), ("page", 1280, "dark"), ("page", 390, "light")],
+    )
     def test_nothing_is_clipped(self, opened, request, kind, width, scheme):
         found = opened(width=width, scheme=scheme, file=request.getfixturevalue(kind))
         for details in found.page.query_selector_all("details:not([open]) > summary"):

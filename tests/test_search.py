@@ -87,6 +87,8 @@ def parts_of(net, options=None):
     return chain_of(net, BATCHES[0], list(sites.seen)), sites
 
 
+HEADER = {"network": "n", "fingerprint": {"w": "f"}, "options": {"a": 1}, "settings": {"b": 2}, "samples": "s"}
+
 LEAST = {}  # least_error is a function of its arguments alone, and the same few tensors are searched again and again
 
 
@@ -489,13 +491,24 @@ class TestRefusals:
             "[" * 100_000,
         ],
     )
-    def test_a_damaged_line_is_named(self, tmp_path, alone, line):
+    def test_a_damaged_line_is_named(self, tmp_path, line):
+        path = tmp_path / "log"
+        with opened(path, HEADER, resume=False) as log:
+            for n in range(3, 7):
+                log.add((Fields(n=n, es=1, rs=2, sf=0.5),), 1.0 / n)
+        lines = path.read_text().splitlines()
+        lines[3] = line.removesuffix("\n")
+        path.write_text("\n".join(lines) + "\n")
+        named = pytest.raises(InputError, match="log, line 4 is damaged; remove that line and resume")
+        with named, opened(path, HEADER, resume=True):
+            pass
+
+    def test_a_search_without_its_damaged_line_measures_it_again(self, tmp_path, alone):
         log = tmp_path / "log"
         run(log)
         lines = log.read_text().splitlines()
-        lines[3] = line.removesuffix("\n")
-        log.write_text("\n".join(lines) + "\n")
-        with pytest.raises(InputError, match="log, line 4 is damaged; remove that line and resume"):
+        log.write_text("\n".join([*lines[:3], "x", *lines[4:]]) + "\n")
+        with pytest.raises(InputError, match="log, line 4 is damaged"):
             run(log, resume=True)
         log.write_text("\n".join([*lines[:3], *lines[4:]]) + "\n")
         assert run(log, resume=True).evaluations == 1
@@ -505,17 +518,16 @@ class TestRefusals:
 
         A line feed that is gone cuts the last line, or makes one of two, which is no line that was written.
         """
-        header = {"network": "n", "fingerprint": {"w": "f"}, "options": {"a": 1}, "settings": {"b": 2}, "samples": "s"}
         path = tmp_path / "log"
         losses = {(Fields(n=n, es=1, rs=2, sf=0.5),): 1.0 / n for n in range(3, 7)}
-        with opened(path, header, resume=False) as log:
+        with opened(path, HEADER, resume=False) as log:
             for key, loss in losses.items():
                 log.add(key, loss, fitness=1.5)
         content, draw, kept = path.read_bytes(), random.Random(0), Counter()  # noqa: S311
         for index, byte in enumerate(content):
             path.write_bytes(content[:index] + bytes([byte ^ draw.randrange(1, 256)]) + content[index + 1 :])
             try:
-                with opened(path, header, resume=True) as log:
+                with opened(path, HEADER, resume=True) as log:
                     assert log.losses.items() <= losses.items()
                     kept[len(log.losses)] += 1
             except InputError as error:
@@ -525,11 +537,10 @@ class TestRefusals:
 
     @pytest.mark.parametrize("change", [[], {"fingerprint": []}, {"options": 3}, {"settings": None}, {"samples": {}}])
     def test_headers_of_something_else(self, tmp_path, change):
-        header = {"network": "n", "fingerprint": {"w": "f"}, "options": {"a": 1}, "settings": {"b": 2}, "samples": "s"}
         path = tmp_path / "log"
-        written = {"bitwright_search": 3, **header, **change} if isinstance(change, dict) else {"bitwright_search": 3}
+        written = {"bitwright_search": 3, **HEADER, **change} if isinstance(change, dict) else {"bitwright_search": 3}
         path.write_text(sealed(written))
-        with pytest.raises(InputError, match="name another --log"), opened(path, header, resume=True):
+        with pytest.raises(InputError, match="name another --log"), opened(path, HEADER, resume=True):
             pass
 
     def test_what_is_no_file(self, tmp_path):

@@ -11,12 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitwright.errors import InputError
-from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized, RegimeRule
+from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo, Quantized, RegimeRule, converter_table
 from bitwright.methods.lpq.fields import least_error
 from bitwright.methods.tabled.log_products import (
     INT64_BITS,
     _windows,
-    converter_table,
     grouped,
     looked_up,
     pair_of,

@@ -1,7 +1,7 @@
 """How results show themselves: a line of headline figures for a prompt, a small table of them for a notebook, frames.
 
-Names of networks, sites and files are whoever made them: in HTML they are escaped, at a prompt what does not print is
-written out.
+Names of networks, sites and files are whoever made them: in HTML and in pictures they are escaped, at a prompt what
+does not print is written out.
 """
 
 import abc
@@ -149,6 +149,20 @@ def printable(text: str) -> str:
     'a\\x1b[2Jb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+PLOTTED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "%": "&#37;"})
+
+
+def plotted(text: str) -> str:
+    """A name as plotly shows it: there some HTML is obeyed, mathematics between dollars, and `%{...}` in templates.
+
+    Examples
+    --------
+    >>> plotted("<b> $x$ %{y}")
+    '&lt;b&gt; &#36;x&#36; &#37;{y}'
+    """
+    return text.translate(PLOTTED)
 
 
 def _cell(text: str) -> str:

@@ -1,5 +1,8 @@
 """Circuits of machines: parameters, functional twins and RTL; synthesis and what operand streams make them burn."""
 
+from bitwright.circuits.adaptivfloat_pe import AdaptivFloatPe
+from bitwright.circuits.ant_decoder import AntDecoder
+from bitwright.circuits.ant_pe import AntPe, AntUnit
 from bitwright.circuits.bit_group import BitGroup
 from bitwright.circuits.circuit import Circuit, Port, Ports, circuit_of, place
 from bitwright.circuits.compensator import Compensator
@@ -8,7 +11,12 @@ from bitwright.circuits.drq_element import DrqElement
 from bitwright.circuits.drq_mask import DrqMask
 from bitwright.circuits.eyeriss_element import EyerissElement
 from bitwright.circuits.fusion_unit import FusionUnit
+from bitwright.circuits.log_converter import LogConverter
+from bitwright.circuits.log_posit_decoder import LogPositDecoder
+from bitwright.circuits.log_posit_encoder import LogPositEncoder
+from bitwright.circuits.lpa_pe import LpaPe
 from bitwright.circuits.multiply_accumulate import MultiplyAccumulate
+from bitwright.circuits.narrow_adder import NarrowAdder
 from bitwright.circuits.partial_sum_adder import PartialSumAdder
 from bitwright.circuits.precision_decider import PrecisionDecider
 from bitwright.circuits.rae import Rae
@@ -29,6 +37,15 @@ CIRCUITS: dict[str, type[Circuit]] = {
         Requantizer,
         Rae,
         PartialSumAdder,
+        LogPositDecoder,
+        LogConverter,
+        LpaPe,
+        NarrowAdder,
+        LogPositEncoder,
+        AntDecoder,
+        AntPe,
+        AntUnit,
+        AdaptivFloatPe,
         FusionUnit,
         BitGroup,
         PrecisionDecider,
@@ -42,6 +59,10 @@ CIRCUITS: dict[str, type[Circuit]] = {
 
 __all__ = [
     "CIRCUITS",
+    "AdaptivFloatPe",
+    "AntDecoder",
+    "AntPe",
+    "AntUnit",
     "BitGroup",
     "Circuit",
     "Compensator",
@@ -50,7 +71,12 @@ __all__ = [
     "DrqMask",
     "EyerissElement",
     "FusionUnit",
+    "LogConverter",
+    "LogPositDecoder",
+    "LogPositEncoder",
+    "LpaPe",
     "MultiplyAccumulate",
+    "NarrowAdder",
     "PartialSumAdder",
     "Port",
     "Ports",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pydantic
 
 from bitwright.errors import InputError
+from bitwright.formats import Format
 from bitwright.settings import refusal
 
 Integers = npt.NDArray[np.int64]
@@ -136,6 +137,36 @@ class Multiplying(Protocol):
         ------
         InputError
             Where these parameters have no place for them.
+        """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Words:
+    """Codes of an operand, and what they stand for.
+
+    Attributes
+    ----------
+    codes : int64 array [clocks, streams]
+        As the format numbers them.
+    format : Format
+        Of all of them.
+    """
+
+    codes: Integers
+    format: Format
+
+
+@runtime_checkable
+class MultiplyingWords(Protocol):
+    """A circuit that multiplies what codes stand for, and so needs their formats too."""
+
+    def feed_words(self, x: Words, w: Words, begins: Integers) -> dict[str, Integers]:
+        """As `Multiplying.feed`, of codes with their formats.
+
+        Raises
+        ------
+        InputError
+            Where these parameters have no place for such formats.
         """
 
 

@@ -18,8 +18,17 @@ from bitwright.errors import InputError
 TOP = "top"
 SECONDS = 900
 """Longer runs are given up."""
-GENERIC = ("proc", "flatten", "opt", "techmap", "opt", "simplemap", "dfflegalize -cell $_DFF_P_ 01", "opt_clean -purge")
-"""To gates of one or two inputs, multiplexers and plain flip-flops."""
+GENERIC = (
+    "proc -norom",
+    "flatten",
+    "opt",
+    "techmap",
+    "opt",
+    "simplemap",
+    "dfflegalize -cell $_DFF_P_ 01",
+    "opt_clean -purge",
+)
+"""To gates of one or two inputs, multiplexers and plain flip-flops; tables stay logic."""
 _RUN = """
 import json, sys
 from pyosys import libyosys as yosys
@@ -97,5 +106,5 @@ def generic(circuit: Circuit) -> dict[str, Any]:
 
 def verilog(circuit: Circuit, name: str) -> str:
     """The circuit in Verilog, as a module of that name."""
-    commands = ["proc", f"rename {TOP} {name}", "write_verilog -noattr out.v"]
+    commands = ["proc -norom", f"rename {TOP} {name}", "write_verilog -noattr out.v"]
     return made(circuit, commands, ["out.v"])["out.v"]

@@ -14,7 +14,7 @@ from bitwright.formats.granularity import (
     parse_granularity,
 )
 from bitwright.formats.integer import Integer
-from bitwright.formats.log_posit import LogPosit, LogRounding, RegimeRule, distinct_tables
+from bitwright.formats.log_posit import LogPosit, LogRounding, RegimeRule, converter_table, distinct_tables
 from bitwright.formats.posit import Posit, PositRounding
 from bitwright.formats.quantized import Quantized, integer_of, largest_magnitude
 from bitwright.formats.rounding import Rounding, Saturation, round_to_integer, saturate
@@ -63,6 +63,7 @@ __all__ = [
     "adaptivfloat_scale",
     "combine_signed",
     "combine_unsigned",
+    "converter_table",
     "distinct_tables",
     "frequent_slice",
     "integer_of",

@@ -174,6 +174,17 @@ def distinct_tables(n: int, max_es: int = LARGEST_ES, rule: RegimeRule = RegimeR
     return list(found.values())
 
 
+def converter_table(bits: int) -> list[int]:
+    """2^t - 1 of every fraction t of `bits` bits, rounded to as many: what a log-linear converter adds to the one.
+
+    Examples
+    --------
+    >>> converter_table(3)
+    [0, 1, 2, 2, 3, 4, 5, 7]
+    """
+    return [round(2**bits * (2 ** (t / 2**bits) - 1)) for t in range(2**bits)]
+
+
 @functools.lru_cache(maxsize=1024)
 def _log2_parts(n: int, es: int, longest_run: int) -> tuple[Integers, Integers]:
     fields = split_words(np.arange(1 << n), n, es, longest_run)

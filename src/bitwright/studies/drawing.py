@@ -1,6 +1,6 @@
 """Pictures of costs, as plotly figures: bars of sites, machines and parts, scores against costs, and a roofline.
 
-Energies and times are in SI units; names are escaped, since plotly reads some HTML.
+Energies and times are in SI units; names are shown, and not obeyed as markup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 
 from bitwright.accelerators.cost import Cost
 from bitwright.errors import unknown_name
+from bitwright.shown import plotted
 from bitwright.studies.frontier.axes import CostAxis, cost_axis
-from bitwright.studies.frontier.drawing import escaped, in_short
+from bitwright.studies.frontier.drawing import in_short
 from bitwright.studies.palette import style_of
 from bitwright.units import number, scaled
 
@@ -53,8 +54,8 @@ def _bars(costs: Mapping[str, Cost], by: str, title: str) -> go.Figure:
     figure = go.Figure(
         [
             go.Bar(
-                name=escaped(part.replace("_", " ")),
-                x=[escaped(name) for name in split],
+                name=plotted(part.replace("_", " ")),
+                x=[plotted(name) for name in split],
                 y=[each.get(part, 0.0) for each in split.values()],
                 marker_color=style_of(i)[0],
                 hovertemplate="%{x}<br>%{y:.4~s}<extra>%{fullData.name}</extra>",
@@ -63,7 +64,7 @@ def _bars(costs: Mapping[str, Cost], by: str, title: str) -> go.Figure:
         ]
     )
     figure.update_layout(
-        barmode="stack", title=escaped(title), legend=LEGEND, yaxis={"title": TITLES[by], "tickformat": "~s"}
+        barmode="stack", title=plotted(title), legend=LEGEND, yaxis={"title": TITLES[by], "tickformat": "~s"}
     )
     return figure
 
@@ -85,16 +86,16 @@ def draw_explanation(explanation: "Explanation") -> go.Figure:
     for i, (bar, part, value, unit) in enumerate(parts):
         whole = sum(found[bar][0].values()) or 1.0
         figure.add_bar(
-            name=escaped(part.replace("_", " ")),
+            name=plotted(part.replace("_", " ")),
             y=[bar],
             x=[100 * value / whole],
             orientation="h",
             marker_color=style_of(i)[0],
-            text=escaped(part.replace("_", " ")),
-            hovertemplate=f"{escaped(part)}: {scaled(value, unit)}, %{{x:.3g}} %<extra></extra>",
+            text=plotted(part.replace("_", " ")),
+            hovertemplate=f"{plotted(part)}: {scaled(value, unit)}, %{{x:.3g}} %<extra></extra>",
         )
     title = f"{explanation.entry.site.name} of {explanation.network}, {explanation.method} on {explanation.accelerator}"
-    figure.update_layout(barmode="stack", title=escaped(title), legend=LEGEND, xaxis={"title": "share [%]"})
+    figure.update_layout(barmode="stack", title=plotted(title), legend=LEGEND, xaxis={"title": "share [%]"})
     return figure
 
 
@@ -117,14 +118,14 @@ def draw_roofline(found: "Bounds") -> go.Figure:
             x=[point.intensity for point in own],
             y=[point.rate for point in own],
             mode="markers",
-            name=f"bound by {escaped(bound)}",
-            text=[f"{escaped(point.site.name)}<br>{point.cycles:,} cycles" for point in own],
+            name=f"bound by {plotted(bound)}",
+            text=[f"{plotted(point.site.name)}<br>{point.cycles:,} cycles" for point in own],
             hovertemplate="%{text}<extra></extra>",
             marker={"color": colour, "symbol": symbol, "size": 9},
         )
     whole = found.simulation
     figure.update_layout(
-        title=escaped(f"{whole.network}, {whole.method} on {whole.accelerator}"),
+        title=plotted(f"{whole.network}, {whole.method} on {whole.accelerator}"),
         xaxis={"title": "multiply-accumulates per byte of DRAM", "type": "log"},
         yaxis={"title": "multiply-accumulates per cycle", "type": "log"},
     )
@@ -144,8 +145,8 @@ def draw_claims(systems: "Mapping[str, Sequence[Claim]]") -> go.Figure:
             x=[said for _, said, _ in points],
             y=[found for _, _, found in points],
             mode="markers",
-            name=escaped(system),
-            text=[escaped(each.claim) for each, _, _ in points],
+            name=plotted(system),
+            text=[plotted(each.claim) for each, _, _ in points],
             hovertemplate="%{text}<br>published %{x:.3g}x, measured %{y:.3g}x<extra></extra>",
             marker={"color": colour, "symbol": symbol, "size": 10},
         )
@@ -183,7 +184,7 @@ def _tradeoff(rows: "Sequence[Row]", left_out: int, objective: "Objective") -> g
         legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
         hovermode="closest",
         xaxis=axis.layout(),
-        yaxis={"title": {"text": f"{score.metric} [{score.unit}]" if score.unit else score.metric}},
+        yaxis={"title": {"text": plotted(f"{score.metric} [{score.unit}]" if score.unit else score.metric)}},
         annotations=[
             {
                 "text": f"{better} left is better{without}",
@@ -210,8 +211,8 @@ def _add_method(
         x=[axis.of(objective.of(simulation)) for _, _, simulation in points],
         y=[score.value for _, score, _ in points],
         text=[
-            f"{escaped(row.method)} on {escaped(row.accelerator)}<br>{f'{number(score.value)} {score.unit}'.strip()}, "
-            f"{_amount(objective.of(simulation), objective)}"
+            f"{plotted(row.method)} on {plotted(row.accelerator)}<br>"
+            f"{plotted(f'{number(score.value)} {score.unit}'.strip())}, {_amount(objective.of(simulation), objective)}"
             for row, score, simulation in points
         ],
         hovertemplate="%{text}<extra></extra>",
@@ -228,8 +229,8 @@ def _costs(rows: "Sequence[Row]", objective: "Objective") -> go.Figure:
     for i, method in enumerate(dict.fromkeys(row.method for row in rows)):
         points = [(row, row.simulation) for row in rows if row.method == method and row.simulation is not None]
         figure.add_bar(
-            name=escaped(method),
-            x=[escaped(row.accelerator) for row, _ in points],
+            name=plotted(method),
+            x=[plotted(row.accelerator) for row, _ in points],
             y=[objective.of(simulation) * 10.0**objective.power for _, simulation in points],
             text=[_amount(objective.of(simulation), objective) for _, simulation in points],
             marker_color=style_of(i + 1)[0],

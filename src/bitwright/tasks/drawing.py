@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
+from bitwright.shown import plotted
+
 if TYPE_CHECKING:
     from bitwright.tasks.evaluate import Evaluation
 
@@ -15,7 +17,7 @@ def draw(evaluation: "Evaluation") -> go.Figure:
     figure = go.Figure()
     bounded = math.isfinite(own.high - own.low)
     figure.add_scatter(
-        x=[evaluation.plan.method.replace("<", "&lt;")],
+        x=[plotted(evaluation.plan.method)],
         y=[score.value],
         error_y={
             "type": "data",
@@ -31,5 +33,5 @@ def draw(evaluation: "Evaluation") -> go.Figure:
         figure.add_scatter(x=["float"], y=[score.float_value], mode="markers", name="float", marker={"size": 11})
     better = "higher is better" if score.higher_is_better else "lower is better"
     title = f"{score.metric} [{score.unit}]" if score.unit else score.metric
-    figure.update_layout(yaxis={"title": f"{title}, {better}"}, title=score.sample_count, height=420)
+    figure.update_layout(yaxis={"title": f"{plotted(title)}, {better}"}, title=plotted(score.sample_count), height=420)
     return figure

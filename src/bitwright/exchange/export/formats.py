@@ -2,7 +2,8 @@
 
 import fnmatch
 import importlib.util
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from bitwright.exchange.export.shapes import SHAPE_FORMS, TIMELOOP
 from bitwright.files import check_file, write_atomic
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.onnx.quantization.narrowing import BITS
 
 if TYPE_CHECKING:
     import onnx
@@ -136,7 +138,7 @@ def _graph(
 ) -> Exported:
     """A graph of ONNX, which is checked by onnx's own checker before it is written."""
     from bitwright.exchange.export.fold import folded
-    from bitwright.exchange.export.qdq import with_qdq
+    from bitwright.exchange.export.qdq import narrower, with_qdq
     from bitwright.exchange.export.qonnx import with_quant
     from bitwright.exchange.export.trace import traced
 
@@ -148,7 +150,7 @@ def _graph(
     ran = dict.fromkeys(step.site for step in graph.steps if step.plan.quantized)
     inside = {name.rpartition(".")[0].partition("~")[0] for name in present if name.endswith(".x")}
     model = (with_qdq if form == sayable.QDQ else with_quant)(model, graph.operands)
-    _signed(model, network, plan)
+    _signed(model, network, plan, narrower(graph.operands) if form == sayable.QDQ else {})
     content = _content(model, network)
     _check(content, form)
     write_atomic(path, content)
@@ -171,15 +173,16 @@ def _graph(
     )
 
 
-def _signed(model: "onnx.ModelProto", network: Network, plan: Plan) -> None:
-    """Who made the file, of what."""
+def _signed(model: "onnx.ModelProto", network: Network, plan: Plan, bits: Mapping[str, int]) -> None:
+    """Who made the file, of what, and the bits of stored codes that have fewer than their type."""
     from importlib.metadata import version
 
     from onnx import helper
 
     model.producer_name, model.producer_version = "bitwright", version("bitwright")
     model.graph.name = network.name
-    helper.set_model_props(model, {"bitwright.method": plan.method, "bitwright.network": network.name})
+    properties = {"bitwright.method": plan.method, "bitwright.network": network.name}
+    helper.set_model_props(model, properties | ({BITS: json.dumps(dict(bits))} if bits else {}))
 
 
 def _content(model: "onnx.ModelProto", network: Network) -> bytes:

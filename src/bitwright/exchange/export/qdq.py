@@ -55,6 +55,12 @@ def _width(operand: Coded) -> int:
     return next(each for each in widths if operand.format.bits <= each)
 
 
+def narrower(operands: Mapping[str, Coded]) -> dict[str, int]:
+    """Bits of stored codes, by the name of their initializer, where these are fewer than their type's."""
+    stored = [each for each in operands.values() if each.codes is not None]
+    return {f"{each.name}.codes": each.format.bits for each in stored if each.format.bits != _width(each)}
+
+
 class _Made:
     """Initializers of one operand, as they are needed."""
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitwright.formats import LogPosit, Quantized
+from bitwright.formats import LogPosit, Quantized, converter_table
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.layouts import operands, output
 from bitwright.methods.products import exact_float_kernels, float_product
@@ -130,17 +130,6 @@ def pair_of(x: LogPosit, w: LogPosit) -> Pair:
         fraction_bits=bits,
         converter=torch.tensor(linear + [2 * value for value in linear], dtype=torch.float64),
     )
-
-
-def converter_table(bits: int) -> list[int]:
-    """T of the log-linear converter for fractions of `bits` bits.
-
-    Examples
-    --------
-    >>> converter_table(3)
-    [0, 1, 2, 2, 3, 4, 5, 7]
-    """
-    return [round(2**bits * (2 ** (t / 2**bits) - 1)) for t in range(2**bits)]
 
 
 def _words(fmt: LogPosit, bits: int) -> Words:

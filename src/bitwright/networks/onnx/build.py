@@ -25,6 +25,7 @@ from bitwright.networks.onnx.operators.shapes import HOST_OPERATORS
 from bitwright.networks.onnx.operators.table import OPERATORS, PRODUCT_OPERATORS, why_unknown
 from bitwright.networks.onnx.quantization.functions import FUNCTIONS
 from bitwright.networks.onnx.quantization.grids import SWITCH, QuantizedFile
+from bitwright.networks.onnx.quantization.narrowing import stated_bits
 from bitwright.networks.onnx.quantization.reading import Quantization
 from bitwright.networks.onnx.types import INTEGERS, tensor_of
 
@@ -63,6 +64,8 @@ class Builder:
         self.nodes, self._own = nodes_of(proto, opsets, folder)
         self.readers = Counter(name for each in self.nodes for name in (*each.inputs, *each.inner) if name)
         self.readers.update(each.name for each in proto.output)
+        self.outputs = {each.name for each in proto.output}
+        self.made_by = {name: i for i, node in enumerate(self.nodes) for name in node.outputs if name}
         self.all_readers: dict[str, list[int]] = {}
         for i, node in enumerate(self.nodes):
             for name in dict.fromkeys(node.inputs):
@@ -98,6 +101,7 @@ class Builder:
             joined |= dict.fromkeys(layer.joins, own)
             self.built.append(Built(node=node, became=Became.MODULE, path=own))
             self._inner[node.origin] = [each.below(own) for each in layer.inner]
+        self.quantization.look_for_loose_rows(self)
         self._regroup()
         kept = {each.name for each in self.proto.output} | {name for each in self.nodes for name in each.inner}
         root.steps = tuple(_with_last(steps, kept))
@@ -259,12 +263,14 @@ def network_of(
 ) -> tuple[OnnxNetwork, tuple[Built, ...], QuantizedFile | None]:
     """The module of a model, what became of its nodes, and its quantization, where it has any."""
     root = OnnxNetwork(tuple(inputs))
-    builder = Builder(model.graph, opsets, folder, {})
+    builder = Builder(model.graph, opsets, folder, {}, quantization=Quantization(stated_bits(model)))
     builder.into(root)
     own = builder.quantization
     if own.switch is not None:
         root.add_module(SWITCH, own.switch)
-    file = QuantizedFile(sites=own.sites, tensors=own.tensors) if own.sites or own.tensors else None
+    file = None
+    if own.sites or own.tensors:
+        file = QuantizedFile(sites=own.sites, tensors=own.tensors, loose_rows=own.loose_rows)
     return root.eval(), tuple(builder.built), file
 
 

@@ -34,7 +34,7 @@ def _matmul(builder: "Builder", node: Node, index: int) -> Layer | None:  # noqa
         add = builder.nodes[after]
         other = next((name for name in add.inputs if name != node.outputs[0]), "")
         added = builder.constants.get(other)
-        if added is not None and added.numel() == w.shape[1] == added.shape[-1] and added.dim() <= 2:
+        if added is not None and added.shape == w.shape[1:]:  # one axis: more would give the result more
             bias, outputs, joins = added.reshape(-1), add.outputs, (after,)
     own = builder.parameter(node.inputs[1], w.t().contiguous(), "t")
     module = layers.linear(own, bias)
@@ -73,7 +73,7 @@ def _layer_norm(builder: "Builder", node: Node, index: int) -> Layer | None:  # 
     gain, bias = builder.constant(node, 1), builder.constant(node, 2)
     if gain is None or gain.dim() != 1 or node.number("axis", -1) != -1 or (builder.has(node, 2) and bias is None):
         return None
-    if len([name for name in node.outputs if name]) > 1:
+    if len(gain) == 1 or len([name for name in node.outputs if name]) > 1:  # one gain may stand for many
         return None
     module = layers.layer_norm(gain, bias, len(gain), node.number("epsilon", 1e-5))
     return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs, weight=node.inputs[1])

@@ -7,9 +7,10 @@ from typing import Any
 from bitwright.formats import Format
 from bitwright.methods.plan import OperandPlan
 from bitwright.reports.page.layers import Costed, along, short, site_names
+from bitwright.shown import plotted
 from bitwright.studies.drawing import draw_scores
 from bitwright.studies.frontier import Frontier
-from bitwright.studies.frontier.drawing import escaped, in_short
+from bitwright.studies.frontier.drawing import in_short
 from bitwright.studies.objectives import OBJECTIVES
 from bitwright.studies.palette import style_of
 from bitwright.studies.row import Row
@@ -56,7 +57,7 @@ def _named(names: Sequence[str]) -> dict[str, Any]:
         "type": "category",
         "automargin": True,
         "autorange": "reversed",
-        "tickvals": [escaped(name) for name in names],
+        "tickvals": [plotted(name) for name in names],
         "ticktext": [in_short(name) for name in names],
     }
 
@@ -93,8 +94,8 @@ def _heat_map(
         "data": [
             {
                 "type": "heatmap",
-                "x": [escaped(name) for name in names],
-                "y": [escaped(name) for name, _ in rows],
+                "x": [plotted(name) for name in names],
+                "y": [plotted(name) for name, _ in rows],
                 "z": [values for _, values in rows],
                 "zmin": 0,
                 "zmax": 100,
@@ -158,10 +159,10 @@ def _histogram(title: str, points: Sequence[Costed], get: Callable[[SiteCost], s
                 "type": "bar",
                 "orientation": "h",
                 "name": in_short(name),
-                "y": [escaped(point.method) for point in points],
+                "y": [plotted(point.method) for point in points],
                 "x": [short(value) for value in values],
                 "marker": {"color": style_of(i + 1)[0], "opacity": 1 if i < 10 else 0.6},
-                "hovertemplate": f"%{{y}}<br>{escaped(name)}: %{{x:.3g}} % of the products<extra></extra>",
+                "hovertemplate": f"%{{y}}<br>{plotted(name)}: %{{x:.3g}} % of the products<extra></extra>",
             }
             for i, (name, values) in enumerate(bars)
         ],

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bitwright.shown import plotted
 from bitwright.studies.frontier.axes import CostAxis, cost_axis
 from bitwright.studies.frontier.points import OperatingPoint
 from bitwright.studies.objectives import Objective
@@ -140,7 +141,7 @@ def _markers(
         "mode": "markers",
         "name": in_short(system),
         "text": [
-            f"{escaped(name)}<br>{budget.constraint.name} {scale * each.value:.3g} [{scale * each.interval.low:.3g}, "
+            f"{plotted(name)}<br>{budget.constraint.name} {scale * each.value:.3g} [{scale * each.interval.low:.3g}, "
             f"{scale * each.interval.high:.3g}] {unit}"
             for name, each in zip(names, found, strict=True)
         ],
@@ -210,11 +211,6 @@ def _faded(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.4)"
 
 
-def escaped(text: str) -> str:
-    """A name as it can stand in plotly's text, which takes some HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def in_short(text: str) -> str:
     """A name as a picture has room for it, escaped.
 
@@ -224,4 +220,4 @@ def in_short(text: str) -> str:
     ('int8', 'mixed narrow_b…01 on panacea', '&lt;b&gt;')
     """
     half = (LETTERS - 1) // 2
-    return escaped(text if len(text) <= LETTERS else f"{text[: LETTERS - 1 - half]}…{text[-half:]}")
+    return plotted(text if len(text) <= LETTERS else f"{text[: LETTERS - 1 - half]}…{text[-half:]}")

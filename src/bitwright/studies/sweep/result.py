@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
 from bitwright.errors import InputError
-from bitwright.shown import Headline, Table, Tabled, frame_of
+from bitwright.shown import Headline, Table, Tabled, frame_of, plotted
 from bitwright.studies.row import RowNames
 from bitwright.studies.sweep.metrics import MAXIMISE, values_of
 from bitwright.studies.sweep.points import Record
@@ -107,20 +107,25 @@ class Sweep(Tabled):
             if name not in frame:
                 raise InputError(f"no row has the column {name!r}; there are: {', '.join(frame.columns)}")
         shown = frame[frame["status"] == "ok"]
-        plain = {name: shown[name].tolist() for name in dict.fromkeys((x, y, colour, "trial"))}
-        figure = px.scatter(plain, x=x, y=y, color=colour, hover_name="trial", title=self.study.name)
+        plain = {name: _plain(shown[name].tolist()) for name in dict.fromkeys((x, y, colour, "trial"))}
+        figure = px.scatter(plain, x=x, y=y, color=colour, hover_name="trial", title=plotted(self.study.name))
         best = self.front()
         rings = {"color": "black", "symbol": "circle-open", "size": 11}
         figure.add_trace(
             go.Scatter(
-                x=[row.get(x) for row in best],
-                y=[row.get(y) for row in best],
+                x=_plain([row.get(x) for row in best]),
+                y=_plain([row.get(y) for row in best]),
                 mode="markers",
                 marker=rings,
                 name="best",
             )
         )
         return figure
+
+
+def _plain(values: list[Any]) -> list[Any]:
+    """Values of a column, in which texts are names."""
+    return [plotted(value) if isinstance(value, str) else value for value in values]
 
 
 def _front(values: np.ndarray) -> list[int]:

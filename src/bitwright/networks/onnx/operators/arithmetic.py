@@ -91,8 +91,6 @@ def clip(node: Node, x: torch.Tensor, low: Value = None, high: Value = None) -> 
     largest = node.attributes.get("max") if high is None else high.reshape(()).item()
     if smallest is None and largest is None:
         return x
-    if smallest is not None and largest is not None and smallest > largest:
-        return torch.full_like(x, largest)
     if smallest == 0 and largest == 6 and x.is_floating_point():
         return F.relu6(x)
     return torch.clamp(x, smallest, largest)

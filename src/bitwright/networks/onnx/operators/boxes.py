@@ -76,6 +76,8 @@ def regions(node: Node, x: torch.Tensor, rois: torch.Tensor, images: torch.Tenso
     samples = torch.full_like(cell, stated) if stated > 0 else torch.ceil(cell)
     made = x.new_zeros(len(rois), x.shape[1], height, width)
     for across, down in torch.unique(samples.int(), dim=0).tolist():  # one grid of samples at once
+        if min(across, down) < 1:  # a region without extent has no samples
+            continue
         own = torch.nonzero((samples.int() == torch.tensor([across, down])).all(-1)).reshape(-1)
         at_y, at_x = (
             _places(low[own, axis], cell[own, axis], count, each)

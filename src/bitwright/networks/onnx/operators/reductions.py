@@ -1,5 +1,6 @@
 """Reductions, orders, softmax and norms."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,22 +13,25 @@ Reduction = Callable[[torch.Tensor, tuple[int, ...], bool], torch.Tensor]
 
 
 def reduced(function: Reduction) -> Callable[..., torch.Tensor]:
-    """An operator that reduces axes: all where none are named, or none of them with `noop_with_empty_axes`."""
+    """An operator that reduces axes: all where none are named, or none of them with `noop_with_empty_axes`.
+
+    What it does to each element before and after (squares, logarithms) is done either way, and integers stay integers.
+    """
 
     def run(node: Node, x: torch.Tensor, axes: Value = None) -> torch.Tensor:
         chosen = node.given("axes", axes)
-        if not chosen and node.number("noop_with_empty_axes", 0):
-            return x
-        every = tuple(axis_of(node, axis, x.dim()) for axis in chosen) if chosen else tuple(range(x.dim()))
-        return function(x, every, bool(node.number("keepdims", 1)))
+        left = () if node.number("noop_with_empty_axes", 0) else tuple(range(x.dim()))
+        every = tuple(axis_of(node, axis, x.dim()) for axis in chosen) if chosen else left
+        found = function(x, every, bool(node.number("keepdims", 1)))
+        return found if found.dtype == x.dtype else found.to(x.dtype)
 
     return run
 
 
 def _mean(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
-    if not x.is_floating_point():
-        return torch.mean(x.double(), axes, keep).to(x.dtype)
-    return torch.mean(x, axes, keep) if axes else x
+    if not axes:
+        return x
+    return torch.mean(x if x.is_floating_point() else x.double(), axes, keep)
 
 
 def _sum(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
@@ -60,7 +64,7 @@ def _ends(kind: torch.dtype) -> tuple[Any, Any]:
 
 
 def _log_sum_exp(x: torch.Tensor, axes: tuple[int, ...], keep: bool) -> torch.Tensor:
-    return torch.logsumexp(x, axes, keep) if axes else x
+    return torch.logsumexp(x if x.is_floating_point() else x.double(), axes, keep) if axes else x
 
 
 REDUCTIONS: dict[str, Callable[..., Any]] = {
@@ -106,8 +110,9 @@ def cumulative_sum(node: Node, x: torch.Tensor, axis: torch.Tensor) -> torch.Ten
     at = axis_of(node, integers_of(axis)[0], x.dim())
     backward, exclusive = bool(node.number("reverse", 0)), bool(node.number("exclusive", 0))
     x = torch.flip(x, (at,)) if backward else x
+    if exclusive and x.shape[at]:  # the sums without the last element, behind a 0: no sum is taken back
+        x = torch.cat((torch.zeros_like(x.narrow(at, 0, 1)), x.narrow(at, 0, x.shape[at] - 1)), at)
     total = torch.cumsum(x, at, dtype=x.dtype)
-    total = total - x if exclusive else total
     return torch.flip(total, (at,)) if backward else total
 
 
@@ -147,6 +152,8 @@ def hardmax(node: Node, x: torch.Tensor) -> torch.Tensor:
 
 def instance_norm(node: Node, x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Each channel of each sample with mean 0 and deviation 1, scaled and shifted."""
+    if math.prod(x.shape[2:]) == 1:  # which torch takes for a mistake: nothing differs from its own mean
+        return torch.zeros_like(x) + bias.reshape(-1, *[1] * (x.dim() - 2))
     return F.instance_norm(x, weight=scale, bias=bias, eps=node.number("epsilon", 1e-5))
 
 

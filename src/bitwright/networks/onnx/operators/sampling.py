@@ -40,10 +40,10 @@ def deformed(
     places = [
         moved[:, :, :, axis] + _taps(window, axis, (rows, columns), x.device) for axis in (0, 1)
     ]  # [B, parts, taps, rows, columns] each
-    size = torch.tensor([x.shape[3] - 1, x.shape[2] - 1], device=x.device, dtype=x.dtype).clamp(min=1)
-    grid = 2 * torch.stack((places[1], places[0]), -1) / size - 1
+    size = torch.tensor([x.shape[3], x.shape[2]], device=x.device, dtype=x.dtype)
+    grid = (2 * torch.stack((places[1], places[0]), -1) + 1) / size - 1  # by pixels' outer edges: an axis may be 1 long
     image = x.reshape(len(x) * parts, -1, *x.shape[2:])
-    found = F.grid_sample(image, grid.flatten(0, 1).flatten(1, 2), "bilinear", "zeros", True)
+    found = F.grid_sample(image, grid.flatten(0, 1).flatten(1, 2), "bilinear", "zeros", False)
     found = found.reshape(len(x), parts, -1, taps, rows, columns)
     if mask is not None:
         found = found * mask.reshape(len(x), parts, 1, taps, rows, columns)

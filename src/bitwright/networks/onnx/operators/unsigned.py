@@ -15,24 +15,33 @@ WIDE = {torch.uint16: 2**16, torch.uint32: 2**32, torch.uint64: 2**64}
 """Each type, and how many numbers it has."""
 OTHERS = frozenset(
     {
-        *("ArgMax", "ArgMin", "Cast", "CastLike", "NonMaxSuppression", "NonZero", "OneHot", "QuantizeLinear"),
+        *("ArgMax", "ArgMin", "NonMaxSuppression", "NonZero", "QuantizeLinear"),
         *("DequantizeLinear", "Shape", "Size", "SequenceLength"),
     }
 )
 """Operators whose results have a type of their own."""
+CONVERTS = frozenset({"Cast", "CastLike", "EyeLike"})
+"""Operators that convert, which torch does from and to every type."""
+TYPED_BY = {"OneHot": 2, "Pow": 0}
+"""Which operand's type the results have, where operands may differ in it."""
 
 
 def carried(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """An operator that takes unsigned numbers of any width."""
+    if name in CONVERTS:
+        return function
 
     @functools.wraps(function)
     def run(node: Node, *values: Any) -> Any:
-        kind = next((each.dtype for each in values if isinstance(each, torch.Tensor) and each.dtype in WIDE), None)
-        if kind is None:
+        kinds = [each.dtype for each in values if isinstance(each, torch.Tensor) and each.dtype in WIDE]
+        if not kinds:
             return function(node, *values)
         made = function(node, *(_signed(node, each) for each in values))
-        if name in OTHERS:
+        kind = values[TYPED_BY[name]].dtype if name in TYPED_BY else kinds[0]
+        if name in OTHERS or kind not in WIDE:
             return made
+        if isinstance(made, list):  # a sequence
+            return [_wrapped(each, kind) for each in made]
         if isinstance(made, tuple):  # values, and then where they are
             return (_wrapped(made[0], kind), *made[1:]) if name != "Split" else tuple(_wrapped(x, kind) for x in made)
         return _wrapped(made, kind)

@@ -6,6 +6,7 @@ elements needs no other form, and what multiplies them is a site, which makes co
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import torch
@@ -25,7 +26,8 @@ class Grid:
     Attributes
     ----------
     scale : torch.Tensor
-        float32: one, one per channel of `axis`, or with `block` one per block along it, in the tensor's rank.
+        float32: one, one per channel of `axis`, or with `block` one per block along it, in the tensor's rank; where
+        there is no axis and several scales, these have the tensor's rank and are spread over it.
     zero : torch.Tensor
         int32, of the same shape.
     bits : int
@@ -38,6 +40,8 @@ class Grid:
         Of the channels, or of the blocks.
     block : int
         Elements of a block; 0: there are none.
+    dropped : int
+        Lowest bits that codes do not have: they are rounded down to multiples of 2^dropped.
     """
 
     scale: torch.Tensor
@@ -47,6 +51,7 @@ class Grid:
     narrow: bool = False
     axis: int | None = None
     block: int = 0
+    dropped: int = 0
 
     @property
     def low(self) -> int:
@@ -65,25 +70,25 @@ class Grid:
 
     def turned(self) -> "Grid":
         """The grid of a matrix whose axes change places."""
-        if self.per_tensor or self.axis is None:
+        if self.per_tensor:
             return self
+        if self.axis is None:
+            return dataclasses.replace(self, scale=self.scale.transpose(-1, -2), zero=self.zero.transpose(-1, -2))
         if not self.block:
             return dataclasses.replace(self, axis=1 - self.axis)
         return dataclasses.replace(self, axis=1 - self.axis, scale=self.scale.t(), zero=self.zero.t())
 
     def equals(self, other: "Grid") -> bool:
         """Whether codes mean the same on both."""
-        return (
-            (self.bits, self.signed, self.axis, self.block) == (other.bits, other.signed, other.axis, other.block)
-            and torch.equal(self.scale, other.scale)
-            and torch.equal(self.zero, other.zero)
-        )
+        own, others = ((each.bits, each.signed, each.axis, each.block, each.dropped) for each in (self, other))
+        return own == others and torch.equal(self.scale, other.scale) and torch.equal(self.zero, other.zero)
 
     def spread(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale and zero point, broadcastable to x."""
         if self.per_tensor:
             return self.scale.reshape(()).to(x.device), self.zero.reshape(()).to(x.device)
-        assert self.axis is not None
+        if self.axis is None:
+            return self.scale.to(x.device), self.zero.to(x.device)
         if self.block:
             length = x.shape[self.axis]
             parts = (
@@ -97,7 +102,8 @@ class Grid:
     def codes(self, x: torch.Tensor) -> torch.Tensor:
         """The codes of reals, as integers carried in float32."""
         scale, zero = self.spread(x)
-        return ((x / scale).round() + zero).clamp(self.low, self.high)
+        codes = ((x / scale).round() + zero).clamp(self.low, self.high)
+        return codes if not self.dropped else (codes / 2**self.dropped).floor() * 2**self.dropped
 
     def reals(self, codes: torch.Tensor) -> torch.Tensor:
         """What codes stand for, in float32."""
@@ -109,14 +115,45 @@ CODES = Grid(scale=torch.ones(()), zero=torch.zeros((), dtype=torch.int32), bits
 """Of what a DynamicQuantizeLinear makes."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Codes of rows whose scales are computed as the network runs: max |x| by the largest code, or 1 for zeros.
+
+    Attributes
+    ----------
+    bits : int
+        Of a code; zero is the code 0.
+    signed : bool
+        Whether codes are in two's complement.
+    count, length : int
+        Rows that have a scale each, and elements of one.
+    sizes : tuple of int
+        Of the tensor as it lies now.
+    axis : int
+        Along which the elements of a row lie; with those behind it, where a row is a whole image.
+    """
+
+    bits: int
+    signed: bool
+    count: int
+    length: int
+    sizes: tuple[int, ...]
+    axis: int
+
+    @property
+    def images(self) -> bool:
+        """Whether a row is one element of the first axis, whole."""
+        return self.sizes[0] == self.count and math.prod(self.sizes[1:]) == self.length
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class SiteGrids:
     """The grids of one product: of both operands, of what its output is rounded to at once, and of its bias.
 
     Attributes
     ----------
-    x, w : Grid or None
-        As the node's operands are called; None: float.
+    x, w : Grid, Rows or None
+        As the node's operands are called, of which the second has the reduction along its last axis; None: float.
     y : Grid or None
         Where nothing but a QuantizeLinear reads the output.
     weight_first : bool
@@ -125,8 +162,8 @@ class SiteGrids:
         Whether the bias is none, or of integers in units of scale x times scale w, so that it joins the sums.
     """
 
-    x: Grid | None
-    w: Grid | None
+    x: Grid | Rows | None
+    w: Grid | Rows | None
     y: Grid | None = None
     weight_first: bool = False
     whole_bias: bool = True
@@ -144,11 +181,14 @@ class QuantizedFile:
         QuantizeLinear nodes, and the like, that round tensors as the network runs.
     notes : tuple of str
         What is not read as the file says it.
+    loose_rows : bool
+        Whether anything but a product reads what is rounded by scales of its rows.
     """
 
     sites: Mapping[str, SiteGrids]
     tensors: int
     notes: tuple[str, ...] = ()
+    loose_rows: bool = False
 
 
 def grid_of(

@@ -1,13 +1,14 @@
 """What rounds tensors as a network runs, if it runs as its file is written; otherwise they pass as they are.
 
 One parameter switches all of them (`Switch`): 0 is the float network, 1 the file's own quantization, which a plan
-sets.
+sets; 2 rounds beside it what is scaled by rows, which products do by themselves.
 """
 
 import torch
 
 from bitwright.networks.onnx.node import Node
-from bitwright.networks.onnx.quantization.grids import Grid
+from bitwright.networks.onnx.operators.reductions import softmax
+from bitwright.networks.onnx.quantization.grids import Grid, Rows
 from bitwright.networks.unseen import unseen
 
 
@@ -23,6 +24,12 @@ class Switch(torch.nn.Module):
         """Whether it is set."""
         with unseen():
             return bool(self.as_written > 0)
+
+    @property
+    def rows(self) -> bool:
+        """Whether it is set to round what is scaled by rows too, before products do."""
+        with unseen():
+            return bool(self.as_written > 1)
 
 
 class Switched(torch.nn.Module):
@@ -60,6 +67,27 @@ class Rounding(Switched):
             torch.round(x)  # what a machine does; the codes are made below
         with unseen():
             return self.grid.reals(self.grid.codes(x.float())).to(x.dtype)
+
+
+class RowRounding(Switched):
+    """A QuantizeLinear by scales of rows, which hands x on: the products that read it round it as this would.
+
+    Where others read it too it rounds; products then take the scales of what is rounded, an ulp off at most.
+    """
+
+    def __init__(self, rows: Rows, switch: Switch) -> None:
+        super().__init__(switch)
+        self.low = -(2 ** (rows.bits - 1)) if rows.signed else 0
+        self.high = 2 ** (rows.bits - int(rows.signed)) - 1
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """x [rows, elements], on the grids of its rows where it rounds; a scale of each [rows] or [rows, 1]."""
+        if not self._switch[0].rows:
+            return x
+        torch.round(x)
+        with unseen():
+            scale = scale.reshape(-1, 1)
+            return (x / scale).round().clamp(self.low, self.high) * scale
 
 
 class Regridding(Switched):
@@ -108,6 +136,28 @@ class RoundedSum(Switched):
             fixed = zeros[2] - _fused(zeros[0], by_a, by_b * zeros[1])
             codes = _fused(of_a.codes(a), by_a, _fused(of_b.codes(b), by_b, fixed))
             return of_c.reals(codes.round().clamp(of_c.low, of_c.high))
+
+
+class RoundedSoftmax(Switched):
+    """A Softmax between codes of 8 bits, rounded at once: code = round half to even(share * factor) + zero point.
+
+    The factor is whole, floor(1 / scale) in float32 (onnxruntime's `QLinearSoftmax`): by a scale of 1 / 255, which
+    float32 rounds up, it is 254.
+    """
+
+    def __init__(self, node: Node, grid: Grid, switch: Switch) -> None:
+        super().__init__(switch)
+        self.node, self.grid = node, grid
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The shares, on the grid."""
+        shares = softmax(self.node, x)
+        if not self.on:
+            return shares
+        with unseen():
+            whole = softmax(self.node, x.double()) * torch.floor(1 / self.grid.scale).double().to(x.device)
+            codes = whole.round() + self.grid.zero.to(x.device)
+            return self.grid.reals(codes.clamp(self.grid.low, self.grid.high))
 
 
 def _fused(codes: torch.Tensor, factor: torch.Tensor, added: torch.Tensor) -> torch.Tensor:

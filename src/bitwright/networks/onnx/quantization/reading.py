@@ -1,7 +1,7 @@
 """What a graph says of its quantization, collected while it becomes modules: grids by value, and by product."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,30 +13,36 @@ from bitwright.networks.onnx.node import Node, short
 from bitwright.networks.onnx.operators.table import PRODUCT_OPERATORS, QONNX
 from bitwright.networks.onnx.quantization.blocks import BLOCKS, blocks_of
 from bitwright.networks.onnx.quantization.cells import LSTM, coded_cells
-from bitwright.networks.onnx.quantization.functions import quant_grid, width_of
-from bitwright.networks.onnx.quantization.grids import CODES, Grid, SiteGrids, grid_of
+from bitwright.networks.onnx.quantization.functions import quant_grid, quant_width, width_of
+from bitwright.networks.onnx.quantization.grids import CODES, Grid, Rows, SiteGrids, grid_of
 from bitwright.networks.onnx.quantization.modules import (
     Dequantizing,
     DynamicRounding,
     Pass,
     Regridding,
+    RoundedSoftmax,
     RoundedSum,
     Rounding,
+    RowRounding,
     Switch,
     WholeProduct,
 )
+from bitwright.networks.onnx.quantization.moves import carried, sizes_after
+from bitwright.networks.onnx.quantization.narrowing import of_codes, shifts_of, within_bounds
+from bitwright.networks.onnx.quantization.readers import (
+    MOVES,
+    by_constant,
+    computed_with,
+    only_read_by,
+    padded,
+    pads_on,
+)
+from bitwright.networks.onnx.quantization.rows import as_last, rows_after, rows_of
 from bitwright.networks.onnx.types import INTEGERS
 
 if TYPE_CHECKING:
     from bitwright.networks.onnx.build import Builder
 
-MOVES = frozenset(
-    {
-        *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "Reshape", "Slice"),
-        *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
-    }
-)
-"""Operators that move elements, or choose among them, so that codes stay on their grid."""
 KEEPS_REALS = MOVES | {"Relu"}
 ONE = torch.ones(())
 
@@ -44,13 +50,18 @@ ONE = torch.ones(())
 class Quantization:
     """Of one file."""
 
-    def __init__(self) -> None:
+    def __init__(self, stated: Mapping[str, int] | None = None) -> None:
         self.switch: Switch | None = None
         self.grids: dict[str, Grid] = {}
         self.coded: set[str] = set()  # values that are codes in the file, and reals on a grid here
+        self.rows: dict[str, Rows] = {}  # of values that are scaled by rows as the network runs
+        self.row_products: set[str] = set()
+        self.loose_rows = False
         self.dynamic: set[str] = set()
         self.products: set[str] = set()
         self.widths: dict[str, tuple[int, bool]] = {}
+        self.stated = dict(stated or {})  # bits of codes that lie in a wider type, by name
+        self.sizes: dict[str, tuple[int, ...]] = {}  # of values, where the file says them
         self.sites: dict[str, SiteGrids] = {}
         self.below: dict[str, SiteGrids] = {}  # of the node that is read, by paths below its module
         self.tensors = 0
@@ -68,6 +79,10 @@ class Quantization:
             kind = each.type.tensor_type.elem_type
             if kind in INTEGERS:
                 self.widths.setdefault(each.name, INTEGERS[kind])
+        for each in graph.value_info:
+            sizes = each.type.tensor_type.shape.dim
+            if sizes and all(size.HasField("dim_value") for size in sizes):
+                self.sizes[each.name] = tuple(size.dim_value for size in sizes)
         for node in graph.node:
             kinds = [each.t.data_type for each in node.attribute if each.name == "value" and each.HasField("t")]
             if node.op_type == "Constant" and node.output and kinds and kinds[0] in INTEGERS:
@@ -97,23 +112,19 @@ class Quantization:
             assert given[0] is not None
             assert given[1] is not None
             zero = given[2] if len(given) > 2 else None
-            self.grids[node.outputs[0]] = grid_of(node, given[1], zero, width_of(node, zero), given[0].dim())
+            grid = grid_of(node, given[1], zero, width_of(node, zero), given[0].dim())
+            self.grids[node.outputs[0]] = of_codes(grid, given[0], self.stated.get(node.inputs[0]))
         elif node.domain in QONNX and node.op == "Quant":
             assert given[1] is not None
             assert given[2] is not None
             assert given[3] is not None
-            self.grids[node.outputs[0]] = quant_grid(node, given[1], given[2], given[3], given[0])
-        elif node.op == "Transpose" and node.inputs[0] in self.grids:
-            grid, value = self.grids[node.inputs[0]], given[0]
-            assert value is not None
-            order = node.integers("perm") or list(reversed(range(value.dim())))
-            if grid.per_tensor or not grid.block:
-                axis = None if grid.axis is None else order.index(grid.axis)
-                self.grids[node.outputs[0]] = dataclasses.replace(grid, axis=axis)
+            rank = None if given[0] is None else given[0].dim()
+            self.grids[node.outputs[0]] = quant_grid(node, given[1], given[2], given[3], rank)
         elif node.op in MOVES and node.inputs:
-            moved = self.grids.get(node.inputs[0])
-            if moved is not None and moved.per_tensor:
-                self.grids[node.outputs[0]] = moved
+            own, before, after = self.grids.get(node.inputs[0]), given[0], constants[node.outputs[0]]
+            if own is not None and before is not None:
+                found = own if own.per_tensor else carried(own, node, tuple(before.shape), tuple(after.shape))
+                self.grids |= {} if found is None else {node.outputs[0]: found}
 
     # ---------------- what rounds as the network runs
 
@@ -128,10 +139,40 @@ class Quantization:
         Then codes are what they are, numbers.
         """
         scale, zero = builder.constant(node, 1), builder.constant(node, 2)
-        if scale is None or (builder.has(node, 2) and zero is None) or _computed_with(builder, node.outputs[0]):
+        if computed_with(builder, node.outputs[0]):
+            return self._shifted(builder, node)
+        if scale is None:
+            return self._by_rows(builder, node)
+        if builder.has(node, 2) and zero is None:
             return None
-        grid = grid_of(node, scale, zero, width_of(node, zero), None)
+        grid = within_bounds(builder, node, grid_of(node, scale, zero, width_of(node, zero), None))
         return self._rounding(node, grid, coded=True)
+
+    def _by_rows(self, builder: "Builder", node: Node) -> Layer | None:
+        """What rounds rows by scales of their own, where all that reads the codes makes them real by these again."""
+        readers = [builder.nodes[index] for index in builder.all_readers.get(node.outputs[0], ())]
+        if not all(each.op == "DequantizeLinear" and each.inputs[1:] == node.inputs[1:] for each in readers):
+            return None
+        if any(each.number("axis", 1) for each in (node, *readers)):
+            return None
+        rows = rows_of(builder, node, self.sizes.get(node.outputs[0]), width_of(node, builder.constant(node, 2)))
+        return None if rows is None else self._row_rounding(node, rows)
+
+    def _row_rounding(self, node: Node, rows: Rows) -> Layer:
+        self.rows[node.outputs[0]] = rows
+        self.tensors += 1
+        module = RowRounding(rows, self.switched())
+        return Layer(module=module, inputs=node.inputs[:2], outputs=node.outputs)
+
+    def _shifted(self, builder: "Builder", node: Node) -> Layer | None:
+        """What rounds reals and drops the lowest bits of codes, by shifts to the right and to the left again."""
+        scale, zero, shifts = builder.constant(node, 1), builder.constant(node, 2), shifts_of(builder, node)
+        if shifts is None or scale is None or zero is None or scale.numel() > 1:
+            return None
+        bits, *joins = shifts
+        grid = dataclasses.replace(grid_of(node, scale, zero, width_of(node, zero), None), dropped=bits)
+        layer = self._rounding(dataclasses.replace(node, outputs=builder.nodes[joins[-1]].outputs), grid, coded=True)
+        return dataclasses.replace(layer, joins=tuple(joins))
 
     def _rounding(self, node: Node, grid: Grid, *, coded: bool) -> Layer:
         name = node.outputs[0]
@@ -146,11 +187,17 @@ class Quantization:
 
     def _dequantize(self, builder: "Builder", node: Node) -> Layer | None:
         scale, zero = builder.constant(node, 1), builder.constant(node, 2)
+        if node.inputs[0] in self.rows:
+            self.rows[node.outputs[0]] = self.rows[node.inputs[0]]
+            return Layer(module=Pass(), inputs=node.inputs[:1], outputs=node.outputs)
         if scale is None or (builder.has(node, 2) and zero is None):
             return None
         made = self.grids.get(node.inputs[0]) if node.inputs[0] in self.coded else None
         width = (made.bits, made.signed) if made is not None else width_of(node, zero)
         read = grid_of(node, scale, zero, width, None)
+        if made is not None:
+            read = dataclasses.replace(read, narrow=made.narrow, dropped=made.dropped)
+            self.sizes |= {node.outputs[0]: self.sizes[node.inputs[0]]} if node.inputs[0] in self.sizes else {}
         self.grids[node.outputs[0]] = read
         module: torch.nn.Module = Dequantizing(read)
         if made is not None:
@@ -168,6 +215,13 @@ class Quantization:
         inputs = tuple(name for name, value in zip(node.inputs[:2], held, strict=True) if value is None)
         return Layer(module=RoundedSum(node, (a, b, c), held, self.switched()), inputs=inputs, outputs=node.outputs)
 
+    def _softmax(self, builder: "Builder", node: Node) -> Layer | None:
+        """A Softmax of codes of 8 bits that nothing but a QuantizeLinear to 8 bits reads; None for any other."""
+        x, y = self.grids.get(node.inputs[0]), self._next_grid(builder, node.outputs[0])
+        if x is None or y is None or not all(each.per_tensor and each.bits == 8 for each in (x, y)):
+            return None
+        return Layer(module=RoundedSoftmax(node, y, self.switched()), inputs=node.inputs[:1], outputs=node.outputs)
+
     def _next_grid(self, builder: "Builder", name: str) -> Grid | None:
         """The grid of the QuantizeLinear that alone reads a value."""
         after = builder.only_reader(name, "QuantizeLinear")
@@ -179,15 +233,21 @@ class Quantization:
 
     def _quant(self, builder: "Builder", node: Node) -> Layer | None:
         scale, zero, bits = (builder.constant(node, position) for position in (1, 2, 3))
-        if scale is None or zero is None or bits is None:
+        sizes = self.sizes.get(node.outputs[0])
+        if zero is None or bits is None:
             return None
-        return self._rounding(node, quant_grid(node, scale, zero, bits, None), coded=False)
+        if scale is None:
+            width = quant_width(node, bits)
+            rows = rows_of(builder, node, sizes, width)
+            return None if rows is None else self._row_rounding(node, rows)
+        grid = quant_grid(node, scale, zero, bits, None if sizes is None else len(sizes))
+        return self._rounding(node, grid, coded=False)
 
     def _dynamic(self, builder: "Builder", node: Node) -> Layer | None:
         """Codes that only products of integers by constants read; None where others see them."""
         if not all(self._only_products(builder, name) for name in (node.outputs[0], *node.outputs[2:3]) if name):
             return None
-        if len(node.outputs) > 1 and not _only_read_by(builder, node.outputs[1], ("Mul",)):
+        if len(node.outputs) > 1 and not only_read_by(builder, node.outputs[1], ("Mul",)):
             return None
         self.dynamic.add(node.outputs[0])
         self.tensors += 1
@@ -196,9 +256,9 @@ class Quantization:
     @staticmethod
     def _only_products(builder: "Builder", name: str) -> bool:
         """Whether a value is read by products of integers by constants alone."""
-        if not _only_read_by(builder, name, ("MatMulInteger", "ConvInteger")):
+        if not only_read_by(builder, name, ("MatMulInteger", "ConvInteger")):
             return False
-        return all(_by_constant(builder, builder.nodes[index]) for index in builder.all_readers.get(name, ()))
+        return all(by_constant(builder, builder.nodes[index]) for index in builder.all_readers.get(name, ()))
 
     def _whole(self, builder: "Builder", node: Node) -> Layer | None:
         """A product by a constant of the codes that a DynamicQuantizeLinear made; None for any other."""
@@ -242,6 +302,9 @@ class Quantization:
 
     def moved(self, builder: "Builder", node: Node) -> Node:  # noqa: C901
         """Learn where codes go; a node that would compute with them is refused. Pads of codes become reals."""
+        rows = self.rows.get(node.inputs[0]) if node.inputs and node.op in MOVES and not node.domain else None
+        moved = None if rows is None else rows_after(builder, node, rows)
+        self.rows |= {} if moved is None else {node.outputs[0]: moved}
         coded = [name for name in node.inputs if name in self.coded]
         if node.op == "DequantizeLinear" and not node.domain:
             return node
@@ -252,6 +315,8 @@ class Quantization:
         if node.domain or node.op not in KEEPS_REALS or not found or not found[0].per_tensor:
             if coded:
                 raise node.refusal("moves codes whose scales differ between channels, which is not supported")
+            if found and not node.domain:
+                self._carry(builder, node, found[0])
             return node
         if node.op == "Concat":
             same = len(found) == len(node.inputs) and all(found[0].equals(each) for each in found)
@@ -259,7 +324,7 @@ class Quantization:
                 raise node.refusal("joins codes of several grids, which is not supported")
             if not same:
                 return node
-        if node.op == "Pad" and not coded and not _pads_on(builder, node, found[0]):
+        if node.op == "Pad" and not coded and not pads_on(builder, node, found[0]):
             return node
         for name in node.outputs:
             self.grids[name] = found[0]
@@ -267,7 +332,15 @@ class Quantization:
                 self.coded.add(name)
             if node.inputs[0] in self.products and node.op in ("Reshape", "Transpose", "Relu"):
                 self.products.add(name)
-        return _padded(builder, node, found[0]) if coded and node.op == "Pad" else node
+        return padded(builder, node, found[0]) if coded and node.op == "Pad" else node
+
+    def _carry(self, builder: "Builder", node: Node, grid: Grid) -> None:
+        """Learn the grid of reals with several scales that a Reshape or a Transpose moves."""
+        before, target = self.sizes.get(node.inputs[0]), builder.constant(node, 1)
+        after = None if before is None else sizes_after(node, before, target)
+        found = None if before is None or after is None else carried(grid, node, before, after)
+        if found is not None and after is not None:
+            self.grids[node.outputs[0]], self.sizes[node.outputs[0]] = found, after
 
     def learn_product(self, builder: "Builder", node: Node, layer: Layer, path: str) -> None:
         """The grids of a product, by the path of its module."""
@@ -278,12 +351,17 @@ class Quantization:
         if node.domain or node.op not in PRODUCT_OPERATORS:
             return
         self.products |= set(layer.outputs)
-        x, w = (self.grids.get(name) for name in (*node.inputs[:2], "", "")[:2])
+        x, w = (self.grids.get(name) or self._product_rows(node, name) for name in (*node.inputs[:2], "", "")[:2])
         if x is None and w is None:
             return
-        if w is not None and isinstance(layer.module, torch.nn.Linear) and not node.number("transB", 0):
+        matrix = isinstance(layer.module, torch.nn.Linear) and not node.number("transB", 0)
+        if isinstance(w, Rows):
+            w = as_last(w) if node.op == "MatMul" else w
+        elif w is not None and (matrix or (node.op == "MatMul" and not w.per_tensor and w.axis is None)):
             w = w.turned()
-        if w is not None and node.op == "Gemm" and node.number("alpha", 1.0) != 1:  # which the weight was multiplied by
+        if (
+            isinstance(w, Grid) and node.op == "Gemm" and node.number("alpha", 1.0) != 1
+        ):  # which the weight was multiplied by
             alpha = node.number("alpha", 1.0)
             w = dataclasses.replace(w, scale=w.scale * alpha) if alpha > 0 else None
         y = self._next_grid(builder, layer.outputs[0])
@@ -295,65 +373,38 @@ class Quantization:
             whole_bias=not layer.joins and node.number("beta", 1.0) == 1 and self._whole_bias(node, x, w),
         )
 
-    def _whole_bias(self, node: Node, x: Grid | None, w: Grid | None) -> bool:
+    def _product_rows(self, node: Node, name: str) -> Rows | None:
+        """What a product reads that is scaled by rows."""
+        if node.op not in ("MatMul", "Conv") or name not in self.rows:
+            return None
+        self.row_products.add(node.outputs[0])
+        return self.rows[name]
+
+    def look_for_loose_rows(self, builder: "Builder") -> None:
+        """Learn whether anything but products reads what is scaled by rows, once all nodes are built."""
+        known = self.rows.keys() | self.row_products
+        for name in self.rows:
+            readers = [builder.nodes[index] for index in builder.all_readers.get(name, ())]
+            apart = any(known.isdisjoint(each.outputs) for each in readers)
+            self.loose_rows |= (
+                apart
+                or name in builder.outputs
+                or builder.readers[name] > sum(each.inputs.count(name) for each in readers)
+            )
+
+    def _whole_bias(self, node: Node, x: Grid | Rows | None, w: Grid | Rows | None) -> bool:
         if len(node.inputs) < 3 or not node.inputs[2]:
             return True
         bias = self.grids.get(node.inputs[2])
-        if bias is None or x is None or w is None or bias.bits != 32 or not x.per_tensor:
+        if not isinstance(x, Grid) or not isinstance(w, Grid) or bias is None or bias.bits != 32 or not x.per_tensor:
             return False
         step = (x.scale * w.scale).reshape(-1)
         return bool(torch.allclose(bias.scale.reshape(-1).expand(step.shape), step, rtol=1e-6, atol=0.0))
 
 
-def _computed_with(builder: "Builder", name: str) -> bool:
-    """Whether a node reads codes that neither moves them nor makes them real."""
-    for index in builder.all_readers.get(name, ()):
-        node = builder.nodes[index]
-        if node.domain or (node.op != "DequantizeLinear" and node.op not in MOVES):
-            return True
-        if node.op in MOVES and any(_computed_with(builder, each) for each in node.outputs):
-            return True
-    return False
-
-
-def _only_read_by(builder: "Builder", name: str, operators: Sequence[str]) -> bool:
-    """Whether nothing but nodes of these operators reads a value."""
-    readers = [builder.nodes[index] for index in builder.all_readers.get(name, ())]
-    reads = sum(each.inputs.count(name) for each in readers)
-    return builder.readers[name] == reads and all(each.op in operators and not each.domain for each in readers)
-
-
-def _by_constant(builder: "Builder", node: Node) -> bool:
-    """Whether a product of integers is by constant filters, or by one constant matrix."""
-    codes = builder.constant(node, 1)
-    if codes is None or (builder.has(node, 3) and builder.constant(node, 3) is None):
-        return False
-    return node.op == "ConvInteger" or codes.dim() == 2
-
-
-def _pads_on(builder: "Builder", node: Node, grid: Grid) -> bool:
-    """Whether what a Pad of reals puts around them is on their grid too."""
-    if node.text("mode", "constant") != "constant":
-        return True
-    value = builder.constant(node, 2)
-    if value is None and builder.has(node, 2):
-        return False
-    around = torch.tensor([float(node.number("value", 0.0))]) if value is None else value.reshape(-1).float()
-    return torch.equal(grid.reals(grid.codes(around)), around)
-
-
-def _padded(builder: "Builder", node: Node, grid: Grid) -> Node:
-    """A Pad of codes whose value is the real that its code stands for."""
-    value = builder.constant(node, 2)
-    code = torch.zeros(1) if value is None else value.reshape(-1)[:1]
-    name = f"{node.outputs[0]}/padding"
-    builder.constants[name] = grid.reals(code)
-    inputs = [*node.inputs[:2], *([""] * (2 - len(node.inputs[:2]))), name, *node.inputs[3:]]
-    return dataclasses.replace(node, inputs=tuple(inputs))
-
-
 _MAKERS: dict[tuple[str, str], Callable[..., Layer | None]] = {
     ("", "Add"): Quantization._sum,
+    ("", "Softmax"): Quantization._softmax,
     ("", "QuantizeLinear"): Quantization._quantize,
     ("", "DequantizeLinear"): Quantization._dequantize,
     ("", "DynamicQuantizeLinear"): Quantization._dynamic,

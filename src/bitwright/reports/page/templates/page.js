@@ -4,7 +4,8 @@
   const palette = ["#3f8ae0", "#e07b39", "#2f9e77", "#c2549d", "#b59a1c", "#9b6dd7", "#3fa9b5", "#d9534f", "#a0714f", "#7f8793"];
   const narrow = () => window.innerWidth < 600;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const escapes = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "%": "&#37;" };
+  const escaped = (text) => text.replace(/[&<>$%]/g, (each) => escapes[each]);
   const drawings = new Map();
 
   function themed(layout) {
