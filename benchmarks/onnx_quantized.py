@@ -193,6 +193,7 @@ def node_by_node(
     module = executor.network.module
     assert isinstance(module, OnnxNetwork)
     values: dict[str, Any] = dict(batch) | module.constants
+    made_by = {name: each.node.op for each in module.steps for name in each.outputs}
     with executor.executing():
         for step in module.steps:
             step.run(values)
@@ -201,7 +202,8 @@ def node_by_node(
                 if not isinstance(own, torch.Tensor) or other is None or own.dtype != torch.float32:
                     continue
                 if name in scales:
-                    found.add(step.node.op, scales[name].codes(own), other)
+                    kind = f"{step.node.op} of {made_by.get(step.inputs[0], 'an input')}"
+                    found.add(kind, scales[name].codes(own), other)
                     values[name] = scales[name].reals(other)
                 elif other.dtype == np.float32:
                     values[name] = torch.from_numpy(np.array(other))

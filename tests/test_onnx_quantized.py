@@ -454,3 +454,25 @@ def test_pads_that_are_not_on_the_grid_are_no_codes(value, floats_left, tmp_path
     reals = (np.clip(np.rint(x / np.float32(0.02)) + 128, 0, 255) - 128) * 0.02
     expected = np.pad(reals, ((0, 0), (1, 1)), constant_values=value) @ (constants["w"] * 0.1)
     assert np.allclose(executed(network, plan, {"x": x}), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(1 / 255, 254), (1 / 256, 256), (0.003, 333)])
+def test_softmax_of_codes_is_rounded_by_a_whole_factor(scale, factor, tmp_path):
+    """code = round(share * floor(1 / scale)), but for halves that onnxruntime's table of float32 tips."""
+    constants = {"sx": np.float32(0.1), "zx": np.uint8(128), "sy": np.float32(scale), "zy": np.uint8(0)}
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "q"), node("DequantizeLinear", "q,sx,zx", "d"),
+        node("Softmax", "d", "s", axis=-1), node("QuantizeLinear", "s,sy,zy", "qy"),
+        node("DequantizeLinear", "qy,sy,zy", "y"),
+    ]  # fmt: skip
+    x = 4 * floats(64, 90)
+    model = with_constants(nodes, {"x": x}, constants, 13)
+    network = loaded(model, tmp_path)
+    network.module.quantization.as_written.fill_(1)
+    found = network.module(torch.from_numpy(x)).numpy()
+    real = (np.clip(np.rint(x / np.float32(0.1)) + 128, 0, 255) - 128) * np.float64(np.float32(0.1))
+    shares = np.exp(real) / np.exp(real).sum(-1, keepdims=True)
+    assert np.array_equal(found, np.rint(shares * factor).clip(0, 255).astype(np.float32) * np.float32(scale))
+    steps = np.abs(found - by_runtime(model, {"x": x})[0]) / np.float32(scale)
+    assert steps.max() < 1.5
+    assert (steps > 0.5).mean() < 1e-3

@@ -13,6 +13,7 @@ from tests.test_stores import BUSY, rows
 from bitwright.errors import InputError
 from bitwright.studies.sweep import read_study
 from bitwright.studies.sweep.run import sweep
+from bitwright.studies.sweep.soundness import DamagedStoreError
 from bitwright.studies.sweep.store import opened
 
 distributed = pytest.importorskip("distributed")
@@ -149,6 +150,28 @@ class TestConnections:
         assert kept.exists()
         released(server)
         self.whole(server, study, here, server.trials("dropped"))
+
+
+class TestDamages:
+    def test_rows_that_sql_altered(self, server):
+        study, (points, records) = named("altered"), rows(named("altered"), *range(4))
+        with opened(server.address(), study) as store:
+            store.begin({})
+            store.add(points, records)
+        ours = "trial_id IN (SELECT trial_id FROM trials JOIN studies USING (study_id) WHERE study_name = 'altered')"
+        for change, says, sound in (
+            (
+                "replace(value_json, '\"cycles\": 101', '\"cycles\": 11')",
+                "1 of its 4 rows are not as they were",
+                [0, 2, 3],
+            ),
+            ("replace(value_json, '\"trial\": 2', '\"trial\": 2]')", "what it holds cannot be read", [0, 3]),
+        ):
+            server.ask(f"UPDATE trial_user_attributes SET value_json = {change} WHERE {ours}")  # noqa: S608
+            with pytest.raises(DamagedStoreError, match=says) as error, opened(server.address(), study):
+                pass
+            assert error.value.rows == {n: records[n] for n in sound}
+            released(server)
 
 
 class TestSecrets:

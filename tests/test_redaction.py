@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from bitwright.cli.app import stop
+from bitwright.cli.failures import FAILURES
 from bitwright.cli.given import command_line
 from bitwright.cli.telling import tell
 from bitwright.redaction import redacted, redacted_command, redacted_word, secrets_in
@@ -60,14 +61,16 @@ class TestEveryWay:
 
     def test_what_leaves_the_command(self, form, monkeypatch, capsys):
         for word in ways(form):
+            monkeypatch.setattr(FAILURES, "debug", True)
             monkeypatch.setattr(sys, "argv", ["/usr/bin/bitwright", "sweep", "s.yaml", "--store", word])
             assert "heim" not in command_line()
             tell(f"cannot read {word}")
+            FAILURES.shown(ConnectionError(f"no route to {word}"))
             with pytest.raises(typer.Exit):
                 stop(f"there is no study file {word}", 2)
             told = capsys.readouterr().err
             assert "heim" not in told
-            assert told.count("***") >= 2
+            assert told.count("***") >= 3
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,26 @@ def there_and_back(network, plan, tmp_path, form="onnx-qdq"):
     return back, found
 
 
+QONNX = (
+    ("attention", "int8"),
+    ("attention", "int8-token"),
+    ("attention", "w4a8"),
+    ("cnn", "6 bits by 5"),
+)
+
+
+@pytest.mark.parametrize(("network", "recipe"), QONNX)
+def test_a_network_comes_back_from_qonnx_as_it_was(network, recipe, tmp_path):
+    net = NETWORKS[network]()
+    there_and_back(net, planned(net, recipe), tmp_path, "qonnx")
+
+
+@pytest.mark.parametrize("recipe", ["w4 per group that does not divide", "x in groups"])
+def test_groups_come_back_from_qonnx_as_they_were(recipe, tmp_path):
+    net = toy("linear")
+    there_and_back(net, planned(net, recipe), tmp_path, "qonnx")
+
+
 ATTENTION = ("int8", "int8-token", "w4a8", "3 bits signed", "12 bits", "aqs")
 
 

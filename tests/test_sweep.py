@@ -23,6 +23,7 @@ from bitwright.errors import InputError
 from bitwright.studies.sweep import database, extra, pool, read_study, store
 from bitwright.studies.sweep.points import grid
 from bitwright.studies.sweep.run import sweep
+from bitwright.studies.sweep.soundness import ROW, Seal, seal_of
 
 distributed = pytest.importorskip("distributed")
 optuna = pytest.importorskip("optuna")
@@ -333,13 +334,15 @@ class TestStores:
         assert Path("a.parquet").read_bytes() == before
         pd.testing.assert_frame_equal(pd.read_parquet("a.parquet").convert_dtypes(), first.frame(), check_dtype=False)
         study = optuna.load_study(storage="sqlite:///a.db", study_name="sweep")
-        trials = {trial.user_attrs[store.ROW]["trial"]: trial for trial in study.trials}
+        seal = seal_of(read_study(ARRAYS))
+        found = [seal.read(trial.user_attrs[ROW]) for trial in study.trials]
+        trials = {row["trial"]: trial for row, trial in zip(found, study.trials, strict=True)}
         assert [trial.number for trial in study.trials] == list(range(8))
         for row in first.rows:
             assert trials[row["trial"]].values == [row["cycles"], row["total_energy_pj"]]
             assert trials[row["trial"]].params["parameters.rows"] == row["parameters.rows"]
         assert {trial.number for trial in study.best_trials} == {
-            number for number, trial in enumerate(study.trials) if trial.user_attrs[store.ROW] in first.front()
+            number for number, row in enumerate(found) if row in first.front()
         }
 
     def test_another_study_another_network_a_newer_version(self, here):
@@ -354,11 +357,17 @@ class TestStores:
             sweep(read_study(ARRAYS, seed=3), dask=here, place="a.db")
         assert Path("a.db").read_bytes() == before
         study = optuna.load_study(storage="sqlite:///a.db", study_name="sweep")
-        about = study.user_attrs[store.ABOUT]
-        study.set_user_attr(store.ABOUT, {**about, "inputs": {GEMM: "other"}})
+        about = Seal().read(study.user_attrs[store.ABOUT])
+        study.set_user_attr(store.ABOUT, Seal().put({**about, "inputs": {GEMM: "other"}}))
         with pytest.raises(InputError, match=f"made from another {GEMM}"):
             sweep(read_study(ARRAYS), dask=here, place="a.db")
-        study.set_user_attr(store.ABOUT, {**about, "version": store.VERSION + 1})
+        study.set_user_attr(store.ABOUT, {**about, "inputs": {GEMM: "other"}})
+        with pytest.raises(InputError, match="damaged: what it says of its study is not as it was written"):
+            sweep(read_study(ARRAYS), dask=here, place="a.db")
+        study.set_user_attr(store.ABOUT, {"version": 1, "study": about["study"], "inputs": about["inputs"]})
+        with pytest.raises(InputError, match=r"earlier bitwright .* whose rows carry no checksum"):
+            sweep(read_study(ARRAYS), dask=here, place="a.db")
+        study.set_user_attr(store.ABOUT, Seal().put({**about, "version": store.VERSION + 1}))
         with pytest.raises(InputError, match="written by a newer bitwright"):
             sweep(read_study(ARRAYS), dask=here, place="a.db")
         with sqlite3.connect("a.db") as connection:
@@ -495,7 +504,7 @@ class TestDeath:
         study = written(text)
         command = [sys.executable, "-m", "bitwright", "sweep", study, "--workers", "1"]
         killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 400  # of a machine that has other work
         while not (Path("study.db").exists() and _count("study.db")):
             assert killed.poll() is None
             assert time.monotonic() < deadline

@@ -119,9 +119,10 @@ class TestBitGroup:
             "x_east": [0, 0, pattern(x, x_bits) * side[0], 0],
             "from_east": [side[0]] * 4,
             "from_below": [side[1]] * 4,
+            "begins": [0, 0, 0, 1],
             "w": [word, 0, 0, 0],
             "load": [1, 0, 0, 0],
-            "take": [0, 1, 0, 0],
+            "take": [0, 0, 1, 0],
             **{f"x_{name}": [value] * 4 for name, value in (("narrow", x_bits == 4), ("signed", x_signed))},
             **{f"w_{name}": [value] * 4 for name, value in (("narrow", w_bits == 4), ("signed", w_signed))},
         }

@@ -5,11 +5,17 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 from test_gates import written
 from typer.testing import CliRunner
 
+from bitwright import api
+from bitwright.circuits import AntPe, LpaPe, MultiplyAccumulate, Rae, circuit_of
 from bitwright.cli.main import app
+from bitwright.errors import InputError
 from bitwright.studies import synthesis as room
+from bitwright.studies.rtl import capture, emit, inputs_of
+from toys import network_of, normal
 
 for needed in ("amaranth", "pyosys", "liberty"):
     pytest.importorskip(needed, reason=f"RTL needs {needed}: pip install 'bitwright[rtl]'")
@@ -112,3 +118,40 @@ class TestRtl:
         found = run("rtl", *SMALL, "--out", tmp_path / "x", "--site", "a")
         assert found.exit_code == 2
         assert "name both or none" in " ".join(found.output.split())
+
+
+def captured(method, k=24):
+    """Codes of a small layer, 60 of them."""
+    network = network_of(torch.nn.Sequential(torch.nn.Linear(k, 5)), normal(7, k))
+    plan = api.calibrate(network, method, count=1)
+    (site,) = plan.sites
+    return capture(network, plan, site, network.example(None), clocks=60)
+
+
+class TestLayers:
+    """Codes of a layer, at the ports of what multiplies their formats."""
+
+    @pytest.mark.parametrize(("method", "kind", "given"), [("lp8", LpaPe, {}), ("ant", AntPe, {})])
+    def test_a_folder_of_a_layers_codes(self, method, kind, given, tmp_path):
+        layer = captured(method)
+        if kind is LpaPe:
+            bits = max(layer.x.format.fraction_bits, layer.w.format.fraction_bits)
+            given = {"fraction_bits": max(1, bits)}
+        circuit = circuit_of(kind, given)
+        inputs, said = inputs_of(circuit, layer, clocks=60)
+        assert said.startswith("3 outputs of ")
+        made = emit(circuit, tmp_path / "pe", inputs, said)
+        if shutil.which("iverilog") is None:
+            return
+        name = kind.name.replace("-", "_")
+        subprocess.run(["iverilog", "-g2005-sv", "-o", "sim", f"{name}.v", f"{name}_tb.v"], cwd=made.path, check=True)
+        done = subprocess.run(["vvp", "sim"], cwd=made.path, capture_output=True, text=True, check=False)
+        assert f"PASS: {name}, 60 clocks" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("kind", "said"),
+        [(MultiplyAccumulate, "multiplies integers; choose a method"), (Rae, "no operands")],
+    )
+    def test_circuits_without_a_place_for_them(self, kind, said):
+        with pytest.raises(InputError, match=said):
+            inputs_of(kind(), captured("lp8"), clocks=60)

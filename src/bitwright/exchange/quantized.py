@@ -8,6 +8,7 @@ as written.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -227,6 +228,13 @@ def _w_plan(view: GemmView, grid: Grid) -> OperandPlan | None:
     return OperandPlan(format=fmt, granularity=granularity, scale=scale.clone(), zero_point=zero)
 
 
+def _in_groups(scale: torch.Tensor) -> tuple[Granularity, torch.Tensor]:
+    """Scales [N, K] of all elements, which are the same in groups of the reduction, as those of the groups."""
+    changes = [0, *((scale[:, 1:] != scale[:, :-1]).any(0).nonzero().flatten() + 1).tolist()]
+    size = math.gcd(*changes) or scale.shape[1]
+    return PerGroup(size), scale[:, ::size].contiguous()
+
+
 def _laid_out(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | None:
     """Scales as the view's w has them; None where they are not of output channels, or of blocks of the reduction."""
     if grid.per_tensor:
@@ -238,6 +246,8 @@ def _laid_out(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | 
         return (PerGroup(grid.block), grid.scale.contiguous()) if fits else None
     if grid.axis is None:
         scale = grid.scale if view.weight is not None else without_equal(grid.scale)
+        if view.weight is not None and not view.lead and not view.spatial and scale.shape == shape:
+            return _in_groups(scale)
         fits = scale.dim() == len(shape) and scale.shape[-1] == 1 and (view.weight is not None or scale.shape[-2] == 1)
         fits = fits and all(one in (1, whole) for one, whole in zip(scale.shape, shape, strict=False))
         return (PerChannel(), scale.contiguous()) if fits else None

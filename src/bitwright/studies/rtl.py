@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from bitwright.circuits import Circuit, yosys
-from bitwright.circuits.circuit import Integers, Multiplying, Port, Values
+from bitwright.circuits.circuit import Integers, Multiplying, MultiplyingWords, Port, Values, Words
 from bitwright.circuits.equality import compare
 from bitwright.circuits.simulation import CLOCK, RESET
 from bitwright.circuits.streams import stream
 from bitwright.errors import InputError
 from bitwright.exchange.export.vectors import matrices
 from bitwright.files import whole_folder, write_atomic
+from bitwright.formats import Integer
 from bitwright.methods.execution import Execution
 from bitwright.methods.executor import Executor
 from bitwright.methods.plan import Plan
@@ -68,14 +69,16 @@ class Captured:
 
     Attributes
     ----------
-    x, w, begins : array
-        [clocks, 1]: of one sum after the other; where one starts.
+    x, w : Words
+        [clocks, 1]: of one sum after the other.
+    begins : array
+        1 where a sum starts.
     described : str
         Which.
     """
 
-    x: Integers
-    w: Integers
+    x: Words
+    w: Words
     begins: Integers
     described: str
 
@@ -112,8 +115,8 @@ def capture(network: Network, plan: Plan, site: str, batch: Batch, *, clocks: in
     begins[:, 0] = 1
     left, right, first = (each.reshape(-1, 1)[:clocks] for each in (x[g, m], w[g, :, n], begins))
     return Captured(
-        x=left,
-        w=right,
+        x=Words(codes=left, format=work.x.format),
+        w=Words(codes=right, format=work.w.format),
         begins=first,
         described=f"{counted(count, 'output')} of {site}, {k} products each, of {network.name} as {plan.method} has it",
     )
@@ -130,9 +133,7 @@ def inputs_of(circuit: Circuit, captured: Captured | None, *, clocks: int, seed:
     if captured is None:
         found = stream(circuit, "uniform", clocks=clocks, streams=1, seed=seed)
         return found, f"uniform operands (seed {seed})"
-    if not isinstance(circuit, Multiplying):
-        raise InputError(f"{circuit.name} multiplies no operands of a layer; leave --model and --site out")
-    fed = circuit.feed(captured.x, captured.w, captured.begins)
+    fed = _fed(circuit, captured)
     for port in circuit.ports().inputs:
         low, high = int(fed[port.name].min()), int(fed[port.name].max())
         if low < port.smallest or high > port.largest:
@@ -141,6 +142,21 @@ def inputs_of(circuit: Circuit, captured: Captured | None, *, clocks: int, seed:
                 f"{port.smallest} .. {port.largest}; set its width and sign by --set"
             )
     return fed, captured.described
+
+
+def _fed(circuit: Circuit, captured: Captured) -> dict[str, Integers]:
+    """A layer's codes at the ports of a circuit that multiplies."""
+    if isinstance(circuit, MultiplyingWords):
+        return circuit.feed_words(captured.x, captured.w, captured.begins)
+    if not isinstance(circuit, Multiplying):
+        raise InputError(f"{circuit.name} multiplies no operands of a layer; leave --model and --site out")
+    for operand in (captured.x, captured.w):
+        if not isinstance(operand.format, Integer):
+            raise InputError(
+                f"operands of the layer are {operand.format.name}, and {circuit.name} multiplies integers; choose a "
+                "method of integers, or a circuit made for that format"
+            )
+    return circuit.feed(captured.x.codes, captured.w.codes, captured.begins)
 
 
 def emit(circuit: Circuit, path: Path, inputs: Values, operands: str, *, overwrite: bool = False) -> Emitted:

@@ -68,10 +68,17 @@ class _Quant:
         return [made, helper.make_node("Reshape", [made.output[0], self._sizes(shape, "shape")], list(node.output))]
 
     def activation(self, node: "onnx.NodeProto") -> list[Any]:
-        """Of an activation, with static scales or those of its rows [rows], which then have an axis more."""
-        from onnx import helper
+        """Of an activation, with static scales or those of its rows [rows], which then have an axis more.
+
+        Where there are several, the file says its sizes: to which rows they belong follows from these.
+        """
+        from onnx import TensorProto, helper
 
         x = self.operand
+        several = node.op_type == SCALED or (x.scale is not None and x.scale.ndim)
+        if several and node.output[0] not in {each.name for each in self.graph.output}:
+            said = helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, list(x.shape))
+            self.graph.value_info.append(said)
         if node.op_type != SCALED:
             return [self._quant(node.input[0], self._floats(x.spread_scale(len(x.shape)), "scale"), node.output[0])]
         column = f"{x.name}.scale"

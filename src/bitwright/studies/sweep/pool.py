@@ -31,6 +31,7 @@ LOCAL = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,  # a task is blamed for a worker's death only where it ran
     "distributed.comm.timeouts.connect": "30s",
+    "distributed.deploy.lost-worker-timeout": "120s",  # or a worker that starts again is ended while it works
     "distributed.worker.memory.terminate": False,
     "distributed.worker.profile.enabled": False,  # what watches workers takes from two cores what they compute with
     # Arrays of every search are as large again: their memory is not given back to the system in between.

@@ -6,7 +6,7 @@ and the next run computes only what is missing.
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bitwright.studies.sweep.points import Point, Record
 from bitwright.studies.sweep.pool import Pool, Task, pool
 from bitwright.studies.sweep.proposals import rounds
 from bitwright.studies.sweep.result import Sweep, write_results
+from bitwright.studies.sweep.soundness import DamagedStoreError
 from bitwright.studies.sweep.store import Store, opened
 from bitwright.studies.sweep.study import Study
 from bitwright.tasks.evaluate import Progress, silent
@@ -53,7 +54,7 @@ def sweep(
     """
     began = time.monotonic()
     progress("starting workers", 0, 0)
-    with opened(place, study) as store, pool(workers, dask) as crew:
+    with _opened(place, study, results) as store, pool(workers, dask) as crew:
         progress("loading networks", 0, 0)
         inputs, shapes = crew.inputs(study)
         store.begin(inputs)
@@ -69,6 +70,20 @@ def sweep(
         store=None if place is None else store.name,
         results=results,
     )
+
+
+@contextlib.contextmanager
+def _opened(place: str | Path | None, study: Study, results: Path | None) -> Iterator[Store]:
+    """The store; what is sound of a damaged one is written beside the results, never over them."""
+    try:
+        with opened(place, study) as store:
+            yield store
+    except DamagedStoreError as error:
+        if results is None or not error.rows:
+            raise
+        file = results.with_suffix(f".sound{results.suffix}")
+        write_results(list(error.rows.values()), file)
+        raise InputError(error.sentence(f" and now in {file}")) from None
 
 
 class _Run:

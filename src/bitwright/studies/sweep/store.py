@@ -8,23 +8,34 @@ whatever reason its lock did not hold, writes nothing more.
 
 import contextlib
 import datetime
+import functools
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bitwright.errors import InputError
+from bitwright.errors import BitwrightError, InputError
 from bitwright.studies.sweep.address import Address, address_of
 from bitwright.studies.sweep.database import check_file, explained, file_lock, storage, taken
 from bitwright.studies.sweep.extra import optuna
 from bitwright.studies.sweep.metrics import MAXIMISE, values_of
 from bitwright.studies.sweep.points import Point, Record
 from bitwright.studies.sweep.proposals import distributions
+from bitwright.studies.sweep.soundness import (
+    ROW,
+    DamagedStoreError,
+    Seal,
+    check_whole,
+    looked_at,
+    rows_of,
+    saved,
+    seal_of,
+)
 from bitwright.studies.sweep.study import Study
 
-VERSION = 1
-ABOUT, AT_WORK, ROW = "bitwright_sweep", "bitwright_at_work", "bitwright_row"
+VERSION = 2
+ABOUT, AT_WORK = "bitwright_sweep", "bitwright_at_work"
 
 
 class Store:
@@ -34,16 +45,18 @@ class Store:
         self.study, self.name, self._address, self._storage, self._made = study, address.shown, address, storage, made
         self.rows: dict[int, Record] = {}
         self._count = 0
+        self._seal = seal_of(study)
         self._token = uuid.uuid4().hex
 
     def take(self) -> None:
-        """Say that this process is at work, and take up what is there."""
+        """Take up what is there, and say that this process is at work."""
+        trials = self._made.get_trials(deepcopy=False)
+        self._count = len(trials)
+        self.rows, unsound = rows_of(self.study, trials)
+        if unsound:
+            what = f"{unsound:,} of its {self._count:,} rows are not as they were written"
+            raise DamagedStoreError(self.name, what, self.rows)
         self._made.set_user_attr(AT_WORK, self._token)
-        for trial in self._made.get_trials(deepcopy=False):
-            row = trial.user_attrs.get(ROW)
-            self._count += 1
-            if isinstance(row, dict) and isinstance(row.get("trial"), int):
-                self.rows.setdefault(row["trial"], row)
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -67,7 +80,7 @@ class Store:
         if before is None:
             about = {"version": VERSION, "study": self.study.identity(), "inputs": dict(inputs)}
             with self.guarded():
-                self._made.set_user_attr(ABOUT, about)
+                self._made.set_user_attr(ABOUT, Seal().put(about))
             return
         for label, value in inputs.items():
             if before.get(label) != value:
@@ -98,7 +111,7 @@ class Store:
             values=values,
             params=columns,
             distributions=distributions(self.study, point),
-            user_attrs={ROW: record},
+            user_attrs={ROW: self._seal.put(record)},
         )
 
     def _write(self, trials: Sequence[Any]) -> None:
@@ -203,12 +216,33 @@ def opened(place: str | Path | None, study: Study) -> Iterator[Store]:
         if address.file is not None:
             stack.enter_context(file_lock(address.file, address.shown))
             check_file(address.file, address.shown)
-        with explained(address):
-            database = storage(address, study.name)
-            stack.callback(database.engine.dispose)
-            made = _study_in(database, study, address.shown, alone=address.file is not None)
-            store = Store(study, address, database, made)
-            store.take()
+        store = stack.enter_context(_sound(address, study))
+        yield store
+
+
+@contextlib.contextmanager
+def _sound(address: Address, study: Study) -> Iterator[Store]:
+    """The store whose lock is held; of a damaged one, the rows that can be saved are in the error."""
+    with contextlib.ExitStack() as stack:
+        connected: Callable[[], Any] = functools.partial(looked_at, address.file)
+        try:
+            with explained(address):
+                if address.file is not None and address.file.exists():
+                    check_whole(address.file, address.shown, study)
+                database = storage(address, study.name)
+                stack.callback(database.engine.dispose)
+                if address.file is None:
+                    connected = database.engine.raw_connection
+                made = _study_in(database, study, address.shown, alone=address.file is not None)
+                store = Store(study, address, database, made)
+                store.take()
+        except DamagedStoreError as error:
+            raise DamagedStoreError(error.name, error.what, error.rows or saved(study, connected)) from None
+        except BitwrightError:
+            raise
+        except Exception as error:  # Optuna's and SQLAlchemy's, of what they did not write
+            what = f"what it holds cannot be read ({type(error).__name__})"
+            raise DamagedStoreError(address.shown, what, saved(study, connected)) from None
         yield store
 
 
@@ -220,8 +254,8 @@ def _study_in(storage: Any, study: Study, name: str, *, alone: bool) -> Any:
         raise InputError(
             f"{name} is the store of {', '.join(sorted(there))}, not of {study.name}; name another --store"
         )
+    ways = ["maximize" if way == MAXIMISE else "minimize" for way in study.objectives.values()]
     if study.name not in there:
-        ways = ["maximize" if way == MAXIMISE else "minimize" for way in study.objectives.values()]
         return made.create_study(storage=storage, study_name=study.name, directions=ways)
     found = made.load_study(storage=storage, study_name=study.name)
     about = found.user_attrs.get(ABOUT)
@@ -229,12 +263,21 @@ def _study_in(storage: Any, study: Study, name: str, *, alone: bool) -> Any:
         storage.delete_study(found._study_id)
         return _study_in(storage, study, name, alone=False)
     _check_about(about, study, name)
+    if [each.name.lower() for each in found.directions] != ways:
+        raise DamagedStoreError(name, "the directions of its objectives are not as they were written", {})
     return found
 
 
 def _check_about(about: Any, study: Study, name: str) -> None:
     if not isinstance(about, dict) or not isinstance(about.get("version"), int):
         raise InputError(f"{study.name} in {name} is a study of Optuna's that is no sweep; name another --store")
+    if about["version"] < VERSION and "sha256" not in about:
+        raise InputError(
+            f"{name} was written by an earlier bitwright (store version {about['version']}), whose rows carry no "
+            "checksum; go on with that one, or name another --store"
+        )
+    if Seal().read(about) is None:
+        raise DamagedStoreError(name, "what it says of its study is not as it was written", {})
     if about["version"] > VERSION:
         raise InputError(
             f"{name} was written by a newer bitwright (store version {about['version']}, this reads {VERSION}); "

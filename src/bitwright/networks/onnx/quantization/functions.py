@@ -49,26 +49,30 @@ def width_of(node: Node, zero: Value, codes: Value = None) -> tuple[int, bool]:
 
 def quant(node: Node, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
     """QONNX's Quant of constants: reals on a grid of any width."""
-    grid = quant_grid(node, scale, zero, bits, x)
+    grid = quant_grid(node, scale, zero, bits, x.dim())
     return grid.reals(grid.codes(x.float()))
 
 
-def quant_grid(node: Node, scale: torch.Tensor, zero: torch.Tensor, bits: torch.Tensor, x: Value) -> Grid:
-    """The grid of a Quant: scales broadcast to the tensor along one axis at most."""
+def quant_width(node: Node, bits: torch.Tensor) -> tuple[int, bool]:
+    """Bits and sign of a Quant's codes."""
     if node.text("rounding_mode", "ROUND").upper() != "ROUND":
         raise node.refusal(f"rounds by {node.text('rounding_mode', '')}; only ROUND (half to even) is supported")
     width, signed = int(bits.reshape(-1)[0]), bool(node.number("signed", 1))
     if bits.numel() != 1 or float(bits.reshape(-1)[0]) != width or not 2 <= width <= 16:
         raise node.refusal(f"has {bits.reshape(-1)[0].item()} bits; whole numbers from 2 to 16 are supported")
+    return width, signed
+
+
+def quant_grid(node: Node, scale: torch.Tensor, zero: torch.Tensor, bits: torch.Tensor, rank: int | None) -> Grid:
+    """The grid of a Quant of a tensor with `rank` axes; without, several scales are spread over their own."""
+    width, signed = quant_width(node, bits)
     axes = [axis for axis, length in enumerate(scale.shape) if length > 1]
-    if len(axes) > 1 or (axes and x is None):
-        raise node.refusal(f"has scales {list(scale.shape)}, which is not supported")
-    rank = 0 if x is None else x.dim()
-    axis = None if not axes else axes[0] + rank - scale.dim()
+    one = len(axes) == 1 and rank is not None and rank >= scale.dim()
+    axis = axes[0] + rank - scale.dim() if one and rank is not None else None
     if not torch.equal(zero, zero.round()):
         raise node.refusal("has a zero point that is no whole number, which is not supported")
     zeros = zero.to(torch.int32).expand(scale.shape)
-    flat = () if axis is None else (-1,)
+    flat = (-1,) if one else () if not axes else tuple(scale.shape)
     if not bool((scale > 0).all()):
         raise node.refusal("has a scale that is not above 0")
     return Grid(

@@ -7,6 +7,7 @@ sets; 2 rounds beside it what is scaled by rows, which products do by themselves
 import torch
 
 from bitwright.networks.onnx.node import Node
+from bitwright.networks.onnx.operators.reductions import softmax
 from bitwright.networks.onnx.quantization.grids import Grid, Rows
 from bitwright.networks.unseen import unseen
 
@@ -80,12 +81,13 @@ class RowRounding(Switched):
         self.high = 2 ** (rows.bits - int(rows.signed)) - 1
 
     def forward(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """x [rows, elements], on the grids of its rows where it rounds."""
+        """x [rows, elements], on the grids of its rows where it rounds; a scale of each [rows] or [rows, 1]."""
         if not self._switch[0].rows:
             return x
         torch.round(x)
         with unseen():
-            return (x / scale[:, None]).round().clamp(self.low, self.high) * scale[:, None]
+            scale = scale.reshape(-1, 1)
+            return (x / scale).round().clamp(self.low, self.high) * scale
 
 
 class Regridding(Switched):
@@ -134,6 +136,28 @@ class RoundedSum(Switched):
             fixed = zeros[2] - _fused(zeros[0], by_a, by_b * zeros[1])
             codes = _fused(of_a.codes(a), by_a, _fused(of_b.codes(b), by_b, fixed))
             return of_c.reals(codes.round().clamp(of_c.low, of_c.high))
+
+
+class RoundedSoftmax(Switched):
+    """A Softmax between codes of 8 bits, rounded at once: code = round half to even(share * factor) + zero point.
+
+    The factor is whole, floor(1 / scale) in float32 (onnxruntime's `QLinearSoftmax`): by a scale of 1 / 255, which
+    float32 rounds up, it is 254.
+    """
+
+    def __init__(self, node: Node, grid: Grid, switch: Switch) -> None:
+        super().__init__(switch)
+        self.node, self.grid = node, grid
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The shares, on the grid."""
+        shares = softmax(self.node, x)
+        if not self.on:
+            return shares
+        with unseen():
+            whole = softmax(self.node, x.double()) * torch.floor(1 / self.grid.scale).double().to(x.device)
+            codes = whole.round() + self.grid.zero.to(x.device)
+            return self.grid.reals(codes.clamp(self.grid.low, self.grid.high))
 
 
 def _fused(codes: torch.Tensor, factor: torch.Tensor, added: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from bitwright.networks.onnx.node import Node, integers_of
 from bitwright.networks.onnx.quantization.grids import Grid
 
 Sizes = tuple[int, ...]
+MOST_SCALES = 2**28  # that are spread over all elements of a tensor
 
 
 def carried(grid: Grid, node: Node, before: Sizes, after: Sizes) -> Grid | None:
@@ -28,7 +29,14 @@ def carried(grid: Grid, node: Node, before: Sizes, after: Sizes) -> Grid | None:
         return None
     if node.op == "Transpose":
         return _transposed(grid, node.integers("perm") or list(reversed(range(len(before)))))
-    return _reshaped(grid, before, after) if node.op in ("Reshape", "Flatten") and grid.axis is not None else None
+    if node.op not in ("Reshape", "Flatten"):
+        return None
+    if grid.axis is None:
+        lengths = [axis for axis, size in enumerate(grid.scale.shape) if size > 1]
+        if grid.scale.dim() != len(before) or len(lengths) > 1:
+            return _spread(grid, before, after)
+        grid = dataclasses.replace(grid, axis=lengths[0], scale=grid.scale.reshape(-1), zero=grid.zero.reshape(-1))
+    return _reshaped(grid, before, after)
 
 
 def sizes_after(node: Node, before: Sizes, target: torch.Tensor | None) -> Sizes | None:
@@ -57,6 +65,14 @@ def _transposed(grid: Grid, order: list[int]) -> Grid | None:
     if len(order) != grid.scale.dim():
         return None
     return dataclasses.replace(grid, scale=grid.scale.permute(order), zero=grid.zero.permute(order))
+
+
+def _spread(grid: Grid, before: Sizes, after: Sizes) -> Grid | None:
+    """Scales along several axes as one for each element: those of blocks, whose axes become one."""
+    if math.prod(before) > MOST_SCALES:
+        return None
+    scale, zero = (each.expand(before).reshape(after) for each in (grid.scale, grid.zero))
+    return dataclasses.replace(grid, scale=scale, zero=zero)
 
 
 def _reshaped(grid: Grid, before: Sizes, after: Sizes) -> Grid | None:

@@ -13,13 +13,14 @@ from bitwright.networks.onnx.node import Node, short
 from bitwright.networks.onnx.operators.table import PRODUCT_OPERATORS, QONNX
 from bitwright.networks.onnx.quantization.blocks import BLOCKS, blocks_of
 from bitwright.networks.onnx.quantization.cells import LSTM, coded_cells
-from bitwright.networks.onnx.quantization.functions import quant_grid, width_of
+from bitwright.networks.onnx.quantization.functions import quant_grid, quant_width, width_of
 from bitwright.networks.onnx.quantization.grids import CODES, Grid, Rows, SiteGrids, grid_of
 from bitwright.networks.onnx.quantization.modules import (
     Dequantizing,
     DynamicRounding,
     Pass,
     Regridding,
+    RoundedSoftmax,
     RoundedSum,
     Rounding,
     RowRounding,
@@ -142,7 +143,8 @@ class Quantization:
             assert given[1] is not None
             assert given[2] is not None
             assert given[3] is not None
-            self.grids[node.outputs[0]] = quant_grid(node, given[1], given[2], given[3], given[0])
+            rank = None if given[0] is None else given[0].dim()
+            self.grids[node.outputs[0]] = quant_grid(node, given[1], given[2], given[3], rank)
         elif node.op in MOVES and node.inputs:
             own, before, after = self.grids.get(node.inputs[0]), given[0], constants[node.outputs[0]]
             if own is not None and before is not None:
@@ -176,11 +178,12 @@ class Quantization:
         readers = [builder.nodes[index] for index in builder.all_readers.get(node.outputs[0], ())]
         if not all(each.op == "DequantizeLinear" and each.inputs[1:] == node.inputs[1:] for each in readers):
             return None
-        if any(each.number("axis", 1) for each in readers):
+        if any(each.number("axis", 1) for each in (node, *readers)):
             return None
-        rows = rows_of(builder, node, self.sizes.get(node.outputs[0]))
-        if rows is None:
-            return None
+        rows = rows_of(builder, node, self.sizes.get(node.outputs[0]), width_of(node, builder.constant(node, 2)))
+        return None if rows is None else self._row_rounding(node, rows)
+
+    def _row_rounding(self, node: Node, rows: Rows) -> Layer:
         self.rows[node.outputs[0]] = rows
         self.tensors += 1
         module = RowRounding(rows, self.switched())
@@ -220,10 +223,8 @@ class Quantization:
         if made is not None:
             read = dataclasses.replace(read, narrow=made.narrow, dropped=made.dropped)
             self.sizes |= {node.outputs[0]: self.sizes[node.inputs[0]]} if node.inputs[0] in self.sizes else {}
-        if (
-            made is not None or zero is not None or "width" in node.attributes
-        ):  # otherwise nothing says how wide they are
-            self.grids[node.outputs[0]] = read
+        known = made is not None or zero is not None or "width" in node.attributes
+        self.grids |= {node.outputs[0]: read} if known else {}  # else nothing says how wide codes are
         module: torch.nn.Module = Dequantizing(read, scale.dtype)
         if made is not None:
             module = Pass() if made.equals(read) else Regridding(made, read, self.switched())
@@ -240,6 +241,13 @@ class Quantization:
         inputs = tuple(name for name, value in zip(node.inputs[:2], held, strict=True) if value is None)
         return Layer(module=RoundedSum(node, (a, b, c), held, self.switched()), inputs=inputs, outputs=node.outputs)
 
+    def _softmax(self, builder: "Builder", node: Node) -> Layer | None:
+        """A Softmax of codes of 8 bits that nothing but a QuantizeLinear to 8 bits reads; None for any other."""
+        x, y = self.grids.get(node.inputs[0]), self._next_grid(builder, node.outputs[0])
+        if x is None or y is None or not all(each.per_tensor and each.bits == 8 for each in (x, y)):
+            return None
+        return Layer(module=RoundedSoftmax(node, y, self.switched()), inputs=node.inputs[:1], outputs=node.outputs)
+
     def _next_grid(self, builder: "Builder", name: str) -> Grid | None:
         """The grid of the QuantizeLinear that alone reads a value."""
         after = builder.only_reader(name, "QuantizeLinear")
@@ -251,9 +259,15 @@ class Quantization:
 
     def _quant(self, builder: "Builder", node: Node) -> Layer | None:
         scale, zero, bits = (builder.constant(node, position) for position in (1, 2, 3))
-        if scale is None or zero is None or bits is None:
+        sizes = self.sizes.get(node.outputs[0])
+        if zero is None or bits is None:
             return None
-        return self._rounding(node, quant_grid(node, scale, zero, bits, None), coded=False)
+        if scale is None:
+            width = quant_width(node, bits)
+            rows = rows_of(builder, node, sizes, width)
+            return None if rows is None else self._row_rounding(node, rows)
+        grid = quant_grid(node, scale, zero, bits, None if sizes is None else len(sizes))
+        return self._rounding(node, grid, coded=False)
 
     def _dynamic(self, builder: "Builder", node: Node) -> Layer | None:
         """Codes that only products of integers by constants read; None where others see them."""
@@ -421,6 +435,7 @@ class Quantization:
 
 _MAKERS: dict[tuple[str, str], Callable[..., Layer | None]] = {
     ("", "Add"): Quantization._sum,
+    ("", "Softmax"): Quantization._softmax,
     ("", "QuantizeLinear"): Quantization._quantize,
     ("", "DequantizeLinear"): Quantization._dequantize,
     ("", "DynamicQuantizeLinear"): Quantization._dynamic,

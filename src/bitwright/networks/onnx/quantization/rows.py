@@ -1,4 +1,4 @@
-"""QuantizeLinear by scales that the graph computes: max |x| of each row, by the largest code.
+"""QuantizeLinear, and QONNX's Quant, by scales that the graph computes: max |x| of each row, by the largest code.
 
 Whether a graph computes just that is told by what its nodes give for probes, not by how they are written: zeros,
 subnormal numbers, and numbers of every order of magnitude.
@@ -11,14 +11,13 @@ import torch
 
 from bitwright.networks.onnx.node import Node, integers_of
 from bitwright.networks.onnx.operators.table import OPERATORS
-from bitwright.networks.onnx.quantization.functions import width_of
 from bitwright.networks.onnx.quantization.grids import Rows
 from bitwright.networks.onnx.quantization.moves import Sizes, sizes_after
 
 if TYPE_CHECKING:
     from bitwright.networks.onnx.build import Builder
 
-ELEMENTWISE = frozenset({"Cast", "Clip", "Div", "Greater", "Max", "Mul", "Where"})
+ELEMENTWISE = frozenset({"Cast", "Clip", "Div", "Greater", "Max", "Mul", "Unsqueeze", "Where"})
 MOST_NODES = 16  # between a maximum and a scale
 SMALLEST = torch.finfo(torch.float32).tiny
 PROBES = torch.cat(
@@ -35,8 +34,8 @@ def row_scale(peak: torch.Tensor, largest: int) -> torch.Tensor:
     return torch.where(peak > 0, (peak / largest).clamp_min(SMALLEST), torch.ones_like(peak))
 
 
-def rows_of(builder: "Builder", node: Node, sizes: Sizes | None) -> Rows | None:
-    """What a QuantizeLinear of a tensor [rows, elements] makes, by a scale of each row; None for any other.
+def rows_of(builder: "Builder", node: Node, sizes: Sizes | None, width: tuple[int, bool]) -> Rows | None:
+    """What a QuantizeLinear or Quant of a tensor [rows, elements] makes, by a scale of each row; None for any other.
 
     Parameters
     ----------
@@ -46,11 +45,12 @@ def rows_of(builder: "Builder", node: Node, sizes: Sizes | None) -> Rows | None:
         Whose scale is computed.
     sizes : tuple of int or None
         Of what it makes, where the file says them.
+    width : tuple of int and bool
+        Bits of its codes at most, and whether they are signed.
     """
-    zero = builder.constant(node, 2)
-    if sizes is None or len(sizes) != 2 or 0 in sizes or zero is None or bool(zero.any()) or node.number("axis", 1):
+    zero, (bits, signed) = builder.constant(node, 2), width
+    if sizes is None or len(sizes) != 2 or 0 in sizes or zero is None or bool(zero.any()):
         return None
-    bits, signed = width_of(node, zero)
     passes = -(-len(PROBES) // sizes[0])
     probes = PROBES.repeat(-(-passes * sizes[0] // len(PROBES)))[: passes * sizes[0]]
     try:
@@ -91,9 +91,10 @@ def _scale(builder: "Builder", node: Node, peaks: torch.Tensor) -> torch.Tensor:
         return result
 
     found = value(node.inputs[1])
-    if found is None or found.shape != peaks.shape or found.dtype != torch.float32:
+    along_rows = found is not None and found.shape in (peaks.shape, (len(peaks), 1))
+    if found is None or not along_rows or found.dtype != torch.float32:
         raise _UnlikeError
-    return found
+    return found.reshape(-1)
 
 
 def _check_peak(builder: "Builder", node: Node, x: str) -> None:
