@@ -79,9 +79,10 @@ class TestAntPe:
 
     def test_formats_that_have_no_place(self):
         ones = np.ones((2, 1), np.int64)
-        wide = Words(codes=ones, format=Integer(bits=8))
-        with pytest.raises(InputError, match=r"are int8, and ant-pe takes integers, .* of at most 4 bits"):
-            AntPe().feed_words(wide, wide, ones)
+        for bits in (2, 8):
+            words = Words(codes=ones, format=Integer(bits=bits))
+            with pytest.raises(InputError, match=rf"are int{bits}, and ant-pe takes integers, .* of 3 to 4 bits"):
+                AntPe().feed_words(words, words, ones)
 
     def test_four_make_a_product_of_8_bits(self):
         """Rows take the halves of x, the second a clock later; columns those of w; 20 products of each of 3 streams."""
