@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv demo test lint bench docs
+.PHONY: venv demo test lint bench docs oldest
 
 venv: $(VENV)/ready
 
@@ -40,6 +40,10 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Installs the oldest declared release of every dependency beside the others, and runs commands and a slice of the tests.
+oldest: venv
+	$(BIN)/python tools/oldest.py
 
 docs: venv
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
