@@ -14,7 +14,7 @@ LENGTH = 50
 def decoded(fmt, codes, *, high=0):
     """Base integers and exponents of words of a format."""
     kind = {Integer: 0, PowerOfTwo: 1, Flint: 2}[type(fmt)]
-    full = {"type": kind, "signed": int(fmt.signed), "high": high}
+    full = {"kind": kind, "is_signed": int(fmt.signed), "high": high}
     ports = {name: np.full_like(codes, value) for name, value in full.items()}
     return AntDecoder(bits=fmt.bits).model({"word": codes & ((1 << fmt.bits) - 1), **ports})
 

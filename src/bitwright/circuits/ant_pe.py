@@ -100,8 +100,8 @@ class AntPe(Circuit):
             )
         kind = INTEGER if isinstance(fmt, Integer) else POWER if isinstance(fmt, PowerOfTwo) else FLINT
         decoder = AntDecoder(bits=fmt.bits)
-        full = {name: np.full_like(codes, value) for name, value in (("type", kind), ("high", 0))}
-        ports = {"word": codes & ((1 << fmt.bits) - 1), "signed": np.full_like(codes, fmt.signed), **full}
+        full = {name: np.full_like(codes, value) for name, value in (("kind", kind), ("high", 0))}
+        ports = {"word": codes & ((1 << fmt.bits) - 1), "is_signed": np.full_like(codes, fmt.signed), **full}
         found = decoder.model(ports)
         return found["base"], found["exponent"]
 
