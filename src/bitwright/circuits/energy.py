@@ -2,9 +2,9 @@
 
 Every change of a net charges or discharges what it drives (half C V squared) and costs the driving cell its internal
 energy; a flip-flop's clock pin changes twice per clock whatever its data do, at the mean of its costs by condition.
-An output's internal energy is the mean over the inputs that may have made it change, weighted by how often each does. Gates
-that take a unit of time each show changes on the way to a result (glitches); `glitches=False` leaves those out. Wires
-are left out.
+An output's internal energy is the mean over the inputs that may have made it change, weighted by how often each does.
+Gates that take a unit of time each show changes on the way to a result (glitches); `glitches=False` leaves those out.
+Wires are left out.
 """
 
 import dataclasses
