@@ -7,7 +7,7 @@ requantizers and the vector unit.
 
 import dataclasses
 
-from bitwright.accelerators.circuits import Priced
+from bitwright.accelerators.circuits import Built, Priced, synthesized
 from bitwright.technology import Technology
 
 
@@ -75,13 +75,15 @@ def use(component: str, name: str, unit: str, circuit: Priced) -> Use:
     return Use(component=component, name=name, unit=unit, price_pj=circuit.energy_pj, source=circuit.energy_source)
 
 
-def listed_use(component: str, event: str, technology: Technology) -> Use:
-    """An event of the price list, at its price.
+def listed_use(component: str, event: str, technology: Technology, rtl: tuple[Built, ...] | None = None) -> Use:
+    """An event of the price list, at its price, or at that of what is RTL where the technology has synthesized ones.
 
     Raises
     ------
     MissingPriceError
         If the list lacks it.
     """
-    price = technology.price(event)
+    price, built = technology.price(event), synthesized(rtl, technology)
+    if built is not None:
+        return use(component, event, price.unit, built)
     return Use(component=component, name=event, unit=price.unit, price_pj=price.energy(), source=price.source)

@@ -12,10 +12,11 @@ from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 
 from bitwright.accelerators.bill import Component, Use, use
-from bitwright.accelerators.circuits import Circuit, Part, Priced, listed, priced
+from bitwright.accelerators.circuits import Built, Circuit, Part, Priced, listed, priced
 from bitwright.accelerators.cost import Area
 from bitwright.accelerators.srams import CACHED_MACHINES, Sram, srams_of
 from bitwright.accelerators.substrate import Substrate
+from bitwright.circuits import PartialSumAdder, Requantizer
 
 REQUANTIZERS, RESCALERS, SUM_ADDERS, VECTOR = "requantizers", "rescalers", "sum_adders", "vector_unit"
 OPERANDS = "operands"
@@ -27,6 +28,7 @@ REQUANTIZER = Circuit(
         Part(event=ADD, count=1, what="bias and rounding"),
         Part(event=SHIFT, count=1, what="to the output's width"),
     ),
+    rtl=(Built(circuit=Requantizer(slices=False)),),
 )
 RESCALER = Circuit(
     name="rescaler of block sums",
@@ -35,7 +37,11 @@ RESCALER = Circuit(
         Part(event=SHIFT, count=1, what="to the exponent of the blocks before"),
     ),
 )
-SUM_ADDER = Circuit(name="adder of a partial sum", parts=(Part(event=ADD, count=1, what="to the sum before"),))
+SUM_ADDER = Circuit(
+    name="adder of a partial sum",
+    parts=(Part(event=ADD, count=1, what="to the sum before"),),
+    rtl=(Built(circuit=PartialSumAdder(lanes=1, tile_bits=32)),),
+)
 RUN_TIME_SCALE = Circuit(
     name="quantizer of an element at run time",
     parts=(

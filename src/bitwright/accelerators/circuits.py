@@ -7,12 +7,17 @@ synthesized multiply-accumulate unit does. `parts` sums up areas and energies of
 datapaths). The parts' energies are for data that change in every bit: an 8-bit multiply-accumulate unit of this list's
 parts would burn 2.7 times what its own synthesis says, so machines priced by parts do not stand beside others. Leakage
 goes by area either way. Control, wires, multiplexers and gates that only invert are not modelled.
+
+Where the technology has synthesized prices, a circuit with RTL (`Built`) costs what its synthesis says instead, with
+all that its RTL holds; circuits without keep their price, and `Priced.synthesized` tells them apart.
 """
 
 import dataclasses
 from typing import Literal
 
+from bitwright import circuits
 from bitwright.technology import Technology
+from bitwright.technology.synthesized import REFERENCE_PRICE
 
 By = Literal["area", "parts"]
 
@@ -42,6 +47,29 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Built:
+    """So much of a circuit that is RTL.
+
+    Attributes
+    ----------
+    circuit : bitwright.circuits.Circuit
+        With its parameters.
+    count : float
+        How many: a share where several share one, less than 0 where the bill has a part of it elsewhere, 0 where what
+        is priced is part of it, which is priced elsewhere.
+
+    Examples
+    --------
+    >>> from bitwright.circuits import PartialSumAdder
+    >>> Built(circuit=PartialSumAdder(lanes=8), count=1 / 8).count
+    0.125
+    """
+
+    circuit: circuits.Circuit
+    count: float = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Circuit:
     """A processing element, a decoder or an encoder.
 
@@ -53,6 +81,8 @@ class Circuit:
         What it is made of.
     published : str or None
         The price whose area is published of the whole circuit.
+    rtl : tuple of Built or None
+        What it is as RTL; None: there is none.
 
     Examples
     --------
@@ -64,6 +94,7 @@ class Circuit:
     name: str
     parts: tuple[Part, ...]
     published: str | None = None
+    rtl: tuple[Built, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +109,8 @@ class Priced:
         Of one cycle in which it works.
     area_source, energy_source : str
         Where that comes from.
+    synthesized : bool
+        Whether it was priced by its synthesis.
     """
 
     area_um2: float
@@ -85,10 +118,11 @@ class Priced:
     leakage_uw: float
     area_source: str
     energy_source: str
+    synthesized: bool = False
 
 
 def priced(circuit: Circuit, technology: Technology, by: By) -> Priced:
-    """What a circuit costs.
+    """What a circuit costs: by its synthesis where the technology has that, `by` area or parts otherwise.
 
     Raises
     ------
@@ -103,6 +137,9 @@ def priced(circuit: Circuit, technology: Technology, by: By) -> Priced:
     >>> found.energy_pj > 0, found.area_um2 > 0  # pJ per cycle of work, um2
     (True, True)
     """
+    found = synthesized(circuit.rtl, technology)
+    if found is not None:
+        return found
     summed_um2 = sum(part.count * technology.price(part.event).area() for part in circuit.parts)
     leakage = technology.price("logic_leakage")
     if by == "parts":
@@ -128,14 +165,64 @@ def priced(circuit: Circuit, technology: Technology, by: By) -> Priced:
     )
 
 
-def listed(event: str, technology: Technology) -> Priced:
-    """A circuit that a price list knows as a whole.
+def synthesized(rtl: tuple[Built, ...] | None, technology: Technology) -> Priced | None:
+    """What circuits that are RTL cost by their synthesis.
+
+    Returns
+    -------
+    Priced or None
+        None where the technology has no synthesized prices, or the table not all of these circuits.
+
+    Raises
+    ------
+    MissingPriceError
+        If the technology lacks the price of an int8 multiply-accumulate, or of leakage.
+    """
+    table = technology.synthesized
+    if rtl is None or table is None:
+        return None
+    lines = [(each.count, table.of(each.circuit)) for each in rtl]
+    area_um2 = ratio = 0.0
+    for count, line in lines:
+        if line is None:
+            return None
+        area_um2 += count * line.area_at(technology.node_nm)
+        ratio += count * table.energy_ratio(line)
+    reference, said = technology.price(REFERENCE_PRICE), _in_gates(rtl, technology)
+    return Priced(
+        area_um2=area_um2,
+        energy_pj=ratio * reference.energy(),
+        leakage_uw=area_um2 * technology.price("logic_leakage").leakage(),
+        area_source=f"synthesized: {said}",
+        energy_source=f"synthesized: {ratio:.3g} x {REFERENCE_PRICE}, {said}; {REFERENCE_PRICE}: {reference.source}",
+        synthesized=True,
+    )
+
+
+def _in_gates(rtl: tuple[Built, ...], technology: Technology) -> str:
+    """Circuits in words, with their gates and cells."""
+    table = technology.synthesized
+    assert table is not None
+    said = []
+    for each in rtl:
+        line, set_ = table.of(each.circuit), each.circuit.model_dump(mode="json", exclude_defaults=True)
+        assert line is not None
+        parameters = "".join(f" {name}={value}" for name, value in set_.items())
+        said.append(f"{each.count:g} x {each.circuit.name}{parameters} of {line.gates:,.0f} gates in {line.library}")
+    return " + ".join(said)
+
+
+def listed(event: str, technology: Technology, rtl: tuple[Built, ...] | None = None) -> Priced:
+    """A circuit that a price list knows as a whole, or by the synthesis of its RTL where the technology has that.
 
     Raises
     ------
     MissingPriceError
         If the technology lacks the price, or a part of it.
     """
+    found = synthesized(rtl, technology)
+    if found is not None:
+        return found
     price = technology.price(event)
     return Priced(
         area_um2=price.area(),
@@ -154,6 +241,7 @@ def times(circuit: Priced, factor: float, said: str) -> Priced:
         leakage_uw=factor * circuit.leakage_uw,
         area_source=said.format(circuit.area_source),
         energy_source=said.format(circuit.energy_source),
+        synthesized=circuit.synthesized,
     )
 
 

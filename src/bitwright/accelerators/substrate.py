@@ -55,6 +55,11 @@ class Substrate(BaseModel):
         description="Technology node, or a price list",
         json_schema_extra=about(OURS, unit="nm", choices=(*map(str, technology.NODES), "PRICES.yaml")),
     )
+    prices: technology.Prices = Field(
+        default="published",
+        description="Circuits that have RTL here by published prices, or by their synthesis",
+        json_schema_extra=about(OURS),
+    )
     input_sram_kib: int = Field(
         default=256, gt=0, description="Input SRAM, both halves", json_schema_extra=about(ARTIFACT, unit="KiB")
     )
@@ -162,7 +167,7 @@ class Substrate(BaseModel):
     @property
     def technology(self) -> technology.Technology:
         """The prices of the node."""
-        return _technology(self.node_nm)
+        return _technology(self.node_nm, self.prices)
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter with its value."""
@@ -170,5 +175,5 @@ class Substrate(BaseModel):
 
 
 @functools.lru_cache(maxsize=CACHED_TECHNOLOGIES)
-def _technology(node_nm: int | str) -> technology.Technology:
-    return technology.load(node_nm)
+def _technology(node_nm: int | str, prices: technology.Prices = "published") -> technology.Technology:
+    return technology.load(node_nm, prices)

@@ -77,6 +77,7 @@ def compare(
     limit: given.Limit = None,
     setting: given.Settings = None,
     technology: given.Technology = None,
+    prices: given.Prices = None,
     substrate: given.Substrate = "common",
     plan: Plans = None,
     option: given.Options = None,
@@ -108,7 +109,7 @@ def compare(
 
         files = outputs.targets(out, Comparison if budget is None else Frontier, overwrite=overwrite, page=True)
         machines = None if accelerators is None else given.names(accelerators, "accelerator")
-        settings = given.machine_settings(setting, technology)
+        settings = given.machine_settings(setting, technology, prices)
         built = build_accelerators(accelerator_names() if machines is None else machines, settings, substrate)
         chosen = None if methods is None else given.names(methods, "method")
         if budget is not None:

@@ -22,7 +22,7 @@ Site = Annotated[
 Out = Annotated[
     list[str] | None,
     outputs.option(
-        "sites, components, site_components, events, total or bounds; with --site events, cycles or components"
+        "sites, components, site_components, events, total or bounds; with --site events, cycles, components or prices"
     ),
 ]
 
@@ -38,6 +38,7 @@ def explain(
     method: given.Method = None,
     setting: given.Settings = None,
     technology: given.Technology = None,
+    prices: given.Prices = None,
     substrate: given.Substrate = "common",
     option: given.Options = None,
     plan: given.Plan = None,
@@ -69,7 +70,7 @@ def explain(
 
         files = outputs.targets(out, Bounds if site is None else Explanation, overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration)
-        settings = given.machine_settings(setting, technology)
+        settings = given.machine_settings(setting, technology, prices)
         build_accelerators([accelerator], settings, substrate)
         network = api.load(
             model,

@@ -63,6 +63,14 @@ Technology = Annotated[
     str | None,
     typer.Option(metavar="28|45|FILE", help="A node in nm or a price list: --set node_nm=..."),
 ]
+Prices = Annotated[
+    str | None,
+    typer.Option(
+        "--prices",
+        metavar="published|synthesized",
+        help="Circuits that have RTL here by published prices, or by their synthesis: --set prices=...",
+    ),
+]
 Substrate = Annotated[
     str,
     typer.Option(
@@ -179,9 +187,13 @@ def method_options(given: Sequence[str] | None) -> dict[str, Any]:
     return {**options, "sites": sites} if sites else options
 
 
-def machine_settings(given: Sequence[str] | None, technology: str | None) -> dict[str, Any]:
+def machine_settings(
+    given: Sequence[str] | None, technology: str | None = None, prices: str | None = None
+) -> dict[str, Any]:
     """`KEY=VALUE` and `NAME.KEY=VALUE` as settings of machines."""
     settings: dict[str, Any] = {} if technology is None else {"node_nm": technology}
+    if prices is not None:
+        settings["prices"] = prices
     for text in given or ():
         key, value = _split("--set", text)
         if key in settings:

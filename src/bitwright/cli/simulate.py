@@ -33,6 +33,7 @@ def simulate(
     accelerator: Accelerators = "systolic-ws",
     setting: given.Settings = None,
     technology: given.Technology = None,
+    prices: given.Prices = None,
     substrate: given.Substrate = "common",
     option: given.Options = None,
     sites: given.Sites = False,
@@ -66,7 +67,10 @@ def simulate(
         check_new(save_plan, overwrite=overwrite)
         files = outputs.targets(out, Simulation, overwrite=overwrite, beside=[save_plan])
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
-        machines, settings = given.names(accelerator, "accelerator"), given.machine_settings(setting, technology)
+        machines, settings = (
+            given.names(accelerator, "accelerator"),
+            given.machine_settings(setting, technology, prices),
+        )
         standing = footing(build_accelerators(machines, settings, substrate), substrate)
         look_for(samples=samples)
         network = api.load(

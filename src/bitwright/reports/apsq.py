@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from bitwright.reports.claims import ClaimRecord, claim_record, print_claims
+from bitwright.reports.costs import synthesis_lines
 from bitwright.reports.tables import PICO, Column, area_column, percents, print_fitting, quantity, say, table, text
 from bitwright.studies.machines import Footing
 from bitwright.studies.provenance import Provenance
@@ -115,6 +116,7 @@ def print_apsq(found: Reproduction, console: "Console", *, sites: bool) -> None:
     say(console, f"Published of the RAE: {ENGINE_UM2:,} um2 in all.")
     print_claims(found.claims, console)
     say(console, *(f"Array {described(name, machine)}." for name, machine in found.machines.items()))
+    say(console, *synthesis_lines(found.substrate))
     say(console, *(f"Variant {name}: {meaning}." for name, meaning in VARIANTS.items()))
     say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))
 

@@ -72,6 +72,15 @@ def substrate_lines(substrate: Footing) -> list[str]:
             f"  {name}: {', '.join(f'{key}={each.value} (common: {each.common})' for key, each in of.items())}"
             for name, of in substrate.differences.items()
         ),
+        *synthesis_lines(substrate),
+    ]
+
+
+def synthesis_lines(substrate: Footing) -> list[str]:
+    """A line for each machine whose circuits are priced by their synthesis: which are not."""
+    return [
+        f"  {name}: circuits by their synthesis; at published prices, beside memories: {', '.join(kept) or 'none'}"
+        for name, kept in substrate.published.items()
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from bitwright.reports.claims import ClaimRecord, claim_record, conditions_line, print_claims
+from bitwright.reports.costs import synthesis_lines
 from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
 from bitwright.studies.machines import Footing
 from bitwright.studies.provenance import Provenance
@@ -81,7 +82,7 @@ def print_drift(found: Reproduction, console: "Console", *, sites: bool) -> None
     print_claims(found.claims, console)
     if found.claims:
         say(console, f"Measured with {conditions_line(found.claims[0].conditions)}.")
-    say(console, f"Arrays: {described(found.machines)}.", *LIMITS)
+    say(console, f"Arrays: {described(found.machines)}.", *synthesis_lines(found.substrate), *LIMITS)
     say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))
 
 

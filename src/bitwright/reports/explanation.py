@@ -9,6 +9,7 @@ from bitwright.reports.parts import parts_picture
 from bitwright.reports.records import site_fields
 from bitwright.reports.tables import Column, area_column, percents, quantity, say, table, text
 from bitwright.studies.explain import Explanation
+from bitwright.studies.price_lists import PriceLine
 from bitwright.units import number, scaled
 
 if TYPE_CHECKING:
@@ -65,10 +66,28 @@ def print_explanation(explanation: Explanation, console: "Console") -> None:
             ]
         )
     )
+    if explanation.prices:
+        console.print(_disagreements(explanation.prices))
     say(console, *(f"source {i}: {source}" for i, source in enumerate(sources, 1)))
     say(console, *substrate_lines(explanation.substrate))
     say(console, f"Parameters: {', '.join(f'{key}={value}' for key, value in explanation.parameters.items())}")
     say(console, *(f"Note: {note}" for note in explanation.notes))
+
+
+def _disagreements(lines: Sequence[PriceLine]) -> "Table":
+    """Prices of both lists where they are far apart."""
+    figures = {
+        "published": [line["published"] for line in lines],
+        "synthesized": [line["synthesized"] for line in lines],
+        "ratio": [line["ratio"] for line in lines],
+    }
+    return table(
+        [
+            text("prices that disagree", [line["what"] for line in lines]),
+            text("unit", [line["unit"] for line in lines]),
+            *(Column(header=header, cells=[number(each) for each in of]) for header, of in figures.items()),
+        ]
+    )
 
 
 def _events(cost: Cost, sources: Sequence[str]) -> "Table":

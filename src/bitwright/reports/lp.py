@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from bitwright.reports.claims import ClaimRecord, claim_record, print_claims
+from bitwright.reports.costs import synthesis_lines
 from bitwright.reports.tables import PICO, Column, percents, print_fitting, quantity, say, table, text
 from bitwright.studies.machines import Footing
 from bitwright.studies.provenance import Provenance
@@ -79,6 +80,7 @@ def print_lp(found: Reproduction, console: "Console", *, sites: bool) -> None:
         _print_network(network, console, sites=sites)
     print_claims(found.claims, console)
     say(console, *(f"Arrays {described(name, machines)}." for name, machines in found.arrays.items()))
+    say(console, *synthesis_lines(found.substrate))
     say(console, *(f"Mix {name}: {meaning}." for name, meaning in MIXES.items()))
     say(console, f"Shares in the last mix, stated and not fitted: {found.options.in_words}.")
     say(console, *(f"Note: {note}" for note in dict.fromkeys(note for each in found.networks for note in each.notes)))

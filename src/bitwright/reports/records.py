@@ -15,6 +15,7 @@ from bitwright.studies.compare import Comparison, GainFigures
 from bitwright.studies.cost_tables import TotalFigures
 from bitwright.studies.explain import Explanation
 from bitwright.studies.machines import Footing
+from bitwright.studies.price_lists import PriceLine
 from bitwright.studies.provenance import Provenance
 from bitwright.studies.row import RowNames
 from bitwright.studies.simulate import Simulation, SiteCost, Unsupported
@@ -130,6 +131,7 @@ class ExplanationRecord(AreaRecord, Made):
     energy_pj: Annotated[Mapping[str, float], "by component, in pJ"]
     total_energy_pj: Annotated[float, "their sum, in pJ"]
     events: Annotated[list[EventLine], "everything that is priced"]
+    prices: Annotated[Sequence[PriceLine], "where published and synthesized prices are 1.5 times apart or more"]
     traffic_bytes: Annotated[Mapping[str, float], "moved by memory and direction, in bytes"]
     unique_bytes: Annotated[int, "distinct bytes of operands and result"]
     parameters: Annotated[Mapping[str, Any], "of the machine"]
@@ -265,6 +267,7 @@ def explanation_record(explanation: Explanation, made: Provenance) -> Explanatio
         "energy_pj": cost.energy_pj,
         "total_energy_pj": cost.total_energy_pj,
         "events": cost.event_records(),
+        "prices": explanation.prices,
         "traffic_bytes": cost.traffic_bytes,
         "unique_bytes": cost.unique_bytes,
         **area_record(explanation.area),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from bitwright.accelerators.cost import Area, EventLine
+from bitwright.accelerators.machine import Machine
 from bitwright.accelerators.protocol import Explaining
 from bitwright.errors import InputError, unknown_site
 from bitwright.methods.execution import Execution
@@ -19,6 +20,7 @@ from bitwright.shown import Headline, Table, Tabled
 from bitwright.studies.cost_tables import PartLine, part_lines
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import COMMON, Footing, build_one, footing
+from bitwright.studies.price_lists import PriceLine, price_lines
 from bitwright.studies.simulate import Costing, kept_activations, notes_on, run_listening
 from bitwright.studies.simulation import SiteCost
 from bitwright.units import number, scaled
@@ -40,7 +42,8 @@ class Explanation(Tabled):
     """One site on one machine; `.frame()`, `.plot()`.
 
     Frames: `events`, one line per priced event, count x price in pJ = energy in pJ; `cycles`, one per cause;
-    `components`, one per part of the machine, with energy in pJ and area in um2.
+    `components`, one per part of the machine, with energy in pJ and area in um2; `prices`, one per price that the
+    published and the synthesized list have differently.
 
     Attributes
     ----------
@@ -62,12 +65,15 @@ class Explanation(Tabled):
         What the network ran on.
     notes : tuple of str
         What every report must say.
+    prices : tuple of PriceLine
+        Where published and synthesized prices are 1.5 times apart or more.
     """
 
     TABLES: ClassVar[Mapping[str, Table]] = {
         "events": Table(EventLine, lambda found: found.entry.cost.event_records()),
         "cycles": Table(CauseLine, lambda found: found._cause_lines()),
         "components": Table(PartLine, lambda found: part_lines(found.entry.cost, found.area)),
+        "prices": Table(PriceLine, lambda found: found.prices),
     }
 
     network: str
@@ -81,6 +87,7 @@ class Explanation(Tabled):
     substrate: Footing
     input: str
     notes: tuple[str, ...]
+    prices: tuple[PriceLine, ...] = ()
 
     def headline(self) -> Headline:
         """Cycles by where they go, and energy by component."""
@@ -136,12 +143,15 @@ def explain(
     batch, described = simulation_input(network, seed=seed)
     kept = kept_activations(network, plan, machines, batch).get(accelerator)
     costing, mapping = Costing(accelerator, machine, kept), dict[str, Any]()
+    prices: list[PriceLine] = []
 
     def listen(work: Execution) -> None:
         if work.site.name == site:
             costing(work)
             if costing.sites and isinstance(machine, Explaining):
                 mapping.update(machine.explain(costing.placed(work)))
+            if len(costing.sites) == 1 and not prices and isinstance(machine, Machine):
+                prices.extend(price_lines(machine, costing.placed(work), costing.sites[0].cost))
 
     traced = run_listening(network, plan, [listen], batch)
     if costing.error is not None:
@@ -163,6 +173,7 @@ def explain(
         substrate=footing(machines, substrate),
         input=described,
         notes=notes_on(network, plan),
+        prices=tuple(prices),
     )
 
 

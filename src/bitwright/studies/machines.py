@@ -12,11 +12,13 @@ from typing import Any
 import pydantic
 
 from bitwright import registry
+from bitwright.accelerators.books import Billed, books_of
 from bitwright.accelerators.protocol import Accelerator, Published
 from bitwright.errors import InputError, unknown_name
 from bitwright.settings import refusal
 from bitwright.studies.setting_files import COMMON, GROUP, NATIVE, Stated, find_machine, find_substrate
 
+SYNTHESIZED = "synthesized"
 __all__ = [
     "COMMON",
     "GROUP",
@@ -62,12 +64,15 @@ class Footing:
         `common` or `native`: what a substrate of the user's own begins with.
     kinds : mapping
         By machine of another name, the registered accelerator that it is.
+    published : mapping
+        By machine whose circuits are priced by their synthesis, the components that keep published prices.
     """
 
     name: str
     differences: Mapping[str, Mapping[str, Difference]]
     base: str = COMMON
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def accelerator_names() -> list[str]:
@@ -168,6 +173,11 @@ def footing(machines: Mapping[str, Accelerator], substrate: str | Stated = COMMO
         base=below.base,
         differences={name: each for name, each in found.items() if each},
         kinds=kinds(machines),
+        published={
+            name: tuple(each.name for each in books_of(machine).components if not each.circuit.synthesized)
+            for name, machine in machines.items()
+            if isinstance(machine, Billed) and machine.prices == SYNTHESIZED
+        },
     )
 
 

@@ -172,6 +172,11 @@ def _made(tasks: Sequence[tuple[str, Circuit, int]], cells: Path, workers: int) 
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def rtl_digest(circuit: Circuit) -> str:
+    """A circuit's RTL in twelve hexadecimal digits, as long as Amaranth's version is the same."""
+    return hashlib.sha256(rtlil(circuit).encode()).hexdigest()[:12]
+
+
 def cache_folder() -> Path:
     """Where entries are kept: `bitwright/synthesis` in XDG_CACHE_HOME, or in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bitwright" / "synthesis"

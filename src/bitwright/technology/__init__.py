@@ -5,7 +5,7 @@ from bitwright.technology.price import Price
 from bitwright.technology.price_file import BUILT_IN
 from bitwright.technology.scaling import area_factor, energy_factor, leakage_factor
 from bitwright.technology.sram import Sram
-from bitwright.technology.technology import Technology, load
+from bitwright.technology.technology import Prices, Technology, load
 
 NODES = tuple(BUILT_IN)
 """Built-in nodes, in nm."""
@@ -14,6 +14,7 @@ __all__ = [
     "NODES",
     "Dram",
     "Price",
+    "Prices",
     "Sram",
     "Technology",
     "area_factor",

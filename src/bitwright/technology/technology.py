@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from bitwright import files
 from bitwright.errors import InputError, MissingPriceError, unknown_name
@@ -15,17 +16,23 @@ from bitwright.technology import price_file
 from bitwright.technology.dram import Dram, drams
 from bitwright.technology.price import Price
 from bitwright.technology.sram import Sram, SramTable, built_in, sram
+from bitwright.technology.synthesized import SynthesizedTable, built_in_circuits
 
 GIVEN = "given by the user"
+Prices = Literal["published", "synthesized"]
+"""Where prices of circuits come from that have RTL here."""
 
 
-def load(node_nm: int | str | Path) -> "Technology":
+def load(node_nm: int | str | Path, prices: Prices = "published") -> "Technology":
     """The prices of a built-in node, or of a price list of your own.
 
     Parameters
     ----------
     node_nm
         28 or 45 (also as text, "28"), or the path of a YAML price list.
+    prices
+        `published`: as the list says; `synthesized`: circuits that have RTL here by their synthesis, all others as the
+        list says.
 
     Raises
     ------
@@ -58,6 +65,7 @@ def load(node_nm: int | str | Path) -> "Technology":
         prices=MappingProxyType(listed.prices),
         drams=MappingProxyType({**drams(), **listed.drams}),
         srams=listed.srams,
+        synthesized=built_in_circuits() if prices == "synthesized" else None,
     )
 
 
@@ -77,6 +85,8 @@ class Technology:
         DRAM technologies by name.
     srams
         The list's own SRAM macros; None: those of the built-in table for the node.
+    synthesized
+        The table that circuits with RTL are priced by; None: nothing is.
     """
 
     node_nm: float
@@ -84,6 +94,7 @@ class Technology:
     prices: Mapping[str, Price] = field(hash=False, repr=False)
     drams: Mapping[str, Dram] = field(hash=False, repr=False, default_factory=drams)
     srams: SramTable | None = field(hash=False, repr=False, default=None)
+    synthesized: SynthesizedTable | None = field(hash=False, repr=False, default=None)
 
     def price(self, event: str) -> Price:
         """The price of `event`.

@@ -160,6 +160,7 @@ class SliceArray(Machine):
         compensators = self.compensators_per_pe
         return bill.components(
             prices=self.technology,
+            unsigned_x=self.unsigned_x,
             multipliers=self.multipliers_4b,
             accumulator_bits=self.block_rows * self.block_columns * self.psum_bits,
             second=self.weight_loading == "hidden",
@@ -274,6 +275,7 @@ class SliceArray(Machine):
             column_blocks=column_blocks,
             row_blocks=row_blocks,
             run_bits=self.run_bits,
+            unsigned_x=self.unsigned_x,
             prices=self.technology,
         )
 

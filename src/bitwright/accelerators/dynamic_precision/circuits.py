@@ -10,17 +10,20 @@ maximum, and made narrow by a rounding addition and a shift, whether it stays so
 smallest one (affine) add that times the sum of the other operand's block to each output of it, once for rows and once
 for columns, in the lanes that shift; they need no cycles of their own, but entries hold the smallest code and the
 block's sum besides, and take as many accesses as they have words of 19 bits. The scheduler does a step of a closed form
-per cycle.
+per cycle. RTL of the decision takes every output twice, so two of it keep pace, and it leaves the rounding to others.
 """
 
-from bitwright.accelerators.circuits import Circuit, Part, Priced, times
+from bitwright.accelerators.circuits import Built, Circuit, Part, Priced, times
 from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS
+from bitwright.circuits import CutScheduler, PrecisionDecider
 from bitwright.methods.classes import WIDE_BITS
 
 BITS_PER_BYTE = 8
 LISTS, LIST_ENTRIES, ENTRY_BITS = 2, 2048, 19
 INDEX, SCHEDULER, DECIDERS, ALIGNERS, BASES = "index", "scheduler", "deciders", "aligners", "bases"
 ARRAY = "bit_groups"
+PASSES = 2
+"""In which RTL that decides on precision takes an element: it gathers, then it measures or rounds."""
 MULTIPLIER = Circuit(name="multiplier of a bit group", published="pe_int4", parts=())
 STEP = Circuit(
     name="scheduler",
@@ -29,6 +32,7 @@ STEP = Circuit(
         Part(event="add_int32", count=2, what="sums and comparisons"),
         Part(event="register_bit", count=16 * 32, what="counts, cuts, latencies"),
     ),
+    rtl=(Built(circuit=CutScheduler()),),
 )
 DECIDER = Circuit(
     name="decision on precision",
@@ -38,6 +42,7 @@ DECIDER = Circuit(
         Part(event="shift_int8", count=1, what="low bits dropped"),
         Part(event="register_bit", count=32 + 32 + 8, what="sums, maximum"),
     ),
+    rtl=(Built(circuit=PrecisionDecider(), count=PASSES),),
 )
 ALIGNER = Circuit(
     name="shift of a partial sum",

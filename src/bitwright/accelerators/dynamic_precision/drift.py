@@ -15,11 +15,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from bitwright.accelerators.circuits import Built
 from bitwright.accelerators.dynamic_precision.latency import ONE, fill_cycles, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes
 from bitwright.accelerators.dynamic_precision.scheduler import Cuts, schedule
 from bitwright.accelerators.dynamic_precision.walk import Walk, in_turn
+from bitwright.circuits import BitGroup
 from bitwright.memory import BoolArray, IntArray
 from bitwright.methods.classes import Classes
 from bitwright.settings import OURS, about
@@ -35,6 +37,7 @@ class Drift(SplitArray):
     """
 
     summary: ClassVar[str] = "bit groups cut four ways at run time between 8- and 4-bit rows and columns (our Drift)"
+    group: ClassVar[tuple[Built, ...]] = (Built(circuit=BitGroup()),)
     edges: ClassVar[int] = 2
     schedules: ClassVar[bool] = True
 

@@ -12,6 +12,7 @@ region of x, which travels with it. Rows stay where they are, so that there are 
 is shifted and added where it is made. Static plans run at one speed.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -19,13 +20,15 @@ import numpy as np
 from pydantic import Field
 
 from bitwright.accelerators.bill import Component
-from bitwright.accelerators.circuits import priced
+from bitwright.accelerators.circuits import Built, Circuit, priced
 from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, per_port
+from bitwright.accelerators.dynamic_precision.circuits import DECIDER, PASSES
 from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import Placement, class_sizes
 from bitwright.accelerators.dynamic_precision.walk import Walk
 from bitwright.accelerators.systolic.machine import REGISTER
+from bitwright.circuits import DrqElement, DrqMask
 from bitwright.memory import FloatArray, IntArray
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.drq.rule import Drq as DrqRule
@@ -44,6 +47,9 @@ class Drq(SplitArray):
     """
 
     summary: ClassVar[str] = "4-bit multipliers at the speed of what enters them: 8 by 8 bits in four cycles (DRQ)"
+    group: ClassVar[tuple[Built, ...]] = (Built(circuit=DrqElement(), count=MULTIPLIERS),)
+    group_waits: ClassVar[bool] = False
+    decider: ClassVar[Circuit] = dataclasses.replace(DECIDER, rtl=(Built(circuit=DrqMask(), count=PASSES),))
     edges: ClassVar[int] = 1
     schedules: ClassVar[bool] = False
     rule: ClassVar[type[SubTensors]] = DrqRule
@@ -99,9 +105,12 @@ class Drq(SplitArray):
         return MULTIPLIERS * (WIDE_BITS if self.dataflow == "ws" else self.psum_bits)
 
     def components(self) -> Sequence[Component]:
-        """Beside the others' the second half of each resting weight, of which a multiplier of 4 by 4 bits has one."""
+        """Beside the others' the second half of each resting weight, of which a multiplier of 4 by 4 bits has one.
+
+        RTL has both.
+        """
         found = list(super().components())
-        if self.dataflow == "ws":
+        if self.dataflow == "ws" and not self._bit_group().synthesized:
             register = priced(REGISTER, self.technology, "parts")
             bits = self.multipliers_4b * (WIDE_BITS - NARROW_BITS)
             found.append(Component(name="weight_registers", count=bits, circuit=register))

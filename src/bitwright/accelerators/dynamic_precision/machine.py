@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from bitwright.accelerators.bill import Component, Use, use
-from bitwright.accelerators.circuits import Circuit, Priced, priced, times
+from bitwright.accelerators.circuits import Built, Circuit, Priced, priced, synthesized, times
 from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, PORT_BITS, macs_per_cycle, per_port
 from bitwright.accelerators.dynamic_precision.circuits import (
     ALIGNER,
@@ -93,6 +93,12 @@ class SplitArray(Machine):
     """Whether a scheduler chooses cuts."""
     rule: ClassVar[type[SubTensors]] = DriftRule
     """The precision rule that it follows."""
+    group: ClassVar[tuple[Built, ...]]
+    """A bit group as RTL, whose weights rest."""
+    group_waits: ClassVar[bool] = True
+    """Whether its RTL holds second registers for weights."""
+    decider: ClassVar[Circuit] = DECIDER
+    """What decides on precision, one a column."""
     gathers: ClassVar[bool] = True
     """Whether rows are gathered by lists and sums shifted into place; otherwise a bit of mask says what x is."""
 
@@ -182,12 +188,13 @@ class SplitArray(Machine):
 
     def components(self) -> Sequence[Component]:
         """Bit groups, second registers, deciders, and what gathering, scattering and scheduling take."""
-        groups = self.rows * self.cols
+        groups, group = self.rows * self.cols, self._bit_group()
         found = [
-            Component(name=ARRAY, count=groups, circuit=self._bit_group()),
-            Component(name=DECIDERS, count=self.cols, circuit=self._priced(DECIDER)),
+            Component(name=ARRAY, count=groups, circuit=group),
+            Component(name=DECIDERS, count=self.cols, circuit=self._priced(self.decider)),
         ]
-        if self.weight_loading == "hidden" or self.dataflow == "os":
+        waits = group.synthesized and self.group_waits
+        if (self.weight_loading == "hidden" and not waits) or self.dataflow == "os":
             register = priced(REGISTER, self.technology, "parts")
             found.append(Component(name=SHADOW, count=groups * self.resting_bits, circuit=register))
         if self.gathers:
@@ -309,7 +316,7 @@ class SplitArray(Machine):
         yield self._exchange(), counts.folds / math.prod(self.fill_size)
         if not self.is_dynamic(work.plan):
             return
-        yield use(DECIDERS, "decide", "operation", self._priced(DECIDER)), work.site.y_elements
+        yield use(DECIDERS, "decide", "operation", self._priced(self.decider)), work.site.y_elements
         if self.gathers:
             yield from self._gathering(work, placed, counts)
 
@@ -337,7 +344,8 @@ class SplitArray(Machine):
         return use("registers", "exchange what rests", "fold", shifts)
 
     def _bit_group(self) -> Priced:
-        return bit_group_of(self._priced(MULTIPLIER), self.overhead_percent_of_cuts)
+        built = synthesized(self.group, self.technology) if self.dataflow == "ws" else None
+        return built or bit_group_of(self._priced(MULTIPLIER), self.overhead_percent_of_cuts)
 
     def _index(self) -> Priced:
         """The SRAM of row lists."""

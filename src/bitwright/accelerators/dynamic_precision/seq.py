@@ -8,10 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from bitwright.accelerators.circuits import Built
 from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import PORTS, Placement, class_sizes
 from bitwright.accelerators.dynamic_precision.walk import Walk
+from bitwright.circuits import BitGroup
 from bitwright.memory import IntArray
 from bitwright.methods.classes import Classes
 
@@ -26,6 +28,7 @@ class Seq(SplitArray):
     """
 
     summary: ClassVar[str] = "the same bit groups, uncut: wide and narrow products run one after another (our rival)"
+    group: ClassVar[tuple[Built, ...]] = (Built(circuit=BitGroup(cuts=False)),)
     edges: ClassVar[int] = 1
     schedules: ClassVar[bool] = False
 

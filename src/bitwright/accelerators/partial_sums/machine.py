@@ -28,7 +28,7 @@ from pydantic import Field
 
 from bitwright.accelerators import engine
 from bitwright.accelerators.bill import Component, Use, listed_use, use
-from bitwright.accelerators.circuits import Circuit, Part, listed, priced, times
+from bitwright.accelerators.circuits import Built, Circuit, Part, listed, priced, synthesized, times
 from bitwright.accelerators.engine import AtWork, Ran
 from bitwright.accelerators.events import partial_sum_pj
 from bitwright.accelerators.job import Job
@@ -40,6 +40,7 @@ from bitwright.accelerators.partial_sums.published import Grid, Moved, cycles_of
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
 from bitwright.accelerators.systolic.machine import ARRAY, REGISTER, SHADOW, timing_of
 from bitwright.accelerators.systolic.operands import fits
+from bitwright.circuits import MultiplyAccumulate, PartialSumAdder, Rae
 from bitwright.memory import Bits, Gemm
 from bitwright.memory import Mapping as Tiles
 from bitwright.methods.apsq.rule import PartialSums
@@ -54,13 +55,23 @@ MULTIPLIER = "mac_int8"
 ADDER, SHIFTER = "add_int32", "shift_int32"
 RAE_ADDERS, RAE_SHIFTERS = 4, 5
 """Of a lane, in the authors' figure; one of the adders is there without the engine too."""
+LANES = 8
+"""Of the RTL: as a line has outputs."""
 RAE = Circuit(
     name="lane of the RAE",
     parts=(
         Part(event=ADDER, count=RAE_ADDERS - 1, what="tree of banks and rounding, beside the array's own adder"),
         Part(event=SHIFTER, count=RAE_SHIFTERS, what="four banks and the quantizer"),
     ),
+    rtl=(
+        Built(circuit=Rae(lanes=LANES), count=1 / LANES),
+        Built(circuit=PartialSumAdder(lanes=LANES), count=-1 / LANES),
+    ),
 )
+"""RTL is eight lanes that share their control, less the adders that are there without the engine."""
+LOADED = (Built(circuit=Rae(lanes=LANES), count=0),)
+"""Part of the clock in which a sum is stored."""
+PRODUCT = (Built(circuit=MultiplyAccumulate(stationary="weights")),)
 MULTIPLIER_BITS = 8
 PER_MULTIPLIER = 4  # 4-bit multipliers that an int8 one is worth
 PCI, PCO = 8, 8
@@ -159,7 +170,7 @@ class Apsq(Machine):
         """Multipliers, the RAE, second registers for what rests."""
         prices = self.technology
         found = [
-            Component(name=ARRAY, count=self.po * self.pci * self.pco, circuit=listed(MULTIPLIER, prices)),
+            Component(name=ARRAY, count=self.po * self.pci * self.pco, circuit=listed(MULTIPLIER, prices, PRODUCT)),
             Component(name="rae", count=self.lanes, circuit=priced(RAE, prices, "parts")),
         ]
         if self.weight_loading == "hidden" or self.dataflow == "os":
@@ -206,17 +217,22 @@ class Apsq(Machine):
             depth=self.fill_cycles,
             timing=timing_of(self),
             sum_bits=self.psum_bits if self.dataflow == "os" else stored.bits,
-            product=use("mac", MULTIPLIER, "operation", listed(MULTIPLIER, prices)),
+            product=use("mac", MULTIPLIER, "operation", listed(MULTIPLIER, prices, PRODUCT)),
             exchange=use("registers", "exchange what rests", "fold", shifts),
             stored=self._engine_uses(stored, constants=self._constants(work) > 0),
-            loaded=(listed_use("rae", SHIFTER, prices),) if stored.quantized else (),
+            loaded=(listed_use("rae", SHIFTER, prices, LOADED),) if stored.quantized else (),
         )
 
     def _engine_uses(self, stored: Stored, *, constants: bool) -> tuple[tuple[Use, int], ...]:
-        """What the RAE does for a sum, and how often: a shift, rounding, a comparison, a constant."""
-        additions = stored.quantized + stored.exponent_is_dynamic + constants
+        """What the RAE does for a sum, and how often: a shift, rounding, a comparison, a constant.
+
+        RTL rounds and loads in the clock in which it shifts.
+        """
+        shift = listed_use("rae", SHIFTER, self.technology, RAE.rtl)
+        rounds = stored.quantized and synthesized(RAE.rtl, self.technology) is None
+        additions = rounds + stored.exponent_is_dynamic + constants
         uses = (
-            (listed_use("rae", SHIFTER, self.technology), int(stored.quantized)),
+            (shift, int(stored.quantized)),
             (listed_use("rae", ADDER, self.technology), additions),
         )
         return tuple((each, count) for each, count in uses if count)

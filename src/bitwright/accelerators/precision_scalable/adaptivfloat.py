@@ -10,10 +10,11 @@ bits there, 32 here). The encoder finds the leading one of a finished sum and sh
 
 from typing import ClassVar
 
-from bitwright.accelerators.circuits import Circuit, Part
+from bitwright.accelerators.circuits import Built, Circuit, Part
 from bitwright.accelerators.precision_scalable.machine import WIDEST, PackedArray
 from bitwright.accelerators.precision_scalable.modes import Mode
 from bitwright.accelerators.precision_scalable.operands import Types
+from bitwright.circuits import AdaptivFloatPe
 
 
 class AdaptivFloatArray(PackedArray):
@@ -43,6 +44,7 @@ class AdaptivFloatArray(PackedArray):
             Part(event="add_int32", count=1, what="accumulation"),
             Part(event="register_bit", count=8 + 8 + 32, what="x, w, partial sum"),
         ),
+        rtl=(Built(circuit=AdaptivFloatPe()),),
     )
     encoder: ClassVar[Circuit] = Circuit(
         name="AdaptivFloat encoder",

@@ -12,9 +12,10 @@ to one is not modelled. Encoders are assumed.
 
 from typing import ClassVar
 
-from bitwright.accelerators.circuits import Circuit, Part
+from bitwright.accelerators.circuits import Built, Circuit, Part
 from bitwright.accelerators.precision_scalable.fusing import FusingArray
 from bitwright.accelerators.precision_scalable.operands import Types
+from bitwright.circuits import AntDecoder, AntPe
 
 
 class Ant(FusingArray):
@@ -45,6 +46,7 @@ class Ant(FusingArray):
             Part(event="add_int32", count=1, what="accumulation"),
             Part(event="register_bit", count=8 + 8 + 32, what="x and w decoded, partial sum"),
         ),
+        rtl=(Built(circuit=AntPe()),),
     )
     decoder: ClassVar[Circuit] = Circuit(
         name="4-bit decoder of ANT",
@@ -52,6 +54,7 @@ class Ant(FusingArray):
             Part(event="add_int8", count=0.5, what="leading-zero counter, 4 bits"),
             Part(event="shift_int8", count=0.5, what="base integer, 4 bits"),
         ),
+        rtl=(Built(circuit=AntDecoder()),),
     )
     encoder: ClassVar[Circuit] = Circuit(
         name="encoder of ANT, assumed",

@@ -13,10 +13,11 @@ twice the area above, which all machines of this room are compared by.
 
 from typing import ClassVar
 
-from bitwright.accelerators.circuits import Circuit, Part
+from bitwright.accelerators.circuits import Built, Circuit, Part
 from bitwright.accelerators.precision_scalable.fusing import FusingArray
 from bitwright.accelerators.precision_scalable.machine import WIDEST
 from bitwright.accelerators.precision_scalable.operands import Types
+from bitwright.circuits import FusionUnit
 
 
 class BitFusion(FusingArray):
@@ -46,4 +47,5 @@ class BitFusion(FusingArray):
             Part(event="add_int32", count=2, what="accumulation of up to two sums"),
             Part(event="register_bit", count=4 + 4 + 64, what="x, w, two partial sums"),
         ),
+        rtl=(Built(circuit=FusionUnit(widest=4)),),
     )

@@ -13,6 +13,7 @@ one per row and column of PEs, and work once per word that enters; requantizers 
 encoder stands beside each and works once per finished output; outputs leave at x's packed width.
 """
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
@@ -133,7 +134,7 @@ class PackedArray(Machine):
     @property
     def decoders_in_array(self) -> bool:
         """Whether the area of the PEs holds that of the decoders."""
-        return self.published_decoders and self.priced_by == "area"
+        return self.published_decoders and self.priced_by == "area" and not self.pe_price.synthesized
 
     @property
     def pe_price(self) -> Priced:
@@ -229,15 +230,16 @@ class PackedArray(Machine):
         }
 
     def _circuits(self) -> dict[str, float]:
-        """Every circuit, however it is priced here, in both ways; those that the prices allow."""
+        """Every circuit, however it is priced here, in both ways of published prices; those that these allow."""
         ways: tuple[By, ...] = ("area", "parts")
+        prices = dataclasses.replace(self.technology, synthesized=None)
         circuits = {"pe": self.pe, "decoder": self.decoder, "encoder": self.encoder}
         found: dict[str, float] = {}
         for name, circuit in circuits.items():
             for by in ways:
-                if circuit is None or (by == "area" and circuit.published not in {None, *self.technology.prices}):
+                if circuit is None or (by == "area" and circuit.published not in {None, *prices.prices}):
                     continue
-                one = priced(circuit, self.technology, by)
+                one = priced(circuit, prices, by)
                 found |= {f"{name}_um2_by_{by}": one.area_um2, f"{name}_pj_by_{by}": one.energy_pj}
         return found
 

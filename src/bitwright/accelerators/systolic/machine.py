@@ -9,19 +9,20 @@ requantizer.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from bitwright.accelerators.bill import Component, use
 from bitwright.accelerators.books import rescaler_of
-from bitwright.accelerators.circuits import Circuit, Part, listed, priced, times
+from bitwright.accelerators.circuits import Built, Circuit, Part, listed, priced, times
 from bitwright.accelerators.dataflow import Dataflow
 from bitwright.accelerators.job import Job
 from bitwright.accelerators.machine import Machine, block_of
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
 from bitwright.accelerators.systolic.dataflow import Folds, Timing
 from bitwright.accelerators.systolic.operands import INTEGER_MAC_BITS, Mac, refusal
+from bitwright.circuits import MultiplyAccumulate
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import SitePlan
 from bitwright.settings import OURS, about
@@ -47,6 +48,8 @@ class DenseArray(Machine):
     """
 
     folds: ClassVar[type[Folds]]
+    rests: ClassVar[Literal["weights", "outputs"]]
+    """What rests in a unit."""
 
     rescaling_lever: ClassVar[str] = "--set rescaling=true adds that"
 
@@ -84,6 +87,14 @@ class DenseArray(Machine):
         return self.requantizer_lanes if self.rescaling else 0
 
     @property
+    def cell(self) -> tuple[Built, ...] | None:
+        """A unit as RTL; None of float ones."""
+        bits = INTEGER_MAC_BITS.get(self.mac)
+        if bits is None:
+            return None
+        return (Built(circuit=MultiplyAccumulate(x_bits=bits, w_bits=bits, stationary=self.rests)),)
+
+    @property
     @abstractmethod
     def resting_bits(self) -> int:
         """Bits that rest in a unit, and that its second register holds."""
@@ -96,7 +107,7 @@ class DenseArray(Machine):
     def components(self) -> Sequence[Component]:
         """Multipliers, and second registers for what rests where it is exchanged behind the stream."""
         units, prices = self.rows * self.cols, self.technology
-        found = [Component(name=ARRAY, count=units, circuit=listed(f"mac_{self.mac}", prices))]
+        found = [Component(name=ARRAY, count=units, circuit=listed(f"mac_{self.mac}", prices, self.cell))]
         if self.has_second_registers:
             register = priced(REGISTER, prices, "parts")
             found.append(Component(name=SHADOW, count=units * self.resting_bits, circuit=register))
@@ -111,7 +122,7 @@ class DenseArray(Machine):
         plan, prices = work.plan, self.technology
         bits = self.rows * self.rows * self.cols * self.resting_bits
         shifts = times(priced(REGISTER, prices, "parts"), bits, f"{bits:,} x {{}}")
-        multiplier = listed(f"mac_{self.mac}", prices)
+        multiplier = listed(f"mac_{self.mac}", prices, self.cell)
         dataflow: Dataflow = self.folds(
             rows=self.rows,
             cols=self.cols,

@@ -1,7 +1,7 @@
 """`systolic-os`: partial sums rest in the array, inputs stream through the rows, weights through the columns."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from bitwright.accelerators.systolic import dataflow
 from bitwright.accelerators.systolic.machine import NATIVE, DenseArray
@@ -19,6 +19,7 @@ class OutputStationary(DenseArray):
     summary: ClassVar[str] = "output-stationary systolic array: dense, one multiplier width, sums rest in the array"
     native: ClassVar[Mapping[str, Any]] = NATIVE
     folds: ClassVar[type[dataflow.Folds]] = dataflow.OutputStationary
+    rests: ClassVar[Literal["weights", "outputs"]] = "outputs"
 
     @property
     def resting_bits(self) -> int:

@@ -5,7 +5,7 @@ each of `rows` rows and one w of each of `cols` columns are broadcast along the 
 lanes. So it is output-stationary without the skew, at the price of wires that are not modelled.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from bitwright.accelerators.systolic import dataflow
 from bitwright.accelerators.systolic.machine import DenseArray
@@ -22,6 +22,7 @@ class Simd(DenseArray):
 
     summary: ClassVar[str] = "SIMD lanes: dense, one multiplier width, operands are broadcast, sums rest in the lanes"
     folds: ClassVar[type[dataflow.Folds]] = dataflow.Broadcast
+    rests: ClassVar[Literal["weights", "outputs"]] = "outputs"
 
     @property
     def resting_bits(self) -> int:

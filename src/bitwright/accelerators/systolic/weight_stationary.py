@@ -1,7 +1,7 @@
 """`systolic-ws`: weights rest in the array, inputs stream through the rows, partial sums through the columns."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from bitwright.accelerators.systolic import dataflow
 from bitwright.accelerators.systolic.machine import NATIVE, DenseArray
@@ -20,6 +20,7 @@ class WeightStationary(DenseArray):
     summary: ClassVar[str] = "weight-stationary systolic array: dense, one multiplier width, weights rest in the array"
     native: ClassVar[Mapping[str, Any]] = NATIVE
     folds: ClassVar[type[dataflow.Folds]] = dataflow.WeightStationary
+    rests: ClassVar[Literal["weights", "outputs"]] = "weights"
 
     @property
     def resting_bits(self) -> int:

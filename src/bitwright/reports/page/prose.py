@@ -136,7 +136,11 @@ def legend(rows: Sequence[Row], frontier: Frontier | None) -> str:
 def substrate(footing: Footing) -> str:
     """What the machines stand on, and what those are that have names of their own."""
     kinds = "".join(f" {name} is {kind} with parameters of its own." for name, kind in footing.kinds.items())
-    return f"{_substrate(footing)}{kinds}"
+    kept = "".join(
+        f" {name} has circuits by their synthesis, and at published prices, beside memories: {', '.join(of) or 'none'}."
+        for name, of in footing.published.items()
+    )
+    return f"{_substrate(footing)}{kinds}{kept}"
 
 
 def _substrate(footing: Footing) -> str:

@@ -19,9 +19,10 @@ def conditions(networks: Sequence[Measured], arrays: Arrays, options: MixOptions
 def on_arrays(arrays: Arrays, name: str) -> dict[str, str]:
     """Of figures that depend on a set of arrays only."""
     first = next(iter(arrays[name].values()))
+    logic = "synthesis where there is RTL, and " if first.prices == "synthesized" else ""
     return {
         "arrays": described(name, arrays[name]),
-        "prices": f"ours, {first.technology.node_nm:g} nm, logic by {first.priced_by}",
+        "prices": f"ours, {first.technology.node_nm:g} nm, logic by {logic}{first.priced_by}",
     }
 
 

@@ -1,5 +1,6 @@
 """Claims about compute area and throughput, which depend on PEs and widths alone."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from bitwright.accelerators.circuits import priced
@@ -34,8 +35,10 @@ def area_claims(arrays: Arrays) -> list[Claim]:
 
 def _of_area(name: str, machine: PackedArray) -> str:
     pes, pe = machine.rows * machine.cols, machine.pe_price
-    summed = priced(machine.pe, machine.technology, "parts")
+    summed = priced(machine.pe, dataclasses.replace(machine.technology, synthesized=None), "parts")
     origin = ORIGINS[name] if machine.priced_by == "area" else "all are sums of parts, as was asked for"
+    if pe.synthesized:
+        origin = "the area is that of our RTL, and the chart is only compared with"
     return (
         f"{pes} PEs of {pe.area_um2:.4g} um2{_decoders(machine)}: {origin}. As a sum of parts, in our reading of its "
         f"datapath, a PE is {summed.area_um2:.0f} um2. No encoder, requantizer or SRAM is in the figure."
