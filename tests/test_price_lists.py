@@ -4,6 +4,7 @@ import collections
 import csv
 import dataclasses
 import importlib.metadata
+import io
 import json
 import math
 
@@ -40,6 +41,11 @@ SYNTHESIZED = {"prices": "synthesized"}
 def rows():
     with TABLE.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return api.load("gemm:64x96x80")
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +225,6 @@ class TestMachines:
 
 
 class TestSite:
-    @pytest.fixture(scope="class")
-    def network(self):
-        return api.load("gemm:64x96x80")
-
     def test_int8_products_burn_the_same(self, network):
         """Energies are ratios to this very unit."""
         found = api.simulate(network, "int8", ["systolic-ws"], parameters=SYNTHESIZED)["systolic-ws"]
@@ -245,6 +247,6 @@ class TestSite:
         lanes = books_of(build_accelerators(["apsq"], SYNTHESIZED)["apsq"]).components
         rae = next(each for each in lanes if each.name == "rae")
         assert areas["rae"] == pytest.approx(rae.count * rae.circuit.area_um2)
-        console = Console(record=True, width=160, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+        console = Console(record=True, width=160, file=io.StringIO())
         print_explanation(both[0], console)
         assert "prices that disagree" in console.export_text()
