@@ -206,17 +206,6 @@ class TestQdq:
         assert made.off_by <= (0 if bits else 1)  # sums of fixed point are exact, those of floats in another order
         assert made.equal_codes > 0.95
 
-    def test_a_rotation_of_a_width_that_a_view_leaves_open(self, tmp_path):
-        """As EfficientNet's, whose classifier reads pooled pixels by `view(size, -1)`."""
-
-        def pooled(module, x):
-            return module.b(F.adaptive_avg_pool2d(module.a(x), 1).view(x.size(0), -1))
-
-        net = Calling(pooled, a=torch.nn.Conv2d(3, 16, 1), b=torch.nn.Linear(16, 4))
-        network = network_of(net, normal(1, 3, 5, 5))
-        plan = dataclasses.replace(planned(network, "int8"), rotations={"b": Rotation(where=Where.RUN_TIME)})
-        assert exported(network, plan, tmp_path / "a.onnx", check=False).sites == ("a", "b")
-
     def test_sites_that_run_again_and_float_sites(self, tmp_path):
         shared = Calling(lambda m, x: m.b(m.a(m.a(x))), a=torch.nn.Linear(6, 6), b=torch.nn.Linear(6, 2))
         network = network_of(shared, normal(3, 6))
