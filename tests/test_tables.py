@@ -360,3 +360,20 @@ class TestOut:
         assert Path("s.csv").read_text().startswith("network,method,accelerator,")
         assert len(Path("s.csv").read_text().splitlines()) == 1
         assert "unsupported" in Path("t.csv").read_text()
+
+
+@pytest.mark.parametrize("largest", [2**63, 2**64, 2**70, -(2**70), 10**38 - 1])
+def test_whole_numbers_beyond_64_bits_are_decimals_in_parquet(largest, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"site": ["a", "b"], "cycles": pd.Series([largest, 1], dtype=object)})
+    write_table(frame, tmp_path / "a.parquet")
+    assert [int(each) for each in pd.read_parquet(tmp_path / "a.parquet")["cycles"]] == [largest, 1]
+
+
+@pytest.mark.parametrize(("values", "why"), [([10**38, 1], "more than 38 digits"), ([2**70, 1.5], "cannot hold")])
+def test_what_parquet_cannot_hold_is_told(values, why, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"cycles": pd.Series(values, dtype=object)})
+    with pytest.raises(InputError, match=rf"(?s){why}.*a\.csv instead"):
+        write_table(frame, tmp_path / "a.parquet")
+    assert not (tmp_path / "a.parquet").exists()

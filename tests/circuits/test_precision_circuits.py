@@ -162,7 +162,7 @@ def decided(unit, c, least, *, signed, affine):
     first = np.diff(phase, axis=0, prepend=0) != 0
     codes = np.zeros_like(phase)
     codes[:count], codes[count + MEAN_STEPS : -1] = c.T, c.T
-    constants = {"count": count, "least": least, "signed": signed, "affine": affine}
+    constants = {"count": count, "least": least, "is_signed": signed, "affine": affine}
     inputs = {name: np.full_like(phase, value) for name, value in constants.items()}
     return {
         name: each[-1] for name, each in unit.model({**inputs, "phase": phase, "first": first * 1, "c": codes}).items()
