@@ -8,8 +8,10 @@ import pytest
 import torch
 from tests.test_export import ENDS, attentive, batch_of, planned, seeded, toy
 from tests.toys import network_of, normal
+from typer.testing import CliRunner
 
 import bitwright
+from bitwright.cli.main import app
 from bitwright.formats import PerPosition, SlicedUnsigned
 from bitwright.methods.executor import Executor
 from bitwright.networks.load import load
@@ -221,3 +223,21 @@ def test_stored_bits_are_stated(tmp_path):
     bitwright.export(net, tmp_path / "a.onnx", "onnx-qdq", plan, check=False)
     properties = {each.key: each.value for each in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert list(json.loads(properties["bitwright.bits"]).values()) == [6]
+
+
+def test_sizes_that_a_file_leaves_open_are_given_to_training_and_to_searches_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    nodes = [node("MatMul", "x,w", "h"), node("Relu", "h", "r"), node("MatMul", "r,v", "y")]
+    constants = {"w": floats(8, 8), "v": floats(8, 4)}
+    model = with_constants(nodes, {"x": floats(2, 5, 8)}, constants, 17)
+    sizes = model.graph.input[0].type.tensor_type.shape.dim
+    sizes[1].Clear()
+    onnx.save(model, "open.onnx")
+    runner = CliRunner()
+    assert runner.invoke(app, ["train", "open.onnx", "--save-plan", "p"]).exit_code == 2
+    shape = ["--shape", "x=2x5x8", "--save-plan", "p"]
+    trained = runner.invoke(app, ["train", "open.onnx", *shape, "--steps", "1", "-m", "int8"])
+    assert trained.exit_code == 0, trained.output
+    refused = runner.invoke(app, ["search", "open.onnx", "--shape", "x=2x5x9", "--save-plan", "q"])
+    assert refused.exit_code == 2
+    assert "--shape gives x 2x5x9" in refused.stderr

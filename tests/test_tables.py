@@ -195,6 +195,11 @@ class TestFiles:
         write_table(pd.DataFrame({"=cmd()": [1], "b": ["=x"]}), tmp_path / "t.csv")
         assert (tmp_path / "t.csv").read_text() == "'=cmd(),b\n1,'=x\n"
 
+    def test_texts_beside_numbers_and_among_categories(self, tmp_path):
+        table = pd.DataFrame({"a": [1, "=x", -2.5], "b": pd.Categorical(["@y", "z", "@y"])})
+        write_table(table, tmp_path / "t.csv")
+        assert (tmp_path / "t.csv").read_text() == "a,b\n1,'@y\n'=x,z\n-2.5,'@y\n"
+
     @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
     def test_file_names_that_are_not_utf8(self, tmp_path, suffix):
         write_table(frame_of([{"a\udcff": "b\udcff"}, {"a\udcff": None}]), tmp_path / f"t{suffix}")
@@ -360,3 +365,20 @@ class TestOut:
         assert Path("s.csv").read_text().startswith("network,method,accelerator,")
         assert len(Path("s.csv").read_text().splitlines()) == 1
         assert "unsupported" in Path("t.csv").read_text()
+
+
+@pytest.mark.parametrize("largest", [2**63, 2**64, 2**70, -(2**70), 10**38 - 1])
+def test_whole_numbers_beyond_64_bits_are_decimals_in_parquet(largest, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"site": ["a", "b"], "cycles": pd.Series([largest, 1], dtype=object)})
+    write_table(frame, tmp_path / "a.parquet")
+    assert [int(each) for each in pd.read_parquet(tmp_path / "a.parquet")["cycles"]] == [largest, 1]
+
+
+@pytest.mark.parametrize(("values", "why"), [([10**38, 1], "more than 38 digits"), ([2**70, 1.5], "cannot hold")])
+def test_what_parquet_cannot_hold_is_told(values, why, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"cycles": pd.Series(values, dtype=object)})
+    with pytest.raises(InputError, match=rf"(?s){why}.*a\.csv instead"):
+        write_table(frame, tmp_path / "a.parquet")
+    assert not (tmp_path / "a.parquet").exists()

@@ -14,7 +14,7 @@ LENGTH = 50
 def decoded(fmt, codes, *, high=0):
     """Base integers and exponents of words of a format."""
     kind = {Integer: 0, PowerOfTwo: 1, Flint: 2}[type(fmt)]
-    full = {"type": kind, "signed": int(fmt.signed), "high": high}
+    full = {"kind": kind, "is_signed": int(fmt.signed), "high": high}
     ports = {name: np.full_like(codes, value) for name, value in full.items()}
     return AntDecoder(bits=fmt.bits).model({"word": codes & ((1 << fmt.bits) - 1), **ports})
 
@@ -79,9 +79,10 @@ class TestAntPe:
 
     def test_formats_that_have_no_place(self):
         ones = np.ones((2, 1), np.int64)
-        wide = Words(codes=ones, format=Integer(bits=8))
-        with pytest.raises(InputError, match=r"are int8, and ant-pe takes integers, .* of at most 4 bits"):
-            AntPe().feed_words(wide, wide, ones)
+        for bits in (2, 8):
+            words = Words(codes=ones, format=Integer(bits=bits))
+            with pytest.raises(InputError, match=rf"are int{bits}, and ant-pe takes integers, .* of 3 to 4 bits"):
+                AntPe().feed_words(words, words, ones)
 
     def test_four_make_a_product_of_8_bits(self):
         """Rows take the halves of x, the second a clock later; columns those of w; 20 products of each of 3 streams."""

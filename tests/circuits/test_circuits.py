@@ -11,6 +11,16 @@ for needed in ("amaranth", "pyosys"):
     pytest.importorskip(needed, reason=f"RTL needs {needed}: pip install 'bitwright[rtl]'")
 
 CASES = 100_000
+KEYWORDS = """
+always and assign begin bit buf byte case cell class clocking const cover default design do edge else end
+enum event export extends final first_match for force function generate if import in initial inout input
+inside instance int integer interface join large let library local logic longint medium module negedge new
+nor not null or output package packed parameter posedge priority program property protected pure rand real
+reg release repeat return scalared sequence shortint signed small solve static string strong0 struct super
+supply0 table tagged task this time timeunit tran tri type typedef union unique unsigned use var vectored
+virtual void wait weak0 while wire with within xor
+"""
+"""Of Verilog and SystemVerilog, such as a port could be named by."""
 SMALL = [
     pytest.param(name, given, id=f"{name}-{i}") for name in CIRCUITS for i, given in enumerate(CIRCUITS[name].small)
 ]
@@ -47,6 +57,13 @@ def test_twins_keep_to_their_ports(name):
     for port in circuit.ports().outputs:
         assert found[port.name].min() >= port.smallest
         assert found[port.name].max() <= port.largest
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_ports_can_be_named_in_verilog(name):
+    for given in CIRCUITS[name].configurations.values():
+        ports = circuit_of(CIRCUITS[name], given).ports()
+        assert not {signal for port in (*ports.inputs, *ports.outputs) for signal in port.names} & set(KEYWORDS.split())
 
 
 def test_a_fault_in_the_rtl_is_found():

@@ -199,12 +199,18 @@ class TestLpaPe:
         fine = Words(codes=ones, format=LogPosit(n=8, es=1, rs=3))
         words = {fmt: Words(codes=ones, format=fmt) for fmt in (LP8, LogPosit(n=8, es=3, rs=7), Integer(bits=8))}
         eight, wide, integer = words.values()
-        with pytest.raises(InputError, match="choose --method lp8 or lpq"):
-            LpaPe().feed_words(integer, eight, ones)
+        for other in (integer, Words(codes=ones, format=LogPosit(n=9, es=3, rs=3))):
+            with pytest.raises(InputError, match="log posits of at most 8 bits; choose --method lp8 or lpq"):
+                LpaPe().feed_words(eight, other, ones)
         with pytest.raises(InputError, match=r"are lp8 by lp8 of 4 fraction bits, .* set fraction_bits to 4"):
             LpaPe().feed_words(fine, eight, ones)
-        with pytest.raises(InputError, match=r"a logarithm of the layer's words is 48, .* set integer_bits"):
-            circuit_of(LpaPe, {"fraction_bits": 3, "integer_bits": 5}).feed_words(wide, eight, ones)
+        for given, said in (
+            ({}, "below 16; set integer_bits$"),
+            ({"sums": "exact"}, "below 12; set integer_bits and reach$"),
+        ):
+            unit = circuit_of(LpaPe, {"integer_bits": 5, **given})
+            with pytest.raises(InputError, match=rf"a logarithm of the layer's words is 48 in magnitude, .* {said}"):
+                unit.feed_words(wide, eight, ones)
         with pytest.raises(InputError, match="exact sums take 66 bits, and at most 63 are built"):
             circuit_of(LpaPe, {"sums": "exact", "reach": 13})
 

@@ -119,9 +119,10 @@ class TestBitGroup:
             "x_east": [0, 0, pattern(x, x_bits) * side[0], 0],
             "from_east": [side[0]] * 4,
             "from_below": [side[1]] * 4,
+            "begins": [0, 0, 0, 1],
             "w": [word, 0, 0, 0],
             "load": [1, 0, 0, 0],
-            "take": [0, 1, 0, 0],
+            "take": [0, 0, 1, 0],
             **{f"x_{name}": [value] * 4 for name, value in (("narrow", x_bits == 4), ("signed", x_signed))},
             **{f"w_{name}": [value] * 4 for name, value in (("narrow", w_bits == 4), ("signed", w_signed))},
         }
@@ -161,7 +162,7 @@ def decided(unit, c, least, *, signed, affine):
     first = np.diff(phase, axis=0, prepend=0) != 0
     codes = np.zeros_like(phase)
     codes[:count], codes[count + MEAN_STEPS : -1] = c.T, c.T
-    constants = {"count": count, "least": least, "signed": signed, "affine": affine}
+    constants = {"count": count, "least": least, "is_signed": signed, "affine": affine}
     inputs = {name: np.full_like(phase, value) for name, value in constants.items()}
     return {
         name: each[-1] for name, each in unit.model({**inputs, "phase": phase, "first": first * 1, "c": codes}).items()

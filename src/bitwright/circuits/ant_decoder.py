@@ -36,8 +36,8 @@ class AntDecoder(Circuit):
         """Type and sign are the layer's."""
         inputs = (
             Port(name="word", bits=self.bits, what="a word"),
-            Port(name="type", bits=2, what="0: integer, 1: power of two, 2 and 3: flint"),
-            Port(name="signed", bits=1, what="two's complement of integers, sign and magnitude of the others"),
+            Port(name="kind", bits=2, what="0: integer, 1: power of two, 2 and 3: flint"),
+            Port(name="is_signed", bits=1, what="two's complement of integers, sign and magnitude of the others"),
             Port(name="high", bits=1, what="the upper half of an integer of twice the bits"),
         )
         base = Port(name="base", bits=self.bits + 1, signed=True, what="base integer")
@@ -46,7 +46,7 @@ class AntDecoder(Circuit):
 
     def model(self, inputs: Values) -> dict[str, Integers]:
         """Type by type."""
-        word, signed, kind = inputs["word"], inputs["signed"], inputs["type"]
+        word, signed, kind = inputs["word"], inputs["is_signed"], inputs["kind"]
         negative = signed & (word >> (self.bits - 1)) == 1
         magnitude = np.where(negative, word - (1 << (self.bits - 1)), word)
         width = self.bits - signed  # of a magnitude
@@ -66,7 +66,7 @@ class AntDecoder(Circuit):
         """A magnitude lies at the top of the word, above a zero where there is a sign."""
         from amaranth.hdl import Cat, Const, Mux, Signal
 
-        bits, sign, signed = self.bits, Signal(name="sign"), io.signed
+        bits, sign, signed = self.bits, Signal(name="sign"), io.is_signed
         aligned, magnitude = Signal(bits, name="aligned"), Signal(bits, name="magnitude")
         m.d.comb += [
             sign.eq(signed & io.word[-1]),
@@ -82,12 +82,12 @@ class AntDecoder(Circuit):
         flint = Mux(aligned[-1], after, magnitude)
         some = magnitude.any()
         base, exponent = Signal(bits, name="unsigned_base"), Signal(bits, name="own_exponent")
-        power = io.type == POWER
+        power = io.kind == POWER
         m.d.comb += [
             base.eq(Mux(power, some, flint)),
             exponent.eq(Mux(power, Mux(some, magnitude - 1, 0), Mux(aligned[-1], zeros << 1, 0))),
         ]
-        with m.If(io.type == INTEGER):
+        with m.If(io.kind == INTEGER):
             m.d.comb += [io.base.eq(Cat(io.word, sign).as_signed()), io.exponent.eq(Mux(io.high, Const(bits, bits), 0))]
         with m.Else():
             m.d.comb += [io.base.eq(Mux(sign, -base, base)), io.exponent.eq(exponent)]

@@ -93,15 +93,15 @@ class AntPe(Circuit):
     def _decoded(self, words: Words) -> tuple[Integers, Integers]:
         """Base integers and exponents of codes."""
         codes, fmt = words.codes, words.format
-        if not isinstance(fmt, Integer | PowerOfTwo | Flint) or fmt.bits >= self.base_bits:
+        if not isinstance(fmt, Integer | PowerOfTwo | Flint) or not 3 <= fmt.bits < self.base_bits:
             raise InputError(
-                f"operands of the layer are {fmt.name}, and {self.name} takes integers, powers of two and flints of at "
-                f"most {self.base_bits - 1} bits; choose --method ant with such, or set base_bits"
+                f"operands of the layer are {fmt.name}, and {self.name} takes integers, powers of two and flints of 3 "
+                f"to {self.base_bits - 1} bits; choose --method ant with such, or set base_bits"
             )
         kind = INTEGER if isinstance(fmt, Integer) else POWER if isinstance(fmt, PowerOfTwo) else FLINT
         decoder = AntDecoder(bits=fmt.bits)
-        full = {name: np.full_like(codes, value) for name, value in (("type", kind), ("high", 0))}
-        ports = {"word": codes & ((1 << fmt.bits) - 1), "signed": np.full_like(codes, fmt.signed), **full}
+        full = {name: np.full_like(codes, value) for name, value in (("kind", kind), ("high", 0))}
+        ports = {"word": codes & ((1 << fmt.bits) - 1), "is_signed": np.full_like(codes, fmt.signed), **full}
         found = decoder.model(ports)
         return found["base"], found["exponent"]
 

@@ -4,8 +4,9 @@ Drift's own processing element (DAC 2024) is not public; arithmetic and widths a
 `bitwright.accelerators.dynamic_precision.bit_group`. Weights rest: a port of 8 bits takes one wide or two narrow
 neighbours along k, the register two of 8 bits or four of 4, and there are sums of two columns. Digit i of the port
 meets weights' digits at multipliers (i, 0) and (i, 1); what a digit means goes by the widths. Where the array can be
-cut, x comes from either side and sums from above or below, as its part is fed. Weights come by a wire along the column
-and wait in second registers; `take`, which travels a clock ahead of a fold's first x, makes them rest.
+cut, x comes from either side, and sums from above, from below, or from nowhere: at the cut they begin. Weights come by
+a wire along the column, row by row, and wait in second registers; `take`, which travels with a fold's first x, makes
+them rest, and they are multiplied in the same clock.
 """
 
 from collections.abc import Mapping
@@ -57,11 +58,12 @@ class BitGroup(Circuit):
             inputs += [
                 Port(name="from_east", bits=1, what="x comes from the east"),
                 Port(name="from_below", bits=1, what="sums come from below"),
+                Port(name="begins", bits=1, what="sums begin here"),
             ]
         inputs += [
             Port(name="w", bits=2 * PORT, what="weights: by k, then by column, the first lowest"),
             Port(name="load", bits=1, what="they are taken into the second register"),
-            Port(name="take", bits=1, what="those that wait rest from the next clock on"),
+            Port(name="take", bits=1, what="those that wait rest from this x on"),
         ]
         for name in "xw":
             inputs += [
@@ -79,7 +81,7 @@ class BitGroup(Circuit):
         found = {"x_narrow": 0 * whole, "w_narrow": 0 * whole, "x_signed": whole, "w_signed": whole}
         found |= {"load": (at == LENGTH // 2).astype(np.int64), "take": (at == LENGTH - 1).astype(np.int64)}
         if self.cuts:
-            found |= {"from_east": 0 * whole, "from_below": 0 * whole}
+            found |= {"from_east": 0 * whole, "from_below": 0 * whole, "begins": 0 * whole}
         return found
 
     def model(self, inputs: Values) -> dict[str, Integers]:
@@ -87,15 +89,16 @@ class BitGroup(Circuit):
         if self.cuts:
             x = np.where(inputs["from_east"], inputs["x_east"], inputs["x_west"])
             carried = np.where(inputs["from_below"][..., None], inputs["sum_below"], inputs["sum_above"])
+            carried = np.where(inputs["begins"][..., None], 0, carried)
         else:
             x, carried = inputs["x"], inputs["sum_in"]
         found = {"x_out": _later(x), "sum": np.zeros_like(carried)}
         waits, rests = np.zeros_like(x[0]), np.zeros_like(x[0])
         for clock in range(len(x)):
             mode = {name: inputs[name][clock] for name in ("x_narrow", "w_narrow", "x_signed", "w_signed")}
+            rests = np.where(inputs["take"][clock], waits, rests)
             if clock + 1 < len(x):
                 found["sum"][clock + 1] = wrapped(carried[clock] + _products(x[clock], rests, mode), self.sum_bits)
-            rests = np.where(inputs["take"][clock], waits, rests)
             waits = np.where(inputs["load"][clock], inputs["w"][clock], waits)
         return found
 
@@ -106,11 +109,11 @@ class BitGroup(Circuit):
         x = Signal(PORT, name="x_taken")
         m.d.comb += x.eq(Mux(io.from_east, io.x_east, io.x_west) if self.cuts else io.x)
         m.d.sync += io.x_out.eq(x)
-        waits, rests = Signal(2 * PORT, name="waits"), Signal(2 * PORT, name="rests")
+        waits, held, rests = (Signal(2 * PORT, name=name) for name in ("waits", "held", "rests"))
         with m.If(io.load):
             m.d.sync += waits.eq(io.w)
-        with m.If(io.take):
-            m.d.sync += rests.eq(waits)
+        m.d.comb += rests.eq(Mux(io.take, waits, held))
+        m.d.sync += held.eq(rests)
 
         def digit(name: str, bits: Any, sign: Any) -> Any:
             found = Signal(signed(DIGIT + 1), name=name)
@@ -131,7 +134,11 @@ class BitGroup(Circuit):
                 columns[column].append(Mux(io.x_narrow, value, value << DIGIT) if i else value)
         for column, products in enumerate(columns):
             total = Signal(signed(self.sum_bits), name=f"total{column}")
-            carried = Mux(io.from_below, io.sum_below[column], io.sum_above[column]) if self.cuts else io.sum_in[column]
+            carried = (
+                io.sum_in[column]
+                if not self.cuts
+                else Mux(io.begins, 0, Mux(io.from_below, io.sum_below[column], io.sum_above[column]))
+            )
             m.d.sync += total.eq(carried + (products[0] + products[1]))
             m.d.comb += io.sum[column].eq(total)
 

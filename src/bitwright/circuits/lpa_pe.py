@@ -22,7 +22,7 @@ import pydantic
 
 from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values, Words
 from bitwright.circuits.log_converter import DRAWN, looked_up
-from bitwright.circuits.log_posit_decoder import INTEGER_BITS, LANES
+from bitwright.circuits.log_posit_decoder import INTEGER_BITS, LANES, WORD
 from bitwright.circuits.lpa_sums import ExactSums, FloatingSums
 from bitwright.circuits.multiply_accumulate import LENGTH
 from bitwright.circuits.narrow_adder import Number, Rounding
@@ -164,8 +164,8 @@ class LpaPe(Circuit):
 
     def feed_words(self, x: Words, w: Words, begins: Integers) -> dict[str, Integers]:
         """x by w in every lane that w's width has, on top of the products before; a weight is loaded for one clock."""
-        left, right = self._decoded(x, w), self._decoded(w, x)
-        mode = {8: 2, 4: 1, 2: 0}[next(width for width in (2, 4, 8) if w.format.bits <= width)]
+        left, right = self._decoded(x, w), self._decoded(w, x, weight=True)
+        mode = {8: 2, 4: 1, 2: 0}[next(width for width in (2, 4, WORD) if w.format.bits <= width)]
         used = np.array([lane % (1 << mode) == 0 for lane in range(LANES)])
         spread = np.where(used, 1, 0) << np.arange(LANES)
         shown = {
@@ -190,15 +190,23 @@ class LpaPe(Circuit):
             inputs["mode"] = modes
         return inputs | {f"{name}_in": values for name, values in before.items()}
 
-    def _decoded(self, words: Words, other: Words) -> dict[str, Integers]:
+    def _reach(self, *, weight: bool, bits: int) -> tuple[int, str]:
+        """Magnitudes of logarithms are below this, by which parameters."""
+        within = 1 << (self.integer_bits - 1)
+        if self.sums == "narrow" or (weight and bits <= 2):
+            return within, "integer_bits"
+        name, reach = ("reach_4", self.reach_4) if weight and bits <= 4 else ("reach", self.reach)
+        return min(within, reach), f"integer_bits and {name}"
+
+    def _decoded(self, words: Words, other: Words, *, weight: bool = False) -> dict[str, Integers]:
         """Signs, flags and logarithms of codes."""
         fmt = words.format
         both = (fmt, other.format)
         bits = [each.fraction_bits for each in both if isinstance(each, LogPosit)]
-        if not isinstance(fmt, LogPosit) or len(bits) < len(both):
+        if not isinstance(fmt, LogPosit) or len(bits) < len(both) or fmt.bits > WORD:
             raise InputError(
                 f"operands of the layer are {' by '.join(sorted(each.name for each in both))}, and {self.name} takes "
-                "log posits; choose --method lp8 or lpq"
+                f"log posits of at most {WORD} bits; choose --method lp8 or lpq"
             )
         finer = self.fraction_bits - max(bits)
         own = [entry << finer for entry in converter_table(max(bits))] if finer >= 0 else None
@@ -209,10 +217,11 @@ class LpaPe(Circuit):
             )
         sign, log = fmt.log2_parts()
         log = log << (self.fraction_bits - fmt.fraction_bits)
-        if np.abs(log).max() >= 1 << (self.integer_bits - 1 + self.fraction_bits):
+        most, said = self._reach(weight=weight, bits=fmt.bits)
+        if np.abs(log).max() >= most << self.fraction_bits:
             raise InputError(
-                f"a logarithm of the layer's words is {np.abs(log).max() / (1 << self.fraction_bits):g}, and "
-                f"{self.name} takes {self.integer_bits} bits of its integer part; set integer_bits"
+                f"a logarithm of the layer's words is {np.abs(log).max() / (1 << self.fraction_bits):g} in magnitude, "
+                f"and {self.name} takes those below {most}; set {said}"
             )
         found = {"sign": np.where(sign < 0, 1, 0), "zero": np.where(sign == 0, 1, 0), "log": log}
         return {part: values[words.codes] for part, values in found.items()}

@@ -47,7 +47,7 @@ class PrecisionDecider(Circuit):
             Port(name="first", bits=1, what="the phase begins"),
             Port(name="count", bits=self.count_bits, what="codes of the sub-tensor"),
             Port(name="least", bits=self._sum_bits + MOST, what="16 delta by count, rounded up"),
-            Port(name="signed", bits=1, what="narrow codes are -7 .. 7, not 0 .. 15"),
+            Port(name="is_signed", bits=1, what="narrow codes are -7 .. 7, not 0 .. 15"),
             Port(name="affine", bits=1, what="they count from the smallest code, not from zero"),
         )
         outputs = (
@@ -73,7 +73,7 @@ class PrecisionDecider(Circuit):
             "first": np.isin(at, ends).astype(np.int64),
             "count": np.full_like(at, min(count, (1 << self.count_bits) - 1)),
             "least": np.full_like(at, 16 * count),
-            "signed": np.ones_like(at),
+            "is_signed": np.ones_like(at),
             "affine": np.zeros_like(at),
         }
 
@@ -84,7 +84,7 @@ class PrecisionDecider(Circuit):
         total, smallest, largest, rest, quotient, deviation = (np.zeros_like(c[0]) for _ in range(6))
         for clock in range(len(c)):
             now = {name: values[clock] for name, values in inputs.items()}
-            shift = _shift(smallest, largest, now["signed"], now["affine"])
+            shift = _shift(smallest, largest, now["is_signed"], now["affine"])
             dense = deviation << (MOST - np.minimum(shift, MOST)) >= now["least"]
             found["narrow"][clock] = (shift <= MOST) & ((shift == 0) | dense)
             found["shift"][clock], found["smallest"][clock] = shift, smallest
@@ -158,7 +158,7 @@ class PrecisionDecider(Circuit):
         ]
         over = Signal(MOST + 1, name="over")
         for at in range(MOST + 1):
-            m.d.comb += over[at].eq(Mux(io.signed, reached > FITS[True][at], reached > FITS[False][at]))
+            m.d.comb += over[at].eq(Mux(io.is_signed, reached > FITS[True][at], reached > FITS[False][at]))
         scaled = Signal(self._sum_bits + MOST, name="scaled")
         m.d.comb += scaled.eq(deviation)
         for at in reversed(range(MOST)):  # the last assignment holds: the least shift that is enough

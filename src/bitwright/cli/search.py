@@ -62,6 +62,7 @@ def search(
     calibration: given.Calibration = None,
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
+    shape: given.Shape = None,
     seed: given.Seed = 0,
     device: given.Device = "cpu",
     json: given.Json = False,
@@ -87,6 +88,7 @@ def search(
             **given.reading(preprocess, tokenizer),
             sequence_length=sequence_length,
             image_size=image_size,
+            dims=given.dims(shape),
             device=device,
         )
         with INTERRUPTS.keeping():

@@ -79,6 +79,7 @@ def train(
     batch_size: given.BatchSize = None,
     sequence_length: given.SequenceLength = None,
     image_size: given.ImageSize = None,
+    shape: given.Shape = None,
     samples: Samples = None,
     seed: given.Seed = 0,
     json: given.Json = False,
@@ -102,7 +103,11 @@ def train(
         check_continued(save_plan, checkpoint, method or ("" if resume else TRAINED), overwrite=overwrite)
         look_for(samples=samples)
         network = api.load(
-            model, **given.reading(preprocess, tokenizer), sequence_length=sequence_length, image_size=image_size
+            model,
+            **given.reading(preprocess, tokenizer),
+            sequence_length=sequence_length,
+            image_size=image_size,
+            dims=given.dims(shape),
         )
         with INTERRUPTS.keeping():
             found = api.train(

@@ -113,7 +113,7 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
     mode: SiteMode
 
     def handle(site: Site, view: GemmView) -> torch.Tensor:
-        grids = file.sites.get(mode.path)
+        grids = file.sites.get(mode.path) or file.sites.get(site.name)
         of_sites.update({} if grids is None else {site.name: grids})
         sites[site.name] = FLOAT_SITE if grids is None else site_plan(view, grids)
         return view.float_result()

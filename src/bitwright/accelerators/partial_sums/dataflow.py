@@ -3,7 +3,8 @@
 A step makes Po x Pco partial sums. Inputs at rest (`is`): Po x Pci inputs while all columns of the tile stream, then
 the next Pci of the reduction. Weights at rest (`ws`): Pci x Pco weights while all rows stream. Sums at rest (`os`):
 Po x Pco sums while the reduction streams. What rests is loaded in a cycle, by a port as wide. Every sum that leaves is
-added to what is stored of its output, quantized as the plan says, and stored until it is read back.
+added to what is stored of its output, quantized as the plan says, and stored until it is read back. Twins:
+`bitwright.accelerators.partial_sums.reference`, and an array in RTL, `bitwright.circuits.arrays.inner_products`.
 """
 
 import dataclasses
@@ -29,7 +30,7 @@ class InnerProducts:
     po, pci, pco : int
         Lines, products of a processing element, processing elements of a line.
     depth : int
-        Stages of the pipeline of multiplier, adder tree and engine.
+        Cycles from a step to the one in which its sums leave: stages of multiplier, adder tree and engine, less one.
     timing : Timing
         Ideals.
     sum_bits : int or Fraction
@@ -44,7 +45,7 @@ class InnerProducts:
     Examples
     --------
     >>> use = Use(component="mac", name="mac_int8", unit="operation", price_pj=1.0, source="ours")
-    >>> array = InnerProducts(rests="ws", po=16, pci=8, pco=8, depth=5, sum_bits=32, product=use, exchange=use)
+    >>> array = InnerProducts(rests="ws", po=16, pci=8, pco=8, depth=4, sum_bits=32, product=use, exchange=use)
     >>> import numpy as np
     >>> m, k, n = np.array([128]), np.array([768]), np.array([768])
     >>> int(array.cycles(m=m, k=k, n=n)[0]), int(array.accesses(m=m, k=k, n=n).sums[0]) == 96 * 128 * 768
@@ -85,7 +86,7 @@ class InnerProducts:
 
     @property
     def fill_cycles(self) -> int:
-        """Stages of the pipeline, and where it is hidden the first load of what rests."""
+        """The last step's way out, and where it is hidden the first load of what rests."""
         loaded = self.timing.hidden and self.rests != "os"
         return self.depth * self.timing.pipelined + loaded
 

@@ -140,8 +140,9 @@ class Apsq(Machine):
 
     @property
     def fill_cycles(self) -> int:
-        """Cycles until the first partial sum has left: multiplier, adder tree over Pci, RAE."""
-        return 1 + (self.pci - 1).bit_length() + 1
+        """Cycles from a step to the one in which its sums leave: stages of multiplier, adder tree and RAE, less one."""
+        stages = 1 + (self.pci - 1).bit_length() + 1
+        return stages - 1
 
     @property
     def requantizer_lanes(self) -> int:

@@ -236,7 +236,8 @@ class Builder:
     def inside(self, proto: Any, host: Iterable[str] = ()) -> "Builder":
         """The builder of a graph that a node has; `host` are inputs of it that are known from shapes."""
         known = self.host | set(host)
-        return Builder(proto, self.opsets, self.folder, self.constants, known, self.level + 1, self.quantization)
+        quantization = self.quantization.inside()
+        return Builder(proto, self.opsets, self.folder, self.constants, known, self.level + 1, quantization)
 
     def only_reader(self, name: str, op: str) -> int | None:
         """The index of the one node that reads a value, where it is of this operator."""

@@ -152,6 +152,7 @@ def layer(builder: "Builder", node: Node) -> Layer:
         inner = builder.inside(proto, own)
         graphs.append(inner.into(Subgraph((), {}, ())))
         built += [each.below(key) for each in inner.built]
+        builder.quantization.take(inner.quantization, key)
         protos.append(proto)
     if node.op == "If":
         module: Scoped = Branches(node, graphs[0], graphs[1])

@@ -167,7 +167,7 @@ def _number(study: str) -> int:
 @contextlib.contextmanager
 def explained(address: Address) -> Iterator[None]:
     """Whatever a database raises, as one sentence."""
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import PendingRollbackError, SQLAlchemyError
 
     try:
         yield
@@ -175,7 +175,8 @@ def explained(address: Address) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        said = redacted(" ".join(str(cause).split()), address.secrets)
+        lost = isinstance(cause, PendingRollbackError)  # what SQLAlchemy says then is for programmers
+        said = "the connection was lost" if lost else redacted(" ".join(str(cause).split()), address.secrets)
         raise InputError(
             f"the store {address.shown} cannot be used: {said}; what it had is kept, and the same command goes on from "
             "there"

@@ -63,7 +63,7 @@ class Seal:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True).encode()
+    return json.dumps(value, sort_keys=True, default=str).encode()
 
 
 def seal_of(study: Study) -> Seal:

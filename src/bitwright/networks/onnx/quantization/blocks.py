@@ -42,7 +42,7 @@ def blocks_of(builder: "Builder", node: Node) -> tuple[Layer, SiteGrids]:
         zero = _unpacked(zeros.reshape(n, -1), bits)[:, :count]
     codes = _unpacked(packed.reshape(n, -1), bits)[:, :k]
     grid = Grid(scale=scale, zero=zero, bits=bits, signed=False, axis=1, block=block)
-    module = layers.linear(layers.parameter(grid.reals(codes)), bias)
+    module = layers.linear(layers.parameter(grid.reals(codes).to(scales.dtype)), bias)
     layer = Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs, weight=node.inputs[PACKED])
     return layer, SiteGrids(x=None, w=grid, whole_bias=False)
 

@@ -30,11 +30,11 @@ def quantize(node: Node, x: torch.Tensor, scale: torch.Tensor, zero: Value = Non
 
 def dequantize(node: Node, codes: torch.Tensor, scale: torch.Tensor, zero: Value = None) -> torch.Tensor:
     """The reals of codes."""
-    return grid_of(node, scale, zero, width_of(node, zero), codes.dim()).reals(codes).to(scale.dtype)
+    return grid_of(node, scale, zero, width_of(node, zero, codes), codes.dim()).reals(codes).to(scale.dtype)
 
 
-def width_of(node: Node, zero: Value) -> tuple[int, bool]:
-    """Bits and sign of codes, by the type of the zero point as the file has it, or the attribute of opset 21."""
+def width_of(node: Node, zero: Value, codes: Value = None) -> tuple[int, bool]:
+    """Bits and sign of codes, by the type of the zero point as the file has it, opset 21's attribute, or their own."""
     stated = node.attributes.get("width")
     if stated is not None:
         return tuple(stated)
@@ -43,7 +43,8 @@ def width_of(node: Node, zero: Value) -> tuple[int, bool]:
         if kind not in INTEGERS:
             raise node.refusal(f"makes numbers of ONNX's type {kind}, which are no integers that are read")
         return INTEGERS[kind]
-    return (8, False) if zero is None else WIDTHS.get(zero.dtype, (8, False))
+    typed = codes if zero is None else zero
+    return (8, False) if typed is None else WIDTHS.get(typed.dtype, (8, False))
 
 
 def quant(node: Node, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
@@ -68,7 +69,9 @@ def quant_grid(node: Node, scale: torch.Tensor, zero: torch.Tensor, bits: torch.
     axes = [axis for axis, length in enumerate(scale.shape) if length > 1]
     one = len(axes) == 1 and rank is not None and rank >= scale.dim()
     axis = axes[0] + rank - scale.dim() if one and rank is not None else None
-    zeros = zero.round().to(torch.int32).expand(scale.shape)
+    if not torch.equal(zero, zero.round()):
+        raise node.refusal("has a zero point that is no whole number, which is not supported")
+    zeros = zero.to(torch.int32).expand(scale.shape)
     flat = (-1,) if one else () if not axes else tuple(scale.shape)
     if not bool((scale > 0).all()):
         raise node.refusal("has a scale that is not above 0")
@@ -79,6 +82,7 @@ def quant_grid(node: Node, scale: torch.Tensor, zero: torch.Tensor, bits: torch.
         signed=signed,
         narrow=bool(node.number("narrow", 0)),
         axis=axis,
+        zero_first=True,
     )
 
 

@@ -1,8 +1,9 @@
 """Grids of a quantized file: real = scale * (code - zero point), per tensor, per channel of an axis, or per block.
 
 QuantizeLinear: code = saturate(round half to even(x / scale) + zero point); DequantizeLinear is the line above (ONNX,
-opsets 10 to 23). Codes that flow through a graph are carried as the reals that they stand for: what only moves
-elements needs no other form, and what multiplies them is a site, which makes codes of its own again, the very same.
+opsets 10 to 23); QONNX's Quant adds the zero point before it rounds. Codes that flow through a graph are carried as the
+reals that they stand for: what only moves elements needs no other form, and what multiplies them is a site, which makes
+codes of its own again, the very same.
 """
 
 import dataclasses
@@ -42,6 +43,8 @@ class Grid:
         Elements of a block; 0: there are none.
     dropped : int
         Lowest bits that codes do not have: they are rounded down to multiples of 2^dropped.
+    zero_first : bool
+        Whether the zero point is added before reals are rounded: halves go to the even code, not to the even multiple.
     """
 
     scale: torch.Tensor
@@ -52,6 +55,7 @@ class Grid:
     axis: int | None = None
     block: int = 0
     dropped: int = 0
+    zero_first: bool = False
 
     @property
     def low(self) -> int:
@@ -102,7 +106,8 @@ class Grid:
     def codes(self, x: torch.Tensor) -> torch.Tensor:
         """The codes of reals, as integers carried in float32."""
         scale, zero = self.spread(x)
-        codes = ((x / scale).round() + zero).clamp(self.low, self.high)
+        codes = (x / scale + zero).round() if self.zero_first else (x / scale).round() + zero
+        codes = codes.clamp(self.low, self.high)
         return codes if not self.dropped else (codes / 2**self.dropped).floor() * 2**self.dropped
 
     def reals(self, codes: torch.Tensor) -> torch.Tensor:

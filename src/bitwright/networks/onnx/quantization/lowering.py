@@ -52,10 +52,10 @@ def _name(node: Node, place: int, what: str) -> str:
     return f"{node.inputs[place]}\0{node.outputs[0]}/{what}"
 
 
-def _rounded(node: Node, scale: int) -> Node:
+def _rounded(node: Node, scale: int, axis: int = 1) -> Node:
     """The output's rounding, by the scale and zero point from a place on."""
     inputs = (f"{node.outputs[0]}/real", *node.inputs[scale : scale + 2])
-    return _made(node, "QuantizeLinear", inputs, node.outputs[0])
+    return _made(node, "QuantizeLinear", inputs, node.outputs[0], axis=axis)
 
 
 def _operator(node: Node, operands: Sequence[Node], **more: Any) -> Node:
@@ -82,8 +82,8 @@ def _binary(node: Node) -> Lowered:
 
 
 def _matmul(node: Node) -> Lowered:
-    both = [_real(node, 0, "a"), _real(node, 3, "b", axis=-1)]
-    return [*both, _operator(node, both), _rounded(node, 6)]
+    both = [_real(node, 0, "a", axis=-2), _real(node, 3, "b", axis=-1)]  # scales of A and of the result are of rows
+    return [*both, _operator(node, both), _rounded(node, 6, axis=-2)]
 
 
 def _convolution(node: Node) -> Lowered:

@@ -176,13 +176,13 @@ class Pass(torch.nn.Module):
 class Dequantizing(torch.nn.Module):
     """A DequantizeLinear of integers that are given to the network."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, kind: torch.dtype) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid, self.kind = grid, kind
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """What they stand for."""
-        return self.grid.reals(codes)
+        """What they stand for, in the type of the scale."""
+        return self.grid.reals(codes).to(self.kind)
 
 
 class DynamicRounding(Switched):

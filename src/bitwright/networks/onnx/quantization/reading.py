@@ -48,9 +48,10 @@ ONE = torch.ones(())
 
 
 class Quantization:
-    """Of one file."""
+    """Of one file, or of a graph inside it."""
 
     def __init__(self, stated: Mapping[str, int] | None = None) -> None:
+        self.around: Quantization | None = None  # of the graph that has this one
         self.switch: Switch | None = None
         self.grids: dict[str, Grid] = {}
         self.coded: set[str] = set()  # values that are codes in the file, and reals on a grid here
@@ -68,10 +69,31 @@ class Quantization:
         self.notes: dict[str, None] = {}
 
     def switched(self) -> Switch:
-        """The switch, which there is where anything is rounded as the network runs."""
+        """The switch, which there is where anything is rounded as the network runs; one for all graphs."""
+        if self.around is not None:
+            return self.around.switched()
         if self.switch is None:
             self.switch = Switch()
         return self.switch
+
+    def inside(self) -> "Quantization":
+        """Of a graph that a node has: it knows the values around it, and keeps what it learns of its own.
+
+        Graphs that lie beside each other may call their values the same.
+        """
+        found = Quantization(self.stated)
+        found.around = self
+        found.grids, found.rows, found.widths = dict(self.grids), dict(self.rows), dict(self.widths)
+        found.coded, found.products, found.sizes = set(self.coded), set(self.products), dict(self.sizes)
+        found.dynamic, found.row_products = set(self.dynamic), set(self.row_products)
+        return found
+
+    def take(self, inner: "Quantization", key: str) -> None:
+        """Take over what a graph says of its products, which is a submodule `key` of the node that is read."""
+        self.below |= {f"{key}.{path}": grids for path, grids in inner.sites.items()}
+        self.tensors += inner.tensors
+        self.loose_rows |= inner.loose_rows
+        self.notes |= inner.notes
 
     def learn_types(self, graph: Any) -> None:
         """How wide integers are that a graph is given, or has in nodes: torch has no type for some."""
@@ -87,6 +109,9 @@ class Quantization:
             kinds = [each.t.data_type for each in node.attribute if each.name == "value" and each.HasField("t")]
             if node.op_type == "Constant" and node.output and kinds and kinds[0] in INTEGERS:
                 self.widths[node.output[0]] = INTEGERS[kinds[0]]
+            target = next((each.i for each in node.attribute if each.name == "to"), 0)
+            if node.op_type == "Cast" and node.output and target in INTEGERS:
+                self.widths[node.output[0]] = INTEGERS[target]
 
     # ---------------- constants
 
@@ -112,7 +137,7 @@ class Quantization:
             assert given[0] is not None
             assert given[1] is not None
             zero = given[2] if len(given) > 2 else None
-            grid = grid_of(node, given[1], zero, width_of(node, zero), given[0].dim())
+            grid = grid_of(node, given[1], zero, width_of(node, zero, given[0]), given[0].dim())
             self.grids[node.outputs[0]] = of_codes(grid, given[0], self.stated.get(node.inputs[0]))
         elif node.domain in QONNX and node.op == "Quant":
             assert given[1] is not None
@@ -198,8 +223,9 @@ class Quantization:
         if made is not None:
             read = dataclasses.replace(read, narrow=made.narrow, dropped=made.dropped)
             self.sizes |= {node.outputs[0]: self.sizes[node.inputs[0]]} if node.inputs[0] in self.sizes else {}
-        self.grids[node.outputs[0]] = read
-        module: torch.nn.Module = Dequantizing(read)
+        known = made is not None or zero is not None or "width" in node.attributes
+        self.grids |= {node.outputs[0]: read} if known else {}  # else nothing says how wide codes are
+        module: torch.nn.Module = Dequantizing(read, scale.dtype)
         if made is not None:
             module = Pass() if made.equals(read) else Regridding(made, read, self.switched())
         return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
@@ -350,6 +376,8 @@ class Quantization:
             return
         if node.domain or node.op not in PRODUCT_OPERATORS:
             return
+        if node.op == "Attention":  # shares times values is a product too, and nothing says how shares are rounded
+            path = f"{path}:qk"
         self.products |= set(layer.outputs)
         x, w = (self.grids.get(name) or self._product_rows(node, name) for name in (*node.inputs[:2], "", "")[:2])
         if x is None and w is None:
@@ -370,7 +398,10 @@ class Quantization:
             w=w,
             y=y if y is not None and y.per_tensor else None,
             weight_first=node.inputs[0] in builder.constants,
-            whole_bias=not layer.joins and node.number("beta", 1.0) == 1 and self._whole_bias(node, x, w),
+            whole_bias=node.op != "Attention"
+            and not layer.joins
+            and node.number("beta", 1.0) == 1
+            and self._whole_bias(node, x, w),
         )
 
     def _product_rows(self, node: Node, name: str) -> Rows | None:

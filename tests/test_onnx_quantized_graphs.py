@@ -1,0 +1,197 @@
+"""Quantized ONNX files whose codes lie in graphs inside others, in products of two kinds, or in half precision."""
+
+import numpy as np
+import pytest
+import torch
+
+from bitwright.errors import InputError
+from bitwright.methods.executor import Executor
+
+onnx = pytest.importorskip("onnx", reason="ONNX files need the package onnx")
+pytest.importorskip("onnxruntime", reason="onnxruntime is what networks of ONNX files are compared with")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from tests.test_onnx import by_runtime, floats, loaded, node  # noqa: E402
+
+from bitwright.exchange.quantized import plan_of  # noqa: E402
+from bitwright.networks.onnx.quantization.grids import QUANTIZED  # noqa: E402
+
+FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+MICROSOFT, QONNX = "com.microsoft", "qonnx.custom_op.general"
+CODES = np.random.default_rng(0).integers(-127, 128, (8, 8)).astype(np.int8)
+CONSTANTS = {
+    "sx": np.float32(0.02), "zx": np.uint8(128), "sw": np.float32(0.01), "zw": np.int8(0), "w": CODES,
+    "sy": np.float32(0.03), "zero": np.float32(0), "one": np.float32(1),
+}  # fmt: skip
+
+
+def value(name, kind=FLOAT, sizes=None):
+    return helper.make_tensor_value_info(name, kind, sizes)
+
+
+def graph(nodes, inputs, outputs, constants=None):
+    held = [numpy_helper.from_array(np.asarray(each), name) for name, each in (constants or {}).items()]
+    return helper.make_graph(nodes, "graph", inputs, outputs, held)
+
+
+def model(nodes, given, output, constants=None, opset=18, domains=()):
+    inputs = [value(name, helper.np_dtype_to_tensor_dtype(each.dtype), each.shape) for name, each in given.items()]
+    made = graph(nodes, inputs, [output], CONSTANTS if constants is None else constants)
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    return helper.make_model(made, opset_imports=imports, ir_version=9)
+
+
+def executed(made, given, tmp_path):
+    """The plan of a file, and what it gives."""
+    network = loaded(made, tmp_path)
+    plan = plan_of(network)
+    return plan, Executor(network, plan).run({name: torch.from_numpy(each) for name, each in given.items()})
+
+
+def coded(x, real, product):
+    """x rounded, by constant codes, rounded again."""
+    return [
+        node("QuantizeLinear", f"{x},sx,zx", f"{product}_q"),
+        node("DequantizeLinear", f"{product}_q,sx,zx", f"{product}_d"),
+        node("DequantizeLinear", "w,sw,zw", f"{product}_w"), node("MatMul", f"{product}_d,{product}_w", product),
+        node("QuantizeLinear", f"{product},sy,zx", f"{product}_y"),
+        node("DequantizeLinear", f"{product}_y,sy,zx", real),
+    ]  # fmt: skip
+
+
+def test_products_of_a_branch_are_by_its_own_codes(tmp_path):
+    then, other = graph(coded("x", "a", "p"), [], [value("a")]), graph([node("Neg", "x", "b")], [], [value("b")])
+    nodes = [
+        node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m,zero", "c"),
+        node("If", "c", "y", then_branch=then, else_branch=other),
+    ]  # fmt: skip
+    given = {"x": floats(3, 8)}
+    made = model(nodes, given, value("y", FLOAT, [3, 8]))
+    plan, found = executed(made, given, tmp_path)
+    assert [(site.x_type, site.w_type, site.y is not None) for site in plan.sites.values()] == [("uint8", "int8", True)]
+    assert np.array_equal(found.numpy(), by_runtime(made, given)[0])
+
+
+def test_products_of_a_loop_are_by_their_own_codes_and_others_of_their_names_stay_float(tmp_path):
+    inner = coded("h", "next", "p")
+    inner[3].name = "MatMul_0"
+    body = graph(
+        [*inner, node("Identity", "go", "again")],
+        [value("i", INT, []), value("go", BOOL, []), value("h", FLOAT, [3, 8])],
+        [value("again", BOOL, []), value("next", FLOAT, [3, 8])],
+    )
+    first = node("MatMul", "x,v", "start")
+    first.name = "MatMul_0"
+    nodes = [first, node("Loop", "n,t,start", "y", body=body)]
+    constants = {**CONSTANTS, "v": floats(8, 8, seed=2), "n": np.array(3), "t": np.array(True)}
+    given = {"x": floats(3, 8)}
+    made = model(nodes, given, value("y", FLOAT, [3, 8]), constants)
+    plan, found = executed(made, given, tmp_path)
+    assert sorted(site.x_type for site in plan.sites.values()) == ["float32", "uint8"]
+    assert plan.site("MatMul_0").x_type == "float32"
+    assert np.array_equal(found.numpy(), by_runtime(made, given)[0])
+
+
+def test_graphs_beside_each_other_may_call_their_values_the_same(tmp_path):
+    then = graph(coded("x", "a", "p"), [], [value("a")])
+    float_nodes = [
+        node("Add", "x,one", "p_d"), node("DequantizeLinear", "w,sw,zw", "p_w"), node("MatMul", "p_d,p_w", "a")
+    ]  # fmt: skip
+    other = graph(float_nodes, [], [value("a")])
+    nodes = [
+        node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m,zero", "c"),
+        node("If", "c", "y", then_branch=then, else_branch=other),
+    ]  # fmt: skip
+    network = loaded(model(nodes, {"x": floats(3, 8)}, value("y", FLOAT, [3, 8])), tmp_path)
+    sites = network.tools[QUANTIZED].sites
+    grids = {path.split(".")[1]: each for path, each in sites.items()}
+    assert grids["then"].x is not None
+    assert grids["otherwise"].x is None
+    assert grids["otherwise"].w is not None
+
+
+def test_shares_of_an_attention_are_no_codes_of_its_queries(tmp_path):
+    nodes = []
+    for name in "qkv":
+        nodes += [
+            node("QuantizeLinear", f"{name},sx,zx", f"{name}q"), node("DequantizeLinear", f"{name}q,sx,zx", f"{name}d")
+        ]  # fmt: skip
+    given = {name: floats(1, 2, 3, 8, seed=seed) for seed, name in enumerate("qkv")}
+    made = model([*nodes, node("Attention", "qd,kd,vd", "y")], given, value("y", FLOAT, [1, 2, 3, 8]), opset=23)
+    plan, found = executed(made, given, tmp_path)
+    assert {site.rsplit(":")[-1]: each.x_type for site, each in plan.sites.items()} == {"qk": "uint8", "pv": "float32"}
+    assert np.allclose(found.numpy(), by_runtime(made, given)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_codes_that_are_cast_have_the_type_that_they_are_cast_to(constant, tmp_path):
+    given = {"x": np.random.default_rng(1).integers(-100, 100, (3, 8)).astype(np.int32)}
+    wide = {**CONSTANTS, "w32": CODES.astype(np.int32)}
+    nodes = [
+        node("Cast", "x", "i", to=TensorProto.INT8), node("DequantizeLinear", "i,sx", "d"),
+        node("Cast", "w32", "v", to=TensorProto.INT8),
+        node("DequantizeLinear", "v,sw" if constant else "w,sw,zw", "dw"), node("MatMul", "d,dw", "y"),
+    ]  # fmt: skip
+    made = model(nodes, given, value("y", FLOAT, [3, 8]), wide)
+    plan, found = executed(made, given, tmp_path)
+    assert [(site.x_type, site.w_type) for site in plan.sites.values()] == [("int8", "int8")]
+    assert np.allclose(found.numpy(), by_runtime(made, given)[0], rtol=1e-6, atol=1e-5)
+
+
+def test_codes_with_scales_in_half_precision_are_reals_in_half_precision(tmp_path):
+    given = {"x": np.random.default_rng(1).integers(-100, 100, (3, 8)).astype(np.int8)}
+    constants = {"s": np.float16(0.1), "v": floats(8, 4).astype(np.float16)}
+    nodes = [node("DequantizeLinear", "x,s", "d"), node("MatMul", "d,v", "y")]
+    made = model(nodes, given, value("y", TensorProto.FLOAT16, [3, 4]), constants, 21)
+    _, found = executed(made, given, tmp_path)
+    assert found.dtype == torch.float16
+    assert np.allclose(found.numpy(), by_runtime(made, given)[0], rtol=2e-3, atol=1e-2)
+
+
+def test_blocks_of_codes_multiply_half_precision(tmp_path):
+    packed = np.random.default_rng(2).integers(0, 256, (8, 2, 16)).astype(np.uint8)
+    scales = np.abs(floats(16)).astype(np.float16)
+    given = {"x": floats(3, 64).astype(np.float16)}
+    product = helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["y"], domain=MICROSOFT, K=64, N=8, bits=4, block_size=32
+    )
+    made = model(
+        [product], given, value("y", TensorProto.FLOAT16, [3, 8]), {"w": packed, "s": scales}, 21, (MICROSOFT,)
+    )
+    _, found = executed(made, given, tmp_path)
+    codes = np.stack((packed & 15, packed >> 4), -1).reshape(8, 64).astype(np.float64) - 8
+    expected = given["x"].astype(np.float64) @ (codes * scales.reshape(8, 2).repeat(32, 1)).T
+    assert found.dtype == torch.float16
+    assert np.allclose(found.numpy(), expected, rtol=5e-3, atol=5e-2)
+
+
+def test_scales_of_rows_are_not_those_of_columns(tmp_path):
+    constants = {
+        "sa": np.array([0.1, 0.2, 0.3, 0.4], np.float32), "za": np.array([1, 2, 3, 4], np.uint8),
+        "b": np.ones((4, 4), np.uint8), "sb": np.float32(0.05), "zb": np.uint8(0), "sy": np.float32(1),
+        "zy": np.uint8(0),
+    }  # fmt: skip
+    nodes = [node("QLinearMatMul", "a,sa,za,b,sb,zb,sy,zy", "y")]
+    made = model(nodes, {"a": np.ones((4, 4), np.uint8)}, value("y", TensorProto.UINT8, [4, 4]), constants, 21)
+    with pytest.raises(InputError, match="counts its axis from the end"):
+        loaded(made, tmp_path)
+
+
+def quant(zero):
+    """A Quant of QONNX between a network's input and its output, and what is given to it: halves of its scale."""
+    given = {"x": np.array([[-0.75, -0.25, 0.25, 0.75, 1.25]], np.float32)}
+    constants = {"s": np.float32(0.5), "z": np.float32(zero), "bits": np.float32(4)}
+    nodes = [helper.make_node("Quant", ["x", "s", "z", "bits"], ["y"], domain=QONNX, signed=1, narrow=0)]
+    return model(nodes, given, value("y", FLOAT, [1, 5]), constants, 13, (QONNX,)), given
+
+
+def test_a_quant_adds_its_zero_point_before_it_rounds(tmp_path):
+    """-.5, .5, 1.5, 2.5, 3.5 with the zero point are the even codes 0, 0, 2, 2, 4."""
+    made, given = quant(1)
+    _, found = executed(made, given, tmp_path)
+    assert found.tolist() == [[-0.5, -0.5, 0.5, 0.5, 1.5]]
+
+
+def test_a_zero_point_between_codes_is_refused(tmp_path):
+    with pytest.raises(InputError, match="zero point that is no whole number"):
+        loaded(quant(0.5)[0], tmp_path)
