@@ -1,6 +1,7 @@
 """Netlists: reading, simulation against its slow twin, timing and energy of circuits small enough for a hand."""
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from bitwright.circuits import Port, Ports
 from bitwright.circuits import liberty as liberty_room
 from bitwright.circuits.boolean import truth_table
+from bitwright.circuits.circuit import Circuit
 from bitwright.circuits.energy import energy
 from bitwright.circuits.netlist import GENERIC, read
 from bitwright.circuits.reference import simulate_slowly
+from bitwright.circuits.report import require_twin
 from bitwright.circuits.simulation import run
 from bitwright.circuits.synthesis import timed
 from bitwright.errors import InputError
@@ -101,6 +104,103 @@ def of(library, ports, cells):
 
 def io(bits_in=1, bits_out=1):
     return Ports(inputs=(Port(name="a", bits=bits_in, what="a"),), outputs=(Port(name="y", bits=bits_out, what="y"),))
+
+
+EDGES = """
+library (edges) {
+  nom_voltage : 1.0; time_unit : "1ns"; voltage_unit : "1V"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf);
+  lu_table_template (one) { variable_1 : total_output_net_capacitance; index_1 ("0, 1"); }
+  cell (INV) { area : 1; pin (A) { direction : input; capacitance : 0.01; }
+    pin (Y) { direction : output; function : "!A"; timing () { related_pin : "A"; timing_sense : negative_unate;
+      cell_rise (one) { index_1 ("0, 1"); values ("0.1, 0.1"); }
+      cell_fall (one) { index_1 ("0, 1"); values ("0.3, 0.3"); }
+      rise_transition (one) { index_1 ("0, 1"); values ("0, 0"); }
+      fall_transition (one) { index_1 ("0, 1"); values ("0, 0"); } } } }
+  cell (BOTH) { area : 1;
+    pin (A) { direction : input; capacitance : 0.01; } pin (B) { direction : input; capacitance : 0.01; }
+    pin (C) { direction : input; capacitance : 0.01; }
+    pin (Y) { direction : output; function : "A ^ B C"; timing () { related_pin : "A B C";
+      cell_rise (one) { index_1 ("0, 1"); values ("1, 1"); }
+      cell_fall (one) { index_1 ("0, 1"); values ("2, 2"); } } } }
+  cell (DFF) { area : 1; ff (IQ, IQN) { next_state : "D"; clocked_on : "CK"; }
+    pin (D) { direction : input; }
+    pin (CK) { direction : input; capacitance : 0;
+      internal_power () { when : "D"; rise_power (scalar) { values ("0.4"); } fall_power (scalar) { values ("0.2"); } }
+      internal_power () { when : "!D"; rise_power (scalar) { values ("0.2"); } fall_power (scalar) { values ("0"); } } }
+    pin (Q) { direction : output; function : "IQ"; } }
+  cell (WIDE) { area : 1;
+    pin (A) { direction : input; } pin (B) { direction : input; } pin (C) { direction : input; }
+    pin (D) { direction : input; } pin (E) { direction : input; } pin (F) { direction : input; }
+    pin (G) { direction : input; } pin (Y) { direction : output; function : "A B C D E F G"; } }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def edges(tmp_path_factory):
+    pytest.importorskip("liberty", reason="Liberty files need liberty-parser: pip install 'bitwright[rtl]'")
+    path = tmp_path_factory.mktemp("cells") / "edges.lib"
+    path.write_text(EDGES)
+    return liberty_room.read(path)
+
+
+class TestEdges:
+    def test_an_edge_comes_from_the_edge_that_causes_it(self, edges):
+        """Two inverters: one falls where the other rises, .3 and .1 ns, never both .3."""
+        netlist = of(
+            edges,
+            {"a": ("input", [2]), "y": ("output", [4])},
+            [("INV", {"A": 2, "Y": 3}), ("INV", {"A": 3, "Y": 4})],
+        )
+        mapped = timed(netlist, edges, 0.0)
+        y = netlist.outputs["y"][0]
+        assert mapped.edges[y] == pytest.approx([0.4, 0.4])
+        assert mapped.critical_path_ns == pytest.approx(0.4)
+
+    def test_a_group_may_be_of_several_pins(self, edges):
+        pins = {"A": 2, "B": 3, "C": 4, "Y": 5}
+        ports = {"a": ("input", [2, 3, 4]), "y": ("output", [5])}
+        netlist = of(edges, ports, [("BOTH", pins)])
+        assert timed(netlist, edges, 0.0).critical_path_ns == 2
+
+    def test_exclusive_or_binds_more_than_and(self, edges):
+        """Synopsys' order, and Yosys': inversion, exclusive or, and, or."""
+        kind = edges.cells["BOTH"].kind
+        assert [kind.outputs["Y"] >> at & 1 for at in range(8)] == [
+            ((at & 1) ^ (at >> 1 & 1)) & (at >> 2) for at in range(8)
+        ]
+        assert truth_table("A + B ^ C D'", "ABCD") == truth_table("A + ((B ^ C) (!D))", "ABCD")
+
+    def test_a_clock_costs_the_mean_of_its_conditions(self, edges):
+        ports = {"clk": ("input", [4]), "a": ("input", [2]), "y": ("output", [3])}
+        netlist = of(edges, ports, [("DFF", {"D": 2, "CK": 4, "Q": 3})])
+        found = energy(timed(netlist, edges, 0.0), io(), {"a": np.array([[1], [0], [1], [0]])})
+        assert found.clock_pj == pytest.approx(((0.4 + 0.2) + (0.2 + 0)) / 2)
+
+    def test_a_gate_of_more_inputs_than_a_table_holds_is_left_out(self, edges):
+        assert set(edges.cells) == {"INV", "BOTH", "DFF"}
+
+
+class Wire(Circuit):
+    """y is a."""
+
+    name: ClassVar[str] = "wire"
+
+    def ports(self):
+        return io()
+
+    def model(self, inputs):
+        return {"y": inputs["a"]}
+
+    def build(self, m, io):
+        m.d.comb += io.y.eq(io.a)
+
+
+def test_cells_that_do_something_else_than_the_circuit_are_refused(edges):
+    ports = {"a": ("input", [2]), "y": ("output", [3])}
+    inverted = timed(of(edges, ports, [("INV", {"A": 2, "Y": 3})]), edges, 0.0)
+    with pytest.raises(InputError, match="wire in the cells of edges gives another y than the circuit"):
+        require_twin(Wire(), inverted)
 
 
 class TestByHand:

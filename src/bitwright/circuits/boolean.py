@@ -1,4 +1,7 @@
-"""Boolean functions as Liberty files write them: `!`, `'`, `*`, `&`, a space, `+`, `|`, `^`, parentheses, 0 and 1."""
+"""Boolean functions as Liberty files write them: `!`, `'`, `^`, `*`, `&`, a space, `+`, `|`, parentheses, 0 and 1.
+
+Inversion binds most, then exclusive or, then and, then or, which is Liberty's order and not that of C.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +29,8 @@ def truth_table(text: str, inputs: Sequence[str]) -> int:
     --------
     >>> bin(truth_table("(!(A B))", ["A", "B"])), bin(truth_table("A ^ B'", ["A", "B"]))
     ('0b111', '0b1001')
+    >>> truth_table("A ^ B C", "ABC") == truth_table("(A ^ B) C", "ABC")
+    True
     """
     if len(inputs) > MOST_INPUTS:
         raise InputError(f"a function of {len(inputs)} pins is given, and at most {MOST_INPUTS} are read")
@@ -55,27 +60,27 @@ def _tokens(text: str) -> list[str]:
 
 
 class _Reader:
-    """Evaluates by descent: or, exclusive or, and, not."""
+    """Evaluates by descent: or, and, exclusive or, not."""
 
     def __init__(self, tokens: Sequence[str], values: Mapping[str, bool], text: str) -> None:
         self.tokens, self.values, self.text, self.at = tokens, values, text, 0
 
     def any_of(self) -> bool:
-        found = self.odd_of()
-        while self._next("+", "|"):
-            found |= self.odd_of()
-        return found
-
-    def odd_of(self) -> bool:
         found = self.all_of()
-        while self._next("^"):
-            found ^= self.all_of()
+        while self._next("+", "|"):
+            found |= self.all_of()
         return found
 
     def all_of(self) -> bool:
+        found = self.odd_of()
+        while self._next("*", "&") or (self.at < len(self.tokens) and self.tokens[self.at] not in "+|)"):
+            found &= self.odd_of()
+        return found
+
+    def odd_of(self) -> bool:
         found = self.one()
-        while self._next("*", "&") or (self.at < len(self.tokens) and self.tokens[self.at] not in "+|^)"):
-            found &= self.one()
+        while self._next("^"):
+            found ^= self.one()
         return found
 
     def one(self) -> bool:

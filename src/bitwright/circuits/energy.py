@@ -1,9 +1,10 @@
 """What a circuit burns per clock under streams of operands: toggles of its gates times what its cells say.
 
 Every change of a net charges or discharges what it drives (half C V squared) and costs the driving cell its internal
-energy; a flip-flop's clock pin changes twice per clock whatever its data do. An output's internal energy is the mean
-over the inputs that may have made it change, weighted by how often each does. Gates that take a unit of time each show
-changes on the way to a result (glitches); `glitches=False` leaves those out. Wires are left out.
+energy; a flip-flop's clock pin changes twice per clock whatever its data do, at the mean of its costs by condition.
+An output's internal energy is the mean over the inputs that may have made it change, weighted by how often each does.
+Gates that take a unit of time each show changes on the way to a result (glitches); `glitches=False` leaves those out.
+Wires are left out.
 """
 
 import dataclasses
@@ -54,7 +55,7 @@ def energy(mapped: Mapped, ports: Ports, inputs: Values, *, glitches: bool = Tru
             if pin not in pins:
                 continue
             if pin == cell.kind.clock:
-                clock += found.clocks * sum(_both(power) for power in powers)
+                clock += found.clocks * sum(_both(power) for power in powers) / max(1, len(powers))
             else:
                 internal += _internal(mapped, cell, pins, pin, powers, found.rises, found.falls)
         if cell.kind.clock:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitwright.circuits.boolean import names_in, truth_table
-from bitwright.circuits.netlist import CellKind
+from bitwright.circuits.netlist import MOST_INPUTS, CellKind
 from bitwright.errors import InputError
 
 LARGEST = 256 << 20  # bytes of a file
@@ -23,6 +23,12 @@ _TIME = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0, "ps": 1e-3, "fs": 1e-6}
 _VOLTAGE = {"V": 1.0, "mV": 1e-3}
 _POWER = {"mW": 1e6, "uW": 1e3, "nW": 1.0, "pW": 1e-3}
 _CAPACITANCE = {"pf": 1.0, "ff": 1e-3}
+_CLOCKED = ("rising_edge", "falling_edge")
+_CAUSES = {
+    "positive_unate": ((0,), (1,)), "negative_unate": ((1,), (0,)), "non_unate": ((0, 1), (0, 1)),
+    "rising_edge": ((1,), (1,)), "falling_edge": ((0,), (0,)),
+}  # fmt: skip
+"""Which edges of an input make an output fall, and rise."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,9 +66,13 @@ def _between(grid: npt.NDArray[np.float64], at: float) -> tuple[int, float]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arc:
-    """From a pin to an output: delays and transitions of rising and falling outputs, in ns; none of them: no arc."""
+    """From a pin to an output: delays and transitions of rising and falling outputs, in ns; none of them: no arc.
+
+    `causes` are the edges of the pin, 1 rising and 0 falling, by which the output falls, and by which it rises.
+    """
 
     related: str
+    causes: tuple[tuple[int, ...], tuple[int, ...]] = ((0, 1), (0, 1))
     rise: Table | None
     fall: Table | None
     rise_transition: Table | None
@@ -241,7 +251,7 @@ def _cell(group: Any, units: _Units, templates: Mapping[str, list[str]]) -> Cell
 
 
 def _kind(group: Any, pins: Mapping[str, Any], inputs: list[str], outputs: list[str]) -> CellKind | None:
-    """What the cell does; None: a latch, a tristate buffer, a flip-flop with more than a clock and data."""
+    """What the cell does; None: a latch, a tristate buffer, a flip-flop with more than clock and data, a large gate."""
     functions = {name: pins[name].get("function") for name in outputs}
     if any(function is None or pins[name].get("three_state") for name, function in functions.items()):
         return None
@@ -249,6 +259,8 @@ def _kind(group: Any, pins: Mapping[str, Any], inputs: list[str], outputs: list[
         return None
     flops = group.get_groups("ff")
     texts = {name: str(_plain(function)) for name, function in functions.items()}
+    if not flops and len(inputs) > MOST_INPUTS:
+        return None
     if not flops:
         return CellKind(inputs=tuple(inputs), outputs={name: truth_table(text, inputs) for name, text in texts.items()})
     flop = flops[0]
@@ -267,23 +279,31 @@ def _arcs(pin: Any, units: _Units, templates: Mapping[str, list[str]]) -> Iterat
             name: _table(group, name, templates, units.load, units.time, units.time)
             for name in ("cell_rise", "cell_fall", "rise_transition", "fall_transition")
         }
-        yield Arc(
-            related=str(_plain(group.get("related_pin"))),
-            rise=tables["cell_rise"],
-            fall=tables["cell_fall"],
-            rise_transition=tables["rise_transition"],
-            fall_transition=tables["fall_transition"],
-        )
+        sense, kind = (str(_plain(group.get(key))) for key in ("timing_sense", "timing_type"))
+        for related in _related(group):
+            yield Arc(
+                related=related,
+                causes=_CAUSES.get(sense if kind not in _CLOCKED else kind, _CAUSES["non_unate"]),
+                rise=tables["cell_rise"],
+                fall=tables["cell_fall"],
+                rise_transition=tables["rise_transition"],
+                fall_transition=tables["fall_transition"],
+            )
+
+
+def _related(group: Any) -> list[str]:
+    """The pins that a timing or power group is of, which may name several."""
+    return str(_plain(group.get("related_pin") or "")).split()
 
 
 def _powers(pin: Any, units: _Units, templates: Mapping[str, list[str]]) -> Iterator[Power]:
     for group in pin.get_groups("internal_power"):
-        related = group.get("related_pin")
         rise, fall = (
             _table(group, name, templates, units.load, units.time, units.energy)
             for name in ("rise_power", "fall_power")
         )
-        yield Power(related=str(_plain(related)) if related else "", rise=rise, fall=fall)
+        for related in _related(group) or [""]:
+            yield Power(related=related, rise=rise, fall=fall)
 
 
 def _table(

@@ -4,10 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bitwright.circuits.circuit import Circuit
 from bitwright.circuits.energy import energy
+from bitwright.circuits.simulation import run
 from bitwright.circuits.streams import DISTRIBUTIONS, stream
-from bitwright.circuits.synthesis import synthesize, tool_versions
+from bitwright.circuits.synthesis import Mapped, synthesize, tool_versions
+from bitwright.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,10 +68,11 @@ def synthesized(circuit: Circuit, configuration: str, liberty: Path) -> Synthesi
     Raises
     ------
     InputError
-        Without the extra `rtl`, a file that is no library, or where Yosys fails.
+        Without the extra `rtl`, a file that is no library or whose functions are not understood, or where Yosys fails.
     """
     mapped = synthesize(circuit, liberty)
     ports = circuit.ports()
+    require_twin(circuit, mapped)
     still: dict[str, float] = {}
     moved: dict[str, float] = {}
     for distribution in DISTRIBUTIONS:
@@ -90,3 +95,21 @@ def synthesized(circuit: Circuit, configuration: str, liberty: Path) -> Synthesi
         glitching_pj=moved,
         versions=tool_versions(),
     )
+
+
+def require_twin(circuit: Circuit, mapped: Mapped) -> None:
+    """Refuse cells that do not do what the circuit does: their functions are read twice, by Yosys and here.
+
+    Raises
+    ------
+    InputError
+        Where an output differs on uniform operands.
+    """
+    inputs = stream(circuit, "uniform")
+    found, told = run(mapped.netlist, circuit.ports(), inputs).outputs, circuit.model(inputs)
+    wrong = [name for name, values in told.items() if not np.array_equal(found[name], values)]
+    if wrong:
+        raise InputError(
+            f"{circuit.name} in the cells of {mapped.library.name} gives another {wrong[0]} than the circuit, so the "
+            "file's functions are not understood; name another Liberty file"
+        )

@@ -1,13 +1,13 @@
 """Synthesis: the circuit in cells of a library, their area, leakage and the longest path through them.
 
 Yosys maps (`synth -booth`, `dfflibmap`, ABC, which buffers and sizes too); timing is a static analysis of the cells'
-delay tables, of rising and falling edges, without wires. Area is that of cells alone.
+delay tables, of rising and falling edges by the edges that cause them, without wires. Area is that of cells alone.
 """
 
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +35,28 @@ class Mapped:
         The cells.
     loads : array [nets]
         Capacitance that each net drives, in pF.
-    transitions : array [nets]
-        The slower one of its edges, in ns.
-    arrivals : array [nets]
-        When each net has its value, in ns after the clock's edge.
+    slopes, edges : array [nets, 2]
+        How long a net's falling and its rising edge take, and when they are there at the latest, in ns after the
+        clock's edge.
     """
 
     netlist: Netlist
     library: Library
     loads: np.ndarray
-    transitions: np.ndarray
-    arrivals: np.ndarray
+    slopes: np.ndarray
+    edges: np.ndarray
+
+    @functools.cached_property
+    def transitions(self) -> np.ndarray:
+        """The slower one of each net's edges, in ns: [nets]."""
+        found: np.ndarray = self.slopes.max(1)
+        return found
+
+    @functools.cached_property
+    def arrivals(self) -> np.ndarray:
+        """When each net has its value, in ns after the clock's edge: [nets]."""
+        found: np.ndarray = self.edges.max(1)
+        return found
 
     @property
     def area(self) -> float:
@@ -111,8 +122,8 @@ def timed(netlist: Netlist, library: Library, output_load: float) -> Mapped:
         netlist=netlist,
         library=library,
         loads=_loads(netlist, library, output_load),
-        transitions=np.full(netlist.nets, INPUT_TRANSITION),
-        arrivals=np.zeros(netlist.nets),
+        slopes=np.full((netlist.nets, 2), INPUT_TRANSITION),
+        edges=np.zeros((netlist.nets, 2)),
     )
     driver = {
         pins[pin]: (name, pins, pin)
@@ -139,22 +150,26 @@ def _loads(netlist: Netlist, library: Library, output_load: float) -> np.ndarray
 
 
 def _settle(mapped: Mapped, net: int, name: str, pins: Mapping[str, int], pin: str) -> None:
-    """Note when a cell's output is there, from when its inputs are, and how long its edges take."""
-    edges = [
-        _edge(arc, mapped.loads[net], mapped.arrivals[pins[arc.related]], mapped.transitions[pins[arc.related]])
-        for arc in mapped.library.cells[name].arcs[pin]
-        if arc.related in pins and (arc.rise or arc.fall)
-    ]
-    if edges:
-        mapped.arrivals[net] = max(arrival for arrival, _ in edges)
-        mapped.transitions[net] = max(transition for _, transition in edges)
+    """Note when a cell's output falls and rises at the latest, by which edges of its inputs, and how long it takes."""
+    load = mapped.loads[net]
+    arcs = [arc for arc in mapped.library.cells[name].arcs[pin] if arc.related in pins]
+    for edge in (0, 1):
+        found = [each for arc in arcs for each in _edges(mapped, arc, pins[arc.related], edge, load)]
+        if found:
+            mapped.edges[net, edge] = max(arrival for arrival, _ in found)
+            mapped.slopes[net, edge] = max(slope for _, slope in found)
 
 
-def _edge(arc: Arc, load: float, arrival: float, transition: float) -> tuple[float, float]:
-    """When the later edge of an output is there, and how long the slower one takes."""
-    delays = [each.at(load, transition) for each in (arc.rise, arc.fall) if each is not None]
-    slopes = [each.at(load, transition) for each in (arc.rise_transition, arc.fall_transition) if each is not None]
-    return arrival + max(delays), max(slopes, default=transition)
+def _edges(mapped: Mapped, arc: Arc, source: int, edge: int, load: float) -> Iterator[tuple[float, float]]:
+    """When an output's edge is there by an arc, and how long it takes, for each edge of the input that causes it."""
+    delay, slope = ((arc.fall, arc.fall_transition), (arc.rise, arc.rise_transition))[edge]
+    for cause in arc.causes[edge]:
+        before = mapped.slopes[source, cause]
+        if delay is not None:
+            yield (
+                mapped.edges[source, cause] + delay.at(load, before),
+                before if slope is None else slope.at(load, before),
+            )
 
 
 @functools.cache
