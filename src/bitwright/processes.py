@@ -87,17 +87,20 @@ def python(code: str, *, given: str, folder: Path, seconds: float) -> "subproces
 
 def _end_group(started: "subprocess.Popen[str]") -> None:
     with started:
-        if started.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL) if POSIX else started.kill()
-    with contextlib.suppress(ValueError):
-        _groups.remove(started)
+        _kill_group(started)
+    _groups.remove(started)
+
+
+def _kill_group(started: "subprocess.Popen[str]") -> None:
+    if started.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL) if POSIX else started.kill()
 
 
 def end_at_once(number: int, _: object = None) -> None:
     """What a started process does on a signal where it has started others: all end, and what they wrote goes."""
-    while _groups:
-        _end_group(_groups[-1])
+    for started in _groups:
+        _kill_group(started)  # and no more: what is interrupted may be waiting for it
     scratch.remove_all()
     os._exit(128 + number)
 

@@ -99,9 +99,8 @@ class TestSynthesize:
         """What the user calls it is no part of Yosys' scripts, ABC's or a shell's; a mark and Latin-1 do not matter."""
         hostile = cells.with_name("a\"b;touch 'c\nd\u00e9.lib")
         hostile.write_bytes(b"\xef\xbb\xbf/* \xa9 */" + cells.read_bytes())
-        areas = [json.loads(run("synthesize", *SMALL, "--liberty", each, "--json").stdout) for each in (cells, hostile)]
-        assert areas[0]["circuits"] == areas[1]["circuits"]
-        assert areas[1]["reused"] == 0
+        lines = [json.loads(run("synthesize", *SMALL, "--liberty", each, "--json").stdout) for each in (cells, hostile)]
+        assert lines[0]["circuits"] == lines[1]["circuits"]
         assert {each.name for each in cells.parent.iterdir()} == {cells.name, hostile.name, "cache"}
 
     @pytest.mark.parametrize(
