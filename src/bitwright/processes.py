@@ -94,7 +94,10 @@ def _end_group(started: "subprocess.Popen[str]") -> None:
 def _kill_group(started: "subprocess.Popen[str]") -> None:
     if started.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL) if POSIX else started.kill()
+            if POSIX:
+                os.killpg(started.pid, signal.SIGKILL)
+            else:
+                started.kill()
 
 
 def end_at_once(number: int, _: object = None) -> None:

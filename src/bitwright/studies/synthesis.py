@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
@@ -175,7 +176,7 @@ def _made(tasks: Sequence[tuple[str, Circuit, int]], cells: Path, workers: int) 
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
-        except concurrent.futures.process.BrokenProcessPool as error:
+        except BrokenProcessPool as error:
             raise InputError(
                 "a process of the synthesis died, most likely for lack of memory; use fewer --workers (circuits that "
                 "are done are kept)"
