@@ -27,7 +27,7 @@ _VOLTAGE = {"V": 1.0, "mV": 1e-3}
 _POWER = {"mW": 1e6, "uW": 1e3, "nW": 1.0, "pW": 1e-3}
 _CAPACITANCE = {"pf": 1.0, "ff": 1e-3}
 _CLOCKED = ("rising_edge", "falling_edge")
-_CAUSES = {
+_CAUSES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "positive_unate": ((0,), (1,)), "negative_unate": ((1,), (0,)), "non_unate": ((0, 1), (0, 1)),
     "rising_edge": ((1,), (1,)), "falling_edge": ((0,), (0,)),
 }  # fmt: skip
