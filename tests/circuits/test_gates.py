@@ -338,6 +338,5 @@ class TestLiberty:
             liberty_room.read(path)
         for text in ("", "{", json.dumps({"a": 1}), "library (x) { }", "library (x) { nom_voltage : 1; }"):
             path.write_text(text)
-            liberty_room.read.cache_clear()
             with pytest.raises(InputError):
                 liberty_room.read(path)
