@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv demo test lint bench docs oldest
+.PHONY: venv demo test lint bench docs oldest fuzz
 
 venv: $(VENV)/ready
 
@@ -44,6 +44,11 @@ lint: venv
 # Installs the oldest declared release of every dependency beside the others, and runs commands and a slice of the tests.
 oldest: venv
 	$(BIN)/python tools/oldest.py
+
+# Mutated input of every kind, each case watched: make fuzz CASES=1000 KINDS=plan,log. About an hour for 100,000.
+CASES ?= 100000
+fuzz: venv
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.campaign --cases $(CASES) $(if $(KINDS),--kinds $(KINDS))
 
 docs: venv
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bitwright import strict_yaml, technology
-from bitwright.errors import InputError
+from bitwright.errors import BitwrightError, InputError
 from bitwright.files import read_bytes, read_text
 from bitwright.methods.protocol import compose
 from bitwright.networks.load import load
@@ -163,6 +163,18 @@ class TestWhatIsNoFile:
         (folder / "nine").write_bytes(b"123456789")
         assert read_bytes("nine", what="thing", most=9) == b"123456789"
         assert "larger than" in refused(lambda: read_bytes("nine", what="thing", most=8))
+
+
+class TestMessages:
+    """Names that messages quote are others': none breaks a line, and none is longer than a screen."""
+
+    @pytest.mark.parametrize("kind", [InputError, BitwrightError])
+    def test_are_one_line(self, kind):
+        assert str(kind("a\nb\x1b[2J\ud800é")) == r"a\nb\x1b[2J\ud800é"
+        said = str(kind("begun " + "9" * 10**6 + " ended"))
+        assert said.startswith("begun 999")
+        assert said.endswith("999 ended")
+        assert len(said) < 3010
 
 
 class TestConditions:

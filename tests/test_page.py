@@ -1,5 +1,6 @@
 """The page: what is in it, that hostile names stay names, and how it behaves in a browser."""
 
+import contextlib
 import dataclasses
 import html.parser
 import json
@@ -290,11 +291,12 @@ class Opened:
         )
 
 
-@pytest.fixture
-def opened(browser, page):
+@contextlib.contextmanager
+def pages(browser):
+    """A function that opens files, whose pages are closed at the end."""
     contexts = []
 
-    def open_(*, width=1280, scheme="light", file=page):
+    def open_(file, *, width=1280, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
         contexts.append(context)
         made = context.new_page()
@@ -311,9 +313,22 @@ def opened(browser, page):
         context.close()
 
 
+@pytest.fixture
+def opened(browser, page):
+    with pages(browser) as open_:
+        yield lambda file=page, **how: open_(file, **how)
+
+
+@pytest.fixture(scope="module")
+def untouched(browser, page):
+    """The page for tests that read, point, and change nothing."""
+    with pages(browser) as open_:
+        yield open_(page)
+
+
 class TestBrowser:
-    def test_plots_draw_without_a_word_on_the_console(self, opened):
-        found = opened()
+    def test_plots_draw_without_a_word_on_the_console(self, untouched):
+        found = untouched
         found.page.wait_for_timeout(300)
         plots = found.count(".plot")
         assert plots == 3 + 2 + 1 + 1  # fronts, layers, a heat map, a histogram
@@ -336,9 +351,9 @@ class TestBrowser:
         assert found.said == []
 
     @pytest.mark.parametrize("plot", ["cycles-0", "energy-0"])
-    def test_names_are_shown_and_not_obeyed(self, opened, plot):
+    def test_names_are_shown_and_not_obeyed(self, untouched, plot):
         """What a picture says where the mouse is: no element, no value and no formula in place of a name."""
-        found = opened()
+        found = untouched
         found.page.evaluate(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 0}}])")
         found.page.wait_for_selector(f"#{plot} .hoverlayer text")
         assert HOSTILE_SITE in found.page.text_content(f"#{plot} .hoverlayer")
@@ -386,13 +401,13 @@ class TestBrowser:
         assert found.page.evaluate("window.hacked") is None
         assert found.said == []
 
-    def test_every_row_has_its_status(self, opened, plain, frontier):
+    def test_every_row_has_its_status(self, opened, untouched, plain, frontier):
         found = opened(file=plain)
         assert set(found.column("points-0", 3)) == {"ok", "unsupported"}
-        assert opened().column("points-0", 3) == [point.row.status for point in frontier.points]
+        assert untouched.column("points-0", 3) == [point.row.status for point in frontier.points]
 
-    def test_axes_have_plain_numbers_in_the_unit_of_the_table(self, opened):
-        found = opened()
+    def test_axes_have_plain_numbers_in_the_unit_of_the_table(self, untouched):
+        found = untouched
         for plot in ("front-0-0", "front-0-1", "front-0-2"):
             title = found.page.text_content(f"#{plot} .xtitle")
             unit = title[title.index("[") :]

@@ -214,7 +214,7 @@ class TestCommand:
             (["panacea", "--models", ","], "no model is named"),
             (["panacea", "--models", "gemm:8x8x8", "--option", "zpn=false"], "Did you mean 'zpm'"),
             (["panacea", "--models", "gemm:8x8x8", "--set", "pease=8"], "Did you mean 'peas'"),
-            (["panacea", "--models", "gemm:8x8x8", "--data", "nowhere"], "no network has numbers"),
+            (["panacea", "--models", "gemm:8x8x8", "--data", "."], "no network has numbers"),
         ],
     )
     def test_bad_input_is_one_sentence(self, arguments, said):

@@ -416,7 +416,7 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["--task", "top1"], "has no use for task"),
-            (["--data", "nowhere", "--limit", "3"], "has no use for data and limit"),
+            (["--data", ".", "--limit", "3"], "has no use for data and limit"),
             (["--calibration", "4"], "has no use for calibration count"),
             (["--distribution", "gaussian"], "leave the distribution out"),
             (["--option", "group_size=2"], "option group_size is decided here"),

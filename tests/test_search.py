@@ -535,7 +535,10 @@ class TestRefusals:
         assert kept[4] == 0
         assert kept.total() < 4
 
-    @pytest.mark.parametrize("change", [[], {"fingerprint": []}, {"options": 3}, {"settings": None}, {"samples": {}}])
+    @pytest.mark.parametrize(
+        "change",
+        [[], {"fingerprint": []}, {"fingerprint": {"w": ["f"]}}, {"options": 3}, {"settings": None}, {"samples": {}}],
+    )
     def test_headers_of_something_else(self, tmp_path, change):
         path = tmp_path / "log"
         written = {"bitwright_search": 3, **HEADER, **change} if isinstance(change, dict) else {"bitwright_search": 3}

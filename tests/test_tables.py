@@ -195,6 +195,11 @@ class TestFiles:
         write_table(pd.DataFrame({"=cmd()": [1], "b": ["=x"]}), tmp_path / "t.csv")
         assert (tmp_path / "t.csv").read_text() == "'=cmd(),b\n1,'=x\n"
 
+    def test_texts_beside_numbers_and_among_categories(self, tmp_path):
+        table = pd.DataFrame({"a": [1, "=x", -2.5], "b": pd.Categorical(["@y", "z", "@y"])})
+        write_table(table, tmp_path / "t.csv")
+        assert (tmp_path / "t.csv").read_text() == "a,b\n1,'@y\n'=x,z\n-2.5,'@y\n"
+
     @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
     def test_file_names_that_are_not_utf8(self, tmp_path, suffix):
         write_table(frame_of([{"a\udcff": "b\udcff"}, {"a\udcff": None}]), tmp_path / f"t{suffix}")

@@ -220,6 +220,16 @@ class TestTraining:
         worse = next(i for i in range(1, len(losses)) if losses[i] >= min(losses[:i]))
         assert min(losses[worse:]) < min(losses[:worse])
 
+    def test_a_loss_that_is_no_number_is_worse_than_any(self, monkeypatch):
+        network, samples, plan = learning()
+        given = iter((math.nan, 1.0, 0.5))
+        monkeypatch.setattr(Learner, "judge", lambda self, batches: next(given))
+        settings = TrainingSettings(steps=2, every=1, averaging=0, patience=2)
+        found = trained(network, samples, plan, settings)
+        assert (found.best_loss, found.stopped) == (0.5, "steps")
+        starts = prepare(network, plan).module.state_dict()
+        assert any(not torch.equal(starts[name], value) for name, value in found.plan.weights.items())
+
     def test_patience(self):
         network, samples, plan = learning()
         found = trained(network, samples, plan, TrainingSettings(steps=99, every=1, learning_rate=0.9, patience=2))

@@ -7,9 +7,17 @@ any other `BitwrightError` into one sentence and exit code 1.
 import difflib
 from collections.abc import Iterable, Sequence
 
+LONGEST = 3000
+"""Characters of a message: names in it are others', and may be of any length."""
+
 
 class BitwrightError(Exception):
     """Anything that bitwright itself refuses or fails to do."""
+
+    def __str__(self) -> str:
+        """What is wrong, on one line: what does not print is written out, and a middle that is too long left out."""
+        said = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
+        return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]} ... {said[-LONGEST // 2 :]}"
 
 
 class InputError(BitwrightError):

@@ -8,7 +8,7 @@ more than 64 bits, which Parquet has no type for, are decimals of up to 38 digit
 import decimal
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
@@ -90,8 +90,13 @@ def _harmless(frame: "pd.DataFrame") -> "pd.DataFrame":
     import pandas as pd
 
     typed = frame.convert_dtypes()
-    texts: pd.DataFrame = typed.select_dtypes("string").apply(
-        lambda column: column.mask(column.str.startswith(FORMULA, na=False), "'" + column)
-    )
-    columns = {name: texts[name] if name in texts else typed[name] for name in typed.columns}
-    return pd.DataFrame({f"'{name}" if name.startswith(FORMULA) else name: each for name, each in columns.items()})
+    columns = {
+        name: each if pd.api.types.is_numeric_dtype(each.dtype) else each.astype(object).map(_quoted)
+        for name, each in typed.items()
+    }
+    return pd.DataFrame({_quoted(name): each for name, each in columns.items()})
+
+
+def _quoted(value: Any) -> Any:
+    """A text that begins like a formula, behind an apostrophe; a column may hold texts beside numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

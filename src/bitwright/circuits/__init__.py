@@ -4,13 +4,16 @@ from bitwright.circuits.adaptivfloat_pe import AdaptivFloatPe
 from bitwright.circuits.ant_decoder import AntDecoder
 from bitwright.circuits.ant_pe import AntPe, AntUnit
 from bitwright.circuits.bit_group import BitGroup
+from bitwright.circuits.block_dot_product import BlockDotProduct
 from bitwright.circuits.circuit import Circuit, Port, Ports, circuit_of, place
 from bitwright.circuits.compensator import Compensator
 from bitwright.circuits.cut_scheduler import CutScheduler
 from bitwright.circuits.drq_element import DrqElement
 from bitwright.circuits.drq_mask import DrqMask
 from bitwright.circuits.eyeriss_element import EyerissElement
+from bitwright.circuits.float_multiply_add import FloatMultiplyAdd
 from bitwright.circuits.fusion_unit import FusionUnit
+from bitwright.circuits.hadamard_stage import HadamardStage
 from bitwright.circuits.log_converter import LogConverter
 from bitwright.circuits.log_posit_decoder import LogPositDecoder
 from bitwright.circuits.log_posit_encoder import LogPositEncoder
@@ -24,6 +27,7 @@ from bitwright.circuits.requantizer import Requantizer
 from bitwright.circuits.run_length import RunLengthDecoder, RunLengthEncoder
 from bitwright.circuits.slice_merger import SliceMerger
 from bitwright.circuits.slice_operator import SliceOperator
+from bitwright.circuits.vector_lane import VectorLane
 
 CIRCUITS: dict[str, type[Circuit]] = {
     kind.name: kind
@@ -53,6 +57,10 @@ CIRCUITS: dict[str, type[Circuit]] = {
         DrqElement,
         DrqMask,
         EyerissElement,
+        FloatMultiplyAdd,
+        BlockDotProduct,
+        VectorLane,
+        HadamardStage,
     )
 }
 """By name, in the order of lists."""
@@ -64,13 +72,16 @@ __all__ = [
     "AntPe",
     "AntUnit",
     "BitGroup",
+    "BlockDotProduct",
     "Circuit",
     "Compensator",
     "CutScheduler",
     "DrqElement",
     "DrqMask",
     "EyerissElement",
+    "FloatMultiplyAdd",
     "FusionUnit",
+    "HadamardStage",
     "LogConverter",
     "LogPositDecoder",
     "LogPositEncoder",
@@ -87,6 +98,7 @@ __all__ = [
     "RunLengthEncoder",
     "SliceMerger",
     "SliceOperator",
+    "VectorLane",
     "circuit_of",
     "place",
 ]

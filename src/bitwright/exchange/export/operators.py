@@ -113,7 +113,7 @@ def _rotate(g: Any, x: Any, step: Any, limit: Any) -> Any:
 
     With a limit, of multiples of a step, whose sums are integers and exact: in float64 where float32 would round.
     """
-    sizes = _sizes(x)
+    sizes: list[int] = g.original_node.output().type().sizes()  # as it was traced; x's may have become unknown
     step, limit = float(_constant(step, "f")), int(_constant(limit, "i"))
     block = hadamard.block_of(sizes[-1])
     signs = hadamard.matrix(block) * math.sqrt(block)

@@ -197,12 +197,12 @@ class _Run:
         loss, values = self._judged(held_out)
         due = self.step % self.settings.every == 0
         with whole_steps():
-            if not self.losses or loss < min(each for _, each in self.losses):
+            if not self.losses or _ranked(loss) < self._least():
                 self.best = values
                 self.waited = 0
             elif due:  # stopped by time in between, it goes on as it was
                 self.waited += 1
-                if loss > LOST * min(each for _, each in self.losses):
+                if _ranked(loss) > LOST * self._least():
                     self.slower += 1
                     self.load(self.best)
                     self.average = {name: value.clone() for name, value in self.best.items()} if self.average else {}
@@ -219,9 +219,13 @@ class _Run:
                 averaged = self.learner.judge(list(held_out))
             finally:
                 self.load(now)
-            if averaged < loss:
+            if _ranked(averaged) < _ranked(loss):
                 return averaged, {name: value.clone() for name, value in self.average.items()}
         return loss, values
+
+    def _least(self) -> float:
+        """The best loss seen."""
+        return min(_ranked(loss) for _, loss in self.losses)
 
     def outcome(self, stopped: str) -> Outcome:
         """With the best plan."""
@@ -230,7 +234,7 @@ class _Run:
             plan=self.learner.now(),
             steps=self.step,
             first_loss=self.losses[0][1],
-            best_loss=min(loss for _, loss in self.losses),
+            best_loss=min((loss for _, loss in self.losses), key=_ranked),
             losses=tuple(self.losses),
             seconds=self.seconds,
             stopped=stopped,
@@ -275,6 +279,11 @@ def _size(weight: torch.Tensor) -> torch.Tensor:
     else:
         size = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.dim() - 1)) / math.prod(weight.shape[1:])
     return torch.where(size > 0, size, torch.ones_like(size))
+
+
+def _ranked(loss: float) -> float:
+    """A loss to be compared: what is no number is as bad as can be."""
+    return math.inf if math.isnan(loss) else loss
 
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")

@@ -158,7 +158,8 @@ def _check_header(path: Path, line: str, header: Mapping[str, Any]) -> None:
         found = unsealed(line)
     except (ValueError, RecursionError):
         raise InputError(f"the first line of {path} is damaged; name another --log") from None
-    if not all(isinstance(found.get(part), dict) for part in ("fingerprint", "options", "settings")):
+    sound = all(isinstance(found.get(part), dict) for part in ("fingerprint", "options", "settings"))
+    if not sound or not all(isinstance(value, str) for value in found["fingerprint"].values()):
         raise InputError(f"the first line of {path} is no search's; name another --log")
     differs = difference(found["fingerprint"], header["fingerprint"])
     if differs:
