@@ -143,7 +143,7 @@ NATIVE_WS = {
     "dram_bytes_per_cycle": {"value": 128, "common": None},
 }
 """The ANT artifact's array, timed as SCALE-Sim does."""
-COMMON = {"name": "common", "differences": {}, "base": "common", "kinds": {}}
+COMMON = {"name": "common", "differences": {}, "base": "common", "kinds": {}, "published": {}}
 
 
 class TestLists:
