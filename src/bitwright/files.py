@@ -122,6 +122,22 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
 
 
+def check_folder(path: Path, *, marker: str, overwrite: bool) -> None:
+    """Refuse a folder in one that does not exist, and what is there and cannot be replaced: see `whole_folder`."""
+    try:
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+        if not path.exists():
+            return
+        ours = path.is_dir() and not path.is_symlink() and ((path / marker).is_file() or not any(path.iterdir()))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
+    if not overwrite:
+        raise InputError(f"{path} exists; --overwrite replaces it, or name another place")
+    if not ours:
+        raise InputError(f"{path} is no folder that was written so (it has no {marker}); name another place")
+
+
 @contextlib.contextmanager
 def whole_folder(path: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
     """A new folder to write into, which takes the place of `path` at the end, unless something fails.
@@ -133,12 +149,7 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
     InputError
         If it cannot be written, or something else is there.
     """
-    if path.exists():
-        ours = path.is_dir() and not path.is_symlink() and ((path / marker).is_file() or not any(path.iterdir()))
-        if not overwrite:
-            raise InputError(f"{path} exists; --overwrite replaces it, or name another place")
-        if not ours:
-            raise InputError(f"{path} is no folder that was written so (it has no {marker}); name another place")
+    check_folder(path, marker=marker, overwrite=overwrite)
     try:
         with scratch.folder_beside(path) as made:
             made.chmod(0o755)

@@ -9,10 +9,14 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bitwright import scratch
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -21,6 +25,18 @@ POSIX = os.name == "posix"
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if POSIX else ()))
 """Signals by which somebody asks a process to come to an end."""
 PR_SET_PDEATHSIG = 1  # of Linux' prctl
+_ENDING = f"""
+import ctypes, os, sys
+if sys.platform == "linux":
+    try:
+        ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, 9)
+    except (OSError, AttributeError):
+        pass
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+"""
+"""Other code ends with the process that started it, where the kernel sees to it."""
+_groups: "list[subprocess.Popen[str]]" = []
 
 
 @contextlib.contextmanager
@@ -37,6 +53,59 @@ def starting() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def python(code: str, *, given: str, folder: Path, seconds: float) -> "subprocess.CompletedProcess[str]":
+    """Run code in another Python, in `folder`, where its temporary files go too; `given` is what it reads.
+
+    It ends with this process, and what it has started ends when this one is interrupted: they are a group.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        If it takes longer.
+    """
+    command = [sys.executable, "-c", _ENDING + code, str(os.getpid())]
+    with contextlib.ExitStack() as stack:
+        with starting():  # so that none runs that is not among those to end
+            started = subprocess.Popen(  # noqa: S603  # this Python, and code of bitwright's
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env={**os.environ, "TMPDIR": str(folder)},
+                text=True,
+                errors="replace",
+                process_group=0 if POSIX else None,
+            )
+            _groups.append(started)
+            stack.callback(_end_group, started)
+        said, complained = started.communicate(given, timeout=seconds)
+    return subprocess.CompletedProcess(command, started.returncode, said, complained)
+
+
+def _end_group(started: "subprocess.Popen[str]") -> None:
+    with started:
+        _kill_group(started)
+    _groups.remove(started)
+
+
+def _kill_group(started: "subprocess.Popen[str]") -> None:
+    if started.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            if POSIX:
+                os.killpg(started.pid, signal.SIGKILL)
+            else:
+                started.kill()
+
+
+def end_at_once(number: int, _: object = None) -> None:
+    """What a started process does on a signal where it has started others: all end, and what they wrote goes."""
+    for started in _groups:
+        _kill_group(started)  # and no more: what is interrupted may be waiting for it
+    scratch.remove_all()
+    os._exit(128 + number)
 
 
 def begin() -> None:

@@ -1,16 +1,22 @@
 """`circuits`, `synthesize`, `rtl` as they are used: tables, caches, folders that iverilog runs, bad input."""
 
+import contextlib
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from test_gates import written
+from tests.test_processes import descendants, parents, until
 from typer.testing import CliRunner
 
 from bitwright import api
-from bitwright.circuits import AntPe, LpaPe, MultiplyAccumulate, Rae, circuit_of
+from bitwright.circuits import AntPe, LpaPe, MultiplyAccumulate, Rae, circuit_of, liberty
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.studies import synthesis as room
@@ -23,6 +29,13 @@ for needed in ("amaranth", "pyosys", "liberty"):
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def commands(processes):
+    """What processes run, of those that still do."""
+    for each in processes:
+        with contextlib.suppress(OSError):
+            yield Path(f"/proc/{each}/cmdline").read_text(errors="replace")
 
 
 @pytest.fixture
@@ -61,7 +74,10 @@ class TestSynthesize:
             (["multiplier"], "multiplier"),
             (["multiply-accumulate", "--set", "x_bits=99"], "x_bits"),
             (["--set", "x_bits=3"], "name the circuit"),
-            (["multiply-accumulate", "--liberty", "nowhere.lib"], "no file"),
+            (["multiply-accumulate", "--set", "x_bits"], "--set 'x_bits' is not understood"),
+            (["multiply-accumulate", "--set", "*:x_bits=3"], "*:x_bits"),
+            (["multiply-accumulate", "--liberty", "nowhere.lib"], "No such file"),
+            (["multiply-accumulate", "--liberty", "n" * 5000], "name too long"),
             (["multiply-accumulate", "--out", "table.txt"], "has no known form"),
         ],
     )
@@ -78,6 +94,57 @@ class TestSynthesize:
         found = run("synthesize", *SMALL, "--liberty", cells)
         assert found.exit_code == 2
         assert "have no buffer; name a library with a buffer" in " ".join(found.output.split())
+
+    def test_any_name_of_a_library(self, cells):
+        """What the user calls it is no part of Yosys' scripts, ABC's or a shell's; a mark and Latin-1 do not matter."""
+        hostile = cells.with_name("a\"b;touch 'c\nd\u00e9.lib")
+        hostile.write_bytes(b"\xef\xbb\xbf/* \xa9 */" + cells.read_bytes())
+        lines = [json.loads(run("synthesize", *SMALL, "--liberty", each, "--json").stdout) for each in (cells, hostile)]
+        assert lines[0]["circuits"] == lines[1]["circuits"]
+        assert {each.name for each in cells.parent.iterdir()} == {cells.name, hostile.name, "cache"}
+
+    @pytest.mark.parametrize(
+        ("was", "now", "said"),
+        [
+            ("area : 4", "area : 0", "the area of cell NAND is '0', and a number over 0 is expected"),
+            ("area : 4", "area : nan", "the area of cell NAND is 'nan'"),
+            ("capacitance : 0.03", "capacitance : -1", "the capacitance of pin A of cell XOR is '-1'"),
+            ("nom_voltage : 2.0;", "", "nom_voltage of the library is missing"),
+            ('index_1 ("0, 1"); index_2', 'index_1 ("1, 0"); index_2', "has an index that does not rise"),
+        ],
+    )
+    def test_figures_that_no_cell_has(self, was, now, said, cells):
+        text = cells.read_text()
+        assert was in text
+        cells.write_text(text.replace(was, now))
+        with pytest.raises(InputError, match=re.escape(said)):
+            liberty.read(cells)
+
+    def test_a_library_that_changed_is_read_anew(self, cells):
+        before = liberty.read(cells).cells["NAND"].area
+        cells.write_text(cells.read_text().replace("area : 4", "area : 5"))
+        assert (before, liberty.read(cells).cells["NAND"].area) == (4, 5)
+
+    def test_a_cache_that_cannot_be_written(self, cells, monkeypatch):
+        (cells.parent / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cells.parent / "file"))
+        assert run("synthesize", *SMALL, "--liberty", cells).exit_code == 0
+
+    def test_an_interrupt_ends_all_processes(self, cells):
+        """SIGTERM ends workers, Yosys and ABC at once, and what they wrote goes."""
+        folder = cells.parent / "tmp"
+        folder.mkdir()
+        command = [sys.executable, "-m", "bitwright", "synthesize", "lpa-pe", "--workers", "2", "--liberty", str(cells)]
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as leader:
+            until(lambda: any("libyosys" in each for each in commands(descendants(leader.pid))))
+            below = descendants(leader.pid)
+            leader.terminate()
+            said = leader.stderr.read()
+        assert leader.returncode == 143
+        assert "circuits that are done are kept" in said
+        until(lambda: not below & set(parents()))
+        assert not list(folder.iterdir())
 
     def test_without_cells(self, monkeypatch, tmp_path):
         monkeypatch.setattr(room, "DEBIAN_CELLS", tmp_path / "none.lib")
@@ -113,6 +180,13 @@ class TestRtl:
             found = run("rtl", *SMALL, "--out", folder, *flags)
             assert found.exit_code == 2
             assert (folder / "thesis.tex").exists()
+
+    def test_places_are_refused_before_anything_runs(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("bitwright.studies.rtl.inputs_of", None)
+        (tmp_path / "file").touch()
+        for place in (tmp_path / "no" / "x", tmp_path / "file", tmp_path / ("n" * 300)):
+            found = run("rtl", *SMALL, "--out", place, "--overwrite")
+            assert found.exit_code == 2, found.output
 
     def test_a_layer_needs_a_network(self, tmp_path):
         found = run("rtl", *SMALL, "--out", tmp_path / "x", "--site", "a")

@@ -4,8 +4,10 @@ Units are those of the file, turned into um2 as they are, nW, pF, ns, V and pJ. 
 beside charging its load; Liberty's unit of it is that of voltage squared times that of capacitance.
 """
 
+import codecs
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from bitwright.circuits.boolean import names_in, truth_table
 from bitwright.circuits.netlist import MOST_INPUTS, CellKind
 from bitwright.errors import InputError
+from bitwright.files import read_bytes
 
 LARGEST = 256 << 20  # bytes of a file
 LOAD, TRANSITION = "total_output_net_capacitance", ("input_net_transition", "input_transition_time")
@@ -158,15 +161,24 @@ class Library:
         return min(found, key=lambda name: self.cells[name].area)
 
 
-@functools.cache
+def content(path: Path) -> bytes:
+    """Of a Liberty file, without a mark of UTF-8, which is none to Yosys. Raises InputError where it cannot be read."""
+    return read_bytes(path, what="Liberty file", most=LARGEST).removeprefix(codecs.BOM_UTF8)
+
+
 def read(path: Path) -> Library:
     """The library in a Liberty file.
 
     Raises
     ------
     InputError
-        What cannot be read, or is no Liberty file, or has no cells to map to.
+        What cannot be read, or is no Liberty file, or has no cells to map to, or figures that none can have.
     """
+    return _read(content(path), path)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(content: bytes, path: Path) -> Library:
     try:
         from liberty.parser import parse_liberty
     except ImportError as error:
@@ -174,15 +186,10 @@ def read(path: Path) -> Library:
             "Liberty files are read by liberty-parser, which is not installed; install it with: "
             "pip install 'bitwright[rtl]'"
         ) from error
-    if not path.is_file():
-        raise InputError(f"no file {str(path)!r}, which should be the Liberty file of a library of standard cells")
-    if path.stat().st_size > LARGEST:
-        raise InputError(f"{path} has more than {LARGEST >> 20} MiB, too many for a Liberty file")
     try:
-        parsed = parse_liberty(path.read_text(encoding="utf-8"))
-        return _library(parsed)
-    except InputError:
-        raise
+        return _library(parse_liberty(content.decode("utf-8", errors="replace")))  # comments may be in Latin-1
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:
         said = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise InputError(f"{path} is no Liberty file that can be read: {said[0][:120]}") from error
@@ -205,7 +212,26 @@ def _library(parsed: Any) -> Library:
     name = str(parsed.args[0]).strip('"')
     if not cells:
         raise InputError(f"the library {name!r} has no gates and no flip-flops that a netlist could be mapped to")
-    return Library(name=name, voltage=float(parsed["nom_voltage"]) * units.volt, cells=cells)
+    voltage = _figure(parsed.get("nom_voltage"), "nom_voltage of the library", positive=True)
+    return Library(name=name, voltage=voltage * units.volt, cells=cells)
+
+
+def _figure(value: Any, what: str, *, positive: bool = False) -> float:
+    """A number that is finite and no less than 0.
+
+    Raises
+    ------
+    InputError
+        What is not.
+    """
+    try:
+        found = float(_plain(value))
+    except (TypeError, ValueError):
+        found = float("nan")
+    if not math.isfinite(found) or found < 0 or (positive and not found):
+        said = "missing" if value is None else f"{str(_plain(value))[:40]!r}"
+        raise InputError(f"{what} is {said}, and a number {'over 0' if positive else 'from 0'} is expected")
+    return found
 
 
 class _Units:
@@ -239,11 +265,15 @@ def _cell(group: Any, units: _Units, templates: Mapping[str, list[str]]) -> Cell
     kind = _kind(group, pins, inputs, outputs)
     if kind is None:
         return None
+    cell = f"cell {group.args[0]!s}"
     return Cell(
-        area=float(group["area"]),
-        leakage_nw=float(group.get("cell_leakage_power") or 0) * units.leakage,
+        area=_figure(group.get("area"), f"the area of {cell}", positive=bool(inputs and outputs)),
+        leakage_nw=_figure(group.get("cell_leakage_power") or 0, f"the leakage of {cell}") * units.leakage,
         kind=kind,
-        capacitance={name: float(pins[name].get("capacitance") or 0) * units.load for name in inputs},
+        capacitance={
+            name: _figure(pins[name].get("capacitance") or 0, f"the capacitance of pin {name} of {cell}") * units.load
+            for name in inputs
+        },
         arcs={name: tuple(_arcs(pins[name], units, templates)) for name in outputs},
         powers={name: tuple(_powers(pin, units, templates)) for name, pin in pins.items()},
         setup=_setup(pins, kind, units),
@@ -314,6 +344,8 @@ def _table(
         return None
     table = found[0]
     values = np.asarray(table.get_array("values"), float) * unit
+    if not np.isfinite(values).all():
+        raise InputError(f"a table {name} has a value that is no number; give a library whose tables are whole")
     variables = templates.get(str(table.args[0]).strip('"'), []) if table.args else []
     axes = {
         variable: np.asarray(table.get_array(f"index_{i}"), float).reshape(-1)
@@ -322,6 +354,8 @@ def _table(
     loads = axes.get(LOAD, np.zeros(1)) * load
     transitions = next((axes[each] for each in TRANSITION if each in axes), np.zeros(1)) * time
     first_is_load = bool(variables) and variables[0] == LOAD
+    if any((np.diff(axis) <= 0).any() or not np.isfinite(axis).all() for axis in (loads, transitions)):
+        raise InputError(f"a table {name} has an index that does not rise; give a library whose tables are whole")
     shape = (len(loads), len(transitions)) if first_is_load else (len(transitions), len(loads))
     grid = values.reshape(shape)
     return Table(loads=loads, transitions=transitions, values=grid if first_is_load else grid.T)

@@ -139,5 +139,5 @@ def wrapped(values: Integers, bits: int) -> Integers:
     >>> wrapped(np.array([8, -9, 7]), 4).tolist()
     [-8, 7, 7]
     """
-    half = np.int64(1) << np.int64(bits - 1)
-    return ((values + half) & ((half << 1) - 1)) - half
+    unused = np.int64(64 - bits)
+    return (values << unused) >> unused

@@ -102,16 +102,16 @@ def synthesize(circuit: Circuit, path: Path) -> Mapped:
     library.require_buffer()
     inverter = library.inverter
     load = OUTPUT_LOAD * max(library.cells[inverter].capacitance.values())
-    file = json.dumps(str(path.resolve()))
     commands = [
         f"synth -flatten -booth -top {yosys.TOP}",
-        f"dfflibmap -liberty {file}",
-        f"abc -liberty {file} -constr constraints",
+        f"dfflibmap -liberty {yosys.CELLS}",
+        f"abc -liberty {yosys.CELLS} -constr constraints",
         "opt_clean -purge",
         "write_json out.json",
     ]
     constraints = f"set_driving_cell {inverter}\nset_load {1000 * load:.6g} [all_outputs]\n"
-    text = yosys.made(circuit, commands, ["out.json"], {"constraints": constraints})["out.json"]
+    given = {"constraints": constraints.encode(), yosys.CELLS: liberty.content(path)}
+    text = yosys.made(circuit, commands, ["out.json"], given)["out.json"]
     netlist = read(json.loads(text)["modules"][yosys.TOP], {name: cell.kind for name, cell in library.cells.items()})
     return timed(netlist, library, load)
 

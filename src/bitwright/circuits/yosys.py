@@ -6,12 +6,11 @@ Amaranth writes RTLIL, Yosys reads it (package `pyosys`, which brings ABC). Widt
 import importlib.util
 import json
 import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bitwright import processes, scratch
 from bitwright.circuits.circuit import Circuit, component
 from bitwright.errors import InputError
 
@@ -36,6 +35,8 @@ design = yosys.Design()
 for command in json.load(sys.stdin):
     yosys.run_pass(command, design)
 """
+CELLS = "cells.lib"
+"""What Yosys knows a library's file by: names of the user's would be parts of its scripts and of a shell's."""
 
 
 def require_rtl() -> None:
@@ -66,15 +67,7 @@ def run(commands: Sequence[str], folder: Path) -> None:
         If a command fails, with what Yosys said last, or if it takes more than `SECONDS`.
     """
     try:
-        done = subprocess.run(  # noqa: S603  # this Python, and a constant
-            [sys.executable, "-c", _RUN],
-            input=json.dumps(list(commands)),
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        done = processes.python(_RUN, given=json.dumps(list(commands)), folder=folder, seconds=SECONDS)
     except subprocess.TimeoutExpired as error:
         raise InputError(f"Yosys took more than {SECONDS} s; take smaller parameters") from error
     if done.returncode:
@@ -83,18 +76,19 @@ def run(commands: Sequence[str], folder: Path) -> None:
 
 
 def made(
-    circuit: Circuit, commands: Sequence[str], results: Sequence[str], given: Mapping[str, str] | None = None
+    circuit: Circuit, commands: Sequence[str], results: Sequence[str], given: Mapping[str, bytes] | None = None
 ) -> dict[str, str]:
     """The texts that Yosys writes into files named in `results`, of a circuit which it has read as `top`.
 
-    Files of `given` names and texts lie beside them.
+    Files of `given` names and contents lie beside them.
     """
-    with tempfile.TemporaryDirectory(prefix="bitwright-") as folder:
-        for name, text in (given or {}).items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        (Path(folder) / "in.il").write_text(rtlil(circuit), encoding="utf-8")
-        run(["read_rtlil in.il", f"hierarchy -top {TOP}", *commands], Path(folder))
-        return {name: (Path(folder) / name).read_text(encoding="utf-8") for name in results}
+    described = rtlil(circuit)
+    with scratch.folder() as folder:
+        for name, content in (given or {}).items():
+            (folder / name).write_bytes(content)
+        (folder / "in.il").write_text(described, encoding="utf-8")
+        run(["read_rtlil in.il", f"hierarchy -top {TOP}", *commands], folder)
+        return {name: (folder / name).read_text(encoding="utf-8") for name in results}
 
 
 def generic(circuit: Circuit) -> dict[str, Any]:

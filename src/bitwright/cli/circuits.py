@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitwright.cli import given, outputs
-from bitwright.cli.app import app
+from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import find_plan
 from bitwright.cli.show import deliver, show, written
 from bitwright.cli.working import working
@@ -100,8 +101,12 @@ def synthesize(
         files = outputs.targets(out, Synthesis, overwrite=overwrite)
         if parameters and not circuits:
             raise InputError("--set changes a circuit's parameters; name the circuit")
-        wanted = chosen(circuits or (), given.method_options(parameters))
-        found = synthesis(wanted, liberty, workers=workers, progress=progress)
+        wanted = chosen(circuits or (), given.machine_settings(parameters, None))
+        with INTERRUPTS.keeping():
+            try:
+                found = synthesis(wanted, liberty, workers=workers, progress=progress)
+            except KeyboardInterrupt:
+                stop_interrupted("circuits that are done are kept; the same command goes on from there")
     made = provenance(given.command_line(), 0)
     deliver(
         "synthesize",
@@ -141,16 +146,16 @@ def rtl(
         progress("starting", 0, 0)
         from bitwright.circuits import CIRCUITS, circuit_of
         from bitwright.circuits.yosys import require_rtl
+        from bitwright.files import check_folder
         from bitwright.reports.circuits import emitted_record, print_emitted
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.rtl import emit, inputs_of
+        from bitwright.studies.rtl import MARKER, emit, inputs_of
 
         if circuit not in CIRCUITS:
             raise unknown_name("circuit", circuit, CIRCUITS)
-        built = circuit_of(CIRCUITS[circuit], given.method_options(parameters))
+        built = circuit_of(CIRCUITS[circuit], given.machine_settings(parameters, None))
         require_rtl()
-        if out.exists() and not overwrite:
-            raise InputError(f"{out} exists; --overwrite replaces it, or name another place")
+        check_folder(out, marker=MARKER, overwrite=overwrite)
         if (model is None) != (site is None):
             raise InputError("operands of a layer need both --model and --site; name both or none")
         captured = None

@@ -5,19 +5,25 @@ that measure, so that it is the same computation or is not found.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
+import pydantic
+
 import bitwright.circuits
+from bitwright import processes
 from bitwright.circuits import CIRCUITS, Circuit, circuit_of
-from bitwright.circuits.liberty import read
+from bitwright.circuits.liberty import content, read
 from bitwright.circuits.report import Synthesized, synthesized
 from bitwright.circuits.synthesis import tool_versions
 from bitwright.circuits.yosys import require_rtl, rtlil
@@ -163,13 +169,29 @@ def _made(tasks: Sequence[tuple[str, Circuit, int]], cells: Path, workers: int) 
             yield at, synthesized(circuit, phrase, cells)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = {pool.submit(synthesized, circuit, phrase, cells): at for phrase, circuit, at in tasks}
+    others = set(multiprocessing.active_children())
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
+        with processes.starting():
+            futures = {pool.submit(synthesized, circuit, phrase, cells): at for phrase, circuit, at in tasks}
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a process of the synthesis died, most likely for lack of memory; use fewer --workers (circuits that "
+                "are done are kept)"
+            ) from error
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    processes.begin()
+    signal.signal(signal.SIGTERM, processes.end_at_once)  # Yosys too, and what it has started
 
 
 def cache_folder() -> Path:
@@ -181,14 +203,9 @@ def _file(circuit: Circuit, cells: Path) -> Path:
     digest = hashlib.sha256()
     for part in (rtlil(circuit), circuit.name, circuit.model_dump_json(), json.dumps(tool_versions(), sort_keys=True)):
         digest.update(part.encode())
-    digest.update(_content(cells, cells.stat().st_mtime_ns))
+    digest.update(hashlib.sha256(content(cells)).digest())
     digest.update(_own())
     return cache_folder() / f"{digest.hexdigest()[:40]}.json"
-
-
-@functools.cache
-def _content(path: Path, stamp: int) -> bytes:  # noqa: ARG001
-    return hashlib.sha256(path.read_bytes()).digest()
 
 
 @functools.cache
@@ -201,11 +218,12 @@ def _own() -> bytes:
 def _kept(path: Path) -> Synthesized | None:
     """An entry of the cache; what cannot be read is made anew."""
     try:
-        return Synthesized(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return pydantic.TypeAdapter(Synthesized).validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError):
         return None
 
 
 def _keep(path: Path, line: Synthesized) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(dataclasses.asdict(line)).encode())
+    with contextlib.suppress(OSError, InputError):  # a cache that is read-only or full keeps nothing
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(dataclasses.asdict(line)).encode())
