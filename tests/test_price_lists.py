@@ -182,16 +182,16 @@ KEPT = {
     "systolic-ws": {"second_registers", "rescalers"},
     "systolic-os": {"second_registers", "rescalers"},
     "simd": {"second_registers", "rescalers"},
-    "apsq": {"second_registers", "rae"},
-    "apsq-is": {"second_registers", "rae"},
-    "apsq-os": {"second_registers", "rae"},
+    "apsq": {"second_registers"},
+    "apsq-is": {"second_registers"},
+    "apsq-os": {"second_registers"},
     "panacea": {"second_registers", "accumulators"},
     "sibia": {"second_registers", "accumulators"},
-    "drift": {"bit_groups", "second_registers", "deciders", "scheduler", "aligners", "bases"},
-    "seq": {"bit_groups", "second_registers", "deciders", "aligners", "bases"},
-    "drq": {"bit_groups", "second_registers", "deciders", "weight_registers"},
+    "drift": {"aligners", "bases"},
+    "seq": {"aligners", "bases"},
+    "drq": {"second_registers"},
 }
-"""What keeps published prices, by machine: circuits without RTL, and those that are not in the table yet."""
+"""What keeps published prices, by machine: circuits without RTL."""
 
 
 class TestMachines:

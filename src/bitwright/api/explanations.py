@@ -9,9 +9,11 @@ import torch
 from bitwright.api.networks import kept, named, planned, refuse_seed
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
+from bitwright.networks.trace import require_sites
 from bitwright.studies.bounds import Bounds, bounds_of
 from bitwright.studies.explain import Explanation
 from bitwright.studies.explain import explain as explain_site
+from bitwright.studies.inputs import simulation_input
 from bitwright.studies.machines import build_accelerators
 from bitwright.tasks.evaluate import Progress, silent
 
@@ -91,6 +93,8 @@ def explain(
     samples = kept(samples)
     given, network = network, named(network, samples)
     refuse_seed(network, seed)
+    if site is not None:
+        require_sites(network, [site], simulation_input(network, seed=seed)[0])
     plan = planned(
         network,
         method,

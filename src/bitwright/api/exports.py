@@ -12,6 +12,7 @@ from bitwright.exchange.export.formats import check_form
 from bitwright.exchange.export.shapes import SHAPE_FORMS, export_shapes
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
+from bitwright.networks.trace import require_sites
 from bitwright.studies.inputs import simulation_input
 from bitwright.studies.systems import refuse_systems
 from bitwright.tasks.calibrate import require_quantized
@@ -95,8 +96,10 @@ def export(
     shapes = form in SHAPE_FORMS
     if shapes and method is None:
         return export_shapes(network, None, place, form)
+    batch, described = simulation_input(network, seed=seed)
     if not shapes:
         require_numbers(network)
+        require_sites(network, globs, batch)
     plan = planned(
         network,
         network.default_method or DEFAULT_METHOD if method is None else method,
@@ -110,7 +113,6 @@ def export(
     if shapes:
         return export_shapes(network, plan, place, form)
     require_quantized(network, plan)
-    batch, described = simulation_input(network, seed=seed)
     assert batch is not None
     return export_network(
         network,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from bitwright.errors import InputError
+from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Format
 from bitwright.settings import refusal
 
@@ -178,6 +178,9 @@ def circuit_of(kind: type[Circuit], parameters: Mapping[str, Any]) -> Circuit:
     InputError
         A parameter that the circuit does not have, or does not take.
     """
+    for name in parameters:
+        if name not in kind.model_fields:
+            raise unknown_name(f"parameter of {kind.name}", name, kind.model_fields)
     try:
         return kind(**parameters)
     except pydantic.ValidationError as error:

@@ -187,6 +187,7 @@ def _captured(
 ) -> "Captured":
     """Codes of the layer, as the plan has them."""
     from bitwright import api
+    from bitwright.networks.trace import require_sites
     from bitwright.studies.inputs import simulation_input
     from bitwright.studies.rtl import capture
     from bitwright.tasks.evaluate import require_numbers
@@ -194,10 +195,11 @@ def _captured(
     progress("loading", 0, 0)
     network = api.load(model, **reads, device="cpu")
     require_numbers(network)
+    batch, _ = simulation_input(network, seed=seed)
+    require_sites(network, [site], batch)
     used = choice.of(network)
     if isinstance(used, str):
         progress("calibrating", 0, 0)
         used = api.calibrate(network, used, options=choice.options, count=calibration, seed=seed)
-    batch, _ = simulation_input(network, seed=seed)
     assert batch is not None
     return capture(network, used, site, batch, clocks=clocks, seed=seed)

@@ -1,9 +1,12 @@
 """What a network consists of: its sites, and everything else it does, counted per operator."""
 
 import dataclasses
+import fnmatch
+from collections.abc import Sequence
 
 import torch
 
+from bitwright.errors import unknown_site
 from bitwright.networks.counting import OperatorCounts
 from bitwright.networks.mode import Handler, SiteMode
 from bitwright.networks.network import Batch, InputShape, Network
@@ -62,6 +65,20 @@ def trace(network: Network, batch: Batch | None = None, handler: Handler | None 
     with torch.no_grad(), SiteMode(network.module, torch.no_grad()(record), counts=counts):
         network.forward(batch)
     return Trace(sites=found.sites(), others=counts.others())
+
+
+def require_sites(network: Network, globs: Sequence[str], batch: Batch | None) -> None:
+    """Look for sites of a pass on `batch` before a network is calibrated for them, which may take minutes.
+
+    Raises
+    ------
+    InputError
+        A name or glob that no site of a forward pass has; with the nearest names.
+    """
+    names = [site.name for site in trace(network, batch).sites] if globs else []
+    for glob in globs:
+        if glob not in names and not fnmatch.filter(names, glob):
+            raise unknown_site(glob, names, network.name)
 
 
 class SiteCounts:
