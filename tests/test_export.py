@@ -20,6 +20,7 @@ from bitwright.formats import Integer, PerTensor, SlicedUnsigned
 from bitwright.methods.drift.rule import Drift
 from bitwright.methods.executor import Executor, composition_of, prepare
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
+from bitwright.methods.protocol import Composition
 from bitwright.networks.rotation import Rotation, Where
 from bitwright.studies.inputs import simulation_input
 
@@ -531,6 +532,15 @@ def test_vectors_hold_integers(tmp_path):
 def test_shapes_have_no_numbers(tmp_path):
     with pytest.raises(InputError, match="shapes but no numbers"):
         bitwright.export("gemm:4x4x4", tmp_path / "a.safetensors", "safetensors")
+
+
+def test_sites_are_looked_for_before_calibration(tmp_path, monkeypatch):
+    monkeypatch.setattr(Composition, "calibrate", lambda *_: pytest.fail("calibrated for a site that is not there"))
+    network = network_of(torch.nn.Linear(4, 4), normal(2, 4))
+    with pytest.raises(InputError, match="unknown site 'linaer'"):
+        bitwright.export(network, tmp_path / "vectors", "vectors", "int8", sites="linaer")
+    with pytest.raises(InputError, match="unknown site 'linaer'"):
+        bitwright.explain(network, "int8", "systolic-ws", "linaer")
 
 
 def test_names_of_sites_make_no_paths(tmp_path):

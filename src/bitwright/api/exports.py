@@ -99,7 +99,8 @@ def export(
     batch, described = simulation_input(network, seed=seed)
     if not shapes:
         require_numbers(network)
-        require_sites(network, globs, batch)
+        if not isinstance(method, Plan):  # whose sites are known
+            require_sites(network, globs, batch)
     plan = planned(
         network,
         network.default_method or DEFAULT_METHOD if method is None else method,

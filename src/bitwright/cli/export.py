@@ -90,7 +90,9 @@ def export(
         from bitwright import api
         from bitwright.exchange.export.formats import check_form
         from bitwright.exchange.export.shapes import SHAPE_FORMS
+        from bitwright.networks.trace import require_sites
         from bitwright.reports.export import export_record, print_export
+        from bitwright.studies.inputs import simulation_input
         from bitwright.studies.provenance import provenance
 
         check_form(form, out, site or (), words=words, overwrite=overwrite)
@@ -106,6 +108,8 @@ def export(
             dims=given.dims(shape),
             device="cpu",
         )
+        if form not in SHAPE_FORMS:
+            require_sites(network, site or (), simulation_input(network, seed=seed)[0])
         used = None if form in SHAPE_FORMS and method is None and plan is None else chosen.of(network)
         if isinstance(used, str):
             progress("calibrating", 0, 0)
