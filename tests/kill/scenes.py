@@ -90,7 +90,7 @@ class Scene:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file and folder below one, with its bytes; what runs say of themselves is left out, and of databases all but the rows."""
+    """Every file and folder below one, with its bytes, less what runs say of themselves; of databases the rows only."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))

@@ -6,10 +6,8 @@ keys and values of the tokens before it, [layers, 2, batch, key-value heads, tok
 what the model itself keeps of tokens that it has read (`decoding`).
 """
 
-import contextlib
 import dataclasses
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -147,22 +145,7 @@ def run_image(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
 def run_sentence(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Sentence embeddings [batch, width]: the mean over the tokens that are not padding, of length 1."""
-    with _padding_unsought(module, batch):
-        return averaged(module(**batch).last_hidden_state, batch.get("attention_mask"))
-
-
-@contextlib.contextmanager
-def _padding_unsought(module: torch.nn.Module, batch: Batch) -> Iterator[None]:
-    """While it runs, nobody looks for padding in ids without numbers, as transformers before 5 does to warn of it."""
-    config: Any = getattr(module, "config", None)
-    if config is None or not batch["input_ids"].is_meta:
-        yield
-        return
-    before, config.pad_token_id = config.pad_token_id, None
-    try:
-        yield
-    finally:
-        config.pad_token_id = before
+    return averaged(module(**batch).last_hidden_state, batch.get("attention_mask"))
 
 
 def averaged(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
