@@ -189,7 +189,7 @@ def _compare(
         figures.fault(scene, "differs", moment, difference)
     elif launch.orphans():
         figures.fault(scene, "orphans", moment, "after the second run")
-    else:
+    elif not left:
         counts["the same"] += 1
 
 

@@ -39,6 +39,8 @@ def lines_of_log(work: Path) -> set[bytes]:
 
 def rows_of_store(work: Path) -> set[bytes]:
     """Rows of the sweep's store, each with the number of its trial, so that none was written anew."""
+    if not (work / "study.db").exists():
+        return set()
     with closing(sqlite3.connect(f"file:{work / 'study.db'}?mode=ro", uri=True)) as base:
         try:
             found = base.execute("SELECT trial_id, value_json FROM trial_user_attributes").fetchall()
