@@ -156,6 +156,7 @@ def rtl(
         built = circuit_of(CIRCUITS[circuit], given.machine_settings(parameters, None))
         require_rtl()
         check_folder(out, marker=MARKER, overwrite=overwrite)
+        INTERRUPTS.expect(out)
         if (model is None) != (site is None):
             raise InputError("operands of a layer need both --model and --site; name both or none")
         captured = None

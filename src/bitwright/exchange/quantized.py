@@ -1,4 +1,4 @@
-"""The method `file`: a quantized ONNX file's own scales, zero points and widths, per tensor, channel or block.
+"""The method `file`: a quantized file's own scales, zero points and widths; of ONNX here, of GGUF in `blocks`.
 
 Nothing is calibrated. Products are exact sums of the file's codes; where nothing but a QuantizeLinear reads a product,
 its sums are rounded at once as integer kernels do it: code = saturate(round half to even((sums + bias) * m)) + zero
@@ -16,6 +16,7 @@ import pydantic
 import torch
 
 from bitwright.errors import InputError
+from bitwright.exchange.blocks import plan_of_blocks
 from bitwright.formats import (
     Granularity,
     Integer,
@@ -32,6 +33,7 @@ from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Plan, SitePlan
 from bitwright.methods.products import integer_product
 from bitwright.methods.protocol import Provides
 from bitwright.networks.fingerprint import fingerprint
+from bitwright.networks.gguf_file import BLOCKS, GgufFile
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.onnx.quantization.grids import QUANTIZED, SWITCH, Grid, QuantizedFile, Rows, SiteGrids
@@ -53,7 +55,7 @@ class FileOptions(pydantic.BaseModel):
 class FileMethod(IntegerProducts):
     """A file's own quantization."""
 
-    summary = "a quantized ONNX file's own scales, zero points and widths, executed as they are"
+    summary = "a quantized file's own scales, zero points and widths (ONNX, GGUF), executed as they are"
     provides: frozenset[Provides] = frozenset({Provides.FINISH, Provides.FIXED})
     options: Any = FileOptions
     recipes: Mapping[str, Mapping[str, Any]] = {}
@@ -61,7 +63,8 @@ class FileMethod(IntegerProducts):
     def calibrate(self, network: Network, samples: Sequence[Batch], options: FileOptions, plan: Plan) -> Plan:
         """The file's plan; samples are not looked at."""
         del samples, options
-        return plan_of(network, plan)
+        blocks = network.tools.get(BLOCKS)
+        return plan_of_blocks(network, blocks, plan) if isinstance(blocks, GgufFile) else plan_of(network, plan)
 
     def gemm(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Exact integer sums, rounded to the output's codes where the plan has some."""
@@ -105,8 +108,8 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
     file = network.tools.get(QUANTIZED)
     if not isinstance(file, QuantizedFile) or network.module is None:
         raise InputError(
-            f"{network.name} is no quantized ONNX file, so method {METHOD_NAME} has nothing to read; name another "
-            "method, such as int8"
+            f"{network.name} is no quantized ONNX file and no GGUF file, so method {METHOD_NAME} has nothing to read; "
+            "name another method, such as int8"
         )
     sites: dict[str, SitePlan] = {}
     of_sites: dict[str, SiteGrids] = {}
