@@ -32,8 +32,8 @@ TERMINATED = 143
 PART = ".bitwright-part"
 SIGTERM_SHARE = 0.2
 MOST_LATE = 8  # kills in a row that came after the end
-OTHERS = ("tmp/torchinductor_*", "tmp/.ses", "cache/Microsoft/*", "cache/matplotlib*", "tmp/dask-scratch-space/*")
-"""What libraries leave on their own account: torch's folder, onnxruntime's count of sessions, Dask's lock files."""
+OTHERS = ("tmp/torchinductor_*", "tmp/dask-scratch-space/*")
+"""What libraries leave on their own account: torch's folder, Dask's lock files."""
 HEADS = ("kills", "SIGTERM", "the same", "stored", "taken up", "half", "leftovers", "orphans", "late")
 
 
