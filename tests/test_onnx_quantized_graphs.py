@@ -93,7 +93,7 @@ def test_a_branch_that_is_not_taken_has_no_plan_and_that_is_told(tmp_path):
     below = {"x": torch.from_numpy(-np.abs(given["x"]))}
     for each in (plan, calibrate_method(network, "int8")):
         with pytest.raises(
-            InputError, match="otherwise.q.* is not in the plan, since no input .* calibrate on inputs that do"
+            InputError, match=r"otherwise\.q.* is not in the plan, since no input .* calibrate on inputs that do"
         ):
             Executor(network, each).run(below)
 
