@@ -198,12 +198,14 @@ class TestQdq:
             exported(network, plan, tmp_path / "b.onnx", "qonnx")
 
     @pytest.mark.parametrize("bits", [0, 12, 24])
-    def test_a_rotation_at_run_time_is_a_product(self, bits, tmp_path):
+    @pytest.mark.parametrize(("block", "signs"), [(0, False), (12, True), (24, True)])
+    def test_a_rotation_at_run_time_is_a_product(self, bits, block, signs, tmp_path):
         network = network_of(seeded(lambda: torch.nn.Linear(24, 5)), normal(4, 24))
         plan = planned(network, "int8")
         (name,) = plan.sites
         step = 2.0**-8 if bits else 0.0
-        plan = dataclasses.replace(plan, rotations={name: Rotation(where=Where.RUN_TIME, bits=bits, step=step)})
+        rotation = Rotation(where=Where.RUN_TIME, bits=bits, step=step, block=block, signs=signs)
+        plan = dataclasses.replace(plan, rotations={name: rotation})
         made = exported(network, plan, tmp_path / "a.onnx").agreement
         assert made.off_by <= (0 if bits else 1)  # sums of fixed point are exact, those of floats in another order
         assert made.equal_codes > 0.95

@@ -195,7 +195,18 @@ def _compare(
 
 def _difference(one: dict[str, bytes], other: dict[str, bytes]) -> str:
     names = [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
-    return ", ".join(f"{name} ({_length(one, name)}, {_length(other, name)})" for name in names)
+    return ", ".join(
+        f"{name} ({_length(one, name)}, {_length(other, name)}{_first(one.get(name, b''), other.get(name, b''))})"
+        for name in names
+    )
+
+
+def _first(one: bytes, other: bytes) -> str:
+    """The first lines that differ."""
+    for lines in zip(one.split(b"\n"), other.split(b"\n"), strict=False):
+        if lines[0] != lines[1]:
+            return ": " + " and ".join(line[:100].decode(errors="backslashreplace").strip() for line in lines)
+    return ""
 
 
 def _length(files: dict[str, bytes], name: str) -> str:

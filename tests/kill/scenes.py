@@ -25,8 +25,8 @@ parameters: {rows: {from: 1, to: 4}, cols: {from: 1, to: 4}}
 """
 GIVEN = {"kill_network.py": NETWORK, "study.yaml": STUDY}
 MODULE, GEMM = "kill_network:layers", "gemm:64x48x32"
-TOLD_OF_THE_RUN = re.compile(rb'"(?:(?:float_)?seconds|computed|known)": [-+.e0-9]+')
-"""What a record says of its own run: how long it took, and how many rows of a sweep were there before."""
+TOLD_OF_THE_RUN = re.compile(rb'"(?:(?:float_)?seconds|computed|known|evaluations|remembered)": [-+.e0-9]+')
+"""What a record says of its own run: how long it took, and how much was there before."""
 DATABASE = ".db"
 ROWS = "SELECT value_json FROM trial_user_attributes WHERE key = 'bitwright_row' ORDER BY value_json"
 

@@ -21,7 +21,7 @@ from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation
 from bitwright.shown import Headline, Table, Tabled
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Part(enum.StrEnum):

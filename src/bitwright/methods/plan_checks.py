@@ -13,7 +13,8 @@ import torch
 from bitwright.formats import Format, Granularity, Integer, PerGroup, PerPosition, PerTensor, PerToken
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.rules import Rule
-from bitwright.networks.rotation import Rotation
+from bitwright.networks.hadamard import is_order
+from bitwright.networks.rotation import Rotation, Where
 
 LARGEST_AXES = 8
 LARGEST_NUMBER = 2**31 - 1
@@ -126,6 +127,12 @@ def _check_rotation(name: str, rotation: Rotation) -> None:
         )
     if rotation.bits == 1:
         raise ValueError(f"rotations/{name} is of 1 bit; fixed point has 2 or more")
+    if rotation.where is Where.STREAM and (rotation.block or rotation.signs):
+        raise ValueError(f"rotations/{name} has a block or signs; of the residual stream, one matrix is rotated by")
+    if rotation.block == 1 or (rotation.block and not is_order(rotation.block)):
+        raise ValueError(
+            f"rotations/{name} is in blocks of {rotation.block}, of which no Hadamard matrix is known here"
+        )
 
 
 def _type(tensor: torch.Tensor) -> str:

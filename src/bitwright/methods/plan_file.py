@@ -68,10 +68,12 @@ class _Rotation(_Strict):
     where: Where
     bits: int = pydantic.Field(0, ge=0, le=32)
     step: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False)
+    block: int = pydantic.Field(0, ge=0, le=2**20)
+    signs: bool = False
 
 
 class _Plan(_Strict):
-    schema_version: Literal[2, 3]
+    schema_version: Literal[2, 3, 4]
     method: str
     options: dict[str, dict[str, Any]]
     fingerprint: dict[str, str]
