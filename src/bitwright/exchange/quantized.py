@@ -36,10 +36,12 @@ from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.gguf_file import BLOCKS, GgufFile
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.onnx.node import short
 from bitwright.networks.onnx.quantization.grids import QUANTIZED, SWITCH, Grid, QuantizedFile, Rows, SiteGrids
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import example_batch
 from bitwright.networks.view import GemmView
+from bitwright.words import counted
 
 METHOD_NAME = "file"
 MOST_DROPPED = 2
@@ -113,10 +115,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         )
     sites: dict[str, SitePlan] = {}
     of_sites: dict[str, SiteGrids] = {}
+    reached: set[str] = set()
     mode: SiteMode
 
     def handle(site: Site, view: GemmView) -> torch.Tensor:
-        grids = file.sites.get(mode.path) or file.sites.get(site.name)
+        key = mode.path if mode.path in file.sites else site.name
+        grids = file.sites.get(key)
+        reached.add(key)
         of_sites.update({} if grids is None else {site.name: grids})
         sites[site.name] = FLOAT_SITE if grids is None else site_plan(view, grids)
         return view.float_result()
@@ -126,6 +131,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         network.forward(example_batch(network))
     floats = [name for name, each in sites.items() if not each.quantized]
     notes = (f"{len(floats)} of {len(sites)} products are float in the file, or of a form that is not read",)
+    beyond = [path for path in file.sites if path not in reached]
+    without = (
+        f"{counted(len(beyond), 'product')} of the file without a plan: the example input does not reach them, as in a "
+        f"branch that is not taken (first {short(beyond[0])})"
+        if beyond
+        else ""
+    )
     left = any(not sites[name].quantized and Rows in map(type, (each.x, each.w)) for name, each in of_sites.items())
     written = 2.0 if left or file.loose_rows else 1.0
     weights = {f"{SWITCH}.as_written": torch.tensor(written)} if file.tensors else {}
@@ -134,7 +146,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         fingerprint=fingerprint(network),
         sites=sites,
         weights=weights,
-        notes=(*(plan.notes if plan else ()), *network.notes, *file.notes, *(notes if floats else ())),
+        notes=(
+            *(plan.notes if plan else ()),
+            *network.notes,
+            *file.notes,
+            *(notes if floats else ()),
+            *([without] if without else []),
+        ),
     )
 
 
