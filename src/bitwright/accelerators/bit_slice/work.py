@@ -28,8 +28,10 @@ from bitwright.technology import Technology
 
 MULTIPLIER = "mac_int4"
 MERGERS = "mergers"
-SUM_BITS = 20
-"""Of sums of one kind where an operator has no others beside it."""
+BUILT = {True: {4: 22, 8: 23}, False: {12: 24}}
+"""RTL whose synthesis prices operators of a kind: how many, and bits of their sums, by whether x is unsigned."""
+COMPENSATED = 4
+"""Products a clock of the compensator that is RTL."""
 
 
 def compensator(operators: int) -> Circuit:
@@ -40,7 +42,7 @@ def compensator(operators: int) -> Circuit:
             Part(event="add_int16", count=VECTOR * operators, what="weights of vectors"),
             Part(event="register_bit", count=VECTOR * 16, what="their sums"),
         ),
-        rtl=(Built(circuit=_compensator_rtl(operators)),),
+        rtl=(_compensator_rtl(operators),),
     )
 
 
@@ -49,28 +51,28 @@ def by_r(operators: int) -> Circuit:
     return Circuit(
         name="multiplication of compensated sums by r",
         parts=(Part(event="multiply_int16", count=VECTOR, what="sums of a vector"),),
-        rtl=(Built(circuit=_compensator_rtl(operators), count=0),),
+        rtl=(_compensator_rtl(operators, 0),),
     )
 
 
-def _compensator_rtl(operators: int) -> Compensator:
-    return Compensator(operators=1, products=operators)
+def _compensator_rtl(operators: int, count: float = 1) -> Built:
+    """Other numbers of operators cost in proportion."""
+    return Built(circuit=Compensator(operators=1, products=COMPENSATED), count=count * operators / COMPENSATED)
 
 
 def multiplier(unsigned_x: bool, teams: Sequence[int]) -> tuple[Built, ...]:
-    """A multiplier with its share of trees and sums as RTL, where all operators of an element work."""
-    return tuple(
-        Built(
-            circuit=SliceOperator(
-                x_signed=not unsigned_x,
-                vector=VECTOR,
-                products=operators,
-                sum_bits=SUM_BITS + (operators - 1).bit_length(),
-            ),
-            count=1 / (VECTOR**2 * sum(teams)),
+    """A multiplier with its share of trees and sums as RTL, where all operators of an element work.
+
+    Where there are other numbers of a kind than are built, those of the next one cost the same each.
+    """
+    found = []
+    for operators in teams:
+        built = min(BUILT[unsigned_x], key=lambda size, wanted=operators: (abs(size - wanted), size))
+        circuit = SliceOperator(
+            x_signed=not unsigned_x, vector=VECTOR, products=built, sum_bits=BUILT[unsigned_x][built]
         )
-        for operators in teams
-    )
+        found.append(Built(circuit=circuit, count=operators / sum(teams) / (VECTOR**2 * built)))
+    return tuple(found)
 
 
 def merger(unsigned_x: bool) -> Circuit:
@@ -163,7 +165,7 @@ def uses_of(
     yield use(MERGERS, "merge", "operation", priced(merger(unsigned_x), prices, "parts")), merged
     if compensates:
         x_vectors, w_vectors = int(blocks.x_vectors.sum()), blocks.both.shape[3]
-        added = (Built(circuit=_compensator_rtl(teams[0]), count=1 / (VECTOR * teams[0])),)
+        added = (_compensator_rtl(1, 1 / VECTOR),)
         yield listed_use("compensation", "add_int16", prices, added), VECTOR * products.with_high_x
         multiplied = VECTOR * gemm.groups * x_vectors * w_vectors * k_tiles
         yield listed_use("compensation", "multiply_int16", prices, by_r(teams[0]).rtl), multiplied
