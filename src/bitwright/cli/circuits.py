@@ -155,6 +155,7 @@ def rtl(
         built = circuit_named(circuit, given.machine_settings(parameters, None))
         require_rtl()
         check_folder(out, marker=MARKER, overwrite=overwrite)
+        INTERRUPTS.expect(out)
         if (model is None) != (site is None):
             raise InputError("operands of a layer need both --model and --site; name both or none")
         captured = None

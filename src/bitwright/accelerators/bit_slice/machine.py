@@ -354,9 +354,9 @@ class DenseSlices:
         return False
 
     @property
-    def rescales(self) -> bool:
+    def rescales(self) -> int:
         """Never."""
-        return False
+        return 0
 
     @property
     def read_back(self) -> tuple[Use, ...]:
