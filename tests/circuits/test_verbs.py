@@ -20,7 +20,7 @@ from bitwright.circuits import AntPe, LpaPe, MultiplyAccumulate, Rae, circuit_of
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.studies import synthesis as room
-from bitwright.studies.rtl import capture, emit, inputs_of
+from bitwright.studies.rtl import capture, circuit_named, emit, inputs_of
 from toys import network_of, normal
 
 for needed in ("amaranth", "pyosys", "liberty"):
@@ -87,6 +87,20 @@ class TestSynthesize:
         assert found.exit_code == 2
         assert said in " ".join(found.output.split())
         assert not list(tmp_path.iterdir())
+
+    def test_a_bad_guess_is_not_made(self):
+        for verb in (("circuits", "nope"), ("rtl", "nope", "--out", "x")):
+            found = run(*verb)
+            assert found.exit_code == 2
+            assert "unknown circuit 'nope'. Known: " in " ".join(found.output.split())
+        assert "Did you mean 'ant-pe'?" in " ".join(run("circuits", "ant-pw").output.split())
+
+    @pytest.mark.parametrize(("machine", "kind"), [("lpa", LpaPe), ("apsq", Rae), ("ant", AntPe)])
+    def test_machines_stand_for_their_elements(self, machine, kind):
+        found = circuit_named(machine, {})
+        assert isinstance(found, kind)
+        if machine == "apsq":
+            assert circuit_named(machine, {"lanes": 3}) == Rae(lanes=3, banks="registers")
 
     def test_cells_without_a_buffer(self, cells):
         text = cells.read_text()
