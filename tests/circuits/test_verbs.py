@@ -16,7 +16,17 @@ from tests.test_processes import descendants, parents, until
 from typer.testing import CliRunner
 
 from bitwright import api
-from bitwright.circuits import AntPe, LpaPe, MultiplyAccumulate, Rae, circuit_of, liberty
+from bitwright.circuits import (
+    AntPe,
+    BitGroup,
+    LpaPe,
+    MultiplyAccumulate,
+    Rae,
+    RunLengthEncoder,
+    SliceOperator,
+    circuit_of,
+    liberty,
+)
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.studies import synthesis as room
@@ -219,7 +229,10 @@ def captured(method, k=24):
 class TestLayers:
     """Codes of a layer, at the ports of what multiplies their formats."""
 
-    @pytest.mark.parametrize(("method", "kind", "given"), [("lp8", LpaPe, {}), ("ant", AntPe, {})])
+    @pytest.mark.parametrize(
+        ("method", "kind", "given"),
+        [("lp8", LpaPe, {}), ("ant", AntPe, {}), ("aqs", SliceOperator, {}), ("int8-sym", BitGroup, {})],
+    )
     def test_a_folder_of_a_layers_codes(self, method, kind, given, tmp_path):
         layer = captured(method)
         if kind is LpaPe:
@@ -238,7 +251,11 @@ class TestLayers:
 
     @pytest.mark.parametrize(
         ("kind", "said"),
-        [(MultiplyAccumulate, "multiplies integers; choose a method"), (Rae, "no operands")],
+        [
+            (MultiplyAccumulate, "multiplies integers; choose a method"),
+            (Rae, "set banks=registers"),
+            (RunLengthEncoder, "no operands"),
+        ],
     )
     def test_circuits_without_a_place_for_them(self, kind, said):
         with pytest.raises(InputError, match=said):
