@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv demo test lint bench docs oldest fuzz
+.PHONY: venv demo test lint bench docs oldest fuzz kill
 
 venv: $(VENV)/ready
 
@@ -45,10 +45,16 @@ lint: venv
 oldest: venv
 	$(BIN)/python tools/oldest.py
 
-# Mutated input of every kind, each case watched: make fuzz CASES=1000 KINDS=plan,log. About an hour for 100,000.
+# Mutated input of every kind, each case watched: make fuzz CASES=1000 KINDS=plan,log SEED=7. An hour for 100,000.
 CASES ?= 100000
+SEED ?= 0
 fuzz: venv
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.campaign --cases $(CASES) $(if $(KINDS),--kinds $(KINDS))
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.campaign --cases $(CASES) --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
+
+# Commands of every verb that keeps something, killed at random moments and run again: make kill KILLS=20 SEED=7.
+KILLS ?= 100
+kill: venv
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m tests.kill.campaign --kills $(KILLS) --seed $(SEED) $(if $(SCENES),--scenes $(SCENES))
 
 docs: venv
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -119,10 +119,11 @@ def serving():
 
 
 class Proxy:
-    """Hands bytes on to a port, until it cuts all connections."""
+    """Hands bytes on to a port, until it cuts all connections, or goes silent: it takes bytes, and nobody gets them."""
 
     def __init__(self, port):
         self.to, self.pairs = port, []
+        self.swallows = set()
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -133,14 +134,16 @@ class Proxy:
                 near, _ = self.listening.accept()
                 far = socket.create_connection(("127.0.0.1", self.to))
                 self.pairs += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                for what, source, sink in (("questions", near, far), ("answers", far, near)):
+                    threading.Thread(target=self._pump, args=(what, source, sink), daemon=True).start()
 
-    @staticmethod
-    def _pump(source, sink):
+    def _pump(self, what, source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                sink.sendall(data)
+                if what not in self.swallows:
+                    sink.sendall(data)
+            if what in self.swallows:
+                return
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 

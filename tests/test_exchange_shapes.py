@@ -85,6 +85,13 @@ def test_timeloop_and_back(tmp_path, network):
     assert [alike(site) for site in back.sites] == expected
     with pytest.raises(InputError, match="has files already"):
         to_timeloop(network, tmp_path / "net")
+    (tmp_path / "net" / "0000-fc.yaml").write_text("# old")
+    to_timeloop(network, tmp_path / "net", overwrite=True)
+    assert [site.name for site in load(str(tmp_path / "net")).sites] == [site.name for site in back.sites]
+    (tmp_path / "net" / "0006-mine.yaml").write_text("problem: {}")
+    with pytest.raises(InputError, match="has files already"):
+        to_timeloop(network, tmp_path / "net", overwrite=True)
+    assert len(list((tmp_path / "net").iterdir())) == 7
 
 
 def test_scalesim_and_back(tmp_path, network):

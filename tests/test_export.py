@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 import bitwright
 from bitwright.cli.main import app
 from bitwright.errors import InputError
+from bitwright.exchange.export import written
 from bitwright.exchange.export.words import hex_words
 from bitwright.formats import Integer, PerTensor, SlicedUnsigned
 from bitwright.methods.drift.rule import Drift
@@ -197,12 +200,14 @@ class TestQdq:
             exported(network, plan, tmp_path / "b.onnx", "qonnx")
 
     @pytest.mark.parametrize("bits", [0, 12, 24])
-    def test_a_rotation_at_run_time_is_a_product(self, bits, tmp_path):
+    @pytest.mark.parametrize(("block", "signs"), [(0, False), (12, True), (24, True)])
+    def test_a_rotation_at_run_time_is_a_product(self, bits, block, signs, tmp_path):
         network = network_of(seeded(lambda: torch.nn.Linear(24, 5)), normal(4, 24))
         plan = planned(network, "int8")
         (name,) = plan.sites
         step = 2.0**-8 if bits else 0.0
-        plan = dataclasses.replace(plan, rotations={name: Rotation(where=Where.RUN_TIME, bits=bits, step=step)})
+        rotation = Rotation(where=Where.RUN_TIME, bits=bits, step=step, block=block, signs=signs)
+        plan = dataclasses.replace(plan, rotations={name: rotation})
         made = exported(network, plan, tmp_path / "a.onnx").agreement
         assert made.off_by <= (0 if bits else 1)  # sums of fixed point are exact, those of floats in another order
         assert made.equal_codes > 0.95
@@ -505,6 +510,48 @@ def test_places_that_are_taken(tmp_path):
     assert {each.name for each in tmp_path.iterdir()} == {"a.safetensors", "own", "v"}
 
 
+def test_tensors_of_large_graphs_lie_beside_them(tmp_path, monkeypatch):
+    """As if a file of ONNX held 2,000 bytes: what is read back, and run elsewhere, is the same."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(64, 96), torch.nn.ReLU(), torch.nn.Linear(96, 33))
+    net.example_inputs = torch.randn(4, 64)
+    plain = bitwright.export(net, tmp_path / "plain.onnx", "onnx-qdq", "int8")
+    stale = tmp_path / f"net.onnx.{'0' * 16}.data"
+    stale.write_bytes(b"of a writer that was killed")
+    other = tmp_path / "net.onnx.data"
+    other.write_bytes(b"somebody's")
+    monkeypatch.setattr(written, "LARGEST_BYTES", 4_000)
+    apart = bitwright.export(net, tmp_path / "net.onnx", "onnx-qdq", "int8")
+    assert apart.agreement is None
+    assert any("not compared" in note for note in apart.notes)
+    graph, data = apart.files
+    assert {each.name for each in tmp_path.iterdir()} == {"plain.onnx", graph, data, other.name}
+    assert (tmp_path / graph).stat().st_size < 4_000 < (tmp_path / data).stat().st_size
+    assert apart.written_bytes == sum((tmp_path / each).stat().st_size for each in apart.files)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for each in apart.files:
+        (tmp_path / each).rename(moved / each)
+    x = net.example_inputs
+    whole, parts = (bitwright.load(str(each)) for each in (plain.path, moved / graph))
+    run = [bitwright.quantize(each, "file")(x) for each in (whole, parts)]
+    assert torch.equal(*run)
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime runs the file")
+    sessions = [runtime.InferenceSession(str(each)) for each in (plain.path, moved / graph)]
+    results = [each.run(None, {each.get_inputs()[0].name: x.numpy()})[0] for each in sessions]
+    assert np.array_equal(*results)
+
+    again = bitwright.export(
+        net, moved / graph, "onnx-qdq", "int8", overwrite=True, options={"w_granularity": "tensor"}
+    )
+    assert {each.name for each in moved.iterdir()} == set(again.files)
+    assert again.files[1] != data
+    monkeypatch.setattr(written, "LARGEST_BYTES", 10)
+    with pytest.raises(InputError, match="without its tensors"):
+        bitwright.export(net, moved / "tiny.onnx", "onnx-qdq", "int8")
+    assert {each.name for each in moved.iterdir()} == set(again.files)
+
+
 def test_what_is_chosen(tmp_path):
     network = network_of(seeded(attentive), normal(2, 5, 12, seed=1))
     plan = planned(network, "int8")
@@ -653,3 +700,23 @@ def test_the_command_writes_shapes(tmp_path, monkeypatch):
     result = RUNNER.invoke(app, ["export", "gemm:8x16x4", "-f", "timeloop", "-o", "folder", "--overwrite"])
     assert result.exit_code == 2
     assert "has files already" in result.stderr
+
+
+SESSION = """
+import onnx
+from onnx import TensorProto, helper
+from bitwright.exchange.export.agreement import _session
+value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", value[:1], value[1:])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+_session(model.SerializeToString(), fused=True, threads=1).run(None, {"x": [1.0]})
+"""
+
+
+def test_nobody_is_told_of_a_session(tmp_path):
+    """Nor is an identity of this computer made up, which onnxruntime keeps in the user's cache to tell with."""
+    pytest.importorskip("onnxruntime")
+    own = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    own |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", SESSION], env=own, check=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -8,14 +8,13 @@ import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from bitwright.cli.export import keeping
-from bitwright.cli.interrupts import INTERRUPTS
+from bitwright.cli.interrupts import INTERRUPTS, Interrupts
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.exchange.shapes import to_timeloop
@@ -193,19 +192,33 @@ class TestPlaces:
             to_timeloop(network, tmp_path / "t")
         assert [each.name for each in tmp_path.iterdir()] == ["two.csv"]
 
-    def test_an_interrupt_says_what_is_whole(self, tmp_path, capsys):
-        def interrupted(path, content):
-            with keeping(path):
-                assert INTERRUPTS.keeps  # it waits for the end of an import, and what is half-written is taken away
-                if content:
-                    path.write_text(content)
-                raise KeyboardInterrupt
+    def test_an_interrupt_says_what_is_whole(self, tmp_path, monkeypatch):
+        """Of all that a command is to write: a plan is there before the results are."""
+        old, new, third = tmp_path / "old", tmp_path / "new", tmp_path / "third"
+        old.write_text("before")
+        interrupts = Interrupts()
+        interrupts.expect(old, new, third, None)
+        assert interrupts.written == "nothing was written"
+        write_atomic(new, b"whole")
+        assert interrupts.written == f"{new} was written before that"
+        write_atomic(old, b"again")
+        assert interrupts.written == f"{old} and {new} were written before that"
+        interrupts.forget()
+        assert interrupts.written == "nothing was written"
 
-        with pytest.raises(typer.Exit):
-            interrupted(tmp_path / "a", "whole")
-        assert "a was written before that" in capsys.readouterr().err
-        with pytest.raises(KeyboardInterrupt):
-            interrupted(tmp_path / "b", "")
+    def test_a_command_says_so_that_had_written_its_plan(self, tmp_path, monkeypatch):
+        """It is interrupted when the plan is saved and the result is not."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(INTERRUPTS, "came", True)
+
+        def interrupted(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("bitwright.cli.simulate.deliver", interrupted)
+        words = ["simulate", "gemm:8x8x8", "--accelerator", "simd", "--save-plan", "plan", "--out", "r.csv"]
+        done = CliRunner().invoke(app, words)
+        assert Path("plan").is_file()
+        assert done.stderr.splitlines()[-1] == "bitwright: interrupted; plan was written before that"
 
 
 class TestNames:

@@ -195,6 +195,39 @@ def test_a_file_that_is_scaled_at_run_time_is_executed(tmp_path):
         assert differing(made, tmp_path, {"x": floats(4, 16, seed=3)})[1] < 1e-6
 
 
+@pytest.mark.parametrize("pads", [None, [1, 1, 1, 1]])
+def test_sums_beyond_float32_are_whole(pads, tmp_path):
+    """2,800 products of 8 bits: int32 holds their sums, float32 rounds them before the zero point's share is taken."""
+    rng, k = np.random.default_rng(0), 2800
+    constants = {"w": rng.integers(90, 128, (k, 3)).astype(np.int8), "zw": np.int8(-3)}
+    x = (np.abs(floats(2, k)) + 5).astype(np.float32)
+    x[:, ::7] = -3
+    operator = node("MatMulInteger", "q,w,z,zw", "s")
+    if pads is not None:
+        constants["w"] = rng.integers(90, 128, (3, 156, 3, 3)).astype(np.int8)
+        x = np.abs(floats(1, 156, 4, 4)) + 5
+        x[:, 3] = -3
+        operator = node("ConvInteger", "q,w,z,zw", "s", pads=pads)
+    nodes = [node("DynamicQuantizeLinear", "x", "q,c,z"), operator, node("Cast", "s", "y", to=TensorProto.FLOAT)]
+    model = with_constants(nodes, {"x": x}, constants, 13)
+    network = loaded(model, tmp_path)
+    found = executed(network, plan_of(network), {"x": x})
+
+    scale = (max(x.max(), np.float32(0)) - min(x.min(), np.float32(0))) / np.float32(255)
+    zero = int(np.rint(-x.min() / scale))
+    codes, weights = np.rint(x / scale).astype(np.int64), constants["w"].astype(np.int64) + 3
+    assert codes.min() + zero == 0
+    if pads is None:
+        sums = codes @ weights
+    else:
+        around = np.pad(codes, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (2, 3))
+        sums = np.einsum("ncyxij,ocij->noyx", windows, weights)
+    assert (np.abs(sums) > 2**24).any()
+    assert (sums % 2).any()
+    assert np.array_equal(found, sums.astype(np.float32))
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_blocks_along_the_reduction_are_groups(bits, tmp_path):
     kind = TensorProto.INT4 if bits == 4 else TensorProto.INT8

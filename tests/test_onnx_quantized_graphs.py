@@ -6,6 +6,8 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.methods.executor import Executor
+from bitwright.networks.nodes import report_nodes
+from bitwright.tasks.calibrate import calibrate_method
 
 onnx = pytest.importorskip("onnx", reason="ONNX files need the package onnx")
 pytest.importorskip("onnxruntime", reason="onnxruntime is what networks of ONNX files are compared with")
@@ -70,6 +72,30 @@ def test_products_of_a_branch_are_by_its_own_codes(tmp_path):
     plan, found = executed(made, given, tmp_path)
     assert [(site.x_type, site.w_type, site.y is not None) for site in plan.sites.values()] == [("uint8", "int8", True)]
     assert np.array_equal(found.numpy(), by_runtime(made, given)[0])
+
+
+def test_a_branch_that_is_not_taken_has_no_plan_and_that_is_told(tmp_path):
+    """Example inputs have a largest element above 0; where it is not above 0, the other product would run."""
+    then = graph(coded("x", "a", "p"), [], [value("a")])
+    other = graph(coded("x", "b", "q"), [], [value("b")])
+    nodes = [
+        node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m,zero", "c"),
+        node("If", "c", "y", then_branch=then, else_branch=other),
+    ]  # fmt: skip
+    given = {"x": floats(3, 8)}
+    network = loaded(model(nodes, given, value("y", FLOAT, [3, 8])), tmp_path)
+    plan = plan_of(network)
+    assert len(plan.sites) == 1
+    assert any("1 product of the file without a plan" in note and "otherwise.q" in note for note in plan.notes)
+    why = {line.name: line.why for line in report_nodes(network).lines if line.operator == "MatMul"}
+    assert "does not reach" in why["q"]
+    assert "does not reach" not in why["p"]
+    below = {"x": torch.from_numpy(-np.abs(given["x"]))}
+    for each in (plan, calibrate_method(network, "int8")):
+        with pytest.raises(
+            InputError, match=r"otherwise\.q.* is not in the plan, since no input .* calibrate on inputs that do"
+        ):
+            Executor(network, each).run(below)
 
 
 def test_products_of_a_loop_are_by_their_own_codes_and_others_of_their_names_stay_float(tmp_path):
@@ -195,3 +221,74 @@ def test_a_quant_adds_its_zero_point_before_it_rounds(tmp_path):
 def test_a_zero_point_between_codes_is_refused(tmp_path):
     with pytest.raises(InputError, match="zero point that is no whole number"):
         loaded(quant(0.5)[0], tmp_path)
+
+
+HALVES = [-1.5, -1.25, -0.5, -0.25, 0.25, 0.5, 1.25, 1.5]
+MODES = {
+    "ROUND": [-2, -1, 0, 0, 0, 0, 1, 2],
+    "half_even": [-2, -1, 0, 0, 0, 0, 1, 2],
+    "CEIL": [-1, -1, 0, 0, 1, 1, 2, 2],
+    "FLOOR": [-2, -2, -1, -1, 0, 0, 1, 1],
+    "UP": [-2, -2, -1, -1, 1, 1, 2, 2],
+    "DOWN": [-1, -1, 0, 0, 0, 0, 1, 1],
+    "HALF_UP": [-2, -1, -1, 0, 0, 1, 1, 2],
+    "HALF_DOWN": [-1, -1, 0, 0, 0, 0, 1, 1],
+}
+
+
+def rounded_products(op, inputs, constants, **attributes):
+    """A quantizer of QONNX at both operands of a product, the second one constant; and what is given to it."""
+    given = {"x": np.array([HALVES], np.float32) / 4}
+    constants = {
+        "w": np.array(HALVES, np.float32).reshape(-1, 1) / 2,
+        "s": np.float32(0.25),
+        "t": np.float32(0.5),
+    } | constants
+    nodes = [
+        helper.make_node(op, ["x", "s", *inputs], ["q"], domain=QONNX, **attributes),
+        helper.make_node(op, ["w", "t", *inputs], ["v"], domain=QONNX, **attributes),
+        node("MatMul", "q,v", "y"),
+    ]
+    return model(nodes, given, value("y", FLOAT, [1, 1]), constants, 13, (QONNX,)), given
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_quantizers_round_as_their_file_says(mode, tmp_path):
+    """Codes of both operands are those of the table, and so are their products."""
+    few = {"z": np.float32(0), "bits": np.float32(3)}
+    made, given = rounded_products("IntQuant", ["z", "bits"], few, signed=1, narrow=0, rounding_mode=mode)
+    plan, found = executed(made, given, tmp_path)
+    assert next(iter(plan.sites.values())).w_type == "int3"
+    assert found.tolist() == [[sum(code * code for code in MODES[mode]) * 0.125]]
+
+
+def test_bipolar_quantizers_have_signs(tmp_path):
+    made, given = rounded_products("BipolarQuant", [], {})
+    given["x"][0, 0] = 0  # which is 1, and its weight -1
+    plan, found = executed(made, given, tmp_path)
+    site = next(iter(plan.sites.values()))
+    assert (site.x_type, site.w_type) == ("int2", "int2")
+    assert found.tolist() == [[(7 - 1) * 0.125]]
+    one = {"z": np.float32(0), "bits": np.float32(1)}
+    made, given = rounded_products("Quant", ["z", "bits"], one, signed=1, narrow=0, rounding_mode="ROUND")
+    assert executed(made, given, tmp_path)[1].tolist() == [[8 * 0.125]]
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "mode", "sentence"),
+    [
+        (
+            "Quant",
+            ["z", "bits"],
+            "ROUND_TO_ZERO",
+            "rounds by ROUND_TO_ZERO, which is not known; ROUND, HALF_EVEN, CEIL",
+        ),
+        ("Quant", ["z", "bits"], "BIPOLAR", "rounds by BIPOLAR, which is not known"),
+        ("Trunc", ["z", "bits", "bits"], "FLOOR", "drops bits of integers, which versions of QONNX define differently"),
+        ("FloatQuant", ["z", "bits", "bits", "bits"], "ROUND", "rounds to floats of few bits"),
+    ],
+)
+def test_quantizers_that_are_not_read_are_refused_by_name(op, inputs, mode, sentence, tmp_path):
+    made, _ = rounded_products(op, inputs, {"z": np.float32(0), "bits": np.float32(4)}, rounding_mode=mode)
+    with pytest.raises(InputError, match=rf"{op}.*{sentence}"):
+        loaded(made, tmp_path)

@@ -132,7 +132,7 @@ class TestRoundTrip:
         header = json.loads(content[8 : 8 + length])
         numbers = sum(end - start for start, end in (v["data_offsets"] for k, v in header.items() if k[0] != "_"))
         assert len(content) == 8 + length + numbers
-        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 3
+        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 4
 
     def test_the_network_may_come_from_anywhere(self, saved):
         network, path = saved
@@ -209,8 +209,8 @@ class TestDamaged:
 
     def test_future_version(self, saved):
         network, path = saved
-        rewrite(path, lambda record: record.update(schema_version=4))
-        assert "has plan schema version 4, this bitwright reads up to 3; upgrade" in refused(path, network)
+        rewrite(path, lambda record: record.update(schema_version=5))
+        assert "has plan schema version 5, this bitwright reads up to 4; upgrade" in refused(path, network)
 
     @pytest.mark.parametrize(
         ("change", "named"),
@@ -374,6 +374,10 @@ class TestCrafted:
             (("sites", "first", "accumulation"), {"name": "narrow", "options": {"bits": 900}, "tensors": []}, "900"),
             (("rotations",), {"first": {"where": "run-time", "bits": 16, "step": 0}}, "16 bits and a step of 0"),
             (("rotations",), {"first": {"where": "run-time", "bits": 1, "step": 1.0}}, "1 bit"),
+            (("rotations",), {"first": {"where": "run-time", "block": 44}}, "44, of which no Hadamard matrix"),
+            (("rotations",), {"first": {"where": "run-time", "block": 1}}, "blocks of 1"),
+            (("rotations",), {"first": {"where": "run-time", "block": 2**20}}, "1048576 channels, which do not divide"),
+            (("rotations",), {"first": {"where": "stream", "block": 4}}, "one matrix"),
             (("promise",), math.inf, "promise"),
             (("promise",), -1.0, "promise"),
             (("method",), "unheard-of", "unknown method"),

@@ -1,6 +1,7 @@
 """Rotations of what sites read, and scales of first tokens: the same network in float, the stated integers when run."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from bitwright.methods.integer.scales import same_zero_point
 from bitwright.methods.integer.smooth import beginnings
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.protocol import compose
-from bitwright.networks import hadamard
+from bitwright.networks import hadamard, paley
 from bitwright.networks.rotation import Rotation, Where, rotation_groups, stream_matrix
 from bitwright.networks.smoothing import untie
 from bitwright.networks.trace import trace
@@ -40,6 +41,91 @@ class TestHadamard:
         expected = (x.double() @ hadamard.matrix(width)).float()
         torch.testing.assert_close(hadamard.rotated(x), expected, rtol=0, atol=2e-6)
 
+    @settings(deadline=None, max_examples=40)
+    @given(st.sampled_from([2, 12, 20, 24, 28, 36, 52, 60, 144, 240, 384]), st.integers(1, 3), st.booleans())
+    def test_kernel_is_the_product_with_the_whole_matrix_of_any_order(self, block, blocks, signs):
+        x = normal(3, block * blocks, seed=block)
+        expected = (x.double() @ hadamard.matrix(block * blocks, block, signs=signs)).float()
+        torch.testing.assert_close(hadamard.rotated(x, block, signs=signs), expected, rtol=0, atol=2e-6)
+        other = hadamard.rotated(x, block, signs=not signs)  # those of 2 channels are not flipped
+        assert block == 2 or (other - expected).norm() > 0.1 * expected.norm()
+
+    @pytest.mark.parametrize("order", [2, *paley.FIELDS])
+    def test_paleys_matrices_are_hadamards(self, order):
+        found = paley.signs(order)
+        assert torch.equal(found @ found.T, order * torch.eye(order, dtype=torch.int64))
+        assert torch.equal(found.abs(), torch.ones(order, order, dtype=torch.int64))
+        assert torch.equal(found, found.T)
+
+    @pytest.mark.parametrize("order", [order for order, (_, power) in paley.FIELDS.items() if power == 1])
+    def test_entries_are_squares_of_the_field(self, order):
+        """Entry i, j behind the border: whether i - j is a square, by all squares there are."""
+        prime, _ = paley.FIELDS[order]
+        squares = {i * i % prime for i in range(1, prime)}
+        found = paley.conference(order)[1:, 1:]
+        for i in range(prime):
+            for j in range(prime):
+                assert found[i, j] == (0 if i == j else 1 if (i - j) % prime in squares else -1)
+
+    @given(st.integers(1, 4096))
+    @settings(deadline=None, max_examples=80)
+    def test_the_largest_order_divides_the_width_and_is_a_product_of_known_ones(self, width):
+        order = paley.largest_order(width)
+        factors = paley.factors(order)
+        assert math.prod(factors) == order
+        assert set(factors) <= {2, *paley.FIELDS}
+        assert width % order == 0
+        assert order % hadamard.block_of(width) == 0
+        larger = [each for each in range(order + 1, width + 1) if width % each == 0 and paley.factors(each)]
+        assert larger == []
+
+    def test_the_widths_of_language_models_are_rotated_whole(self):
+        assert [paley.largest_order(width) for width in (384, 576, 768, 960, 1536, 3072, 4096, 14336)] == [
+            384, 576, 768, 960, 1536, 3072, 4096, 14336,
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("block", [2, 12, 20, 36, 48, 144])
+    def test_additions_are_those_of_the_kernel(self, block):
+        """Numbers that count what was added to reach them: each addition of the written-out algorithm."""
+        additions = 0
+
+        def add(one, other):
+            nonlocal additions
+            additions += 1
+            return one + other
+
+        y, left = [float(each) for each in normal(block, seed=1)], block
+        wanted = torch.tensor(y, dtype=torch.float64) @ hadamard.matrix(block, block) * block**0.5
+        for factor in paley.factors(block):
+            left //= factor
+            for start in range(block):
+                if start // left % factor:
+                    continue
+                at = [start + left * i for i in range(factor)]
+                v, half = [y[i] for i in at], factor // 2
+                p = [add(v[i], v[half + i]) for i in range(half)]
+                d = [add(v[i], -v[half + i]) for i in range(half)]
+                made = p + d
+                if factor != 2:
+                    s = paley.conference(factor).tolist()
+                    made = d + [-each for each in p]
+                    for i in range(half):
+                        for k in range(half):
+                            if s[i][k]:
+                                made[i] = add(made[i], s[i][k] * p[k])
+                                made[half + i] = add(made[half + i], s[i][k] * d[k])
+                for i, value in zip(at, made, strict=True):
+                    y[i] = value
+        torch.testing.assert_close(torch.tensor(y, dtype=torch.float64), wanted)
+        assert additions == block * hadamard.additions(block)
+
+    @pytest.mark.parametrize("block", [4, 64, 256, 1024])
+    def test_a_mean_is_spread_evenly_where_signs_are_flipped(self, block):
+        """Blocks of even powers: the sequence is bent, so all channels of a constant's transform are as large."""
+        x = torch.ones(1, block)
+        assert float(hadamard.rotated(x, block).abs().max()) == pytest.approx(block**0.5)
+        torch.testing.assert_close(hadamard.rotated(x, block, signs=True).abs(), x)
+
     @pytest.mark.parametrize("width", [1, 2, 12, 24, 64])
     def test_matrix_is_orthogonal_and_its_own_inverse(self, width):
         found = hadamard.matrix(width)
@@ -47,27 +133,30 @@ class TestHadamard:
         assert torch.equal(found, found.T)
 
     @settings(deadline=None, max_examples=30)
-    @given(st.sampled_from([2, 6, 8, 24, 48]), st.integers(0, 99))
-    def test_fixed_point_sums_are_exact_integers(self, width, seed):
+    @given(st.sampled_from([(2, 2), (6, 2), (8, 8), (24, 8), (48, 48), (120, 60), (144, 144)]), st.integers(0, 99))
+    def test_fixed_point_sums_are_exact_integers(self, sizes, seed):
+        width, block = sizes
         x, step, limit = normal(3, width, seed=seed), 2.0**-7, 2**11 - 1
         codes = (x.double() / step).round().clamp(-limit, limit).long()
-        block = hadamard.block_of(width)
-        signs = (hadamard.matrix(block) * block**0.5).round().long()
+        signs = (hadamard.matrix(block, block, signs=True) * block**0.5).round().long()
         sums = (codes.view(3, -1, block) @ signs).view(3, width)
-        found = hadamard.rotated_fixed(x, step, limit)
+        found = hadamard.rotated_fixed(x, step, limit, block, signs=True)
         assert torch.equal(found, (sums.double() * (step / block**0.5)).float())
 
-    def test_a_row_does_not_depend_on_the_rows_around_it(self):
+    @pytest.mark.parametrize("block", [16, 48])
+    def test_a_row_does_not_depend_on_the_rows_around_it(self, block):
         x = normal(37, 48)
-        whole = hadamard.rotated(x)
-        assert all(torch.equal(hadamard.rotated(x[i : i + 1])[0], whole[i]) for i in range(37))
-        assert torch.equal(hadamard.rotated(x.t().contiguous().t()), whole)
+        whole = hadamard.rotated(x, block)
+        assert all(torch.equal(hadamard.rotated(x[i : i + 1], block)[0], whole[i]) for i in range(37))
+        assert torch.equal(hadamard.rotated(x.t().contiguous().t(), block), whole)
 
-    def test_gradient_is_the_rotation_of_the_gradient(self):
+    @pytest.mark.parametrize(("block", "signs"), [(8, False), (24, False), (12, True)])
+    def test_gradient_is_that_of_the_product_with_the_matrix(self, block, signs):
         x = normal(4, 24).requires_grad_()
         wanted = normal(4, 24, seed=1)
-        (hadamard.rotated(x) * wanted).sum().backward()
-        torch.testing.assert_close(x.grad, hadamard.rotated(wanted), rtol=0, atol=1e-6)
+        (hadamard.rotated(x, block, signs=signs) * wanted).sum().backward()
+        expected = wanted.double() @ hadamard.matrix(24, block, signs=signs).T
+        torch.testing.assert_close(x.grad, expected.float(), rtol=0, atol=1e-6)
 
     def test_stream_matrix_is_orthogonal_and_keeps_the_mean(self):
         q = stream_matrix(30)
@@ -376,6 +465,36 @@ class TestRunTime:
         assert torch.equal(first, second)
         assert Executor(network, plan).audit({"x": tokens(seed=9)}) == 0
 
+    @pytest.mark.parametrize(("block", "signs"), [(0, False), (8, False), (24, True)])
+    def test_blocks_and_signs_are_stated_and_charged(self, block, signs):
+        network = network_of(nn.Linear(24, 5), normal(6, 24))
+        site = network_site(network)
+        plan = Plan(method="int", rotations={site: Rotation(where=Where.RUN_TIME, block=block, signs=signs)})
+        turned = prepare(network, plan)
+        with torch.no_grad():
+            torch.testing.assert_close(turned.module(normal(6, 24)), network.module(normal(6, 24)))
+        expected = network.module.weight.double() @ hadamard.matrix(24, block, signs=signs)
+        torch.testing.assert_close(turned.module.weight, expected.float())
+        (found,) = [each for each in trace(turned).others if each.name == hadamard.ROTATE]
+        assert found.work == 144 * (3 if block != 24 else 6 + 1)  # half of 12, and a level of pairs
+
+    def test_a_plan_that_states_no_block_is_rotated_as_it_was(self):
+        """Of versions before 4: powers of two, no flipped signs."""
+        from bitwright.methods.plan_file import plan_from, plan_record
+
+        network = network_of(Blocks(rms_norm), tokens())
+        before = Rotation(where=Where.RUN_TIME)
+        plan = compose("int8", {"rotation": "none", "smoothing": "none"}).calibrate(network, [{"x": tokens()}])
+        tensors = {}
+        record = plan_record(dataclasses.replace(plan, rotations={"down.0": before}), tensors)
+        record["schema_version"] = 3
+        del record["rotations"]["down.0"]["block"], record["rotations"]["down.0"]["signs"]
+        loaded = plan_from(record, tensors)
+        assert loaded.rotations == {"down.0": before}
+        x = normal(3, 32)
+        assert torch.equal(hadamard.rotated(x), hadamard.rotated(x, 32))
+        torch.testing.assert_close(hadamard.rotated(x), x @ hadamard.matrix(32).float())
+
     @pytest.mark.parametrize(
         "change",
         [
@@ -422,6 +541,29 @@ class TestSearch:
             assert any(note.startswith("transforms of ") for note in plan.notes)
         assert "up" in found[40.0]
         assert "up" not in found[1.0]
+
+    @pytest.mark.parametrize(("heavy", "block"), [(True, 24), (False, 8)])
+    def test_larger_blocks_are_taken_where_they_gain(self, heavy, block):
+        """An outlier that every token has in the same block, spread over 8 channels or over all 24; or in any block."""
+
+        class Layers(nn.Module):
+            def __init__(self):
+                super().__init__()
+                torch.manual_seed(1)
+                self.norm, self.up, self.down = nn.LayerNorm(24), nn.Linear(24, 64), nn.Linear(64, 8)
+                at = [3] if heavy else [3, 11, 19]
+                self.norm.weight.data[at] = 60.0
+                self.up.weight.data[:, at] /= 60.0
+
+            def forward(self, x):
+                return self.down(torch.tanh(self.up(self.norm(x))))
+
+        batches = [{"x": normal(64, 24, seed=i)} for i in range(6)]
+        options = {"smoothing": "none", "w_rounding": "nearest", "bias_correction": False}
+        plan = compose("int8", options).calibrate(network_of(Layers(), batches[0]["x"]), batches)
+        assert plan.rotations["up"].block == block
+        assert plan.rotations["up"].signs
+        assert any("rotated at run time in blocks of" in note for note in plan.notes)
 
     def test_it_is_judged_with_sums_as_they_are_stored(self):
         """Rotated, a massive activation takes part in every tile, and running sums wander 40 times as far."""

@@ -15,6 +15,7 @@ from bitwright.formats import AdaptivFloat, Flint, Integer, LogPosit, PowerOfTwo
 from bitwright.methods.lpq.fields import least_error
 from bitwright.methods.tabled.log_products import (
     INT64_BITS,
+    _occurring,
     _windows,
     grouped,
     looked_up,
@@ -129,6 +130,22 @@ class TestLogProducts:
         assert torch.equal(grouped(view_of(x, w), x, w, pair), expected)
         turned = view_of(w, x)
         assert torch.equal(grouped(turned, w, x, pair_of(other, x_format)), expected.t())
+
+    @pytest.mark.parametrize(("spread", "most"), [(0, 1), (30, 4), (120, 49)])
+    def test_windows_are_of_words_that_occur(self, spread, most):
+        """The widest format has thousands, each with hundreds of fractions, which took minutes; data fill a few."""
+        fmt, generator = LogPosit(n=16, es=5, rs=15), torch.Generator().manual_seed(0)
+        pair = pair_of(fmt, fmt)
+        assert len(list(_windows(pair, 30))) > 2000
+        scales = torch.linspace(-spread / 2, spread / 2, 30).exp2()  # of which both operands have all
+        x, w = (
+            Quantized(
+                codes=fmt.encode(torch.randn(2, 30, generator=generator) * scales), format=fmt, scale=torch.ones(())
+            )
+            for _ in range(2)
+        )
+        assert len(list(_windows(_occurring(pair, x, w), 30))) <= most
+        assert torch.equal(grouped(view_of(x, w), x, w, pair), reference(x, w, x.codes, w.codes))
 
     @settings(max_examples=30, deadline=None)
     @given(log_posits(), log_posits(), st.integers(1, 20), SEEDS)

@@ -1,15 +1,19 @@
 """What a case may not do: raise what is no refusal, take more than 20 seconds or 2 GB, or run what a file says.
 
 A case is run in this process. What is watched for code are Python's own audit events (PEP 578): whatever executes a
-code object, unpickles, imports, starts a process, loads a library or opens a connection passes there.
+code object, unpickles, imports, starts a process, loads a library or opens a connection passes there, and whatever
+writes to a file, which is allowed in the case's own folders and is stopped elsewhere. A module that bitwright imports by
+a name that it has at run time is a finding too, unless it is its own or one of a plug-in.
 """
 
 import contextlib
 import dataclasses
+import os
 import resource
 import signal
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +44,23 @@ MAKERS = (
     "/typing.py",
 )
 """Who makes methods of classes by executing text of its own."""
+
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+CHANGES = {
+    "os.rename": 2,
+    "os.remove": 1,
+    "os.mkdir": 1,
+    "os.rmdir": 1,
+    "os.truncate": 1,
+    "os.link": 2,
+    "os.symlink": 2,
+}
+"""Events that change files, and how many of what they tell are paths."""
+SOURCES = tuple(str(Path(__file__).resolve().parents[2] / each) for each in ("src", "tests"))
+IMPORTING = ("<frozen importlib", "/importlib/", "/runpy.py")
+IMPORTERS = ("/bitwright/__init__.py", "/networks/__init__.py", "/bitwright/registry.py", "/sweep/extra.py")
+"""Where bitwright imports by names of its own, and plug-ins that are installed."""
 
 
 OUR_OWN = [("subprocess.Popen", ("uname", ["uname", "-p"])), ("ctypes.dlopen", ("libc.so.6",))]
@@ -82,6 +103,7 @@ class _Sentinel:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.own: tuple[str, ...] = ()
         self.armed = self.there = False
 
     @contextlib.contextmanager
@@ -89,6 +111,9 @@ class _Sentinel:
         if not self.there:
             sys.addaudithook(self._heard)
             self.there = True
+        own = [os.getcwd(), os.environ.get("XDG_CACHE_HOME", os.getcwd())]  # noqa: PTH109
+        scratch = f"{os.path.realpath(tempfile.gettempdir())}/.scratch."
+        self.own = (scratch, *(f"{os.path.realpath(each)}/" for each in own))
         self.events, self.armed = [], True
         try:
             yield self.events
@@ -104,12 +129,43 @@ class _Sentinel:
             caller = sys._getframe(1).f_code.co_filename
             if not caller.endswith(MAKERS) and "/numba/" not in caller and not _is_importing():
                 self.events.append(f"exec {told[0].co_filename} by {caller}")
-        elif event == "import" and str(told[0]).partition(".")[0] in {"toy_hostile", "antigravity", "this"}:
-            self.events.append(f"import {told[0]}")
+        elif event == "exec" and isinstance(told[0], CodeType) and told[0].co_name == "<module>":
+            if (name := _imported_by_name()) is not None:
+                self.events.append(f"import of {name}")
+        elif event in CHANGES or (event == "open" and isinstance(told[2], int) and told[2] & WRITING):
+            for path in told[: CHANGES.get(event, 1)]:
+                if not self._may_write(path):
+                    self.events.append(f"{event} {path!r}"[:200])
+                    raise PermissionError(f"{event} {path!r}, which is no file of the case's")
+
+    def _may_write(self, path: Any) -> bool:
+        if isinstance(path, int):  # a file that is open
+            return True
+        place = os.path.realpath(os.fsdecode(path))
+        return f"{place}/".startswith(self.own) or "/__pycache__" in place or place == os.devnull
 
 
 def _is_installed(file: str) -> bool:
     return file.startswith(("<frozen", *HOMES))
+
+
+def _imported_by_name() -> str | None:
+    """The file of ours that has a module imported by a name in a variable, if that is how it comes to be imported."""
+    frame: FrameType | None = sys._getframe(2)
+    dynamic, seen = False, False
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(IMPORTING[0]) or any(each in file for each in IMPORTING[1:]):
+            seen = True
+            dynamic = dynamic or (frame.f_code.co_name in ("import_module", "run_module", "load"))
+        elif seen:
+            break
+        frame = frame.f_back
+    if frame is None or not dynamic:
+        return None
+    if not frame.f_code.co_filename.startswith(SOURCES) or frame.f_code.co_filename.endswith(IMPORTERS):
+        return None
+    return f"by {frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _is_importing() -> bool:

@@ -1,6 +1,7 @@
 """A short run of the campaign (`make fuzz` is the long one), and that its guards catch what they are there for."""
 
 import ctypes
+import importlib
 import os
 import pickle
 import random
@@ -68,6 +69,16 @@ def refuse(text, error=AsItIsError):
     raise error(text)
 
 
+def by_name(name):
+    """Import a module anew whose name nobody wrote down as an import."""
+    kept = sys.modules.pop(name, None)
+    try:
+        importlib.import_module(name)
+    finally:
+        if kept is not None:
+            sys.modules[name] = kept
+
+
 class TestGuards:
     """Each finds what it is there for, and nothing in what is as it should be."""
 
@@ -89,6 +100,11 @@ class TestGuards:
             ("code", lambda: os.system("true")),  # noqa: S605
             ("code", lambda: subprocess.run(["true"], check=True)),
             ("code", lambda: ctypes.CDLL("libm.so.6")),
+            ("code", lambda: by_name("nturl2path")),
+            ("code", lambda: Path("/outside-of-the-case").write_text("x")),
+            ("code", lambda: Path("inside").symlink_to("/etc") or Path("inside/x").write_text("x")),
+            ("code", lambda: Path("/etc/hostname").replace("/etc/elsewhere")),
+            ("read", lambda: Path("inside").write_text("x")),
         ],
     )
     def test_what_they_find(self, kind, case):

@@ -45,8 +45,11 @@ class Dataflow(Protocol):
         """What works once for every sum that is read back, beside the adder that all machines have."""
 
     @property
-    def rescales(self) -> bool:
-        """Whether sums are rescaled as they leave the array, because scales change along the reduction."""
+    def rescales(self) -> int:
+        """How many operations rescale a sum as it leaves the array, since scales change along the reduction; 0: none.
+
+        A block's minimum, by the sum of its part of x, is a second one.
+        """
 
     @property
     def fill_cycles(self) -> int:

@@ -118,8 +118,10 @@ class AtWork:
         Tiles of k have shares of the finished ones.
         """
         machine = self.machine
-        taken = min(machine.sum_lanes, machine.rescaler_lanes) if self.dataflow.rescales else machine.sum_lanes
-        return np.maximum(np.ceil(np.divide(sums, taken)), np.ceil(np.divide(finished, machine.requantizer_lanes)))
+        leaving = np.ceil(np.divide(sums, machine.sum_lanes))
+        if rescales := self.dataflow.rescales:
+            leaving = np.maximum(leaving, np.ceil(np.multiply(sums, rescales) / machine.rescaler_lanes))
+        return np.maximum(leaving, np.ceil(np.divide(finished, machine.requantizer_lanes)))
 
     def array_bits(self, *, m: IntArray, k: IntArray, n: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Bits between the array and the SRAMs for a tile, element-wise.

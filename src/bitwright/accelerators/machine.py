@@ -209,7 +209,7 @@ class Machine(Billed):
         met = 0
         if plan.x is not None and plan.x.zero_point and not site.static_weight:
             met += site.w_elements
-        if plan.w is not None and plan.w.zero_point:
+        if plan.w is not None and (plan.w.zero_point or plan.w.minimum is not None):  # the same sums of x
             met += site.x_elements
         prices = self.technology
         uses = (
@@ -273,3 +273,8 @@ def block_of(plan: SitePlan, site: Site) -> int:
         if operand is not None and isinstance(operand.granularity, PerGroup) and operand.granularity.size < site.k
     ]
     return math.gcd(*blocks) if blocks else 0
+
+
+def rescalings_of(plan: SitePlan) -> int:
+    """How many operations a sum of a block takes: its scale, and a minimum by the sum of its part of x."""
+    return 1 if plan.w is None or plan.w.minimum is None else 2

@@ -60,7 +60,7 @@ def export(
     check : bool
         Whether onnxruntime, where it is installed, runs an onnx-qdq file beside exact execution.
     overwrite : bool
-        Whether a file, or a folder of vectors, that is there may be replaced.
+        Whether a file, or a folder that was written so, that is there may be replaced.
     samples, options, calibration_count
         What a method is calibrated on, as in `calibrate`; a plan has its own.
     seed : int
@@ -95,7 +95,7 @@ def export(
     given, network = network, named(network, samples)
     shapes = form in SHAPE_FORMS
     if shapes and method is None:
-        return export_shapes(network, None, place, form)
+        return export_shapes(network, None, place, form, overwrite=overwrite)
     batch, described = simulation_input(network, seed=seed)
     if not shapes:
         require_numbers(network)
@@ -112,7 +112,7 @@ def export(
         progress=progress,
     )
     if shapes:
-        return export_shapes(network, plan, place, form)
+        return export_shapes(network, plan, place, form, overwrite=overwrite)
     require_quantized(network, plan)
     assert batch is not None
     return export_network(

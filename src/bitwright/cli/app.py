@@ -37,6 +37,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
+        INTERRUPTS.forget()
         try:
             with _printable():
                 result = super().invoke(ctx)
@@ -55,12 +56,12 @@ class Commands(TyperGroup):
             stop("there is not enough memory for this; take smaller sizes, or fewer samples at once", FAILURE)
         except KeyboardInterrupt as error:
             if INTERRUPTS.came:
-                stop_interrupted("nothing was written")
+                stop_interrupted(INTERRUPTS.written)
             FAILURES.shown(error)
-            stop("code that was given raised KeyboardInterrupt, and nobody interrupted; nothing was written", USAGE)
+            stop(f"code that was given raised KeyboardInterrupt, and nobody interrupted; {INTERRUPTS.written}", USAGE)
         except SystemExit as error:  # bitwright's own ends are typer's: this is a network's, a loader's or a metric's
             FAILURES.shown(error)
-            stop(f"code that was given ended the program (exit code {error.code}); nothing was written", USAGE)
+            stop(f"code that was given ended the program (exit code {error.code}); {INTERRUPTS.written}", USAGE)
 
 
 @contextlib.contextmanager

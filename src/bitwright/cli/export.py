@@ -1,14 +1,12 @@
 """`export`: a quantized network, its integers, or vectors for a testbench, as files for other tools."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bitwright.cli import given
-from bitwright.cli.app import app, stop_interrupted
+from bitwright.cli.app import app
 from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.cli.plans import check_outputs, find_plan, keep_plan
 from bitwright.cli.sample_paths import look_for
@@ -35,27 +33,6 @@ Words = Annotated[str, typer.Option("--words", help="Of vectors: npy, hex ($read
 Check = Annotated[
     bool, typer.Option("--check/--no-check", help="Run an onnx-qdq file in onnxruntime, where it is installed.")
 ]
-
-
-@contextlib.contextmanager
-def keeping(out: Path) -> Iterator[None]:
-    """While `out` is written: an interrupt takes away what is half-written, and says what is whole."""
-    before = _stamp(out)
-    with INTERRUPTS.keeping():
-        try:
-            yield
-        except KeyboardInterrupt:
-            if _stamp(out) in (None, before):
-                raise
-            stop_interrupted(f"{out} was written before that")
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """What tells a file from one that takes its place."""
-    if not path.exists():
-        return None
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns
 
 
 @app.command()
@@ -96,6 +73,7 @@ def export(
         from bitwright.studies.provenance import provenance
 
         check_form(form, out, site or (), words=words, overwrite=overwrite)
+        INTERRUPTS.expect(out)
         check_outputs(save_plan, overwrite=overwrite)
         chosen = find_plan(method, option, plan, calibration=calibration, samples=samples)
         look_for(samples=samples)
@@ -118,7 +96,7 @@ def export(
             )
         if used is not None:
             keep_plan(used, save_plan)
-        with keeping(out):
+        with INTERRUPTS.keeping():  # a file that is half-written is taken away
             exported = api.export(
                 network,
                 out,

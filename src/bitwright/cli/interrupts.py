@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,12 +26,33 @@ SHOWN = "\r\x1b[2K\x1b[?25h"  # a terminal's line is cleared of a bar, which hid
 IMPORTS = "<frozen importlib._bootstrap>"
 
 
+Stamp = tuple[int, int] | None
+"""What tells a file from one that takes its place; None where there is none."""
+
+
 class Interrupts:
-    """What has come so far, whether a command works, and whether it has something to keep."""
+    """What has come so far, whether a command works, whether it has something to keep, and what it is to write."""
 
     def __init__(self) -> None:
         self.last = signal.SIGINT
         self.working = self.keeps = self.came = False
+        self._before: dict[Path, Stamp] = {}
+
+    def expect(self, *places: Path | None) -> None:
+        """Remember what is at places that the command is to write to."""
+        self._before.update({place: _stamp(place) for place in places if place is not None})
+
+    def forget(self) -> None:
+        """Another command begins."""
+        self._before.clear()
+
+    @property
+    def written(self) -> str:
+        """What of the places has been written to since."""
+        new = [str(place) for place, before in self._before.items() if _stamp(place) not in (None, before)]
+        if not new:
+            return "nothing was written"
+        return f"{' and '.join(new)} {'was' if len(new) == 1 else 'were'} written before that"
 
     @property
     def word(self) -> str:
@@ -65,7 +87,7 @@ class Interrupts:
             self._again()
         elif importing or not self.working:
             with contextlib.suppress(OSError):  # of a terminal that is gone
-                sys.stderr.write(f"{SHOWN if sys.stderr.isatty() else ''}bitwright: {self.word}; nothing was written\n")
+                sys.stderr.write(f"{SHOWN if sys.stderr.isatty() else ''}bitwright: {self.word}; {self.written}\n")
                 sys.stderr.flush()
             scratch.remove_all()
             os._exit(self.code)
@@ -85,6 +107,14 @@ class Interrupts:
         timer = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, (main, self.last))
         timer.daemon = True
         timer.start()
+
+
+def _stamp(place: Path) -> Stamp:
+    try:
+        status = place.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _importing(frame: FrameType | None) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitwright.cli.given import method_options
+from bitwright.cli.interrupts import INTERRUPTS
 from bitwright.errors import InputError
 from bitwright.files import check_file
 
@@ -83,6 +84,7 @@ def check_outputs(*files: Path | None, overwrite: bool, beside: Sequence[Path | 
 def check_new(file: Path | None, *, overwrite: bool) -> None:
     """Refuse, before anything runs, a file that cannot be written, or exists and is not to be replaced."""
     check_file(file)
+    INTERRUPTS.expect(file)
     if file is not None and file.exists() and not overwrite:
         raise InputError(f"{file} exists; --overwrite replaces it, or name another file")
 
@@ -97,6 +99,7 @@ def check_continued(file: Path, kept: Path | None, method: str, *, overwrite: bo
         return
     from bitwright.methods.plan import Plan
 
+    INTERRUPTS.expect(file)
     plan = Plan.load(file)
     if method not in ("", plan.method):
         raise InputError(

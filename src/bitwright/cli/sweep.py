@@ -57,6 +57,7 @@ def sweep(
 
         kept = results or Path(study.with_suffix(".parquet").name)
         files = outputs.targets(out, Sweep, overwrite=overwrite, beside=[kept])
+        INTERRUPTS.expect(kept)
         with INTERRUPTS.keeping():
             found = api.sweep(
                 study,

@@ -1,4 +1,4 @@
-"""The method `file`: a quantized ONNX file's own scales, zero points and widths, per tensor, channel or block.
+"""The method `file`: a quantized file's own scales, zero points and widths; of ONNX here, of GGUF in `blocks`.
 
 Nothing is calibrated. Products are exact sums of the file's codes; where nothing but a QuantizeLinear reads a product,
 its sums are rounded at once as integer kernels do it: code = saturate(round half to even((sums + bias) * m)) + zero
@@ -16,6 +16,7 @@ import pydantic
 import torch
 
 from bitwright.errors import InputError
+from bitwright.exchange.blocks import plan_of_blocks
 from bitwright.formats import (
     Granularity,
     Integer,
@@ -32,12 +33,15 @@ from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Plan, SitePlan
 from bitwright.methods.products import integer_product
 from bitwright.methods.protocol import Provides
 from bitwright.networks.fingerprint import fingerprint
+from bitwright.networks.gguf_file import BLOCKS, GgufFile
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.onnx.node import short
 from bitwright.networks.onnx.quantization.grids import QUANTIZED, SWITCH, Grid, QuantizedFile, Rows, SiteGrids
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import example_batch
 from bitwright.networks.view import GemmView
+from bitwright.words import counted
 
 METHOD_NAME = "file"
 MOST_DROPPED = 2
@@ -53,7 +57,7 @@ class FileOptions(pydantic.BaseModel):
 class FileMethod(IntegerProducts):
     """A file's own quantization."""
 
-    summary = "a quantized ONNX file's own scales, zero points and widths, executed as they are"
+    summary = "a quantized file's own scales, zero points and widths (ONNX, GGUF), executed as they are"
     provides: frozenset[Provides] = frozenset({Provides.FINISH, Provides.FIXED})
     options: Any = FileOptions
     recipes: Mapping[str, Mapping[str, Any]] = {}
@@ -61,7 +65,8 @@ class FileMethod(IntegerProducts):
     def calibrate(self, network: Network, samples: Sequence[Batch], options: FileOptions, plan: Plan) -> Plan:
         """The file's plan; samples are not looked at."""
         del samples, options
-        return plan_of(network, plan)
+        blocks = network.tools.get(BLOCKS)
+        return plan_of_blocks(network, blocks, plan) if isinstance(blocks, GgufFile) else plan_of(network, plan)
 
     def gemm(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Exact integer sums, rounded to the output's codes where the plan has some."""
@@ -105,15 +110,18 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
     file = network.tools.get(QUANTIZED)
     if not isinstance(file, QuantizedFile) or network.module is None:
         raise InputError(
-            f"{network.name} is no quantized ONNX file, so method {METHOD_NAME} has nothing to read; name another "
-            "method, such as int8"
+            f"{network.name} is no quantized ONNX file and no GGUF file, so method {METHOD_NAME} has nothing to read; "
+            "name another method, such as int8"
         )
     sites: dict[str, SitePlan] = {}
     of_sites: dict[str, SiteGrids] = {}
+    reached: set[str] = set()
     mode: SiteMode
 
     def handle(site: Site, view: GemmView) -> torch.Tensor:
-        grids = file.sites.get(mode.path) or file.sites.get(site.name)
+        key = mode.path if mode.path in file.sites else site.name
+        grids = file.sites.get(key)
+        reached.add(key)
         of_sites.update({} if grids is None else {site.name: grids})
         sites[site.name] = FLOAT_SITE if grids is None else site_plan(view, grids)
         return view.float_result()
@@ -123,6 +131,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         network.forward(example_batch(network))
     floats = [name for name, each in sites.items() if not each.quantized]
     notes = (f"{len(floats)} of {len(sites)} products are float in the file, or of a form that is not read",)
+    beyond = [path for path in file.sites if path not in reached]
+    without = (
+        f"{counted(len(beyond), 'product')} of the file without a plan: the example input does not reach them, as in a "
+        f"branch that is not taken (first {short(beyond[0])})"
+        if beyond
+        else ""
+    )
     left = any(not sites[name].quantized and Rows in map(type, (each.x, each.w)) for name, each in of_sites.items())
     written = 2.0 if left or file.loose_rows else 1.0
     weights = {f"{SWITCH}.as_written": torch.tensor(written)} if file.tensors else {}
@@ -131,7 +146,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         fingerprint=fingerprint(network),
         sites=sites,
         weights=weights,
-        notes=(*(plan.notes if plan else ()), *network.notes, *file.notes, *(notes if floats else ())),
+        notes=(
+            *(plan.notes if plan else ()),
+            *network.notes,
+            *file.notes,
+            *(notes if floats else ()),
+            *([without] if without else []),
+        ),
     )
 
 
@@ -251,10 +272,20 @@ def _laid_out(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | 
         fits = scale.dim() == len(shape) and scale.shape[-1] == 1 and (view.weight is not None or scale.shape[-2] == 1)
         fits = fits and all(one in (1, whole) for one, whole in zip(scale.shape, shape, strict=False))
         return (PerChannel(), scale.contiguous()) if fits else None
-    if grid.axis != 0 or grid.scale.numel() != view.groups * view.n or view.weight is None:
+    if view.weight is None:
+        return _of_products(view, grid)
+    if grid.axis != 0 or grid.scale.numel() != view.groups * view.n:
         return None
     lead = shape[: view.lead + 1]
     return PerChannel(), grid.scale.reshape(*lead, *[1] * (len(shape) - len(lead)))
+
+
+def _of_products(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | None:
+    """Scales of independent products of two activations, such as heads, along an axis that counts these."""
+    axis, shape = grid.axis, view.w.shape
+    if axis is None or axis >= view.lead or grid.scale.numel() != shape[axis]:
+        return None
+    return PerChannel(), grid.scale.reshape(-1, *[1] * (len(shape) - axis - 1))
 
 
 METHOD = FileMethod()

@@ -2,7 +2,7 @@
 
 real = scale * (code - zero_point + dropped_mean) for integers, with scale and zero point broadcast against the codes;
 real = scale * value of the code for any other format.
-`PerGroup` codes [..., K] have scales [..., ceil(K / size)].
+`PerGroup` codes [..., K] have scales [..., ceil(K / size)], and minima of as many that are added, where there are any.
 """
 
 import dataclasses
@@ -32,6 +32,8 @@ class Quantized:
         The code of real zero; one per tensor, because hardware subtracts one constant.
     granularity : Granularity
         What shares a scale.
+    minimum : torch.Tensor or None
+        float32, of the scales' sizes (`PerGroup`): what is added to the reals of a block's codes.
     sums : torch.Tensor or None
         Of a static weight, the sum of each column's codes [groups * N] as int32: known offline, it corrects for x's
         zero point.
@@ -48,6 +50,7 @@ class Quantized:
     scale: torch.Tensor
     zero_point: int = 0
     granularity: Granularity = PerTensor()
+    minimum: torch.Tensor | None = None
     sums: torch.Tensor | None = None
     dropped_mean: float = 0.0
     shifts: torch.Tensor | None = None
@@ -73,13 +76,17 @@ class Quantized:
         if not isinstance(self.format, Integer):
             return self.format.decode(self.codes) * self.scale
         centred = self.centred() + self.dropped_mean
-        return centred * self.spread_scale()
+        reals = centred * self.spread_scale()
+        return reals if self.minimum is None else reals + self._spread(self.minimum)
 
     def spread_scale(self) -> torch.Tensor:
         """The scales, broadcastable to codes whatever the granularity."""
+        return self._spread(self.scale)
+
+    def _spread(self, each: torch.Tensor) -> torch.Tensor:
         if not isinstance(self.granularity, PerGroup):
-            return self.scale
-        return self.scale.repeat_interleave(self.granularity.size, dim=-1)[..., : self.codes.shape[-1]]
+            return each
+        return each.repeat_interleave(self.granularity.size, dim=-1)[..., : self.codes.shape[-1]]
 
 
 def integer_of(fmt: Format) -> Integer:

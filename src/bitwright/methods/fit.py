@@ -64,8 +64,8 @@ def check_w(site: str, view: GemmView, operand: OperandPlan) -> None:
     _check_sizes(name, view.w.shape, operand, fixed=view.column_axes)
     if view.weight is None:
         return
-    scale = operand.scale.to(view.w.device)
-    largest = _largest(view.w.detach(), scale, operand)
+    scale = operand.scale.to(view.w.device).abs()  # those of a file's blocks may be below 0
+    largest = _largest(_without_minimum(view.w.detach(), operand), scale, operand)
     smallest_code, largest_code = reach(operand.format)
     bad = (scale * smallest_code > TOO_COARSE * largest) | (scale * largest_code < TOO_FINE * largest)
     bad &= largest > SMALLEST
@@ -120,6 +120,14 @@ def _largest(w: torch.Tensor, scale: torch.Tensor, operand: OperandPlan) -> torc
     full = [*[1] * (w.dim() - scale.dim()), *scale.shape]
     axes = [axis for axis, size in enumerate(full) if size == 1]
     return w.abs().amax(axes, keepdim=True) if axes else w.abs()
+
+
+def _without_minimum(w: torch.Tensor, operand: OperandPlan) -> torch.Tensor:
+    """What codes and scales stand for of w: less the minima of its groups."""
+    if operand.minimum is None or not isinstance(operand.granularity, PerGroup):
+        return w
+    spread = operand.minimum.to(w.device).repeat_interleave(operand.granularity.size, -1)
+    return w - spread[..., : w.shape[-1]]
 
 
 def _unfit(name: str, scale: str, largest: float) -> InputError:

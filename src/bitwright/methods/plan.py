@@ -15,12 +15,13 @@ import torch
 
 from bitwright.errors import unknown_site
 from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, integer_of
+from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation
 from bitwright.shown import Headline, Table, Tabled
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Part(enum.StrEnum):
@@ -55,6 +56,10 @@ class OperandPlan:
     dropped_mean : float
         Mean of the low-order part that a format with dropped bits leaves out of each code; what it costs the product
         is a constant per output and added offline.
+    minimum : torch.Tensor or None
+        float32, of the scale's sizes: what is added to the reals of a group's codes; of static weights in groups.
+    scale_bits : int
+        Stored bits of one scale, with its minimum.
 
     Examples
     --------
@@ -70,11 +75,13 @@ class OperandPlan:
     scale: torch.Tensor | None = None
     zero_point: int = 0
     dropped_mean: float = 0.0
+    minimum: torch.Tensor | None = None
+    scale_bits: int = FLOAT32_BITS
 
     @property
     def encoding(self) -> Encoding:
         """How the operand is stored."""
-        return Encoding(format=self.format, granularity=self.granularity)
+        return Encoding(format=self.format, granularity=self.granularity, scale_bits=self.scale_bits)
 
     @property
     def usual_scale(self) -> torch.Tensor:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 import torch
 
-from bitwright.formats import Format, Granularity, Integer, PerPosition, PerTensor, PerToken
+from bitwright.formats import Format, Granularity, Integer, PerGroup, PerPosition, PerTensor, PerToken
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.rules import Rule
-from bitwright.networks.rotation import Rotation
+from bitwright.networks.hadamard import is_order
+from bitwright.networks.rotation import Rotation, Where
 
 LARGEST_AXES = 8
 LARGEST_NUMBER = 2**31 - 1
@@ -57,7 +58,7 @@ def check_positive(name: str, tensor: torch.Tensor) -> None:
 def _check_site(name: str, site: SitePlan) -> None:
     for part, operand in (("x", site.x), ("w", site.w), ("y", site.y)):
         if operand is not None:
-            _check_operand(f"sites/{name}/{part}", operand)
+            _check_operand(f"sites/{name}/{part}", operand, weight=part == "w")
     for part, rule in (("precision", site.precision), ("accumulation", site.accumulation)):
         _check_rule(f"sites/{name}/{part}", rule)
     if site.y is not None and (site.y.scale is None or not isinstance(site.y.granularity, PerTensor)):
@@ -74,20 +75,36 @@ def _check_rule(name: str, rule: Rule) -> None:
             raise ValueError(f"{key} of {name} is {value:g}; it is from 0 to {LARGEST_NUMBER:,}")
 
 
-def _check_operand(name: str, operand: OperandPlan) -> None:
-    _check_scale(name, operand.scale, operand.granularity)
+def _check_operand(name: str, operand: OperandPlan, *, weight: bool) -> None:
+    _check_scale(name, operand.scale, operand.granularity, either_sign=weight)
+    _check_minimum(name, operand, weight=weight)
     _check_zero(name, operand.format, operand.zero_point)
     most = 2**operand.format.dropped_bits - 1 if isinstance(operand.format, Integer) else 0
     if not 0 <= operand.dropped_mean <= most:
         raise ValueError(f"the dropped mean of {name} is {operand.dropped_mean:g}; it is of 0 to {most}")
 
 
-def _check_scale(name: str, scale: torch.Tensor | None, granularity: Granularity) -> None:
+def _check_minimum(name: str, operand: OperandPlan, *, weight: bool) -> None:
+    """Minima are of weights in groups, one beside each scale."""
+    minimum, scale = operand.minimum, operand.scale
+    if minimum is None:
+        return
+    if not weight or scale is None or not isinstance(operand.granularity, PerGroup):
+        raise ValueError(f"{name} has minima, and only static weights in groups have some")
+    if minimum.dtype != torch.float32 or minimum.shape != scale.shape:
+        raise ValueError(
+            f"the minima of {name} are {_type(minimum)} of sizes {_sizes(minimum)}; float32 of the scales' "
+            f"{_sizes(scale)} are expected"
+        )
+    check_numbers(f"{name}/minimum", minimum)
+
+
+def _check_scale(name: str, scale: torch.Tensor | None, granularity: Granularity, *, either_sign: bool) -> None:
     if scale is None:
         if isinstance(granularity, PerPosition):
             raise ValueError(f"{name} has no scales, and {granularity} are two static ones")
         return
-    check_positive(name, scale)
+    check_positive(name, scale.abs() if either_sign and isinstance(granularity, PerGroup) else scale)
     if isinstance(granularity, PerToken):
         raise ValueError(f"{name} has scales, and those of tokens are taken as the network runs")
     if isinstance(granularity, PerTensor) and scale.numel() != 1:
@@ -110,6 +127,12 @@ def _check_rotation(name: str, rotation: Rotation) -> None:
         )
     if rotation.bits == 1:
         raise ValueError(f"rotations/{name} is of 1 bit; fixed point has 2 or more")
+    if rotation.where is Where.STREAM and (rotation.block or rotation.signs):
+        raise ValueError(f"rotations/{name} has a block or signs; of the residual stream, one matrix is rotated by")
+    if rotation.block == 1 or (rotation.block and not is_order(rotation.block)):
+        raise ValueError(
+            f"rotations/{name} is in blocks of {rotation.block}, of which no Hadamard matrix is known here"
+        )
 
 
 def _type(tensor: torch.Tensor) -> str:

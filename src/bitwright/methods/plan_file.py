@@ -20,6 +20,7 @@ from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
 from bitwright.formats import Format, parse_granularity
+from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.methods.earlier_plans import from_version_1
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_checks import check_plan
@@ -45,6 +46,8 @@ class _Operand(_Strict):
     zero_point: int
     dropped_mean: float = 0.0
     static: bool
+    minimum: bool = False
+    scale_bits: int = pydantic.Field(FLOAT32_BITS, ge=1, le=FLOAT32_BITS)
 
 
 class _Rule(_Strict):
@@ -65,10 +68,12 @@ class _Rotation(_Strict):
     where: Where
     bits: int = pydantic.Field(0, ge=0, le=32)
     step: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False)
+    block: int = pydantic.Field(0, ge=0, le=2**20)
+    signs: bool = False
 
 
 class _Plan(_Strict):
-    schema_version: Literal[2, 3]
+    schema_version: Literal[2, 3, 4]
     method: str
     options: dict[str, dict[str, Any]]
     fingerprint: dict[str, str]
@@ -207,6 +212,8 @@ def _site_to_record(name: str, site: SitePlan, tensors: dict[str, torch.Tensor])
         record[part] = None if operand is None else _operand_to_record(operand)
         if operand is not None and operand.scale is not None:
             tensors[f"sites/{name}/{part}"] = _plain(operand.scale)
+        if operand is not None and operand.minimum is not None:
+            tensors[f"sites/{name}/{part}/minimum"] = _plain(operand.minimum)
     for part, rule in (("precision", site.precision), ("accumulation", site.accumulation)):
         assert dataclasses.is_dataclass(rule), f"the rule {rule.name} is no dataclass"
         found = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
@@ -240,6 +247,8 @@ def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
         "zero_point": operand.zero_point,
         "dropped_mean": operand.dropped_mean,
         "static": operand.scale is not None,
+        **({} if operand.minimum is None else {"minimum": True}),
+        **({} if operand.scale_bits == FLOAT32_BITS else {"scale_bits": operand.scale_bits}),
     }
 
 
@@ -298,6 +307,8 @@ def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor
             scale=tensors[f"sites/{name}/{part}"] if record.static else None,
             zero_point=record.zero_point,
             dropped_mean=record.dropped_mean,
+            minimum=tensors[f"sites/{name}/{part}/minimum"] if record.minimum else None,
+            scale_bits=record.scale_bits,
         )
 
     def rule(part: str, record: _Rule) -> Any:

@@ -105,7 +105,7 @@ class OperatorCounts:
         if func.is_view or not isinstance(result, torch.Tensor | tuple | list):
             return
         if func.namespace == hadamard.NAMESPACE and isinstance(result, torch.Tensor):
-            work = result.numel() * hadamard.additions(result.shape[-1])
+            work = result.numel() * hadamard.additions(args[3])
             self._count(hadamard.ROTATE, "", 0, work, result)
             return
         name = func.overloadpacket.__name__.strip("_")

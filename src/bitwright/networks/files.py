@@ -5,14 +5,12 @@ Whatever would run code when it is read (pickles) is refused, with what to do in
 
 import dataclasses
 import zipfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bitwright.errors import InputError
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_kinds import Reader, refuse_reader
-from bitwright.networks.packages import quiet, require, told
 
 Dims = Mapping[str, Sequence[int]]
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -21,7 +19,6 @@ KNOWN = (".onnx", ".pt2", ".safetensors", ".gguf")
 """How files of networks are called; those that are there are told by their first bytes."""
 FORMS = "an ONNX file, a .pt2, a .safetensors beside its config.json or a .gguf"
 GGUF, ZIP, PICKLE = b"GGUF", b"PK\x03\x04", b"\x80"
-GRID = 32  # elements of a block of GGUF's 4-bit types
 
 
 def is_network(name: str) -> bool:
@@ -87,7 +84,9 @@ def build(name: str, shape: InputShape, dims: Dims, reads: Reader | None) -> Net
         return build_exported(name)
     refuse_reader(name, reads, "a file of this kind needs none")
     if head == "gguf":
-        return _gguf(path, shape)
+        from bitwright.networks.gguf_file import build as build_gguf
+
+        return build_gguf(path, shape)
     if path.suffix.lower() == ".safetensors":
         return _safetensors(path, shape)
     raise _refusal(path, head)
@@ -122,51 +121,3 @@ def _safetensors(path: Path, shape: InputShape) -> Network:
             "their own"
         )
     return dataclasses.replace(pretrained.build(str(folder), shape), name=str(path))
-
-
-def _gguf(path: Path, shape: InputShape) -> Network:
-    """The network of a GGUF file, where transformers know its architecture; its blocks become float32 once."""
-    from bitwright.networks.converted import converted
-    from bitwright.networks.zoo import convert_gguf
-
-    require(str(path), ("transformers", "gguf", "accelerate"))
-    types = _types(path)
-    try:
-        with quiet():
-            network = converted(path, lambda folder: convert_gguf(path.absolute(), folder), _Opened(shape))
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be loaded with transformers ({told(error)[:200]}); it is damaged, or of an architecture "
-            "that they do not read from GGUF: give its folder with config.json and safetensors instead"
-        ) from error
-    held = ", ".join(f"{count} of {name}" for name, count in types.most_common())
-    note = f"its weights come from a GGUF file (tensors: {held}) and lie on the grids of its blocks"
-    narrow = any(name.startswith(("Q4", "Q5", "Q3", "Q2", "IQ")) for name in types)
-    return dataclasses.replace(
-        network, name=str(path), source=f"GGUF file {path.name}", notes=(note,), weight_grid=GRID if narrow else None
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Opened:
-    """Reads a converted folder."""
-
-    shape: InputShape
-
-    def __call__(self, folder: Path) -> Network:
-        """Its network."""
-        from bitwright.networks import pretrained
-
-        return pretrained.build(str(folder), self.shape)
-
-
-def _types(path: Path) -> Counter[str]:
-    """How many tensors of a GGUF file have which type."""
-    from gguf import GGUFReader
-
-    try:
-        return Counter(each.tensor_type.name for each in GGUFReader(path).tensors)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as GGUF ({told(error)[:200]}); it is damaged: copy it anew") from error

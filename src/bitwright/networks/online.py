@@ -24,14 +24,18 @@ class Rotate:
     ----------
     bits, step : int, float
         Fixed point of the sums: x is rounded to multiples of `step` in so many bits; 0 bits: float32.
+    block : int
+        Channels that are rotated together; 0: the largest power of two that divides them.
+    signs : bool
+        Whether signs of x are flipped first (`bitwright.networks.hadamard`).
     """
 
-    def __init__(self, bits: int, step: float) -> None:
-        self.bits, self.step = bits, step
+    def __init__(self, *, bits: int, step: float, block: int, signs: bool) -> None:
+        self.bits, self.step, self.block, self.signs = bits, step, block, signs
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Rotate":
         """A hook of its own for the copy, the same for all layers that share this one."""
-        return Rotate(self.bits, self.step)
+        return Rotate(bits=self.bits, step=self.step, block=self.block, signs=self.signs)
 
     def __call__(
         self,
@@ -54,11 +58,16 @@ class Rotate:
         return result
 
     def _turned(self, x: torch.Tensor) -> torch.Tensor:
-        return hadamard.rotated_fixed(x, self.step, 2 ** (self.bits - 1) - 1) if self.bits else hadamard.rotated(x)
+        if not self.bits:
+            return hadamard.rotated(x, self.block, signs=self.signs)
+        limit = 2 ** (self.bits - 1) - 1
+        return hadamard.rotated_fixed(x, self.step, limit, self.block, signs=self.signs)
 
 
-def rotate_at_run_time(modules: Sequence[torch.nn.Module], *, bits: int, step: float) -> None:
+def rotate_at_run_time(
+    modules: Sequence[torch.nn.Module], *, bits: int, step: float, block: int = 0, signs: bool = False
+) -> None:
     """Have `modules`, which read one tensor, rotate it first."""
-    hook = Rotate(bits, step)
+    hook = Rotate(bits=bits, step=step, block=block, signs=signs)
     for module in modules:
         module.register_forward_pre_hook(hook, with_kwargs=True)

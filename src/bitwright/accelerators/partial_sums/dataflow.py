@@ -70,9 +70,9 @@ class InnerProducts:
         return True
 
     @property
-    def rescales(self) -> bool:
+    def rescales(self) -> int:
         """Never."""
-        return False
+        return 0
 
     @property
     def read_back(self) -> tuple[Use, ...]:

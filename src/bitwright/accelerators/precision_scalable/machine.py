@@ -27,7 +27,7 @@ from bitwright.accelerators.circuits import By, Circuit, Priced, priced, times
 from bitwright.accelerators.dataflow import Dataflow
 from bitwright.accelerators.engine import Ran
 from bitwright.accelerators.job import Job
-from bitwright.accelerators.machine import Machine, block_of
+from bitwright.accelerators.machine import Machine, block_of, rescalings_of
 from bitwright.accelerators.precision_scalable.modes import Mode, packed_width
 from bitwright.accelerators.precision_scalable.operands import Types, refusal
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
@@ -180,11 +180,11 @@ class PackedArray(Machine):
         encode = () if self.encoder is None else ((use("encode", "y", "element", self._priced(self.encoder)), outputs),)
         return Job(
             gemm=self.gemm_of(work, x_bits=mode.x_bits, w_bits=mode.w_bits),
-            dataflows=(self.dataflow(mode, block_of(work.plan, work.site)),),
+            dataflows=(self.dataflow(mode, block_of(work.plan, work.site), rescalings_of(work.plan)),),
             uses=(*self.operand_uses(work), *encode),
         )
 
-    def dataflow(self, mode: Mode, block: int = 0) -> Dataflow:
+    def dataflow(self, mode: Mode, block: int = 0, rescalings: int = 1) -> Dataflow:
         """Folds of an array of units, whose scales change after every `block` elements of the reduction (0: never)."""
         decoder = None if self.decoder is None else self._priced(self.decoder)
         bits = mode.rows * self.resting_bits
@@ -201,6 +201,7 @@ class PackedArray(Machine):
             product=use("mac", "pe", "cycle", self._priced(self.pe)),
             exchange=use("registers", "exchange what rests", "fold", shifts),
             rescale=use("rescalers", "rescale", "operation", rescaler_of(self)),
+            rescalings=rescalings,
             decode_x=None if decoder is None else use("decode", "x", "word", decoder),
             decode_w=None if decoder is None else use("decode", "w", "word", decoder),
             x_words=max(1, mode.x_bits // self.word_bits),

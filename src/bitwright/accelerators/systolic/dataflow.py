@@ -63,6 +63,8 @@ class Folds:
         What rests, exchanged once: all its registers, shifted by all rows.
     rescale : Use or None
         A sum of a block rescaled.
+    rescalings : int
+        How often each is: twice where blocks of weights have minima.
     decode_x, decode_w : Use or None
         A word decoded at the edge.
     x_words, w_words : int
@@ -80,6 +82,7 @@ class Folds:
     product: Use
     exchange: Use | None = None
     rescale: Use | None = None
+    rescalings: int = 1
     decode_x: Use | None = None
     decode_w: Use | None = None
     x_words: int = 1
@@ -91,9 +94,9 @@ class Folds:
         return True
 
     @property
-    def rescales(self) -> bool:
+    def rescales(self) -> int:
         """Where there are blocks."""
-        return self.block > 0
+        return self.rescalings if self.block else 0
 
     @property
     def read_back(self) -> tuple[Use, ...]:
@@ -157,7 +160,7 @@ class Folds:
         if self.exchange is not None:
             found.append((self.exchange, folds))
         if self.rescale is not None and self.rescales:
-            found.append((self.rescale, moved.sums))
+            found.append((self.rescale, moved.sums * self.rescales))
         if self.decode_x is not None:
             found.append((self.decode_x, moved.x // k * -(-k // self.deep) * self.x_words))
         if self.decode_w is not None:

@@ -18,7 +18,7 @@ from bitwright.accelerators.books import rescaler_of
 from bitwright.accelerators.circuits import Built, Circuit, Part, listed, priced, times
 from bitwright.accelerators.dataflow import Dataflow
 from bitwright.accelerators.job import Job
-from bitwright.accelerators.machine import Machine, block_of
+from bitwright.accelerators.machine import Machine, block_of, rescalings_of
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
 from bitwright.accelerators.systolic.dataflow import Folds, Timing
 from bitwright.accelerators.systolic.operands import INTEGER_MAC_BITS, Mac, refusal
@@ -132,6 +132,7 @@ class DenseArray(Machine):
             product=use("mac", f"mac_{self.mac}", "operation", multiplier),
             exchange=use("registers", "exchange what rests", "fold", shifts),
             rescale=use("rescalers", "rescale", "operation", rescaler_of(self)),
+            rescalings=rescalings_of(plan),
         )
         gemm = self.gemm_of(work, x_bits=plan.x_bits, w_bits=plan.w_bits)
         return Job(gemm=gemm, dataflows=(dataflow,), uses=self.operand_uses(work))

@@ -12,7 +12,8 @@ from bitwright.exchange.export import sayable, tensors, vectors
 from bitwright.exchange.export.agreement import agreement, can_run
 from bitwright.exchange.export.exported import Exported
 from bitwright.exchange.export.shapes import SHAPE_FORMS, TIMELOOP
-from bitwright.files import check_file, write_atomic
+from bitwright.exchange.export.written import write_graph
+from bitwright.files import check_file
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.onnx.quantization.narrowing import BITS
@@ -29,8 +30,6 @@ FORMATS = {
 }
 """What they are, by name."""
 Progress = Callable[[str, int, int], None]
-LARGEST_BYTES = 2**31 - 1
-"""Of a protocol buffer."""
 
 
 def check_form(form: str, path: Path, sites: Sequence[str], *, words: str = "both", overwrite: bool) -> None:
@@ -151,25 +150,27 @@ def _graph(
     inside = {name.rpartition(".")[0].partition("~")[0] for name in present if name.endswith(".x")}
     model = (with_qdq if form == sayable.QDQ else with_quant)(model, graph.operands)
     _signed(model, network, plan, narrower(graph.operands) if form == sayable.QDQ else {})
-    content = _content(model, network)
-    _check(content, form)
-    write_atomic(path, content)
+    files, written_bytes = write_graph(model, path, checked_wholly=form == sayable.QDQ)
+    notes = [f"shapes are fixed: {', '.join(f'{n} {list(t.shape)}' for n, t in batch.items())}"]
     compared = None
-    if check and form == sayable.QDQ and can_run():
+    if len(files) > 1:
+        notes.append(f"a file of ONNX holds 2 GiB: tensors are in {files[1]}, which belongs beside it")
+        notes += ["it was not compared with onnxruntime, which is done within 2 GiB"] if check else []
+    elif check and form == sayable.QDQ and can_run():
         progress("comparing with onnxruntime", 0, 0)
-        compared = agreement(content, network, plan, [batch])
+        compared = agreement(path.read_bytes(), network, plan, [batch])
     return Exported(
         network=network.name,
         method=plan.method,
         form=form,
         path=path,
-        files=(path.name,),
-        written_bytes=len(content),
+        files=files,
+        written_bytes=written_bytes,
         sites=tuple(name for name in ran if name in inside),
         left_out=tuple(name for name in plan.sites if name not in inside),
         input=described,
         agreement=compared,
-        notes=(f"shapes are fixed: {', '.join(f'{n} {list(t.shape)}' for n, t in batch.items())}",),
+        notes=tuple(notes),
     )
 
 
@@ -183,21 +184,3 @@ def _signed(model: "onnx.ModelProto", network: Network, plan: Plan, bits: Mappin
     model.graph.name = network.name
     properties = {"bitwright.method": plan.method, "bitwright.network": network.name}
     helper.set_model_props(model, properties | ({BITS: json.dumps(dict(bits))} if bits else {}))
-
-
-def _content(model: "onnx.ModelProto", network: Network) -> bytes:
-    if model.ByteSize() > LARGEST_BYTES:
-        raise InputError(
-            f"{network.name} is {model.ByteSize():,} bytes as ONNX, and a file of ONNX holds 2 GiB; use --format "
-            "safetensors"
-        )
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
-
-
-def _check(content: bytes, form: str) -> None:
-    """What is written is valid by onnx's own checker; `Quant` is unknown to it."""
-    import onnx
-
-    model = onnx.load_from_string(content)
-    onnx.checker.check_model(model, full_check=form == sayable.QDQ)

@@ -108,16 +108,15 @@ def _sizes(x: Any) -> list[int]:
     return sizes
 
 
-def _rotate(g: Any, x: Any, step: Any, limit: Any) -> Any:
+def _rotate(g: Any, x: Any, step: Any, limit: Any, block: Any, signs: Any) -> Any:
     """A Hadamard rotation of the last axis, block by block, as a matrix product.
 
     With a limit, of multiples of a step, whose sums are integers and exact: in float64 where float32 would round.
     """
     sizes: list[int] = g.original_node.output().type().sizes()  # as it was traced; x's may have become unknown
-    step, limit = float(_constant(step, "f")), int(_constant(limit, "i"))
-    block = hadamard.block_of(sizes[-1])
-    signs = hadamard.matrix(block) * math.sqrt(block)
-    bits = limit.bit_length() + hadamard.additions(block)
+    step, limit, block = float(_constant(step, "f")), int(_constant(limit, "i")), int(_constant(block, "i"))
+    turned = hadamard.matrix(block, block, signs=bool(_constant(signs, "b"))) * math.sqrt(block)
+    bits = limit.bit_length() + (block - 1).bit_length()
     wide = torch.float64 if limit and bits > FLOAT64_ABOVE else torch.float32
 
     def number(value: float) -> Any:
@@ -129,7 +128,7 @@ def _rotate(g: Any, x: Any, step: Any, limit: Any) -> Any:
         y = g.op("Reshape", y, g.op("Constant", value_t=split))
     if limit:
         y = g.op("Clip", g.op("Round", g.op("Div", y, number(step))), number(-limit), number(limit))
-    y = g.op("MatMul", y, g.op("Constant", value_t=signs.round().to(wide)))
+    y = g.op("MatMul", y, g.op("Constant", value_t=turned.round().to(wide)))
     y = g.op("Mul", y, number((step if limit else 1.0) / math.sqrt(block)))
     if block != sizes[-1]:
         y = g.op("Reshape", y, g.op("Constant", value_t=torch.tensor(sizes)))

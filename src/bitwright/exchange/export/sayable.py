@@ -49,6 +49,10 @@ def check_sayable(sites: Mapping[str, SitePlan], form: str) -> None:
 def _unsaid(site: SitePlan, form: str) -> Iterator[str]:
     assert site.x is not None
     assert site.w is not None
+    if site.w.minimum is not None:
+        yield "minima of groups of weights"
+    if site.w.scale is not None and bool((site.w.scale < 0).any()):
+        yield "scales below 0, which blocks of a GGUF file have"
     for operand in (site.x, site.w):
         if not isinstance(operand.format, Integer):
             yield f"codes of {operand.format.name}, which are no integers"

@@ -22,21 +22,21 @@ SHAPE_FORMS = {
 """What they are, by name."""
 
 
-def export_shapes(network: Network, plan: Plan | None, path: Path, form: str) -> Exported:
+def export_shapes(network: Network, plan: Plan | None, path: Path, form: str, *, overwrite: bool = False) -> Exported:
     """Write the shapes of `network` at `path`.
 
     Raises
     ------
     InputError
         If the network has no products, a plan is given to a form without widths, or the place cannot be written; a
-        folder with files is never replaced.
+        folder is replaced only with `overwrite`, and where all files in it were written so.
     """
     if plan is not None and form != ZIGZAG:
         raise InputError(f"{form} has no widths of operands, which is all that a plan would say; leave the method out")
     if form == ZIGZAG:
         shapes = to_zigzag(network, path, plan=plan)
     elif form == TIMELOOP:
-        shapes = to_timeloop(network, path)
+        shapes = to_timeloop(network, path, overwrite=overwrite)
     else:
         shapes = to_scalesim(network, path, mode="conv" if form == SCALESIM else "gemm")
     return Exported(

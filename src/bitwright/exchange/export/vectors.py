@@ -40,6 +40,11 @@ FORM, MANIFEST = "vectors", "manifest.json"
 SCHEMA_VERSION = 1
 WORDS = ("both", "npy", "hex")
 FORMULA = "output = accumulators * x scale * w scale * alpha + bias, in float32"
+MINIMUM_FORMULA = (
+    "output = sum over blocks of (accumulators * w scale + sum over the block of (x - zero point) * w minimum) * "
+    "x scale, * alpha + bias, in float32"
+)
+"""Of weights whose blocks have minima."""
 STORED_FORMULA = "output = sums * x scale * w scale * alpha + bias, in float32"
 ROUNDED_FORMULA = (
     "output = y scale * round half to even(clip((accumulators + round(bias / (x scale * w scale))) * "
@@ -120,6 +125,8 @@ class Product:
         float32 [G, M, N].
     x_scale, w_scale : array
         float32: one, of rows [G, M] or columns [G, N], or of their blocks with an axis more.
+    w_minimum : array or None
+        float32, of w_scale's sizes, where blocks of weights have minima.
     bias : array or None
         float32: of columns [G, N], or [G, M, N].
     """
@@ -131,6 +138,7 @@ class Product:
     output: Array
     x_scale: Array
     w_scale: Array
+    w_minimum: Array | None
     bias: Array | None
 
 
@@ -149,7 +157,8 @@ def product_of(work: Execution, methods: Composition) -> Product:
         sums=None if stored is None else _rows(view, stored).astype(np.int64),
         output=_rows(view, methods.gemm(view, x, w, work.plan).float()),
         x_scale=_scale_of_x(view, x),
-        w_scale=_scale_of_w(view, w),
+        w_scale=_scale_of_w(view, w, w.scale),
+        w_minimum=None if w.minimum is None else _scale_of_w(view, w, w.minimum),
         bias=_bias(view),
     )
 
@@ -192,8 +201,9 @@ def _scale_of_x(view: GemmView, x: Quantized) -> Array:
     return scale.expand(*view.output_shape[:-1], 1).reshape(view.groups, -1).numpy()
 
 
-def _scale_of_w(view: GemmView, w: Quantized) -> Array:
-    scale = w.scale.detach().float()
+def _scale_of_w(view: GemmView, w: Quantized, scale: torch.Tensor) -> Array:
+    """Scales of w, or minima, which have their sizes."""
+    scale = scale.detach().float()
     if scale.numel() == 1:
         return scale.reshape(()).numpy()
     if isinstance(w.granularity, PerGroup):
@@ -223,6 +233,13 @@ def _output_codes(y: OperandPlan | None) -> dict[str, Any] | None:
         "zero_point": y.zero_point,
         "scale": float(y.scale),
     }
+
+
+def _formula(work: Execution, *, stored: bool) -> str:
+    if work.plan.y is not None:
+        return ROUNDED_FORMULA
+    assert work.w is not None
+    return STORED_FORMULA if stored else FORMULA if work.w.minimum is None else MINIMUM_FORMULA
 
 
 def _integers(codes: torch.Tensor) -> Array:
@@ -271,6 +288,7 @@ class _Writer:
                 **self._codes(stem, "w", made.w, work.w),
                 "layout": "[G, K, N]",
                 "scale": self._floats(stem, "w_scale", made.w_scale),
+                **({} if made.w_minimum is None else {"minimum": self._floats(stem, "w_minimum", made.w_minimum)}),
             },
             "accumulators": self._sums(stem, "accumulators", made.accumulators),
             "precision": work.plan.precision.name,
@@ -282,7 +300,7 @@ class _Writer:
             "dropped_mean": work.x.dropped_mean,
             "output": self._floats(stem, "output", made.output),
             "y": _output_codes(work.plan.y),
-            "formula": ROUNDED_FORMULA if work.plan.y is not None else FORMULA if sums is None else STORED_FORMULA,
+            "formula": _formula(work, stored=sums is not None),
         }
 
     def _codes(self, stem: str, part: str, values: Array, operand: Quantized) -> dict[str, Any]:

@@ -24,10 +24,12 @@ AXES = (("R", "P", "W"), ("S", "Q", "H"), ("T", "O", "D"))
 LONGEST_STEM = 80
 NO_MARKER = ".never"
 """A file that no folder has: only an empty one is replaced."""
+OURS = re.compile(r"\d{4,}-[A-Za-z0-9_.-]+\.yaml")
+BEGINS = "# "  # the layer's name
 Projection = list[list[list[str]]]
 
 
-def to_timeloop(network: Network, folder: str | Path) -> Exported:
+def to_timeloop(network: Network, folder: str | Path, *, overwrite: bool = False) -> Exported:
     """Write a network's products as Timeloop problems, `0000-NAME.yaml` and so on.
 
     Parameters
@@ -36,6 +38,8 @@ def to_timeloop(network: Network, folder: str | Path) -> Exported:
         Traced on its own example.
     folder : str or Path
         A folder that is empty, or is made in one that exists.
+    overwrite : bool
+        Whether a folder that was written so, and has nothing else, may be replaced.
 
     Raises
     ------
@@ -46,15 +50,15 @@ def to_timeloop(network: Network, folder: str | Path) -> Exported:
     traced = products_of(network)
     layers = list(runs(traced.sites))
     digits = max(4, len(str(len(layers) - 1)))
-    _check_free(place)
+    marker = _marker(place, overwrite=overwrite)
     files = []
-    with whole_folder(place, marker=NO_MARKER, overwrite=True) as made:
+    with whole_folder(place, marker=marker, overwrite=True) as made:
         for number, (name, site) in enumerate(layers):
             stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:LONGEST_STEM]
             file = f"{number:0{digits}}-{stem}.yaml"
             text = yaml.safe_dump({"problem": _problem(site)}, sort_keys=False, default_flow_style=None, width=1000)
             title = "".join(each for each in name if each.isprintable())
-            write_atomic(made / file, f"# {title} of {network.name!a}\n{text}".encode())
+            write_atomic(made / file, f"{BEGINS}{title} of {network.name!a}\n{text}".encode())
             files.append(file)
     return Exported(
         files=tuple(place / file for file in files),
@@ -64,15 +68,27 @@ def to_timeloop(network: Network, folder: str | Path) -> Exported:
     )
 
 
-def _check_free(folder: Path) -> None:
+def _marker(folder: Path, *, overwrite: bool) -> str:
+    """A file that tells a folder which may be replaced, or an error where it may not be."""
     if not folder.absolute().parent.is_dir():
         raise InputError(f"cannot write into {folder}: the folder {folder.parent} does not exist; make it first")
     try:
-        is_empty = not folder.exists() or next(folder.iterdir(), None) is None
+        files = sorted(folder.iterdir()) if folder.exists() else []
+        ours = overwrite and all(_is_ours(file) for file in files)
     except OSError as error:
         raise InputError(f"cannot write into {folder}: {error.strerror}; give a folder that can be written") from error
-    if not is_empty:
+    if not files:
+        return NO_MARKER
+    if not ours:
         raise InputError(f"{folder} has files already, which would be layers too; give a folder that is empty or new")
+    return files[0].name
+
+
+def _is_ours(file: Path) -> bool:
+    if not OURS.fullmatch(file.name) or not file.is_file() or file.is_symlink():
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(BEGINS)) == BEGINS.encode()
 
 
 def _problem(site: Site) -> dict[str, Any]:

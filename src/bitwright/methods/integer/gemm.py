@@ -74,7 +74,7 @@ def output_step(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """alpha * s_x * s_w, broadcastable to y: what 1 in the accumulator is worth."""
     if _in_groups(x, w):
         of_x = x.scale.amin(-1, keepdim=True) if isinstance(x.granularity, PerGroup) else x.scale
-        of_w = w.scale.amin(-1, keepdim=True) if isinstance(w.granularity, PerGroup) else w.scale
+        of_w = w.scale.abs().amin(-1, keepdim=True) if isinstance(w.granularity, PerGroup) else w.scale
         return of_x * view.columns(of_w) * abs(view.alpha)
     return x.scale * _column_scale(view, w)
 
@@ -147,9 +147,8 @@ def _encode_groups(tensor: torch.Tensor, operand: OperandPlan, size: int) -> Qua
         scale = symmetric_scale(blocks.abs().amax(-1), operand.integer)
     else:
         scale = operand.scale.to(tensor.device)
-    codes = operand.integer.encode(
-        tensor.float() / scale.repeat_interleave(size, dim=-1)[..., :k], operand.zero_point, overwrite=True
-    )
+    steps = _less_minimum(tensor, operand) / scale.repeat_interleave(size, dim=-1)[..., :k]
+    codes = operand.integer.encode(steps.float(), operand.zero_point, overwrite=True)
     narrow = torch.int8 if operand.integer.signed else torch.uint8
     codes = codes.to(narrow) if operand.format.bits <= 8 else codes
     return Quantized(
@@ -158,7 +157,16 @@ def _encode_groups(tensor: torch.Tensor, operand: OperandPlan, size: int) -> Qua
         scale=scale,
         zero_point=operand.zero_point,
         granularity=operand.granularity,
+        minimum=None if operand.minimum is None else operand.minimum.to(tensor.device),
     )
+
+
+def _less_minimum(tensor: torch.Tensor, operand: OperandPlan) -> torch.Tensor:
+    """A tensor less the minima of its groups, in float64 where there are any: a sum that float32 rounded."""
+    if operand.minimum is None or not isinstance(operand.granularity, PerGroup):
+        return tensor.float()
+    spread = operand.minimum.to(tensor.device).double().repeat_interleave(operand.granularity.size, dim=-1)
+    return tensor.double() - spread[..., : tensor.shape[-1]]
 
 
 def _epilogue(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
@@ -195,7 +203,10 @@ def _by_column(view: GemmView, per_column: torch.Tensor) -> torch.Tensor:
 
 
 def _grouped(view: GemmView, x: Quantized, w: Quantized, product: Sums) -> torch.Tensor:
-    """Sums of each part of the reduction that has scales of its own, added up in float32 with these."""
+    """Sums of each part of the reduction that has scales of its own, added up in float32 with these.
+
+    Where weights have minima, each is multiplied by the sum of its part of x and joins the product.
+    """
     sizes = [each.granularity.size for each in (x, w) if isinstance(each.granularity, PerGroup)]
     if max(sizes) % min(sizes):
         raise InputError(
@@ -208,6 +219,8 @@ def _grouped(view: GemmView, x: Quantized, w: Quantized, product: Sums) -> torch
         own = dataclasses.replace(view, x=view.x[..., part], w=view.w[..., part], bias=None)
         x_part, w_part = (_part(each, part) for each in (x, w))
         sums = product(own, x_part, w_part).to(torch.float32) * view.columns(w_part.scale)
+        if w_part.minimum is not None:
+            sums += x_part.centred().sum(-1, keepdim=True) * view.columns(w_part.minimum)
         total += sums * x_part.scale if isinstance(x.granularity, PerGroup) else sums
     if not isinstance(x.granularity, PerGroup):
         total.mul_(x.scale)
@@ -216,8 +229,9 @@ def _grouped(view: GemmView, x: Quantized, w: Quantized, product: Sums) -> torch
 
 def _part(operand: Quantized, part: slice) -> Quantized:
     """A part of the reduction that shares scales, with these."""
-    codes, scale = operand.codes[..., part].contiguous(), operand.scale
+    codes, scale, minimum = operand.codes[..., part].contiguous(), operand.scale, operand.minimum
     if isinstance(operand.granularity, PerGroup):
         index = part.start // operand.granularity.size
         scale = scale[..., index : index + 1]
-    return dataclasses.replace(operand, codes=codes, scale=scale, granularity=PerChannel(), sums=None)
+        minimum = None if minimum is None else minimum[..., index : index + 1]
+    return dataclasses.replace(operand, codes=codes, scale=scale, granularity=PerChannel(), minimum=minimum, sums=None)

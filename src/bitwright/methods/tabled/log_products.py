@@ -161,7 +161,7 @@ def fast_log_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor
     pair = pair_of(x.format, w.format)
     dtype = torch.float32 if pair.in_float32(view.k) else torch.float64
     found: torch.Tensor | None = None
-    for left, right in _groups(x, w, pair):
+    for left, right in _groups(x, w, _occurring(pair, x, w), by_w=pair.by_w):
         part = view.product(left.to(dtype), right.to(dtype))
         found = part if found is None else found + part
     return _zeros(view, x, w).to(dtype) if found is None else found
@@ -206,17 +206,34 @@ def add_products(
 
 
 def grouped(view: GemmView, x: Quantized, w: Quantized, pair: Pair) -> torch.Tensor:
-    """Sums by one matrix product in float64 for each fraction of one operand."""
+    """Sums by one matrix product in float64 for each fraction of one operand, and each pair of windows.
+
+    Both are taken of words that occur: formats of 16 bits have thousands of windows, of which data fill a few.
+    """
     sums: list[torch.Tensor] = []
+    there = _occurring(pair, x, w)
+    if not (there.x.sign.any() and there.w.sign.any()):
+        return _zeros(view, x, w)
     with exact_float_kernels():
-        for windows in _windows(pair, view.k):
+        for windows in _windows(there, view.k):
             total: torch.Tensor | None = None
-            for left, right in _groups(x, w, pair, windows):
+            for left, right in _groups(x, w, there, windows, by_w=there.by_w):
                 part = float_product(view, left, right)
                 total = part if total is None else total.add_(part)
             if total is not None:
                 sums.append(total)
     return rounded_sum(sums) if sums else _zeros(view, x, w)
+
+
+def _occurring(pair: Pair, x: Quantized, w: Quantized) -> Pair:
+    """The pair with 0 for every word that is not among the codes."""
+    return dataclasses.replace(pair, x=_with(pair.x, x.codes), w=_with(pair.w, w.codes))
+
+
+def _with(words: Words, codes: torch.Tensor) -> Words:
+    there = torch.zeros_like(words.sign, dtype=torch.bool)
+    there[codes.unique().long().cpu()] = True
+    return dataclasses.replace(words, sign=torch.where(there, words.sign, 0))
 
 
 def _zeros(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
@@ -254,27 +271,26 @@ def _cut(whole: Window, parts: int) -> Iterator[Window]:
 
 
 def _groups(
-    x: Quantized, w: Quantized, pair: Pair, windows: tuple[Window, Window] | None = None
+    x: Quantized, w: Quantized, pair: Pair, windows: tuple[Window | None, Window | None] = (None, None), *, by_w: bool
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Operands (x, w) in float64 whose products add up to the whole; one pair for each fraction of one operand."""
-    grouped, other = (pair.w, pair.x) if pair.by_w else (pair.x, pair.w)
-    words, others = (w.codes, x.codes) if pair.by_w else (x.codes, w.codes)
-    bounds = ((windows[1], windows[0]) if pair.by_w else windows) if windows else (grouped.exponents, other.exponents)
-    inside, reach = _magnitudes(grouped, bounds[0]), _magnitudes(other, bounds[1])
-    present = set(grouped.fraction[words.unique().long().cpu()].tolist())
-    for fraction in grouped.fractions:
-        mine = torch.where(grouped.fraction == fraction, inside, 0)
-        if fraction not in present or not mine.any():
-            continue
-        powers = mine.to(words.device)[words.int()]
+    of_x, of_w = _magnitudes(pair.x, windows[0]), _magnitudes(pair.w, windows[1])
+    grouped, inside, words = (pair.w, of_w, w.codes) if by_w else (pair.x, of_x, x.codes)
+    other, reach, others = (pair.x, of_x, x.codes) if by_w else (pair.w, of_w, w.codes)
+    if not reach.any():
+        return
+    for fraction in sorted(set(grouped.fraction[inside != 0].tolist())):
+        powers = torch.where(grouped.fraction == fraction, inside, 0).to(words.device)[words.int()]
         numbers = (reach * pair.converter[other.fraction + fraction]).to(others.device)[others.int()]
-        yield (numbers, powers) if pair.by_w else (powers, numbers)
+        yield (numbers, powers) if by_w else (powers, numbers)
 
 
-def _magnitudes(words: Words, window: Window) -> torch.Tensor:
-    """sign * 2^exponent of each word in the window, float64; 0 for others."""
-    inside = (words.exponent >= window[0]) & (words.exponent <= window[1])
-    return torch.where(inside, words.sign * torch.exp2(words.exponent.double()), 0)
+def _magnitudes(words: Words, window: Window | None) -> torch.Tensor:
+    """sign * 2^exponent of each word, float64; 0 for those outside the window, if there is one."""
+    powers = words.sign * torch.exp2(words.exponent.double())
+    if window is None:
+        return powers
+    return torch.where((words.exponent >= window[0]) & (words.exponent <= window[1]), powers, 0)
 
 
 def rounded_sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -3,8 +3,9 @@
 Every candidate (nothing, smoothing, rotations offline, all rotations, all of them at run time) is calibrated by the
 method itself, in short, on a few batches, and judged on others by `output_loss`. A residual stream is rotated before
 the gains of its norms, which costs nothing at run time, but where gains tame outliers they are there again: behind
-them, at run time, x may be easier. From the best, each kind of rotation at run time is dropped that changes the loss by
-less than what counts as a gain. Candidates, numbers of batches and the least gain are our choices.
+them, at run time, x may be easier. From the best, blocks at run time that are no powers of two, which take more
+additions, become such, and each kind of rotation at run time is dropped, where that changes the loss by less than what
+counts as a gain. Candidates, numbers of batches and the least gain are our choices.
 Smoothing scales a tensor's channels and rotation mixes them: a site has the one or the other.
 
 Where an accumulation is composed with the operands, candidates are judged with it: a rotation that spreads a massive
@@ -67,6 +68,20 @@ class _Place:
 
     where: Where
     sites: tuple[str, ...]
+    block: int
+    """Channels that are rotated together: of the largest order there is."""
+    power: int
+    """The largest power of two."""
+
+    @property
+    def rotation(self) -> Rotation:
+        """What a plan says of it."""
+        return Rotation(where=self.where, block=self.block, signs=self.block > 0)
+
+    @property
+    def cheaper(self) -> "_Place":
+        """At run time in blocks of a power of two, which take fewer additions."""
+        return dataclasses.replace(self, block=self.power) if self.where is Where.RUN_TIME else self
 
     @property
     def kind(self) -> str:
@@ -92,7 +107,7 @@ def calibrate_transformed(
         del turned  # the search lets go of it
         return search.best(places, samples)
     del turned
-    fixed = [] if searched else [each for each in places if _wanted(each, options)]
+    fixed = [] if searched else [each.cheaper for each in places if _wanted(each, options)]
     note = NOT_ROTATED if options.rotation in ("all", "offline") and not fixed else ""
     return _made(method, network, samples, options, plan, _rotations(fixed), note=note)
 
@@ -121,8 +136,9 @@ def _places(network: Network, samples: Sequence[Batch], *, stream: bool = True) 
     untie(work.module)
     places = []
     for group in rotation_groups(work, batch, stream=stream):
-        group.apply(Rotation(where=group.where))
-        places.append(_Place(where=group.where, sites=group.sites))
+        place = _Place(where=group.where, sites=group.sites, block=group.largest_block, power=group.block)
+        group.apply(place.rotation)
+        places.append(place)
     try:
         with torch.no_grad():
             tried = (batch, *samples[:1], *beginnings(network, samples[1:], CHECK_TOKENS))
@@ -140,7 +156,7 @@ def _close(output: torch.Tensor, reference: torch.Tensor) -> bool:
 
 
 def _rotations(places: Sequence[_Place]) -> dict[str, Rotation]:
-    return {site: Rotation(where=place.where) for place in places for site in place.sites}
+    return {site: place.rotation for place in places for site in place.sites}
 
 
 def _made(
@@ -210,6 +226,9 @@ class _Search:
         under = f" under {', '.join(name for name, _, _ in self.stored)}" if self.stored else ""
         notes = [f"transforms of {self.plan.method}: {best}, by loss{under} on {batches} ({said})"]
         loss = losses[best]
+        if best in (ALL, RUN_TIME):
+            places, loss, blocks = self._blocks(places, loss, drafted)
+            rotations, notes = _rotations(places), [*notes, *blocks]
         if best in (ALL, RUN_TIME) and self.options.rotation == "search":
             rotations, loss, dropped = self._needed(places, loss, drafted)
             notes += [f"without gain at run time, so left out: {', '.join(dropped)}"] if dropped else []
@@ -255,6 +274,20 @@ class _Search:
             found |= {name: ({}, drafted) for name, drafted in smoothed.items()}
         found |= {OFFLINE: (offline, self.drafted)} if 0 < len(offline) < len(every) else {}
         return found | {ALL: (every, self.drafted)}
+
+    def _blocks(
+        self, places: Sequence[_Place], largest: Parts, drafted: Any
+    ) -> tuple[Sequence[_Place], Parts, list[str]]:
+        """Places in the largest blocks, or in powers of two where these lose less than what counts as a gain more."""
+        cheaper = [place.cheaper for place in places]
+        if cheaper == places:
+            return places, largest, []
+        found = self.losses(_rotations(cheaper), drafted)
+        kept = gains(largest, found)
+        blocks = {place.block: None for place in (places if kept else cheaper) if place.where is Where.RUN_TIME}
+        other = f"{_mean(found):.3g} in powers of two" if kept else f"{_mean(largest):.3g} in the largest"
+        said = f"rotated at run time in blocks of {' and '.join(map(str, blocks))} ({other})"
+        return (places, largest, [said]) if kept else (cheaper, found, [said])
 
     def _needed(self, places: Sequence[_Place], every: Parts, drafted: Any) -> tuple[Rotations, Parts, list[str]]:
         """All rotations but those kinds at run time whose absence changes the loss less than a gain would."""

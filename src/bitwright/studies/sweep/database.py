@@ -15,6 +15,7 @@ from typing import Any
 from bitwright.errors import InputError
 from bitwright.redaction import redacted
 from bitwright.studies.sweep.address import POSTGRESQL, SQLITE, Address
+from bitwright.studies.sweep.answers import Answers
 from bitwright.studies.sweep.extra import optuna
 
 PATIENCE_SECONDS = 10
@@ -85,7 +86,7 @@ def storage(address: Address, study: str) -> Any:
             return _storage(SQLITE, poolclass=QueuePool, creator=lambda: _sqlite(address.file))
         with _OnlyConnection(address, study) as only:
             found = _storage(address.url.drivername, poolclass=StaticPool, creator=only.make)
-            only.release_tables()
+            only.release_tables(found.engine)
         return found
     except ImportError as error:
         missing = error.name or "the database's driver"
@@ -117,6 +118,7 @@ class _OnlyConnection:
     def __init__(self, address: Address, study: str) -> None:
         self.address, self.study = address, study
         self.held: Any = None
+        self.answers: Answers | None = None
         kind = address.url.get_dialect()
         self.dialect = kind(dbapi=kind.import_dbapi())
 
@@ -126,6 +128,8 @@ class _OnlyConnection:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self.held is not None:
             self.held.close()
+        if self.answers is not None:
+            self.answers.heard()
 
     def make(self) -> Any:
         """Connect, and hold the lock of the study, or refuse at once; and that of all tables, which are made next."""
@@ -134,9 +138,13 @@ class _OnlyConnection:
                 f"the connection to {self.address.shown} was lost, and with it the lock; what it had is kept, and the "
                 "same command goes on from there"
             )
-        own = {"timeout": PATIENCE_SECONDS} if self.dialect.driver == "pg8000" else LIBPQ
+        by_itself = self.dialect.driver == "pg8000"  # which waits for no answer longer than that
+        own = {"timeout": PATIENCE_SECONDS} if by_itself else LIBPQ
         arguments, options = self.dialect.create_connect_args(self.address.url)
         self.held = self.dialect.connect(*arguments, **{**own, **options})
+        if not by_itself:
+            self.answers = Answers(self.held)
+            self.answers.asked()  # until all tables are made
         for setting in SERVER:
             self._said(setting)
         if not self._said("SELECT pg_try_advisory_lock(%s)", _number(self.study)):
@@ -145,10 +153,13 @@ class _OnlyConnection:
         self.held.commit()
         return self.held
 
-    def release_tables(self) -> None:
-        """Let others make tables."""
+    def release_tables(self, engine: Any) -> None:
+        """Let others make tables; from now on each statement is watched by itself."""
         self._said("SELECT pg_advisory_unlock(%s)", _number(TABLES))
         self.held.commit()
+        if self.answers is not None:
+            self.answers.heard()
+            self.answers.follow(engine)
 
     def _said(self, statement: str, *values: Any) -> Any:
         """What a statement gives, if it gives something."""

@@ -24,6 +24,11 @@ from bitwright.networks.onnx.operators.unsigned import carried
 
 STANDARD = ("", "ai.onnx")
 QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.channels_last")
+NOT_OF_QONNX = {
+    "Trunc": "drops bits of integers, which versions of QONNX define differently (some with a scale of its output)",
+    "FloatQuant": "rounds to floats of few bits, and the method file has integers",
+}
+"""What is not read of QONNX, and why."""
 ROOMS: tuple[Mapping[str, Callable[..., Any]], ...] = (
     arithmetic.ARITHMETIC,
     attention.ATTENTION,
@@ -70,6 +75,8 @@ def why_unknown(domain: str, op: str, opset: int) -> str:
         return "handles texts, which no network computes with; export the network behind its preparation of texts"
     if domain == CLASSICAL:
         return "is no network's (trees, scalers, vector machines); export the network alone"
+    if domain in QONNX and op in NOT_OF_QONNX:
+        return f"{NOT_OF_QONNX[op]}; export the network with IntQuant or BipolarQuant in its place"
     if "training" in domain:
         return "trains; export the network for inference"
     if domain in STANDARD:

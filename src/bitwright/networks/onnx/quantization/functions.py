@@ -11,6 +11,7 @@ from bitwright.networks.onnx.node import Node, Value
 from bitwright.networks.onnx.operators.products import convolution
 from bitwright.networks.onnx.operators.table import QONNX
 from bitwright.networks.onnx.quantization.grids import Grid, grid_of
+from bitwright.networks.onnx.quantization.roundings import BIPOLAR, rounding_of
 from bitwright.networks.onnx.types import INTEGERS
 
 WIDTHS: dict[torch.dtype, tuple[int, bool]] = {
@@ -18,7 +19,8 @@ WIDTHS: dict[torch.dtype, tuple[int, bool]] = {
     torch.int32: (32, True),
 }  # fmt: skip
 KINDS = {width: kind for kind, width in WIDTHS.items()}
-QUANT = ("ROUND", "FLOOR", "CEIL", "ROUND_TO_ZERO")
+QUANTIZERS, BIPOLAR_QUANT = ("Quant", "IntQuant"), "BipolarQuant"
+"""QONNX's operators; IntQuant is what Quant is called since version 1.0 of the package."""
 
 
 def quantize(node: Node, x: torch.Tensor, scale: torch.Tensor, zero: Value = None) -> torch.Tensor:
@@ -54,12 +56,12 @@ def quant(node: Node, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, 
 
 
 def quant_width(node: Node, bits: torch.Tensor) -> tuple[int, bool]:
-    """Bits and sign of a Quant's codes."""
-    if node.text("rounding_mode", "ROUND").upper() != "ROUND":
-        raise node.refusal(f"rounds by {node.text('rounding_mode', '')}; only ROUND (half to even) is supported")
+    """Bits and sign of a Quant's codes; signed ones of 1 bit are -1 and 1."""
     width, signed = int(bits.reshape(-1)[0]), bool(node.number("signed", 1))
-    if bits.numel() != 1 or float(bits.reshape(-1)[0]) != width or not 2 <= width <= 16:
-        raise node.refusal(f"has {bits.reshape(-1)[0].item()} bits; whole numbers from 2 to 16 are supported")
+    if bits.numel() != 1 or float(bits.reshape(-1)[0]) != width or not 2 - int(signed) <= width <= 16:
+        raise node.refusal(
+            f"has {bits.reshape(-1)[0].item()} bits; whole numbers from 2 (signed: 1) to 16 are supported"
+        )
     return width, signed
 
 
@@ -75,15 +77,28 @@ def quant_grid(node: Node, scale: torch.Tensor, zero: torch.Tensor, bits: torch.
     flat = (-1,) if one else () if not axes else tuple(scale.shape)
     if not bool((scale > 0).all()):
         raise node.refusal("has a scale that is not above 0")
+    bipolar = width == 1
     return Grid(
         scale=scale.float().reshape(flat),
         zero=zeros.reshape(flat),
-        bits=width,
+        bits=2 if bipolar else width,
         signed=signed,
-        narrow=bool(node.number("narrow", 0)),
+        narrow=bipolar or bool(node.number("narrow", 0)),
         axis=axis,
         zero_first=True,
+        rounding=BIPOLAR if bipolar else rounding_of(node),
     )
+
+
+def bipolar_quant(node: Node, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """QONNX's BipolarQuant of constants: -scale of what is below 0, scale of all else."""
+    grid = bipolar_grid(node, scale, x.dim())
+    return grid.reals(grid.codes(x.float()))
+
+
+def bipolar_grid(node: Node, scale: torch.Tensor, rank: int | None) -> Grid:
+    """The grid of a BipolarQuant: codes -1 and 1, which are held in two bits, two of whose four are unused."""
+    return quant_grid(node, scale, torch.zeros(()), torch.ones(()), rank)
 
 
 def dynamic_quantize(node: Node, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # noqa: ARG001
@@ -128,5 +143,6 @@ FUNCTIONS: dict[tuple[str, str], Any] = {
     ("", "DynamicQuantizeLinear"): dynamic_quantize,
     ("", "MatMulInteger"): whole_matmul,
     ("", "ConvInteger"): whole_convolution,
-    **{(domain, "Quant"): quant for domain in QONNX},
+    **{(domain, name): quant for domain in QONNX for name in QUANTIZERS},
+    **{(domain, BIPOLAR_QUANT): bipolar_quant for domain in QONNX},
 }

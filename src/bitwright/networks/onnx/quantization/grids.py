@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import torch
 
 from bitwright.networks.onnx.node import Node, axis_of
+from bitwright.networks.onnx.quantization.roundings import HALF_EVEN, ROUNDINGS
 
 QUANTIZED = "onnx_quantized"
 """The tool of a network that holds a `QuantizedFile`."""
@@ -45,6 +46,8 @@ class Grid:
         Lowest bits that codes do not have: they are rounded down to multiples of 2^dropped.
     zero_first : bool
         Whether the zero point is added before reals are rounded: halves go to the even code, not to the even multiple.
+    rounding : str
+        How reals are rounded (`bitwright.networks.onnx.quantization.roundings`).
     """
 
     scale: torch.Tensor
@@ -56,6 +59,7 @@ class Grid:
     block: int = 0
     dropped: int = 0
     zero_first: bool = False
+    rounding: str = HALF_EVEN
 
     @property
     def low(self) -> int:
@@ -106,7 +110,8 @@ class Grid:
     def codes(self, x: torch.Tensor) -> torch.Tensor:
         """The codes of reals, as integers carried in float32."""
         scale, zero = self.spread(x)
-        codes = (x / scale + zero).round() if self.zero_first else (x / scale).round() + zero
+        rounded = ROUNDINGS[self.rounding]
+        codes = rounded(x / scale + zero) if self.zero_first else rounded(x / scale) + zero
         codes = codes.clamp(self.low, self.high)
         return codes if not self.dropped else (codes / 2**self.dropped).floor() * 2**self.dropped
 

@@ -11,6 +11,9 @@ from bitwright.networks.onnx.operators.reductions import softmax
 from bitwright.networks.onnx.quantization.grids import Grid, Rows
 from bitwright.networks.unseen import unseen
 
+FLOAT32_LIMIT = 2**24
+"""Integers of smaller magnitude are exact in float32."""
+
 
 class Switch(torch.nn.Module):
     """Whether tensors are rounded as the file is written."""
@@ -209,7 +212,7 @@ class WholeProduct(torch.nn.Module):
     """A MatMulInteger or ConvInteger by a constant: sums of products of codes, less the zero point's share.
 
     The product is by the weight's codes less their zero point; that of x is subtracted afterwards, as many times as the
-    weights of each column add up to.
+    weights of each column add up to. Sums that float32 does not hold are rounded to it once, at the end, as int32 is.
     """
 
     column_sums: torch.Tensor
@@ -218,19 +221,31 @@ class WholeProduct(torch.nn.Module):
         super().__init__()
         self.node, self.product = node, product
         self.spatial = weight.dim() - 2 if node.op == "ConvInteger" else 0
-        sums = weight.sum(dim=tuple(range(1, weight.dim())))
-        self.register_buffer("column_sums", sums)
+        sums = weight.double().sum(dim=tuple(range(1, weight.dim())))
+        self.register_buffer("column_sums", sums.reshape(-1, *[1] * self.spatial))
 
     def forward(self, codes: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
         """The sums, carried in float32."""
-        found = self.product(codes)
-        if zero is None:
-            return found
+        found: torch.Tensor = self.product(codes)
         with unseen():
-            if self.spatial:
-                rule = self.node.text("auto_pad", "NOTSET")
-                if bool((zero != 0).any()) and (any(self.node.integers("pads", [0]) or [0]) or rule.startswith("SAME")):
-                    ones = torch.ones_like(codes) * zero
-                    return found - self.product(ones)
-                return found - zero * self.column_sums.reshape(1, -1, *[1] * self.spatial)
-            return found - zero * self.column_sums
+            sums = found.double()
+            if bool((sums.abs() >= FLOAT32_LIMIT).any()):
+                whole = self._whole(codes)
+                sums = torch.where(whole.float() == found, whole, sums)  # else the sums are no exact ones
+            if zero is not None:
+                sums = sums - self._share(codes, zero.double())
+            return sums.to(found.dtype)
+
+    def _whole(self, codes: torch.Tensor) -> torch.Tensor:
+        """The product in float64."""
+        weights = {name: each.double() for name, each in self.product.named_parameters()}
+        whole: torch.Tensor = torch.func.functional_call(self.product, weights, (codes.double(),))
+        return whole
+
+    def _share(self, codes: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+        """What the zero point adds to the sums; at the borders of a padded convolution, of fewer weights."""
+        rule = self.node.text("auto_pad", "NOTSET")
+        padded = any(self.node.integers("pads", [0]) or [0]) or rule.startswith("SAME")
+        if self.spatial and padded and bool((zero != 0).any()):
+            return self._whole(torch.ones_like(codes) * zero)
+        return zero * self.column_sums

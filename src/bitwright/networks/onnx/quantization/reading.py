@@ -1,50 +1,28 @@
 """What a graph says of its quantization, collected while it becomes modules: grids by value, and by product."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bitwright.networks.onnx import layers
-from bitwright.networks.onnx.file import MICROSOFT
 from bitwright.networks.onnx.layer import Layer
 from bitwright.networks.onnx.node import Node, short
 from bitwright.networks.onnx.operators.table import PRODUCT_OPERATORS, QONNX
-from bitwright.networks.onnx.quantization.blocks import BLOCKS, blocks_of
-from bitwright.networks.onnx.quantization.cells import LSTM, coded_cells
-from bitwright.networks.onnx.quantization.functions import quant_grid, quant_width, width_of
-from bitwright.networks.onnx.quantization.grids import CODES, Grid, Rows, SiteGrids, grid_of
-from bitwright.networks.onnx.quantization.modules import (
-    Dequantizing,
-    DynamicRounding,
-    Pass,
-    Regridding,
-    RoundedSoftmax,
-    RoundedSum,
-    Rounding,
-    RowRounding,
-    Switch,
-    WholeProduct,
-)
+from bitwright.networks.onnx.quantization.functions import BIPOLAR_QUANT, QUANTIZERS, bipolar_grid, quant_grid, width_of
+from bitwright.networks.onnx.quantization.grids import Grid, Rows, SiteGrids, grid_of
+from bitwright.networks.onnx.quantization.making import MAKERS, next_grid
+from bitwright.networks.onnx.quantization.modules import Switch
 from bitwright.networks.onnx.quantization.moves import carried, sizes_after
-from bitwright.networks.onnx.quantization.narrowing import of_codes, shifts_of, within_bounds
-from bitwright.networks.onnx.quantization.readers import (
-    MOVES,
-    by_constant,
-    computed_with,
-    only_read_by,
-    padded,
-    pads_on,
-)
-from bitwright.networks.onnx.quantization.rows import as_last, rows_after, rows_of
+from bitwright.networks.onnx.quantization.narrowing import of_codes
+from bitwright.networks.onnx.quantization.readers import MOVES, padded, pads_on
+from bitwright.networks.onnx.quantization.rows import as_last, rows_after
 from bitwright.networks.onnx.types import INTEGERS
 
 if TYPE_CHECKING:
     from bitwright.networks.onnx.build import Builder
 
 KEEPS_REALS = MOVES | {"Relu"}
-ONE = torch.ones(())
 
 
 class Quantization:
@@ -139,7 +117,10 @@ class Quantization:
             zero = given[2] if len(given) > 2 else None
             grid = grid_of(node, given[1], zero, width_of(node, zero, given[0]), given[0].dim())
             self.grids[node.outputs[0]] = of_codes(grid, given[0], self.stated.get(node.inputs[0]))
-        elif node.domain in QONNX and node.op == "Quant":
+        elif node.domain in QONNX and node.op == BIPOLAR_QUANT:
+            assert given[1] is not None
+            self.grids[node.outputs[0]] = bipolar_grid(node, given[1], None if given[0] is None else given[0].dim())
+        elif node.domain in QONNX and node.op in QUANTIZERS:
             assert given[1] is not None
             assert given[2] is not None
             assert given[3] is not None
@@ -155,174 +136,8 @@ class Quantization:
 
     def layer(self, builder: "Builder", node: Node) -> Layer | None:
         """The module of a node that makes or reads codes; None for any other."""
-        maker = _MAKERS.get((node.domain, node.op))
+        maker = MAKERS.get((node.domain, node.op))
         return None if maker is None else maker(self, builder, node)
-
-    def _quantize(self, builder: "Builder", node: Node) -> Layer | None:
-        """What rounds reals to those of their codes; None where the scale is computed, or something computes by codes.
-
-        Then codes are what they are, numbers.
-        """
-        scale, zero = builder.constant(node, 1), builder.constant(node, 2)
-        if computed_with(builder, node.outputs[0]):
-            return self._shifted(builder, node)
-        if scale is None:
-            return self._by_rows(builder, node)
-        if builder.has(node, 2) and zero is None:
-            return None
-        grid = within_bounds(builder, node, grid_of(node, scale, zero, width_of(node, zero), None))
-        return self._rounding(node, grid, coded=True)
-
-    def _by_rows(self, builder: "Builder", node: Node) -> Layer | None:
-        """What rounds rows by scales of their own, where all that reads the codes makes them real by these again."""
-        readers = [builder.nodes[index] for index in builder.all_readers.get(node.outputs[0], ())]
-        if not all(each.op == "DequantizeLinear" and each.inputs[1:] == node.inputs[1:] for each in readers):
-            return None
-        if any(each.number("axis", 1) for each in (node, *readers)):
-            return None
-        rows = rows_of(builder, node, self.sizes.get(node.outputs[0]), width_of(node, builder.constant(node, 2)))
-        return None if rows is None else self._row_rounding(node, rows)
-
-    def _row_rounding(self, node: Node, rows: Rows) -> Layer:
-        self.rows[node.outputs[0]] = rows
-        self.tensors += 1
-        module = RowRounding(rows, self.switched())
-        return Layer(module=module, inputs=node.inputs[:2], outputs=node.outputs)
-
-    def _shifted(self, builder: "Builder", node: Node) -> Layer | None:
-        """What rounds reals and drops the lowest bits of codes, by shifts to the right and to the left again."""
-        scale, zero, shifts = builder.constant(node, 1), builder.constant(node, 2), shifts_of(builder, node)
-        if shifts is None or scale is None or zero is None or scale.numel() > 1:
-            return None
-        bits, *joins = shifts
-        grid = dataclasses.replace(grid_of(node, scale, zero, width_of(node, zero), None), dropped=bits)
-        layer = self._rounding(dataclasses.replace(node, outputs=builder.nodes[joins[-1]].outputs), grid, coded=True)
-        return dataclasses.replace(layer, joins=tuple(joins))
-
-    def _rounding(self, node: Node, grid: Grid, *, coded: bool) -> Layer:
-        name = node.outputs[0]
-        before = self.grids.get(node.inputs[0])
-        rounded = node.inputs[0] in self.products or (before is not None and before.equals(grid))
-        self.grids[name] = grid
-        if coded:
-            self.coded.add(name)
-        self.tensors += 1
-        module = Rounding(grid, self.switched(), after_product=rounded)
-        return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
-
-    def _dequantize(self, builder: "Builder", node: Node) -> Layer | None:
-        scale, zero = builder.constant(node, 1), builder.constant(node, 2)
-        if node.inputs[0] in self.rows:
-            self.rows[node.outputs[0]] = self.rows[node.inputs[0]]
-            return Layer(module=Pass(), inputs=node.inputs[:1], outputs=node.outputs)
-        if scale is None or (builder.has(node, 2) and zero is None):
-            return None
-        made = self.grids.get(node.inputs[0]) if node.inputs[0] in self.coded else None
-        width = (made.bits, made.signed) if made is not None else width_of(node, zero)
-        read = grid_of(node, scale, zero, width, None)
-        if made is not None:
-            read = dataclasses.replace(read, narrow=made.narrow, dropped=made.dropped)
-            self.sizes |= {node.outputs[0]: self.sizes[node.inputs[0]]} if node.inputs[0] in self.sizes else {}
-        known = made is not None or zero is not None or "width" in node.attributes
-        self.grids |= {node.outputs[0]: read} if known else {}  # else nothing says how wide codes are
-        module: torch.nn.Module = Dequantizing(read, scale.dtype)
-        if made is not None:
-            module = Pass() if made.equals(read) else Regridding(made, read, self.switched())
-        return Layer(module=module, inputs=node.inputs[:1], outputs=node.outputs)
-
-    def _sum(self, builder: "Builder", node: Node) -> Layer | None:
-        """An Add between tensors of 8 bits that nothing but a QuantizeLinear reads; None for any other."""
-        a, b = (self.grids.get(name) for name in node.inputs[:2])
-        c = self._next_grid(builder, node.outputs[0])
-        if a is None or b is None or c is None or not all(each.per_tensor and each.bits == 8 for each in (a, b, c)):
-            return None
-        self.products.add(node.outputs[0])  # rounded with it
-        held = tuple(builder.constants.get(name) for name in node.inputs[:2])
-        inputs = tuple(name for name, value in zip(node.inputs[:2], held, strict=True) if value is None)
-        return Layer(module=RoundedSum(node, (a, b, c), held, self.switched()), inputs=inputs, outputs=node.outputs)
-
-    def _softmax(self, builder: "Builder", node: Node) -> Layer | None:
-        """A Softmax of codes of 8 bits that nothing but a QuantizeLinear to 8 bits reads; None for any other."""
-        x, y = self.grids.get(node.inputs[0]), self._next_grid(builder, node.outputs[0])
-        if x is None or y is None or not all(each.per_tensor and each.bits == 8 for each in (x, y)):
-            return None
-        return Layer(module=RoundedSoftmax(node, y, self.switched()), inputs=node.inputs[:1], outputs=node.outputs)
-
-    def _next_grid(self, builder: "Builder", name: str) -> Grid | None:
-        """The grid of the QuantizeLinear that alone reads a value."""
-        after = builder.only_reader(name, "QuantizeLinear")
-        if after is None:
-            return None
-        reader = self.with_width(builder.nodes[after])
-        scale, zero = builder.constant(reader, 1), builder.constant(reader, 2)
-        return None if scale is None else grid_of(reader, scale, zero, width_of(reader, zero), None)
-
-    def _quant(self, builder: "Builder", node: Node) -> Layer | None:
-        scale, zero, bits = (builder.constant(node, position) for position in (1, 2, 3))
-        sizes = self.sizes.get(node.outputs[0])
-        if zero is None or bits is None:
-            return None
-        if scale is None:
-            width = quant_width(node, bits)
-            rows = rows_of(builder, node, sizes, width)
-            return None if rows is None else self._row_rounding(node, rows)
-        grid = quant_grid(node, scale, zero, bits, None if sizes is None else len(sizes))
-        return self._rounding(node, grid, coded=False)
-
-    def _dynamic(self, builder: "Builder", node: Node) -> Layer | None:
-        """Codes that only products of integers by constants read; None where others see them."""
-        if not all(self._only_products(builder, name) for name in (node.outputs[0], *node.outputs[2:3]) if name):
-            return None
-        if len(node.outputs) > 1 and not only_read_by(builder, node.outputs[1], ("Mul",)):
-            return None
-        self.dynamic.add(node.outputs[0])
-        self.tensors += 1
-        return Layer(module=DynamicRounding(self.switched()), inputs=node.inputs, outputs=node.outputs)
-
-    @staticmethod
-    def _only_products(builder: "Builder", name: str) -> bool:
-        """Whether a value is read by products of integers by constants alone."""
-        if not only_read_by(builder, name, ("MatMulInteger", "ConvInteger")):
-            return False
-        return all(by_constant(builder, builder.nodes[index]) for index in builder.all_readers.get(name, ()))
-
-    def _whole(self, builder: "Builder", node: Node) -> Layer | None:
-        """A product by a constant of the codes that a DynamicQuantizeLinear made; None for any other."""
-        if node.inputs[0] not in self.dynamic:
-            return None
-        codes, zero = builder.constant(node, 1), builder.constant(node, 3)
-        assert codes is not None
-        signed = self.widths.get(node.inputs[1], (8, codes.dtype == torch.int8))[1]
-        zeros = torch.zeros((), dtype=torch.int32) if zero is None else zero.to(torch.int32)
-        first = node.op == "ConvInteger"
-        shape = (-1, *[1] * (codes.dim() - 1)) if first else (-1,)
-        centred = (codes.to(torch.int32) - (zeros.reshape(shape) if zeros.numel() > 1 else zeros.reshape(()))).float()
-        product: torch.nn.Module
-        if first:
-            weight, product = centred, layers.convolution(node, centred, None)
-        else:
-            weight = centred.t().contiguous()
-            product = layers.linear(layers.parameter(weight), None)
-        grid = Grid(
-            scale=torch.ones(zeros.reshape(-1).shape) if zeros.numel() > 1 else ONE,
-            zero=zeros.reshape(-1) if zeros.numel() > 1 else zeros.reshape(()),
-            bits=8,
-            signed=signed,
-            axis=None if zeros.numel() == 1 else 0,
-        )
-        self.below["product"] = SiteGrids(x=CODES, w=grid)
-        inputs = (node.inputs[0], *node.inputs[2:3])
-        module = WholeProduct(node, product, weight)
-        return Layer(module=module, inputs=inputs, outputs=node.outputs, weight=node.inputs[1])
-
-    def _cells(self, builder: "Builder", node: Node) -> Layer:
-        layer, self.below = coded_cells(builder, node, self.switched())
-        self.tensors += 1
-        return layer
-
-    def _blocks(self, builder: "Builder", node: Node) -> Layer:
-        layer, self.below[""] = blocks_of(builder, node)
-        return layer
 
     # ---------------- what passes codes on
 
@@ -392,7 +207,7 @@ class Quantization:
         ):  # which the weight was multiplied by
             alpha = node.number("alpha", 1.0)
             w = dataclasses.replace(w, scale=w.scale * alpha) if alpha > 0 else None
-        y = self._next_grid(builder, layer.outputs[0])
+        y = next_grid(self, builder, layer.outputs[0])
         self.sites[path] = SiteGrids(
             x=x,
             w=w,
@@ -431,17 +246,3 @@ class Quantization:
             return False
         step = (x.scale * w.scale).reshape(-1)
         return bool(torch.allclose(bias.scale.reshape(-1).expand(step.shape), step, rtol=1e-6, atol=0.0))
-
-
-_MAKERS: dict[tuple[str, str], Callable[..., Layer | None]] = {
-    ("", "Add"): Quantization._sum,
-    ("", "Softmax"): Quantization._softmax,
-    ("", "QuantizeLinear"): Quantization._quantize,
-    ("", "DequantizeLinear"): Quantization._dequantize,
-    ("", "DynamicQuantizeLinear"): Quantization._dynamic,
-    ("", "MatMulInteger"): Quantization._whole,
-    ("", "ConvInteger"): Quantization._whole,
-    (MICROSOFT, LSTM): Quantization._cells,
-    (MICROSOFT, BLOCKS): Quantization._blocks,
-    **{(domain, "Quant"): Quantization._quant for domain in QONNX},
-}
