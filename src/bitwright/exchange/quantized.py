@@ -272,10 +272,20 @@ def _laid_out(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | 
         fits = scale.dim() == len(shape) and scale.shape[-1] == 1 and (view.weight is not None or scale.shape[-2] == 1)
         fits = fits and all(one in (1, whole) for one, whole in zip(scale.shape, shape, strict=False))
         return (PerChannel(), scale.contiguous()) if fits else None
-    if grid.axis != 0 or grid.scale.numel() != view.groups * view.n or view.weight is None:
+    if view.weight is None:
+        return _of_products(view, grid)
+    if grid.axis != 0 or grid.scale.numel() != view.groups * view.n:
         return None
     lead = shape[: view.lead + 1]
     return PerChannel(), grid.scale.reshape(*lead, *[1] * (len(shape) - len(lead)))
+
+
+def _of_products(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | None:
+    """Scales of independent products of two activations, such as heads, along an axis that counts these."""
+    axis, shape = grid.axis, view.w.shape
+    if axis is None or axis >= view.lead or grid.scale.numel() != shape[axis]:
+        return None
+    return PerChannel(), grid.scale.reshape(-1, *[1] * (len(shape) - axis - 1))
 
 
 METHOD = FileMethod()
