@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -698,3 +700,23 @@ def test_the_command_writes_shapes(tmp_path, monkeypatch):
     result = RUNNER.invoke(app, ["export", "gemm:8x16x4", "-f", "timeloop", "-o", "folder", "--overwrite"])
     assert result.exit_code == 2
     assert "has files already" in result.stderr
+
+
+SESSION = """
+import onnx
+from onnx import TensorProto, helper
+from bitwright.exchange.export.agreement import _session
+value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", value[:1], value[1:])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+_session(model.SerializeToString(), fused=True, threads=1).run(None, {"x": [1.0]})
+"""
+
+
+def test_nobody_is_told_of_a_session(tmp_path):
+    """Nor is an identity of this computer made up, which onnxruntime keeps in the user's cache to tell with."""
+    pytest.importorskip("onnxruntime")
+    own = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    own |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", SESSION], env=own, check=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

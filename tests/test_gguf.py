@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import bitwright
-from bitwright.accelerators.precision_scalable import BitFusion
+from bitwright.accelerators.precision_scalable import BitFusion, Eyeriss
 from bitwright.accelerators.systolic import WeightStationary
 from bitwright.errors import InputError
 from bitwright.exchange.blocks import site_plan
@@ -156,7 +156,9 @@ def test_a_file_of_blocks_is_a_plan(network, tmp_path):
         assert again.sites[name].w.scale_bits == site.w.scale_bits
 
 
-@pytest.mark.parametrize("machine", [WeightStationary(rows=32, cols=32), BitFusion(rescaling=True)])
+@pytest.mark.parametrize(
+    "machine", [WeightStationary(rows=32, cols=32), BitFusion(rescaling=True), Eyeriss(rescaling=True)]
+)
 def test_minima_take_one_more_operation_for_each_sum_of_a_block(machine):
     own = site_plan(scales_of(TYPES["Q4_1"], blocks("Q4_1", 64, 256)))
     symmetric = dataclasses.replace(own, w=dataclasses.replace(own.w, minimum=None, zero_point=0))
@@ -169,7 +171,7 @@ def test_minima_take_one_more_operation_for_each_sum_of_a_block(machine):
 
     with_minima, without = counts(own), counts(symmetric)
     least = m * n * (k // size)
-    assert without["rescalers", "rescale"] in ([least] if machine.rows == size else [least, 2 * least])
+    assert without["rescalers", "rescale"] in ([least] if machine.rows == size else range(least, 4 * least + 1, least))
     assert with_minima["rescalers", "rescale"] == 2 * without["rescalers", "rescale"]
     assert with_minima["operands", "add to meet a zero point"] == m * k
     assert ("operands", "add to meet a zero point") not in without

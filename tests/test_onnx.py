@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import random
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.load import load
 from bitwright.networks.network import InputShape
 from bitwright.networks.onnx.names import path_of
+from bitwright.networks.onnx.network import dims_of
 from bitwright.networks.smoothing import smoothing_groups
 from bitwright.networks.trace import trace
 
@@ -498,3 +500,37 @@ def test_a_function_s_tensor_does_not_lie_in_another_file(tmp_path, monkeypatch)
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError):
         loaded(model, tmp_path / "folder")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x=0x8", "x=-1x8", "x=ax8", "x=1xx8", "x=", "=1x8", "x", "x=1.5x8", "x=1x8,1x8", "x=1X8", "x=99999999999x8"],
+)
+def test_sizes_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match=r"is not understood; write --shape .* from 1 to 999,999,999"):
+        dims_of([text])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sentence"),
+    [
+        ({"z": (1, 8)}, "names the input 'z'; it has x"),
+        ({"x": (8,)}, "gives x 8, the file has Nx8"),
+        ({"x": (1, 8, 1)}, "gives x 1x8x1, the file has Nx8"),
+        ({"x": (1, 9)}, "gives x 1x9, the file has Nx8"),
+        ({"x": (999_999_999, 8)}, "7,999,999,992 elements; give a smaller one"),
+    ],
+)
+def test_sizes_that_no_input_has_are_refused(sizes, sentence, tmp_path):
+    made = helper.make_graph(
+        [node("MatMul", "x,w", "y")],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(floats(8, 3), "w")],
+    )
+    (tmp_path / "a.onnx").write_bytes(
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    )
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        load(str(tmp_path / "a.onnx"), dims=sizes)

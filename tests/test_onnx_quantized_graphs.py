@@ -6,6 +6,8 @@ import torch
 
 from bitwright.errors import InputError
 from bitwright.methods.executor import Executor
+from bitwright.networks.nodes import report_nodes
+from bitwright.tasks.calibrate import calibrate_method
 
 onnx = pytest.importorskip("onnx", reason="ONNX files need the package onnx")
 pytest.importorskip("onnxruntime", reason="onnxruntime is what networks of ONNX files are compared with")
@@ -70,6 +72,30 @@ def test_products_of_a_branch_are_by_its_own_codes(tmp_path):
     plan, found = executed(made, given, tmp_path)
     assert [(site.x_type, site.w_type, site.y is not None) for site in plan.sites.values()] == [("uint8", "int8", True)]
     assert np.array_equal(found.numpy(), by_runtime(made, given)[0])
+
+
+def test_a_branch_that_is_not_taken_has_no_plan_and_that_is_told(tmp_path):
+    """Example inputs have a largest element above 0; where it is not above 0, the other product would run."""
+    then = graph(coded("x", "a", "p"), [], [value("a")])
+    other = graph(coded("x", "b", "q"), [], [value("b")])
+    nodes = [
+        node("ReduceMax", "x", "m", keepdims=0), node("Greater", "m,zero", "c"),
+        node("If", "c", "y", then_branch=then, else_branch=other),
+    ]  # fmt: skip
+    given = {"x": floats(3, 8)}
+    network = loaded(model(nodes, given, value("y", FLOAT, [3, 8])), tmp_path)
+    plan = plan_of(network)
+    assert len(plan.sites) == 1
+    assert any("1 product of the file without a plan" in note and "otherwise.q" in note for note in plan.notes)
+    why = {line.name: line.why for line in report_nodes(network).lines if line.operator == "MatMul"}
+    assert "does not reach" in why["q"]
+    assert "does not reach" not in why["p"]
+    below = {"x": torch.from_numpy(-np.abs(given["x"]))}
+    for each in (plan, calibrate_method(network, "int8")):
+        with pytest.raises(
+            InputError, match=r"otherwise\.q.* is not in the plan, since no input .* calibrate on inputs that do"
+        ):
+            Executor(network, each).run(below)
 
 
 def test_products_of_a_loop_are_by_their_own_codes_and_others_of_their_names_stay_float(tmp_path):

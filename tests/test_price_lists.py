@@ -172,7 +172,7 @@ class TestPrice:
         assert times(listed("add_int8", technology, rtl), 3, "3 x {}").synthesized
 
 
-KEPT_BY_ALL = {"operands", "vector_unit"}
+KEPT_BY_ALL = {"operands"}
 KEPT = {
     "eyeriss": {"pe_array"},
     "lpa": {"second_registers"},

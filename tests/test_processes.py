@@ -277,6 +277,29 @@ class TestLeftovers:
             assert file.is_file()
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize("kind", ["file_beside", "folder_beside"])
+    @pytest.mark.parametrize("moment", ["made", "removed"])
+    def test_an_interrupt_as_it_is_made_or_removed(self, tmp_path, monkeypatch, kind, moment):
+        """It comes when there is something already, or still; at the latest the end of the process takes it away."""
+        names = {"made": ("touch", "mkdir"), "removed": ("unlink", "is_symlink")}[moment]
+        name = names[kind == "folder_beside"]
+        real = getattr(Path, name)
+
+        def interrupted(place, *args, **more):
+            monkeypatch.undo()
+            if moment == "made":
+                real(place, *args, **more)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            scratch._clear(tmp_path)  # which looks at links too
+            monkeypatch.setattr(Path, name, interrupted)
+            with getattr(scratch, kind)(tmp_path / "x") as place:
+                (place / "inside").touch() if place.is_dir() else place.write_text("half")
+        assert len(list(tmp_path.iterdir())) == (moment == "removed")
+        scratch.remove_all()
+        assert not list(tmp_path.iterdir())
+
     @pytest.mark.parametrize("name", ["n" * 255, "ü" * 120, "a\nb", "-"])
     def test_any_name(self, tmp_path, name):
         write_atomic(tmp_path / name, b"whole")

@@ -35,6 +35,7 @@ def small_cnn():
 
 NETWORKS = {
     "attention": lambda: network_of(seeded(attentive), normal(2, 5, 12, seed=1)),
+    "attention of one sequence": lambda: network_of(seeded(attentive), normal(1, 5, 12, seed=1)),
     "cnn": lambda: network_of(seeded(small_cnn), normal(2, 3, 8, 8)),
 }
 
@@ -87,6 +88,7 @@ ATTENTION = ("int8", "int8-token", "w4a8", "3 bits signed", "12 bits", "aqs")
     ("network", "recipe"),
     [
         *(("attention", each) for each in ATTENTION),
+        ("attention of one sequence", "int8"),
         *(("cnn", each) for each in ("int8-sym", "int8-token", "6 bits by 5")),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bitwright.formats import Integer, Quantized, SlicedUnsigned
 from bitwright.methods.executor import Executor
 from bitwright.methods.protocol import compose
-from bitwright.methods.vector_kernels import kept_in_blocks, run_entries
+from bitwright.methods.vector_kernels import run_entries
 from bitwright.methods.vectors import reference_masks, skipped_window, vector_masks
 from bitwright.testing.networks import toy_networks
 from toys import batched_product, columns_of, convolution_forms, im2col, linear_view, random_codes
@@ -112,11 +112,3 @@ class TestCounts:
                         else:
                             entries, run = entries + 1, 0
                     assert found[group, vector, tile] == entries
-
-    @settings(max_examples=60, deadline=None)
-    @given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), seeds)
-    def test_kept_vectors_of_blocks(self, groups, vectors, k, block, seed):
-        mask = torch.rand(groups, vectors, k, generator=torch.Generator().manual_seed(seed)) < 0.5
-        found = kept_in_blocks(mask, block)
-        parts = [(~mask[:, i : i + block]).sum(1) for i in range(0, vectors, block)]
-        assert torch.equal(found, torch.stack(parts, dim=1).float())

@@ -38,6 +38,7 @@ from bitwright.circuits import (
     RunLengthEncoder,
     SliceMerger,
     SliceOperator,
+    VectorLane,
 )
 from bitwright.circuits.report import Synthesized
 from bitwright.studies.synthesis import chosen, rtl_digest, synthesis
@@ -50,9 +51,11 @@ OF_BILLS: tuple[Circuit, ...] = (
     ),
     Requantizer(slices=False),
     PartialSumAdder(lanes=1, tile_bits=32),
-    *(SliceOperator(x_signed=signed) for signed in (False, True)),
+    SliceOperator(products=4, sum_bits=22),
+    SliceOperator(products=8, sum_bits=23),
+    SliceOperator(x_signed=True, products=12, sum_bits=24),
     *(SliceMerger(x_signed=signed) for signed in (False, True)),
-    Compensator(),
+    Compensator(operators=1, products=4),
     *(kind(run_bits=bits) for kind in (RunLengthEncoder, RunLengthDecoder) for bits in (3, 4, 8)),
     FusionUnit(widest=4),
     LpaPe(rounding="truncated"),
@@ -69,6 +72,7 @@ OF_BILLS: tuple[Circuit, ...] = (
     CutScheduler(),
     DrqElement(),
     DrqMask(),
+    VectorLane(),
 )
 COLUMNS = (
     "circuit",

@@ -28,10 +28,14 @@ class MissingPriceError(InputError):
     """An event has no energy or area in the technology's price list; it is never counted as free."""
 
 
+CLOSE = 0.65
+"""Two thirds of the letters in common; half of them make `ant-pe` of `nope`."""
+
+
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> InputError:
-    """An `InputError` that lists the known names of `kind` and suggests the nearest one to `given`."""
+    """An `InputError` that lists the known names of `kind` and suggests one that is close to `given`, if any is."""
     names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=CLOSE)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return InputError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(names) or 'none'}.")
 

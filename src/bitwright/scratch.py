@@ -76,13 +76,19 @@ def _made(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         while True:
             place = parent / f".{path.name[:LONGEST]}.{os.urandom(6).hex()}{SUFFIX}"
-            _mine.add(place)  # before it is there: an interrupt may come at once
-            stack.callback(_mine.discard, place)
-            make(place)
+            _mine.add(place)  # before it is there: an interrupt may come at once, and while it is removed
+            stack.callback(_forget, place)
             stack.callback(_remove, place)
+            make(place)
             if fcntl is None or stack.enter_context(_held(place, wait=True)) is not Held.GONE:
                 break  # else somebody took it for a leftover before it was locked
         yield place
+
+
+def _forget(place: Path) -> None:
+    """What is gone is nobody's; what could not be removed is, at the end of the process."""
+    if not os.path.lexists(place):
+        _mine.discard(place)
 
 
 class Held(enum.Enum):

@@ -340,3 +340,20 @@ class TestLiberty:
             path.write_text(text)
             with pytest.raises(InputError):
                 liberty_room.read(path)
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("library (x) {\n  time_unit 1;\n}", r"line 2: 1 stands where '\(' or ':' is expected"),
+            ("library (x) {\n  cell (A) {\n", "line 2: the file ends within a group, whose closing } is expected"),
+            ("hello world\n", r"line 1: world stands where '\(' or ':' is expected"),
+            ("library (x) { }\nlibrary (y) { }\n", r" is not one group library \(NAME\) \{ ... \}, which is expected"),
+        ],
+    )
+    def test_says_in_one_sentence_where_it_stopped(self, tmp_path, text, said):
+        pytest.importorskip("liberty", reason="Liberty files need liberty-parser: pip install 'bitwright[rtl]'")
+        path = tmp_path / "cells.lib"
+        path.write_text(text)
+        with pytest.raises(InputError, match=said + "; give a Liberty file of standard cells$") as caught:
+            liberty_room.read(path)
+        assert str(path) in str(caught.value)

@@ -16,11 +16,21 @@ from tests.test_processes import descendants, parents, until
 from typer.testing import CliRunner
 
 from bitwright import api
-from bitwright.circuits import AntPe, LpaPe, MultiplyAccumulate, Rae, circuit_of, liberty
+from bitwright.circuits import (
+    AntPe,
+    BitGroup,
+    LpaPe,
+    MultiplyAccumulate,
+    Rae,
+    RunLengthEncoder,
+    SliceOperator,
+    circuit_of,
+    liberty,
+)
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.studies import synthesis as room
-from bitwright.studies.rtl import capture, emit, inputs_of
+from bitwright.studies.rtl import capture, circuit_named, emit, inputs_of
 from toys import network_of, normal
 
 for needed in ("amaranth", "pyosys", "liberty"):
@@ -87,6 +97,20 @@ class TestSynthesize:
         assert found.exit_code == 2
         assert said in " ".join(found.output.split())
         assert not list(tmp_path.iterdir())
+
+    def test_a_bad_guess_is_not_made(self):
+        for verb in (("circuits", "nope"), ("rtl", "nope", "--out", "x")):
+            found = run(*verb)
+            assert found.exit_code == 2
+            assert "unknown circuit 'nope'. Known: " in " ".join(found.output.split())
+        assert "Did you mean 'ant-pe'?" in " ".join(run("circuits", "ant-pw").output.split())
+
+    @pytest.mark.parametrize(("machine", "kind"), [("lpa", LpaPe), ("apsq", Rae), ("ant", AntPe)])
+    def test_machines_stand_for_their_elements(self, machine, kind):
+        found = circuit_named(machine, {})
+        assert isinstance(found, kind)
+        if machine == "apsq":
+            assert circuit_named(machine, {"lanes": 3}) == Rae(lanes=3, banks="registers")
 
     def test_cells_without_a_buffer(self, cells):
         text = cells.read_text()
@@ -205,7 +229,10 @@ def captured(method, k=24):
 class TestLayers:
     """Codes of a layer, at the ports of what multiplies their formats."""
 
-    @pytest.mark.parametrize(("method", "kind", "given"), [("lp8", LpaPe, {}), ("ant", AntPe, {})])
+    @pytest.mark.parametrize(
+        ("method", "kind", "given"),
+        [("lp8", LpaPe, {}), ("ant", AntPe, {}), ("aqs", SliceOperator, {}), ("int8-sym", BitGroup, {})],
+    )
     def test_a_folder_of_a_layers_codes(self, method, kind, given, tmp_path):
         layer = captured(method)
         if kind is LpaPe:
@@ -224,7 +251,11 @@ class TestLayers:
 
     @pytest.mark.parametrize(
         ("kind", "said"),
-        [(MultiplyAccumulate, "multiplies integers; choose a method"), (Rae, "no operands")],
+        [
+            (MultiplyAccumulate, "multiplies integers; choose a method"),
+            (Rae, "set banks=registers"),
+            (RunLengthEncoder, "no operands"),
+        ],
     )
     def test_circuits_without_a_place_for_them(self, kind, said):
         with pytest.raises(InputError, match=said):

@@ -29,10 +29,11 @@ from tests.kill.scenes import GIVEN, SCENES, Scene, contents
 
 LIMIT_SECONDS = 300.0
 TERMINATED = 143
+PART = ".bitwright-part"
 SIGTERM_SHARE = 0.2
 MOST_LATE = 8  # kills in a row that came after the end
-OTHERS = ("tmp/torchinductor_*", "tmp/.ses", "cache/Microsoft/*", "cache/matplotlib*", "tmp/dask-scratch-space/*")
-"""What libraries leave on their own account: torch's folder, onnxruntime's count of sessions, Dask's lock files."""
+OTHERS = ("tmp/torchinductor_*", "tmp/dask-scratch-space/*")
+"""What libraries leave on their own account: torch's folder, Dask's lock files."""
 HEADS = ("kills", "SIGTERM", "the same", "stored", "taken up", "half", "leftovers", "orphans", "late")
 
 
@@ -143,11 +144,19 @@ def killed(scene: Scene, whole: Undisturbed, rng: random.Random, figures: Figure
             counts["SIGTERM"] += moment.number == signal.SIGTERM
             _look(scene, whole, moment, ended.code, place, figures)
             stored = scene.stored(place / "work")
+            parts = sum(PART in name for name in everything(place))  # which the next one removes
             again = launch.ran(scene.words, place, None, limit=LIMIT_SECONDS, fresh=fresh)
             if again.code:
                 figures.fault(scene, "failed", moment, f"the second run ends with {again.code}: {_said(place)}")
                 return
-            _compare(scene, whole, moment, stored, place, figures)
+            kept = again.events - parts < whole.events
+            if scene.kept_at_end:
+                kept = stored <= scene.stored(place / "work")
+            _compare(scene, whole, moment, place, figures)
+            counts["stored"] += bool(stored)
+            counts["taken up"] += bool(stored) and kept
+            if stored and not kept:
+                figures.fault(scene, "lost", moment, f"{len(stored)} stored, {again.events} file events again")
             return
     figures.fault(scene, "failed", "at no moment", f"{MOST_LATE} kills in a row came after the end")
 
@@ -161,7 +170,7 @@ def _look(scene: Scene, whole: Undisturbed, moment: Moment, code: int, place: Pa
     if code not in expected:
         figures.fault(scene, "failed", moment, f"ended with {code}: {_said(place)}")
     if moment.number == signal.SIGTERM:
-        left = sorted(name for name in everything(place) if ".bitwright-part" in name)
+        left = sorted(name for name in everything(place) if PART in name)
         if left and code == TERMINATED:
             figures.fault(scene, "leftovers", moment, f"after SIGTERM: {left}")
         return  # what is finished is kept, and its plan is the best so far
@@ -171,16 +180,9 @@ def _look(scene: Scene, whole: Undisturbed, moment: Moment, code: int, place: Pa
             figures.fault(scene, "half", moment, f"{name} has {len(content)} bytes, not {len(final)}")
 
 
-def _compare(
-    scene: Scene, whole: Undisturbed, moment: Moment, stored: set[bytes], place: Path, figures: Figures
-) -> None:
+def _compare(scene: Scene, whole: Undisturbed, moment: Moment, place: Path, figures: Figures) -> None:
     """What is wrong after the command ran again."""
-    counts, found = figures.counts[scene.verb], everything(place)
-    counts["stored"] += bool(stored)
-    if stored and (not scene.kept_at_end or stored <= scene.stored(place / "work")):
-        counts["taken up"] += 1
-    elif stored:
-        figures.fault(scene, "lost", moment, f"{len(stored - scene.stored(place / 'work'))} of {len(stored)} stored")
+    found = everything(place)
     left = sorted(found.keys() - whole.files.keys())
     if left:
         figures.fault(scene, "leftovers", moment, str(left))
@@ -190,7 +192,7 @@ def _compare(
     elif launch.orphans():
         figures.fault(scene, "orphans", moment, "after the second run")
     elif not left:
-        counts["the same"] += 1
+        figures.counts[scene.verb]["the same"] += 1
 
 
 def _difference(one: dict[str, bytes], other: dict[str, bytes]) -> str:

@@ -195,9 +195,9 @@ def _listen(tell: int, own: int, number: int) -> None:
             return
         if os.getpid() != process:  # a worker's files are its own
             return
-        if count == own:
+        count += 1  # before the signal, whose handler touches files too
+        if count == own + 1:
             os.kill(process, number)
-        count += 1
         with contextlib.suppress(OSError):
             os.write(tell, b".")
 

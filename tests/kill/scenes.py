@@ -1,6 +1,7 @@
 """What is killed: commands of every verb that keeps something, small enough to be run hundreds of times."""
 
 import dataclasses
+import json
 import re
 import sqlite3
 from collections.abc import Callable
@@ -60,6 +61,17 @@ def entries_of_journal(work: Path) -> set[bytes]:
     return {f"{each.name} {each.stat().st_mtime_ns}".encode() for each in judged.glob("*.safetensors")}
 
 
+def looks_of_training(work: Path) -> set[bytes]:
+    """Looks at held-out samples in the training's checkpoint, after the first, which is before any step."""
+    state = work / "state"
+    if not state.exists():
+        return set()
+    with state.open("rb") as file:  # as safetensors begins: the length of a header in JSON, then that
+        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    losses = json.loads(head["__metadata__"]["bitwright_training"])["reached"]["losses"]
+    return {f"step {step}".encode() for step, _ in losses if step}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
     """A command, and what of it is kept.
@@ -79,7 +91,7 @@ class Scene:
     stored : callable
         Folder of the work -> what of it is done and kept, which going on takes up as it is.
     kept_at_end : bool
-        Whether what is stored is there at the end too.
+        Whether what is stored is there at the end too; else the second run has to touch fewer files than a first one.
     """
 
     name: str
@@ -150,6 +162,8 @@ SCENES: dict[str, Scene] = {
                 *("--out", "t.json", "--out", "t.parquet", "--overwrite"),
             ),
             growing=("state", "state.previous"),
+            stored=looks_of_training,
+            kept_at_end=False,
         ),
         Scene(
             name="plan",

@@ -16,7 +16,7 @@ from bitwright.accelerators.circuits import Built, Circuit, Part, Priced, listed
 from bitwright.accelerators.cost import Area
 from bitwright.accelerators.srams import CACHED_MACHINES, Sram, srams_of
 from bitwright.accelerators.substrate import Substrate
-from bitwright.circuits import PartialSumAdder, Requantizer
+from bitwright.circuits import PartialSumAdder, Requantizer, VectorLane
 
 REQUANTIZERS, RESCALERS, SUM_ADDERS, VECTOR = "requantizers", "rescalers", "sum_adders", "vector_unit"
 OPERANDS, CENTRING = "operands", "centring"
@@ -74,6 +74,7 @@ OPERAND_LANE = Circuit(
     parts=(*RUN_TIME_SCALE.parts, *ZERO_POINT_SUM.parts),
 )
 LANE = "mac_float16"
+LANE_RTL = (Built(circuit=VectorLane()),)
 
 
 class Billed(Substrate):
@@ -129,7 +130,7 @@ def books_of(machine: Billed) -> Books:
     """
     prices = machine.technology
     requantizer, adder = (priced(circuit, prices, "parts") for circuit in (REQUANTIZER, SUM_ADDER))
-    rescaler, lane = rescaler_of(machine), listed(LANE, prices)
+    rescaler, lane = rescaler_of(machine), listed(LANE, prices, LANE_RTL)
     components = (
         *machine.components(),
         Component(name=REQUANTIZERS, count=machine.requantizer_lanes, circuit=requantizer),

@@ -9,7 +9,7 @@ part of requantization. Copies and gathers that change where elements lie are fr
 
 from collections.abc import Mapping, Sequence
 
-from bitwright.accelerators.books import LANE, VECTOR, Billed, books_of
+from bitwright.accelerators.books import LANE, LANE_RTL, VECTOR, Billed, books_of
 from bitwright.accelerators.circuits import listed
 from bitwright.accelerators.cost import Cost, Event
 from bitwright.accelerators.events import BITS_PER_BYTE, leakage_events
@@ -63,7 +63,7 @@ def vector_cost(machine: Billed, operations: Sequence[OtherOperation]) -> Cost:
     operations : sequence of OtherOperation
         What a network does beside its sites; products among them are none of this unit's work.
     """
-    books, lane = books_of(machine), listed(LANE, machine.technology)
+    books, lane = books_of(machine), listed(LANE, machine.technology, LANE_RTL)
     output = books.srams["sram_output"]
     work = {each.name: 0 for each in operations}
     moved = 0

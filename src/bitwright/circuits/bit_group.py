@@ -15,8 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pydantic
 
-from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values
+from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values, Words
+from bitwright.circuits.feeding import centred
 from bitwright.circuits.multiply_accumulate import LENGTH, wrapped
+from bitwright.circuits.resting import loaded, sums_before
 from bitwright.settings import OURS, RECOLLECTED, about
 
 DIGIT = 4
@@ -83,6 +85,29 @@ class BitGroup(Circuit):
         if self.cuts:
             found |= {"from_east": 0 * whole, "from_below": 0 * whole, "begins": 0 * whole}
         return found
+
+    def feed_words(self, x: Words, w: Words, begins: Integers) -> dict[str, Integers]:
+        """One wide element by one wide weight, which waits for a clock, on top of the products before.
+
+        Raises
+        ------
+        InputError
+            Operands that are no integers of at most 8 bits.
+        """
+        found = self.controls(*begins.shape) | {"load": np.ones_like(begins), "take": np.ones_like(begins)}
+        codes = {"x": x.codes.copy(), "w": w.codes}
+        for name, words in (("x", x), ("w", w)):
+            centred(words, self.name)
+            found[f"{name}_signed"] = np.full_like(begins, int(codes[name].min() < 0))
+        codes["x"][0] = 0  # the first of all meets no weight yet
+        before = np.stack([sums_before(codes["x"] * codes["w"], begins), np.zeros_like(begins)], -1)
+        found["w"] = loaded(codes["w"] & ((1 << PORT) - 1))
+        port = codes["x"] & ((1 << PORT) - 1)
+        nothing = np.zeros_like(before)
+        if not self.cuts:
+            return found | {"x": port, "sum_in": before}
+        sides = {"x_west": port, "x_east": np.zeros_like(port), "sum_above": before, "sum_below": nothing}
+        return found | sides | {"begins": begins}
 
     def model(self, inputs: Values) -> dict[str, Integers]:
         """Sums of elements' products, and x, a clock later."""

@@ -150,10 +150,13 @@ class Words:
         As the format numbers them.
     format : Format
         Of all of them.
+    zero_point : int
+        The code of 0, of integers.
     """
 
     codes: Integers
     format: Format
+    zero_point: int = 0
 
 
 @runtime_checkable

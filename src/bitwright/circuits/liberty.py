@@ -191,8 +191,24 @@ def _read(content: bytes, path: Path) -> Library:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
-        said = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise InputError(f"{path} is no Liberty file that can be read: {said[0][:120]}") from error
+        raise InputError(f"{path}{_unread(error)}; give a Liberty file of standard cells") from error
+
+
+def _unread(error: Exception) -> str:
+    """Where the parser stopped, and what should stand there: behind the file's name."""
+    from liberty.parser import ExceptionWithLineNum
+    from liberty.tokenized import UnexpectedEndOfFile, UnexpectedToken
+
+    if not isinstance(error, ExceptionWithLineNum):
+        return " is not one group library (NAME) { ... }, which is expected"
+    # lines count from 0, and a token that ends its line has been left for the next one
+    line = max(1, error.line_num + (error.char_num > 0))
+    if isinstance(error.e, UnexpectedEndOfFile) or (isinstance(error.e, UnexpectedToken) and error.e.actual is None):
+        return f", line {line}: the file ends within a group, whose closing }} is expected"
+    if isinstance(error.e, UnexpectedToken):
+        expected = str(error.e.expected).replace(" | ", " or ")
+        return f", line {line}: {str(error.e.actual)[:40]} stands where {expected} is expected"
+    return f", line {line}: what stands there is neither a group nor an attribute, which are expected"
 
 
 def _library(parsed: Any) -> Library:

@@ -11,7 +11,8 @@ its own. What sums are is not certain, so both readings of `bitwright.methods` s
   twice, and 2^growth_bits of them.
 
 Ours beside that: a lane has a sum and an adder of its own, where the drawing cuts one adder in four; logarithms are of
-one piece; registers hold decoded words, as drawn. Weights rest, as in the other arrays here.
+one piece; registers hold decoded words, as drawn. Weights rest, as in the other arrays here; where the next ones are
+loaded behind the stream (`double`), they wait in second registers, and rest from the x on that they are taken with.
 """
 
 from collections.abc import Mapping
@@ -47,6 +48,7 @@ class LpaPe(Circuit):
         "sums of 8, 4, 2 bits by mode, truncated": {"rounding": "truncated"},
         "sums of 8 bits in every mode": {"bits_4": 8, "bits_2": 8},
         "exact sums": {"sums": "exact", "integer_bits": 5},
+        "weights that wait": {"rounding": "truncated", "double": True},
     }
 
     fraction_bits: int = pydantic.Field(
@@ -103,6 +105,10 @@ class LpaPe(Circuit):
         json_schema_extra=about(OURS, unit="bits"),
     )
 
+    double: bool = pydantic.Field(
+        False, description="second registers hold the next weight while one rests", json_schema_extra=about(OURS)
+    )
+
     @pydantic.model_validator(mode="after")
     def _widths(self) -> Self:
         adders = self._adders
@@ -139,6 +145,8 @@ class LpaPe(Circuit):
             )
 
         steering = [Port(name="load", bits=1, what="w is taken in")]
+        if self.double:
+            steering.append(Port(name="take", bits=1, what="the weight that waits rests from this x on"))
         if self.sums == "narrow":
             steering.insert(0, Port(name="mode", bits=2, what="2 or 3: weights of 8 bits, 1: of 4, 0: of 2"))
         return Ports(
@@ -151,7 +159,7 @@ class LpaPe(Circuit):
             outputs=(
                 *self._adders.ports("", "a clock later"),
                 *operand("x", "_out", 1, "the activation for the next column"),
-                *operand("w", "_out", LANES, "the weight that rests"),
+                *operand("w", "_out", LANES, "the weight that waits" if self.double else "the weight that rests"),
             ),
         )
 
@@ -160,6 +168,8 @@ class LpaPe(Circuit):
         load = np.zeros((clocks, streams), np.int64)
         load[::LENGTH] = 1
         found = {"load": load, "x_zero": np.zeros_like(load), "w_zero": np.full_like(load, 0b1010)}
+        if self.double:
+            found["take"] = later(load)
         return found | ({"mode": np.ones_like(load)} if self.sums == "narrow" else {})
 
     def feed_words(self, x: Words, w: Words, begins: Integers) -> dict[str, Integers]:
@@ -188,6 +198,8 @@ class LpaPe(Circuit):
                 values[clock] = np.where(begins[clock, :, None] == 1, 0, total[name][0])
         if self.sums == "narrow":
             inputs["mode"] = modes
+        if self.double:
+            inputs["take"] = np.ones_like(x.codes)
         return inputs | {f"{name}_in": values for name, values in before.items()}
 
     def _reach(self, *, weight: bool, bits: int) -> tuple[int, str]:
@@ -228,13 +240,20 @@ class LpaPe(Circuit):
 
     def model(self, inputs: Values) -> dict[str, Integers]:
         """Sums, and what is passed on, a clock after their operands."""
-        w = {part: resting(inputs[f"w_{part}"], inputs["load"]) for part in W}
+        waits = {part: resting(inputs[f"w_{part}"], inputs["load"]) for part in W}
+        w = {part: self._rests(values, inputs["take"]) for part, values in waits.items()} if self.double else waits
         adders = self._adders
         stored = {port.name: inputs[f"{port.name}_in"] for port in adders.ports("", "")}
         total = adders.add(self._products(inputs, w), stored, inputs.get("mode", inputs["load"]))
         found = {name: later(values) for name, values in total.items()}
         found.update({f"x_{part}_out": later(inputs[f"x_{part}"]) for part in X})
-        return found | {f"w_{part}_out": values for part, values in w.items()}
+        return found | {f"w_{part}_out": values for part, values in waits.items()}
+
+    @staticmethod
+    def _rests(waits: Integers, take: Integers) -> Integers:
+        """Weights that are multiplied: those that wait, from the clock on in which they are taken."""
+        taken = take.reshape(take.shape + (1,) * (waits.ndim - 2)) == 1
+        return np.where(taken, waits, resting(waits, take))
 
     def _products(self, x: Values, w: Values) -> Number:
         """By lane; significands of fraction_bits + 1 bits."""
@@ -261,6 +280,8 @@ class LpaPe(Circuit):
             m.d.sync += [held.eq(each) for held, each in zip(w_log, io.w_log, strict=True)]
         m.d.comb += [io.w_sign_out.eq(w_sign), io.w_zero_out.eq(w_zero)]
         m.d.comb += [out.eq(held) for out, held in zip(io.w_log_out, w_log, strict=True)]
+        if self.double:
+            w_sign, w_zero, *w_log = (_taken(m, each, io.take, at) for at, each in enumerate((w_sign, w_zero, *w_log)))
         first, alone, second = (
             self._converted(m, name, log)
             for name, log in (("first", io.x_log + w_log[0]), ("alone", io.x_log), ("second", io.x_log + w_log[1]))
@@ -279,3 +300,13 @@ class LpaPe(Circuit):
         table = converter_table(self.fraction_bits)
         m.d.comb += [total.eq(log), linear.eq(looked_up(table, self.fraction_bits, total[: self.fraction_bits]))]
         return Cat(linear, 1), (total >> self.fraction_bits)
+
+
+def _taken(m: Any, waits: Any, take: Any, number: int) -> Any:
+    """What waits, in the clock in which it is taken and from then on."""
+    from amaranth.hdl import Mux, Signal
+
+    held, rests = Signal.like(waits, name=f"held{number}"), Signal.like(waits, name=f"rests{number}")
+    m.d.comb += rests.eq(Mux(take, waits, held))
+    m.d.sync += held.eq(rests)
+    return rests

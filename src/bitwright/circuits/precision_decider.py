@@ -1,11 +1,11 @@
 """The decision on precision of our reconstruction of Drift: range and mean deviation of a sub-tensor of codes.
 
-The rule is that of `bitwright.methods.drift.conversion`, to the bit: how many low-order bits c has to drop until 4
-hold the largest |c| (affine: the span from the smallest c), at most 4; and whether sum |c - mean| is at least delta
-steps for each element, where the mean is rounded to the next integer, halves up. So a sub-tensor comes twice: gathered
-for its sum and ends, and, when nine clocks have divided the sum, measured. Nothing else is divided: with
-least = ceil(16 * delta * count), a constant of the site but at its edges, the sum of deviations times 2^(4 - shift) is
-compared. The bill of the machine `drift` counts one pass, which would have to know the mean beforehand.
+The rule is that of `bitwright.methods.drift.conversion`, to the bit: how many low-order bits c has to drop until 4 hold
+the largest |c| (affine: the span from the smallest c), at most 4; and whether sum |c - mean| is at least delta steps
+for each element, where the mean is rounded to the next integer, halves up. So a sub-tensor comes twice: gathered for
+its sum and ends, and, when nine clocks have divided the sum, measured. Nothing else is divided: with least = ceil(16 *
+delta * count), a constant of the site but at its edges, the sum of deviations times 2^(4 - shift) is compared. The bill
+of the machine `drift` has two of it, one that gathers while the other measures, and reads codes again.
 """
 
 from collections.abc import Mapping

@@ -17,12 +17,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pydantic
 
-from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values
+from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values, Words
+from bitwright.circuits.feeding import centred, length, neighbours
 from bitwright.circuits.multiply_accumulate import LENGTH, wrapped
+from bitwright.errors import InputError
 from bitwright.settings import OURS, RECOLLECTED, about
 
 APSQ = "APSQ, arXiv 2505.03748"
 BANKS = 4
+PER_TILE = 8
+"""Products of a tile of a layer that is fed, the recollected Pci."""
 TILES = 16
 """Of a sum, where energy is measured; ours."""
 
@@ -112,6 +116,36 @@ class Rae(Circuit):
         if self.banks == "outside":
             found["next"] = (np.arange(clocks) % LENGTH == LENGTH - 1).astype(np.int64)
         return {name: np.repeat(values[:, None], streams, 1) for name, values in found.items()}
+
+    def feed_words(self, x: Words, w: Words, begins: Integers) -> dict[str, Integers]:
+        """Sums of tiles of `PER_TILE` products, output after output, in groups of two; lanes are the next outputs.
+
+        The exponent just holds the largest running sum, as calibration would choose it for all tiles.
+
+        Raises
+        ------
+        InputError
+            Banks that lie outside, or operands that are no integers.
+        """
+        if self.banks == "outside":
+            raise InputError(f"{self.name} reads again what it stores, in banks outside; set banks=registers")
+        k = length(begins)
+        outputs = len(begins) // k
+        products = (centred(x, self.name) * centred(w, self.name))[: outputs * k].reshape(outputs, k)
+        tiles = -(-k // PER_TILE)
+        sums = np.pad(products, ((0, 0), (0, tiles * PER_TILE - k))).reshape(outputs, tiles, PER_TILE).sum(-1)
+        largest = int(np.abs(np.cumsum(sums, 1)).max())
+        exponent = max(0, largest.bit_length() - (self.bits - 1))
+        step = np.tile(np.arange(tiles), outputs)[:, None]
+        starts = (step == 0).astype(np.int64)
+        return {
+            "tile": neighbours(sums.reshape(-1, 1), starts, self.lanes),
+            "exponent": np.full_like(step, exponent),
+            "group": np.ones_like(step),
+            "head": np.ones_like(step),
+            "first": starts,
+            "last": (step == tiles - 1).astype(np.int64),
+        }
 
     def model(self, inputs: Values) -> dict[str, Integers]:
         """Codes in the clock of their tiles; banks that are registers hold them from the next one on."""

@@ -4,7 +4,8 @@ Panacea's dynamic and static operators multiply unsigned 4-bit slices of activat
 (arXiv 2412.10059; the two differ in the work that they are given), Sibia's signed ones by signed ones: 3 bits and a
 sign, so -8 to 7 (signed bit slices, HPCA 2023). Vectors of four are recollected. Ours: sums of one kind of slice
 product lie in registers at the multipliers until `SliceMerger` shifts them to their significance; and how many products
-of an output an adder tree adds per clock, of which the machines of this project have one.
+of an output an adder tree adds per clock: as many as a processing element of this project's machines has operators of
+a kind, which share their sums.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pydantic
 
-from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values
+from bitwright.circuits.circuit import Circuit, Integers, Port, Ports, Values, Words
+from bitwright.circuits.feeding import neighbours, numbers, slices_of
 from bitwright.circuits.multiply_accumulate import LENGTH, wrapped
+from bitwright.errors import InputError
 from bitwright.settings import OURS, RECOLLECTED, about
 
 PANACEA = "Panacea, HPCA 2025"
@@ -30,8 +33,10 @@ class SliceOperator(Circuit):
     )
     configurations: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "Panacea": {},
-        "Panacea, 4 products per output": {"products": 4, "sum_bits": 22},
+        "Panacea, 4 products per output (dynamic)": {"products": 4, "sum_bits": 22},
+        "Panacea, 8 products per output (static)": {"products": 8, "sum_bits": 23},
         "Sibia": {"x_signed": True},
+        "Sibia, 12 products per output": {"x_signed": True, "products": 12, "sum_bits": 24},
         "Sibia, slices of 3 bits by 4": {"x_signed": True, "x_bits": 3},
     }
     small: ClassVar[tuple[Mapping[str, Any], ...]] = (
@@ -54,7 +59,7 @@ class SliceOperator(Circuit):
         4, ge=1, le=8, description="slices in a vector, of x as of w", json_schema_extra=about(RECOLLECTED)
     )
     products: int = pydantic.Field(
-        1, ge=1, le=16, description="products of an output that are added per clock", json_schema_extra=about(OURS)
+        1, ge=1, le=64, description="products of an output that are added per clock", json_schema_extra=about(OURS)
     )
     sum_bits: int = pydantic.Field(
         20,
@@ -88,6 +93,26 @@ class SliceOperator(Circuit):
         begins = np.zeros((clocks, streams), np.int64)
         begins[::LENGTH] = 1
         return {"take": np.full((clocks, streams), (1 << self.products) - 1), "clear": begins}
+
+    def feed_words(self, x: Words, w: Words, begins: Integers) -> dict[str, Integers]:
+        """Lists of one kind of slices each, all kinds in turn; lanes are of outputs that follow one another.
+
+        Raises
+        ------
+        InputError
+            What has no slices of this kind, or where an adder tree takes several products of an output.
+        """
+        if self.products > 1:
+            raise InputError(
+                f"a layer's products come one by one, and {self.name} takes {self.products}; set products=1"
+            )
+        of_x, of_w = slices_of(x, self.name), slices_of(w, self.name)
+        number = numbers(begins)
+        picked = {}
+        for name, slices, order in (("x", of_x, number), ("w", of_w, number // len(of_x))):
+            lanes = [neighbours(each, begins, self.vector) for each in slices]
+            picked[name] = np.choose((order % len(slices))[..., None], lanes)
+        return picked | {"take": np.ones_like(begins), "clear": begins}
 
     def model(self, inputs: Values) -> dict[str, Integers]:
         """Sums a clock after their slices."""

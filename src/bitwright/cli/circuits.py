@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 OneCircuit = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show what can be set on this one.")]
 Circuits = Annotated[list[str] | None, typer.Argument(metavar="[CIRCUIT ...]", help="See: bitwright circuits.")]
-Circuit_ = Annotated[str, typer.Argument(metavar="CIRCUIT", help="See: bitwright circuits.")]
+Circuit_ = Annotated[
+    str, typer.Argument(metavar="CIRCUIT|ACCELERATOR", help="See: bitwright circuits; or a machine, for its element.")
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the circuit; without, all its configurations."),
@@ -144,16 +146,13 @@ def rtl(
     """Write a circuit as Verilog with a testbench that checks itself, on random operands or a layer's codes."""
     with working() as progress:
         progress("starting", 0, 0)
-        from bitwright.circuits import CIRCUITS, circuit_of
         from bitwright.circuits.yosys import require_rtl
         from bitwright.files import check_folder
         from bitwright.reports.circuits import emitted_record, print_emitted
         from bitwright.studies.provenance import provenance
-        from bitwright.studies.rtl import MARKER, emit, inputs_of
+        from bitwright.studies.rtl import MARKER, circuit_named, emit, inputs_of
 
-        if circuit not in CIRCUITS:
-            raise unknown_name("circuit", circuit, CIRCUITS)
-        built = circuit_of(CIRCUITS[circuit], given.machine_settings(parameters, None))
+        built = circuit_named(circuit, given.machine_settings(parameters, None))
         require_rtl()
         check_folder(out, marker=MARKER, overwrite=overwrite)
         INTERRUPTS.expect(out)

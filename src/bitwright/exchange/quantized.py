@@ -36,10 +36,12 @@ from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.gguf_file import BLOCKS, GgufFile
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
+from bitwright.networks.onnx.node import short
 from bitwright.networks.onnx.quantization.grids import QUANTIZED, SWITCH, Grid, QuantizedFile, Rows, SiteGrids
 from bitwright.networks.sites import Site
 from bitwright.networks.trace import example_batch
 from bitwright.networks.view import GemmView
+from bitwright.words import counted
 
 METHOD_NAME = "file"
 MOST_DROPPED = 2
@@ -113,10 +115,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         )
     sites: dict[str, SitePlan] = {}
     of_sites: dict[str, SiteGrids] = {}
+    reached: set[str] = set()
     mode: SiteMode
 
     def handle(site: Site, view: GemmView) -> torch.Tensor:
-        grids = file.sites.get(mode.path) or file.sites.get(site.name)
+        key = mode.path if mode.path in file.sites else site.name
+        grids = file.sites.get(key)
+        reached.add(key)
         of_sites.update({} if grids is None else {site.name: grids})
         sites[site.name] = FLOAT_SITE if grids is None else site_plan(view, grids)
         return view.float_result()
@@ -126,6 +131,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         network.forward(example_batch(network))
     floats = [name for name, each in sites.items() if not each.quantized]
     notes = (f"{len(floats)} of {len(sites)} products are float in the file, or of a form that is not read",)
+    beyond = [path for path in file.sites if path not in reached]
+    without = (
+        f"{counted(len(beyond), 'product')} of the file without a plan: the example input does not reach them, as in a "
+        f"branch that is not taken (first {short(beyond[0])})"
+        if beyond
+        else ""
+    )
     left = any(not sites[name].quantized and Rows in map(type, (each.x, each.w)) for name, each in of_sites.items())
     written = 2.0 if left or file.loose_rows else 1.0
     weights = {f"{SWITCH}.as_written": torch.tensor(written)} if file.tensors else {}
@@ -134,7 +146,13 @@ def plan_of(network: Network, plan: Plan | None = None) -> Plan:
         fingerprint=fingerprint(network),
         sites=sites,
         weights=weights,
-        notes=(*(plan.notes if plan else ()), *network.notes, *file.notes, *(notes if floats else ())),
+        notes=(
+            *(plan.notes if plan else ()),
+            *network.notes,
+            *file.notes,
+            *(notes if floats else ()),
+            *([without] if without else []),
+        ),
     )
 
 
@@ -254,10 +272,20 @@ def _laid_out(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | 
         fits = scale.dim() == len(shape) and scale.shape[-1] == 1 and (view.weight is not None or scale.shape[-2] == 1)
         fits = fits and all(one in (1, whole) for one, whole in zip(scale.shape, shape, strict=False))
         return (PerChannel(), scale.contiguous()) if fits else None
-    if grid.axis != 0 or grid.scale.numel() != view.groups * view.n or view.weight is None:
+    if view.weight is None:
+        return _of_products(view, grid)
+    if grid.axis != 0 or grid.scale.numel() != view.groups * view.n:
         return None
     lead = shape[: view.lead + 1]
     return PerChannel(), grid.scale.reshape(*lead, *[1] * (len(shape) - len(lead)))
+
+
+def _of_products(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | None:
+    """Scales of independent products of two activations, such as heads, along an axis that counts these."""
+    axis, shape = grid.axis, view.w.shape
+    if axis is None or axis >= view.lead or grid.scale.numel() != shape[axis]:
+        return None
+    return PerChannel(), grid.scale.reshape(-1, *[1] * (len(shape) - axis - 1))
 
 
 METHOD = FileMethod()

@@ -239,7 +239,8 @@ class Executor:
     def _site_plan(self, site: Site) -> SitePlan:
         if self.plan.sites and site.name not in self.plan.sites:
             raise InputError(
-                f"site {site.name!r} is not in the plan, so it was never calibrated; calibrate on inputs that reach it"
+                f"site {site.name!r} is not in the plan, since no input that this was made on reaches it; calibrate on "
+                "inputs that do"
             )
         return self.plan.site(site.name)
 

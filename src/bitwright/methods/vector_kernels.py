@@ -78,15 +78,6 @@ def run_entries(mask: torch.Tensor, tile_k: int, run_bits: int) -> torch.Tensor:
     return entries
 
 
-def kept_in_blocks(mask: torch.Tensor, block: int) -> torch.Tensor:
-    """float32 [G, ceil(V / block), K]: how many vectors of each block of rows are not skipped, by k."""
-    groups, vectors, k = mask.shape
-    kept = torch.empty(groups, -(-vectors // block), k, dtype=torch.float32)
-    use_torch_threads()
-    _kept_in_blocks(mask.contiguous().numpy(), block, kept.numpy())
-    return kept
-
-
 def _plain(codes: torch.Tensor) -> torch.Tensor:
     """Codes on the CPU, contiguous, as integers of at most 16 bits."""
     codes = codes.cpu()
@@ -183,17 +174,3 @@ def _run_entries(mask: Array, tile_k: int, longest: int, entries: Array) -> None
                 else:
                     start = j + 1
             entries[group, vector, tile] = count
-
-
-@numba.njit(parallel=True, cache=True)
-def _kept_in_blocks(mask: Array, block: int, kept: Array) -> None:
-    groups, vectors, k = mask.shape
-    blocks = kept.shape[1]
-    for at in numba.prange(groups * blocks):
-        group, index = at // blocks, at % blocks
-        out = kept[group, index]
-        out[:] = 0
-        for vector in range(index * block, min(vectors, (index + 1) * block)):
-            row = mask[group, vector]
-            for j in range(k):
-                out[j] += not row[j]

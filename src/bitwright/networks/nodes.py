@@ -22,6 +22,15 @@ from bitwright.networks.trace import example_batch
 from bitwright.networks.view import GemmView
 from bitwright.shown import Headline, Table, Tabled
 
+PRODUCTS = frozenset(
+    {
+        *("Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul", "FusedMatMul", "Attention", "LSTM", "GRU", "RNN"),
+        *("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits"),
+    }
+)
+NOT_REACHED = "a product that this input does not reach, such as one in a branch that is not taken"
+"""Why one of these costs nothing: the inference that is accounted for does without it."""
+
 
 class Place(enum.StrEnum):
     """Where a node's work is done."""
@@ -307,7 +316,7 @@ def _line(each: Built, works: Sequence[_Work]) -> NodeLine:
     if place is Place.MAPPED and aside:
         reasons[f"and {aside:,} elements on the vector unit"] = None
     if place is Place.FREE and not reasons:
-        reasons["a view" if works else "nothing runs"] = None
+        reasons["a view" if works else NOT_REACHED if each.node.op in PRODUCTS else "nothing runs"] = None
     return NodeLine(
         name=each.node.name,
         operator=each.node.op,

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from bitwright.circuits import Circuit, yosys
+from bitwright.circuits import CIRCUITS, Circuit, circuit_of, yosys
 from bitwright.circuits.circuit import Integers, Multiplying, MultiplyingWords, Port, Values, Words
 from bitwright.circuits.equality import compare
 from bitwright.circuits.simulation import CLOCK, RESET
 from bitwright.circuits.streams import stream
-from bitwright.errors import InputError
+from bitwright.errors import InputError, unknown_name
 from bitwright.exchange.export.vectors import matrices
 from bitwright.files import whole_folder, write_atomic
 from bitwright.formats import Integer
@@ -32,6 +32,21 @@ from bitwright.words import counted
 MARKER = "parameters.json"
 CLOCKS = 4096
 """Of a testbench, where nothing is said."""
+ELEMENTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "panacea": ("slice-operator", {}),
+    "sibia": ("slice-operator", {"x_signed": True}),
+    "apsq": ("rae", {"banks": "registers"}),
+    "lpa": ("lpa-pe", {}),
+    "ant": ("ant-pe", {}),
+    "bitfusion": ("fusion-unit", {}),
+    "adaptivfloat": ("adaptivfloat-pe", {}),
+    "drift": ("bit-group", {}),
+    "drq": ("drq-element", {}),
+    "eyeriss": ("eyeriss-element", {}),
+    "systolic-ws": ("multiply-accumulate", {"stationary": "double"}),
+    "systolic-os": ("multiply-accumulate", {"stationary": "outputs"}),
+}
+"""Machines and what multiplies in them, or is theirs alone, with its parameters."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -83,6 +98,20 @@ class Captured:
     described: str
 
 
+def circuit_named(name: str, parameters: Mapping[str, Any]) -> Circuit:
+    """A circuit, or that of a machine, with parameters of the user's.
+
+    Raises
+    ------
+    InputError
+        No such circuit or machine, or a parameter that the circuit does not have or take.
+    """
+    kind, own = ELEMENTS.get(name, (name, {}))
+    if kind not in CIRCUITS:
+        raise unknown_name("circuit", name, CIRCUITS)
+    return circuit_of(CIRCUITS[kind], {**own, **parameters})
+
+
 def capture(network: Network, plan: Plan, site: str, batch: Batch, *, clocks: int, seed: int = 0) -> Captured:
     """Codes of random outputs of a site, as many as fill so many clocks.
 
@@ -115,8 +144,8 @@ def capture(network: Network, plan: Plan, site: str, batch: Batch, *, clocks: in
     begins[:, 0] = 1
     left, right, first = (each.reshape(-1, 1)[:clocks] for each in (x[g, m], w[g, :, n], begins))
     return Captured(
-        x=Words(codes=left, format=work.x.format),
-        w=Words(codes=right, format=work.w.format),
+        x=Words(codes=left, format=work.x.format, zero_point=work.x.zero_point),
+        w=Words(codes=right, format=work.w.format, zero_point=work.w.zero_point),
         begins=first,
         described=f"{counted(count, 'output')} of {site}, {k} products each, of {network.name} as {plan.method} has it",
     )

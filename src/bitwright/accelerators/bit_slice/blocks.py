@@ -2,31 +2,39 @@
 
 A block is what the array works on at once: some rows of x (a few vectors of 4) by 4 columns of w on each processing
 element, over one tile of k. A product of two slices of a weight vector and an activation vector is an outer product of
-4 x 4, one step of an operator. How many of them are left after skipping follows from counts per k: those of both
-high-order slices are the sum over k of (kept vectors of x in the block) x (kept vector of w or none), a matrix product.
+4 x 4. Those of one vector of x, one of w and one kind of slices are a list; how many are left after skipping follows
+from masks: those of both high-order slices are the sum over k of (kept vector of x) x (kept vector of w), a matrix
+product. Operators of one kind work on one list at a time, so a list takes as many steps as it fills them, the last one
+perhaps not wholly (found by RTL: `bitwright.circuits.arrays.SliceArray`).
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from bitwright.memory import IntArray
-from bitwright.methods.vector_kernels import kept_in_blocks, run_entries
+from bitwright.methods.vector_kernels import run_entries
 from bitwright.methods.vectors import VECTOR, VectorMasks
+
+PAIRS_AT_ONCE = 1 << 22
+"""Lists whose products are counted together."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """Vectors that are kept (not skipped), per block; blocks of rows and tiles of k may end early.
+    """Vectors that are kept (not skipped); blocks of rows and tiles of k may end early.
 
     Attributes
     ----------
     both : IntArray
         [groups, k tiles, row blocks, vectors of w]: pairs of kept vectors of x and w at equal k.
-    x_kept : IntArray
-        [groups, k tiles, row blocks]: kept vectors of x.
+    both_steps : IntArray
+        The same: steps of so many operators as they were counted for.
+    x_vectors_kept : IntArray
+        [groups, k tiles, vectors of x]: kept ones of a vector's row.
     w_kept : IntArray
         [groups, k tiles, vectors of w]: kept vectors of w.
     x_vectors : IntArray
@@ -36,7 +44,8 @@ class Blocks:
     """
 
     both: IntArray
-    x_kept: IntArray
+    both_steps: IntArray
+    x_vectors_kept: IntArray
     w_kept: IntArray
     x_vectors: IntArray
     k_sizes: IntArray
@@ -46,23 +55,48 @@ class Blocks:
         """[k tiles, row blocks]: vectors of x times k, what each vector of w meets without skipping."""
         return self.k_sizes[:, None] * self.x_vectors
 
+    @functools.cached_property
+    def x_kept(self) -> IntArray:
+        """[groups, k tiles, row blocks]: kept vectors of x."""
+        return self.of_blocks(self.x_vectors_kept)
 
-def count_blocks(masks: VectorMasks, *, tile_k: int, block_vectors: int) -> Blocks:
-    """Kept vectors per tile of k and block of `block_vectors` vectors of x."""
+    def of_blocks(self, of_vectors: IntArray) -> IntArray:
+        """Sums over the vectors of x of each block, from [.., vectors of x]."""
+        starts = np.cumsum(self.x_vectors) - self.x_vectors
+        found: IntArray = np.add.reduceat(of_vectors, starts, axis=-1)
+        return found
+
+
+def count_blocks(masks: VectorMasks, *, tile_k: int, block_vectors: int, operators: int) -> Blocks:
+    """Kept vectors per tile of k and block of `block_vectors` vectors of x, and steps of `operators` for pairs."""
     groups, vectors, k = masks.x.shape
     tiles = -(-k // tile_k)
-    x = _by_tile(kept_in_blocks(masks.x, block_vectors), tile_k)
-    w = _by_tile((~masks.w).to(torch.float32), tile_k)
-    both = torch.bmm(x.flatten(0, 1), w.flatten(0, 1).transpose(1, 2))  # at most block_vectors * k: exact in float32
-    blocks = x.shape[2]
-    starts = np.arange(blocks) * block_vectors
+    x, w = (_by_tile((~mask).to(torch.float32), tile_k) for mask in (masks.x, masks.w))
+    both, both_steps = _pairs(x.flatten(0, 1), w.flatten(0, 1).transpose(1, 2), block_vectors, operators)
+    starts = np.arange(0, vectors, block_vectors)
+    shape = (groups, tiles, len(starts), -1)
     return Blocks(
-        both=_integers(both).reshape(groups, tiles, blocks, -1),
-        x_kept=_integers(x.sum(-1)),
+        both=both.reshape(shape),
+        both_steps=both_steps.reshape(shape),
+        x_vectors_kept=_integers(x.sum(-1)),
         w_kept=_integers(w.sum(-1)),
         x_vectors=np.minimum(block_vectors, vectors - starts),
         k_sizes=np.minimum(tile_k, k - np.arange(tiles) * tile_k),
     )
+
+
+def _pairs(x: torch.Tensor, w: torch.Tensor, block_vectors: int, operators: int) -> tuple[IntArray, IntArray]:
+    """Pairs of kept vectors and steps for them [tiles, row blocks, vectors of w], of x [tiles, vectors, k] and w."""
+    padded = F.pad(x, (0, 0, 0, -x.shape[1] % block_vectors))
+    blocks = padded.unflatten(1, (-1, block_vectors))
+    found = torch.empty(2, len(x), blocks.shape[1], w.shape[2], dtype=torch.int64)
+    at_once = max(1, PAIRS_AT_ONCE // (len(x) * block_vectors * w.shape[2]))
+    for start in range(0, blocks.shape[1], at_once):
+        part = blocks[:, start : start + at_once]
+        lists = torch.bmm(part.flatten(1, 2), w).unflatten(1, (-1, block_vectors))  # at most k: exact in float32
+        found[0, :, start : start + at_once] = lists.sum(2).to(torch.int64)
+        found[1, :, start : start + at_once] = (lists / operators).ceil_().sum(2).to(torch.int64)
+    return found[0].numpy(), found[1].numpy()
 
 
 def _by_tile(counts: torch.Tensor, tile_k: int) -> torch.Tensor:

@@ -3,9 +3,10 @@
 An array of processing elements (PEs); each has 4 columns of w (a weight vector) and operators of 16 4-bit multipliers,
 one outer product of slice vectors per cycle; rows of x are broadcast to all. The mapping is chosen for dense operands,
 as a compiler would that does not know activations; then the blocks of that mapping are counted with the real masks.
-Ours, unless a parameter says otherwise: operators of a PE share its list of products evenly; PEs wait for each other at
-the end of a block; each operand's tile is stored run-length coded or raw, whichever is smaller, and outputs leave raw,
-because the codes of the next site are not known here.
+Ours, unless a parameter says otherwise: operators of a kind in a PE share one list of products at a time, those of a
+vector of x, one of w and a kind of slices, and an adder tree adds theirs; PEs wait for each other at the end of a
+block; each operand's tile is stored run-length coded or raw, whichever is smaller, and outputs leave raw, because the
+codes of the next site are not known here.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from bitwright.accelerators.bill import Component, Use, listed_use
 from bitwright.accelerators.bit_slice import work as bill
 from bitwright.accelerators.bit_slice.blocks import Blocks, Stored, count_blocks, store
 from bitwright.accelerators.bit_slice.products import Products, dense_products
-from bitwright.accelerators.bit_slice.schedule import Stages, tile_cycles
+from bitwright.accelerators.bit_slice.schedule import LATENCY, Stages, tile_cycles
 from bitwright.accelerators.bit_slice.slicing import SLICE_BITS, Slicing, refusal
 from bitwright.accelerators.dataflow import Accesses
 from bitwright.accelerators.engine import Ran
@@ -100,8 +101,13 @@ class SliceArray(Machine):
 
     @property
     @abstractmethod
+    def teams(self) -> tuple[int, ...]:
+        """Operators of 16 multipliers in each processing element that share lists of products, by kind."""
+
+    @property
     def operators_per_pe(self) -> int:
-        """Operators of 16 multipliers in each processing element."""
+        """All of them."""
+        return sum(self.teams)
 
     @property
     @abstractmethod
@@ -117,12 +123,12 @@ class SliceArray(Machine):
         """What is executed, and how long each processing element takes."""
 
     @abstractmethod
-    def dense_pe_cycles(self, *, slicing: Slicing, pairs: IntArray) -> IntArray:
-        """Cycles of a processing element that meets so many vectors of x times k without skipping, element-wise."""
+    def dense_pe_cycles(self, *, slicing: Slicing, vectors: IntArray, k: IntArray) -> IntArray:
+        """Cycles of a processing element that meets so many vectors of x over k without skipping, element-wise."""
 
     @property
-    def compensators_per_pe(self) -> int:
-        """Units that add weight vectors for skipped nonzero slices."""
+    def compensated_operators(self) -> int:
+        """Operators whose weights the compensator of a processing element adds; 0: there is none."""
         return 0
 
     @property
@@ -147,29 +153,28 @@ class SliceArray(Machine):
 
     @property
     def mergers(self) -> int:
-        """Sums of one kind of slice product that are merged per cycle."""
-        return bill.MERGED_KINDS * self.ppu_lanes
+        """Sums of one kind of slice product that are merged per cycle: those of every list that ends."""
+        return len(self.teams) * VECTOR * VECTOR * self.peas
 
-    def output_cycles(self, outputs: IntArray, slicing: Slicing, *, times: int = 1) -> IntArray:
-        """Cycles in which so many sums are merged and leave, or are read back first (`times` 2), element-wise."""
-        merged: IntArray = -(-outputs * slicing.products // self.mergers)
-        return np.maximum(merged, times * -(-outputs // self.ppu_lanes))
+    def output_cycles(self, outputs: IntArray, *, times: int = 1) -> IntArray:
+        """Cycles in which so many sums leave, or are read back first (`times` 2), element-wise."""
+        cycles: IntArray = times * -(-outputs // self.ppu_lanes)
+        return cycles
 
     def components(self) -> Sequence[Component]:
         """Multipliers, accumulators of a block, mergers, run-length logic, compensators."""
-        compensators = self.compensators_per_pe
         return bill.components(
             prices=self.technology,
             unsigned_x=self.unsigned_x,
-            multipliers=self.multipliers_4b,
+            peas=self.peas,
+            teams=self.teams,
             accumulator_bits=self.block_rows * self.block_columns * self.psum_bits,
             second=self.weight_loading == "hidden",
             run_bits=self.run_bits,
             decoders=self.block_rows // VECTOR + self.peas,
             encoders=-(-self.ppu_lanes // VECTOR),
             mergers=self.mergers,
-            compensators=self.peas * compensators,
-            multipliers_by_r=self.peas * bool(compensators),
+            compensated=self.compensated_operators,
         )
 
     def refusal(self, plan: SitePlan) -> str | None:
@@ -198,12 +203,14 @@ class SliceArray(Machine):
     def counted(self, work: Execution, mapping: Mapping) -> Counted:
         """What an execution takes under a mapping, of which tiles, order and buffers count."""
         gemm, slicing, masks = self.product(work), self.slicing(work.plan), work.masks
-        blocks = count_blocks(masks, tile_k=mapping.tile_k, block_vectors=self.block_rows // VECTOR)
+        blocks = count_blocks(
+            masks, tile_k=mapping.tile_k, block_vectors=self.block_rows // VECTOR, operators=self.teams[0]
+        )
         products = self.products(blocks, slicing)
         x = self._store(masks.x, gemm.m, slicing.x_low, slicing.x_high, mapping.tile_k, mapping.tile_m)
         w = self._store(masks.w, gemm.n, slicing.w_low, slicing.w_high, mapping.tile_k, mapping.tile_n)
         cycles, fill = tile_cycles(
-            self._stages(gemm, slicing, products.pea_cycles, x, w),
+            self._stages(gemm, products.pea_cycles, x, w),
             row_blocks=-(-mapping.tile_m // self.block_rows),
             column_blocks=-(-mapping.tile_n // self.block_columns),
             timing=timing_of(self),
@@ -276,6 +283,7 @@ class SliceArray(Machine):
             row_blocks=row_blocks,
             run_bits=self.run_bits,
             unsigned_x=self.unsigned_x,
+            teams=self.teams,
             prices=self.technology,
         )
 
@@ -313,7 +321,7 @@ class SliceArray(Machine):
             run_bits=self.run_bits,
         )
 
-    def _stages(self, gemm: Gemm, slicing: Slicing, pea_cycles: IntArray, x: Stored, w: Stored) -> Stages:
+    def _stages(self, gemm: Gemm, pea_cycles: IntArray, x: Stored, w: Stored) -> Stages:
         """Cycles of decoding, multiplying and writing out each block."""
         row_vectors = self.block_rows // VECTOR
         rows = _sizes(gemm.m, self.block_rows)
@@ -323,8 +331,8 @@ class SliceArray(Machine):
         compute = np.maximum.reduceat(pea_cycles, np.arange(0, pea_cycles.shape[3], self.peas), axis=3)
         decode = np.maximum(of_x.transpose(0, 2, 1)[..., None], of_w.transpose(0, 2, 1)[:, :, None, :])
         outputs = rows[:, None] * columns
-        output = np.broadcast_to(self.output_cycles(outputs, slicing), compute.shape).copy()
-        output[:, 1:] = self.output_cycles(outputs, slicing, times=2)  # sums of earlier tiles of k are read back first
+        output = np.broadcast_to(self.output_cycles(outputs), compute.shape).copy()
+        output[:, 1:] = self.output_cycles(outputs, times=2)  # sums of earlier tiles of k are read back first
         return Stages(decode=np.broadcast_to(decode, compute.shape), compute=compute, output=output)
 
 
@@ -373,12 +381,12 @@ class DenseSlices:
         width = np.minimum(n, machine.block_columns)
         total = np.zeros_like(m)
         for count, size in ((full, np.full_like(m, rows)), (np.ones_like(m), last)):
-            pairs = -(-size // VECTOR) * k
-            slot = np.maximum(k, machine.dense_pe_cycles(slicing=self.slicing, pairs=pairs))
-            outputs = machine.output_cycles(size * width, self.slicing)
+            vectors = -(-size // VECTOR)
+            slot = np.maximum(k, machine.dense_pe_cycles(slicing=self.slicing, vectors=vectors, k=k))
+            outputs = machine.output_cycles(size * width)
             total += count * (np.maximum(slot, outputs) if timing.hidden else slot + outputs)
-        last_output = machine.output_cycles(np.minimum(m, rows) * width, self.slicing) * timing.hidden
-        cycles: IntArray = columns * total + (0 if timing.pipelined else k + last_output)
+        last_output = machine.output_cycles(np.minimum(m, rows) * width) * timing.hidden
+        cycles: IntArray = columns * total + (0 if timing.pipelined else k + last_output + LATENCY)
         return cycles
 
     def accesses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Accesses:

@@ -1,7 +1,7 @@
 """A bit-slice array operator by operator, cycle by cycle: the slow twin of `blocks` and `schedule`.
 
-Every outer product is listed, every decoder reads one entry per cycle, every operator takes one product per cycle from
-its processing element's list, and a slot ends when decoders, operators and output are all done.
+Every outer product is listed, every decoder reads one entry per cycle, every operator takes one product per cycle, all
+of one kind from the same list, and a slot ends when decoders, operators and output are all done.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ class Array:
     peas : int
         Processing elements, each with 4 columns of w.
     operators : mapping
-        Per processing element: name -> how many take products from the list of that name.
+        Per processing element: name -> how many take products from lists of that name.
     block_vectors : int
         Vectors of x in a block.
     run_bits : int
@@ -82,9 +82,8 @@ def simulate_tile(
             clock += 1
         cycles += clock
         outputs = (min(rows, 4 * at_x.stop) - 4 * at_x.start) * (min(columns, 4 * at_w.stop) - 4 * at_w.start)
-        kinds = len(array.x_slices) * len(array.w_slices)
-        previous = max(_output(outputs, array.lanes) * (1 if first_k else 2), _output(outputs * kinds, 4 * array.lanes))
-    return Simulated(cycles=cycles + previous, products=products)
+        previous = _output(outputs, array.lanes) * (1 if first_k else 2)
+    return Simulated(cycles=cycles + previous + 1, products=products)  # the last sum is merged a clock later
 
 
 def _decode(x: Mask, w: Mask, raw: tuple[bool, bool], array: Array) -> int:
@@ -117,22 +116,27 @@ def _compute(x: Mask, w: Mask, array: Array) -> tuple[int, dict[str, int]]:
     slowest = 0
     counted = dict.fromkeys(array.operators, 0)
     for column in w:
-        lists = dict.fromkeys(array.operators, 0)
+        spent = dict.fromkeys(array.operators, 0)
         for row in x:
-            for k in range(len(row)):
-                for w_high in array.w_slices:
-                    for x_high in array.x_slices:
-                        goes_to = array.queues(w_high, x_high, bool(column[k]), bool(row[k]))
-                        if goes_to is not None:
-                            lists[goes_to] += 1
-        for name, count in lists.items():
-            counted[name] += count
-        clock = 0
-        while any(lists.values()):
-            lists = {name: max(0, left - array.operators[name]) for name, left in lists.items()}
-            clock += 1
-        slowest = max(slowest, clock)
+            for w_high in array.w_slices:
+                for x_high in array.x_slices:
+                    for name, count in _listed(row, column, w_high, x_high, array).items():
+                        counted[name] += count
+                        spent[name] += _output(count, array.operators[name])
+        slowest = max(slowest, *spent.values())
     return slowest, counted
+
+
+def _listed(
+    row: npt.NDArray[np.bool_], column: npt.NDArray[np.bool_], w_high: bool, x_high: bool, array: Array
+) -> dict[str, int]:
+    """Products of one kind of slices of a vector of x and one of w, by who takes them."""
+    lists = dict.fromkeys(array.operators, 0)
+    for k in range(len(row)):
+        goes_to = array.queues(w_high, x_high, bool(column[k]), bool(row[k]))
+        if goes_to is not None:
+            lists[goes_to] += 1
+    return lists
 
 
 def _output(outputs: int, lanes: int) -> int:

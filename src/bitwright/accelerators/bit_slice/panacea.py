@@ -29,10 +29,10 @@ class Panacea(SliceArray):
     made_for: ClassVar[str] = "method aqs"
 
     dynamic_operators: int = Field(
-        default=4, gt=0, description="Per PE, for sparse work", json_schema_extra=about(RECOLLECTED)
+        default=4, gt=0, le=64, description="Per PE, for sparse work", json_schema_extra=about(RECOLLECTED)
     )
     static_operators: int = Field(
-        default=8, gt=0, description="Per PE, for dense work", json_schema_extra=about(RECOLLECTED)
+        default=8, gt=0, le=64, description="Per PE, for dense work", json_schema_extra=about(RECOLLECTED)
     )
     dynamic_work: Literal["high", "activation"] = Field(
         default="high",
@@ -59,13 +59,13 @@ class Panacea(SliceArray):
     )
 
     @property
-    def operators_per_pe(self) -> int:
-        """Dynamic and static ones."""
-        return self.dynamic_operators + self.static_operators
+    def teams(self) -> tuple[int, ...]:
+        """Dynamic and static operators."""
+        return self.dynamic_operators, self.static_operators
 
     @property
-    def compensators_per_pe(self) -> int:
-        """One beside each dynamic operator."""
+    def compensated_operators(self) -> int:
+        """The dynamic ones."""
         return self.dynamic_operators
 
     @property
@@ -87,7 +87,7 @@ class Panacea(SliceArray):
             high_low_is_dynamic=self.dynamic_work == "high",
         )
 
-    def dense_pe_cycles(self, *, slicing: Slicing, pairs: IntArray) -> IntArray:
+    def dense_pe_cycles(self, *, slicing: Slicing, vectors: IntArray, k: IntArray) -> IntArray:
         """Dynamic and static operators side by side."""
         high_low = slicing.w_high * slicing.x_low
         on_dynamic = slicing.w_slices * slicing.x_high
@@ -96,6 +96,5 @@ class Panacea(SliceArray):
             on_dynamic += high_low
         else:
             on_static += high_low
-        return np.maximum(
-            -(-on_dynamic * pairs // self.dynamic_operators), -(-on_static * pairs // self.static_operators)
-        )
+        of_dynamic, of_static = on_dynamic * -(-k // self.dynamic_operators), on_static * -(-k // self.static_operators)
+        return vectors * np.maximum(of_dynamic, of_static)

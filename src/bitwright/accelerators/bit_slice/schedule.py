@@ -2,7 +2,8 @@
 
 While the operators work on a block, decoders expand the next block's vectors and the post-processing unit takes the one
 before, from second accumulators: within a tile that is filled and drained by itself, cycles = first decode + sum of
-max(compute, next decode, output before) + last output. Without second accumulators operators wait for every output. If
+max(compute, next decode, output before) + last output + 1, since sums are merged a clock after their last product
+(found by RTL: `bitwright.circuits.arrays.SliceArray`). Without second accumulators operators wait for every output. If
 tiles follow one another, a tile's last block hides the decoding of the next tile's first block, and its first block the
 output of the last one of the tile before; the product's first decoding and last output are paid once.
 The order of blocks is our choice: columns outside, rows inside, so that weights are decoded for rows that follow one
@@ -16,6 +17,8 @@ import numpy as np
 from bitwright.accelerators.systolic.dataflow import Timing
 from bitwright.memory import IntArray
 
+LATENCY = 1
+"""Clocks between a product and the sum that holds it."""
 ALONE = Timing(pipelined=False)
 """Tiles that are filled and drained by themselves."""
 
@@ -53,9 +56,9 @@ def tile_cycles(
     slots = np.maximum(slots, before) if timing.hidden else slots + output
     cycles, fill = np.add.reduceat(slots, starts, axis=-1), 0
     if timing.pipelined:
-        fill = int(first[0, 0, 0]) + int(last[-1, -1, -1]) * timing.hidden
+        fill = int(first[0, 0, 0]) + int(last[-1, -1, -1]) * timing.hidden + LATENCY
     else:
-        cycles += first + last * timing.hidden
+        cycles += first + last * timing.hidden + LATENCY
     return cycles.reshape(shape).transpose(0, 2, 1, 3), fill
 
 

@@ -29,6 +29,7 @@ class Sibia(SliceArray):
     operators: int = Field(
         default=12,
         gt=0,
+        le=64,
         description="Per PE, as many as Panacea's of both kinds",
         json_schema_extra=about(OURS),
     )
@@ -41,9 +42,9 @@ class Sibia(SliceArray):
     )
 
     @property
-    def operators_per_pe(self) -> int:
+    def teams(self) -> tuple[int, ...]:
         """All take any product."""
-        return self.operators
+        return (self.operators,)
 
     @property
     def block_rows(self) -> int:
@@ -58,6 +59,6 @@ class Sibia(SliceArray):
         """The better side is skipped."""
         return better_side(blocks, slicing, operators=self.operators)
 
-    def dense_pe_cycles(self, *, slicing: Slicing, pairs: IntArray) -> IntArray:
+    def dense_pe_cycles(self, *, slicing: Slicing, vectors: IntArray, k: IntArray) -> IntArray:
         """All products on equal operators."""
-        return -(-slicing.products * pairs // self.operators)
+        return slicing.products * vectors * -(-k // self.operators)

@@ -1,15 +1,16 @@
 """What the circuits of a bit-slice machine do for a product, and what they are.
 
-Ours: a slice product is priced as a 4-bit multiply-accumulate with its register, signed or not. An operator works on
-one kind of slice product of one vector of outputs at a time, whose sums lie in its multipliers' registers until they
-are merged into the accumulators: by a shift and an addition per output, tile of k and kind, in lanes of which there are
-as many per output of the post-processing unit as 8 by 8 bits have kinds, so that they keep pace with it; wider operands
-have more kinds and wait. The
-compensator (sourced: it reuses loaded weight slices) adds each weight vector that meets a kept activation vector, 4
-additions of 16 bits, and multiplies its 4 sums by r once per activation vector and tile of k. Reading or writing a
-run-length entry is an 8-bit addition (the run counter) and registers for its bits; cutting and comparing four finished
-outputs is four 8-bit additions. Slices are stored in SRAM as in DRAM and read once per block. Sums lie in accumulators,
-a block's worth, and in second ones while the post-processing unit takes them.
+Ours: a slice product is priced as a 4-bit multiply-accumulate with its register, signed or not. Operators of a kind
+work on one kind of slice product of one vector of outputs at a time, whose sums are merged into the accumulators where
+such a list ends: by a shift and an addition per output, tile of k and kind, in 16 lanes beside every kind of operators,
+so that the next list follows at once (found by RTL: fewer lanes make operators wait, or want registers for sums of all
+kinds of a block). The compensator (sourced: it reuses loaded weight slices) adds each weight vector that meets a kept
+activation vector, 4 additions of 16 bits, and multiplies its 4 sums by r once per activation vector and tile of k. What
+it says is merged with the list of w's lowest slice and x's high one, which has the same significance. Reading or
+writing a run-length entry is an 8-bit addition (the run counter) and registers for its bits; cutting and comparing four
+finished outputs is four 8-bit additions. Slices are stored in SRAM as in DRAM and read once per block; what holds the
+decoded slices of a block and of the next one is not in the bill. Sums lie in accumulators, a block's worth, and in
+second ones while the post-processing unit takes them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,33 +27,52 @@ from bitwright.methods.vectors import VECTOR
 from bitwright.technology import Technology
 
 MULTIPLIER = "mac_int4"
-SHARING = 4
-"""Compensators of the RTL that share multipliers by r."""
-COMPENSATOR = Circuit(
-    name="compensator",
-    parts=(
-        Part(event="add_int16", count=VECTOR, what="weights of a vector"),
-        Part(event="register_bit", count=VECTOR * 16, what="their sums"),
-    ),
-    rtl=(Built(circuit=Compensator(operators=SHARING), count=1 / SHARING),),
-)
-"""RTL holds its share of the multipliers by r."""
-COMPENSATED = (Built(circuit=Compensator(operators=SHARING), count=1 / SHARING / VECTOR),)
-"""One addition."""
 MERGERS = "mergers"
-MERGED_KINDS = 4
-"""Kinds of slice products of 8 by 8 bits."""
-BY_R = Circuit(
-    name="multiplication of compensated sums by r",
-    parts=(Part(event="multiply_int16", count=VECTOR, what="sums of a vector"),),
-    rtl=(Built(circuit=Compensator(operators=SHARING), count=0),),
-)
-"""A compensator's RTL holds it."""
+BUILT = {True: {4: 22, 8: 23}, False: {12: 24}}
+"""RTL whose synthesis prices operators of a kind: how many, and bits of their sums, by whether x is unsigned."""
+COMPENSATED = 4
+"""Products a clock of the compensator that is RTL."""
 
 
-def multiplier(unsigned_x: bool) -> tuple[Built, ...]:
-    """A multiplier with its sum as RTL: its share of an operator."""
-    return (Built(circuit=SliceOperator(x_signed=not unsigned_x, vector=VECTOR), count=1 / VECTOR**2),)
+def compensator(operators: int) -> Circuit:
+    """Sums of weights that so many operators multiply; RTL holds the multipliers by r."""
+    return Circuit(
+        name="compensator",
+        parts=(
+            Part(event="add_int16", count=VECTOR * operators, what="weights of vectors"),
+            Part(event="register_bit", count=VECTOR * 16, what="their sums"),
+        ),
+        rtl=(_compensator_rtl(operators),),
+    )
+
+
+def by_r(operators: int) -> Circuit:
+    """What multiplies them by r; the compensator's RTL holds it."""
+    return Circuit(
+        name="multiplication of compensated sums by r",
+        parts=(Part(event="multiply_int16", count=VECTOR, what="sums of a vector"),),
+        rtl=(_compensator_rtl(operators, 0),),
+    )
+
+
+def _compensator_rtl(operators: int, count: float = 1) -> Built:
+    """Other numbers of operators cost in proportion."""
+    return Built(circuit=Compensator(operators=1, products=COMPENSATED), count=count * operators / COMPENSATED)
+
+
+def multiplier(unsigned_x: bool, teams: Sequence[int]) -> tuple[Built, ...]:
+    """A multiplier with its share of trees and sums as RTL, where all operators of an element work.
+
+    Where there are other numbers of a kind than are built, those of the next one cost the same each.
+    """
+    found = []
+    for operators in teams:
+        _, built = min((abs(size - operators), size) for size in BUILT[unsigned_x])
+        circuit = SliceOperator(
+            x_signed=not unsigned_x, vector=VECTOR, products=built, sum_bits=BUILT[unsigned_x][built]
+        )
+        found.append(Built(circuit=circuit, count=operators / sum(teams) / (VECTOR**2 * built)))
+    return tuple(found)
 
 
 def merger(unsigned_x: bool) -> Circuit:
@@ -93,20 +113,20 @@ def components(
     *,
     prices: Technology,
     unsigned_x: bool,
-    multipliers: int,
+    peas: int,
+    teams: Sequence[int],
     accumulator_bits: int,
     second: bool,
     run_bits: int,
     decoders: int,
     encoders: int,
     mergers: int,
-    compensators: int,
-    multipliers_by_r: int,
+    compensated: int,
 ) -> Sequence[Component]:
     """Multipliers, accumulators, mergers, run-length logic, compensators, so many of each."""
-    register = priced(REGISTER, prices, "parts")
+    register, multipliers = priced(REGISTER, prices, "parts"), peas * sum(teams) * VECTOR**2
     found = [
-        Component(name=ARRAY, count=multipliers, circuit=listed(MULTIPLIER, prices, multiplier(unsigned_x))),
+        Component(name=ARRAY, count=multipliers, circuit=listed(MULTIPLIER, prices, multiplier(unsigned_x, teams))),
         Component(name="accumulators", count=accumulator_bits, circuit=register),
         Component(name=MERGERS, count=mergers, circuit=priced(merger(unsigned_x), prices, "parts")),
         Component(name="run_length_decoders", count=decoders, circuit=priced(decoder(run_bits), prices, "parts")),
@@ -114,10 +134,10 @@ def components(
     ]
     if second:
         found.append(Component(name=SHADOW, count=accumulator_bits, circuit=register))
-    if compensators:
+    if compensated:
         found += [
-            Component(name="compensators", count=compensators, circuit=priced(COMPENSATOR, prices, "parts")),
-            Component(name="multipliers_by_r", count=multipliers_by_r, circuit=priced(BY_R, prices, "parts")),
+            Component(name="compensators", count=peas, circuit=priced(compensator(compensated), prices, "parts")),
+            Component(name="multipliers_by_r", count=peas, circuit=priced(by_r(compensated), prices, "parts")),
         ]
     return found
 
@@ -135,18 +155,20 @@ def uses_of(
     row_blocks: int,
     run_bits: int,
     unsigned_x: bool,
+    teams: Sequence[int],
     prices: Technology,
 ) -> Iterator[tuple[Use, float]]:
     """Multiplications, merging of their sums, compensation, run-length decoding and encoding."""
     k_tiles, outputs = len(blocks.k_sizes), gemm.groups * gemm.m * gemm.n
-    yield listed_use("mac", MULTIPLIER, prices, multiplier(unsigned_x)), VECTOR * VECTOR * products.executed
+    yield listed_use("mac", MULTIPLIER, prices, multiplier(unsigned_x, teams)), VECTOR * VECTOR * products.executed
     merged = outputs * slicing.products * k_tiles
     yield use(MERGERS, "merge", "operation", priced(merger(unsigned_x), prices, "parts")), merged
     if compensates:
         x_vectors, w_vectors = int(blocks.x_vectors.sum()), blocks.both.shape[3]
-        yield listed_use("compensation", "add_int16", prices, COMPENSATED), VECTOR * products.with_high_x
-        by_r = VECTOR * gemm.groups * x_vectors * w_vectors * k_tiles
-        yield listed_use("compensation", "multiply_int16", prices, BY_R.rtl), by_r
+        added = (_compensator_rtl(1, 1 / VECTOR),)
+        yield listed_use("compensation", "add_int16", prices, added), VECTOR * products.with_high_x
+        multiplied = VECTOR * gemm.groups * x_vectors * w_vectors * k_tiles
+        yield listed_use("compensation", "multiply_int16", prices, by_r(teams[0]).rtl), multiplied
     decoded = column_blocks * int(x.entries.sum()) + row_blocks * int(w.entries.sum())
     encoded = gemm.groups * -(-gemm.m // VECTOR) * gemm.n
     yield use("run_length", "decode", "entry", priced(decoder(run_bits), prices, "parts")), decoded

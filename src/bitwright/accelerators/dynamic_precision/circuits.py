@@ -5,17 +5,21 @@ Ours: a bit group is four processing elements of `pe_int4`, like those of BitFus
 both directions, is a percentage of it. Row lists live in a double-buffered SRAM of 2 x 2048 entries of 19 bits: 16 of a
 row, 3 of how many low bits it dropped; rows that are gathered and scattered take an access each per block, columns are
 scattered only. Sums of narrow classes are shifted into place as they leave the array. Precision is decided in the
-requantizers' lanes, where each finished output is added to two sums, of codes and of magnitudes, and compared with a
-maximum, and made narrow by a rounding addition and a shift, whether it stays so or not. Narrow codes that count from a
-smallest one (affine) add that times the sum of the other operand's block to each output of it, once for rows and once
-for columns, in the lanes that shift; they need no cycles of their own, but entries hold the smallest code and the
-block's sum besides, and take as many accesses as they have words of 19 bits. The scheduler does a step of a closed form
-per cycle. RTL of the decision takes every output twice, so two of it keep pace, and it leaves the rounding to others.
+requantizers' lanes in two passes, as Drift's density test is about the mean: each finished output is added to a sum and
+compared with both ends; then it is read again from the output SRAM, its distance from the mean is added to another sum,
+and it is made narrow by a rounding addition and a shift, whether it stays so or not. A lane has what both passes take,
+since one sub-tensor is measured while the next one is gathered. DRQ's mask is of magnitudes alone, in one pass. Narrow
+codes that count from a smallest one (affine) add that times the sum of the other operand's block to each output of it,
+once for rows and once for columns, in the lanes that shift; they need no cycles of their own, but entries hold the
+smallest code and the block's sum besides, and take as many accesses as they have words of 19 bits. The scheduler does a
+step of a closed form per cycle. RTL of the decision takes every output twice, so two of it keep pace, and it leaves the
+rounding to others. What cutting takes is as much as RTL says: by its synthesis a group is 9.2 % larger with its
+selectors, of x from either side, and of sums from above, from below or, at the row line, from nowhere.
 """
 
 from bitwright.accelerators.circuits import Built, Circuit, Part, Priced, times
 from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS
-from bitwright.circuits import CutScheduler, PrecisionDecider
+from bitwright.circuits import CutScheduler, DrqMask, PrecisionDecider
 from bitwright.methods.classes import WIDE_BITS
 
 BITS_PER_BYTE = 8
@@ -37,12 +41,23 @@ STEP = Circuit(
 DECIDER = Circuit(
     name="decision on precision",
     parts=(
+        Part(event="add_int32", count=2, what="sums of codes, then of their distances from the mean"),
+        Part(event="add_int32", count=9 / 32, what="the mean: nine steps of a division for 32 codes"),
+        Part(event="add_int8", count=4, what="comparison with both ends, distance, rounding"),
+        Part(event="shift_int8", count=1, what="low bits dropped"),
+        Part(event="register_bit", count=32 + 32 + 3 * 9, what="sums, ends, mean"),
+    ),
+    rtl=(Built(circuit=PrecisionDecider(), count=PASSES),),
+)
+MASKER = Circuit(
+    name="decision on precision by magnitudes",
+    parts=(
         Part(event="add_int32", count=2, what="sums of codes and of magnitudes"),
         Part(event="add_int8", count=2, what="comparison with the maximum, rounding"),
         Part(event="shift_int8", count=1, what="low bits dropped"),
         Part(event="register_bit", count=32 + 32 + 8, what="sums, maximum"),
     ),
-    rtl=(Built(circuit=PrecisionDecider(), count=PASSES),),
+    rtl=(Built(circuit=DrqMask(), count=PASSES),),
 )
 ALIGNER = Circuit(
     name="shift of a partial sum",

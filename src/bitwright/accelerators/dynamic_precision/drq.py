@@ -12,7 +12,6 @@ region of x, which travels with it. Rows stay where they are, so that there are 
 is shifted and added where it is made. Static plans run at one speed.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -22,13 +21,13 @@ from pydantic import Field
 from bitwright.accelerators.bill import Component
 from bitwright.accelerators.circuits import Built, Circuit, priced
 from bitwright.accelerators.dynamic_precision.bit_group import MULTIPLIERS, per_port
-from bitwright.accelerators.dynamic_precision.circuits import DECIDER, PASSES
+from bitwright.accelerators.dynamic_precision.circuits import MASKER
 from bitwright.accelerators.dynamic_precision.latency import ONE, part_cycles
 from bitwright.accelerators.dynamic_precision.machine import SplitArray
 from bitwright.accelerators.dynamic_precision.placement import Placement, class_sizes
 from bitwright.accelerators.dynamic_precision.walk import Walk
 from bitwright.accelerators.systolic.machine import REGISTER
-from bitwright.circuits import DrqElement, DrqMask
+from bitwright.circuits import DrqElement
 from bitwright.memory import FloatArray, IntArray
 from bitwright.methods.classes import NARROW_BITS, PAIRS, WIDE_BITS, Classes
 from bitwright.methods.drq.rule import Drq as DrqRule
@@ -49,7 +48,8 @@ class Drq(SplitArray):
     summary: ClassVar[str] = "4-bit multipliers at the speed of what enters them: 8 by 8 bits in four cycles (DRQ)"
     group: ClassVar[tuple[Built, ...]] = (Built(circuit=DrqElement(), count=MULTIPLIERS),)
     group_waits: ClassVar[bool] = False
-    decider: ClassVar[Circuit] = dataclasses.replace(DECIDER, rtl=(Built(circuit=DrqMask(), count=PASSES),))
+    decider: ClassVar[Circuit] = MASKER
+    measures: ClassVar[bool] = False
     edges: ClassVar[int] = 1
     schedules: ClassVar[bool] = False
     rule: ClassVar[type[SubTensors]] = DrqRule

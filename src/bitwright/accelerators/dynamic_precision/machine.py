@@ -60,6 +60,7 @@ from bitwright.accelerators.job import Job, Measured
 from bitwright.accelerators.machine import Machine
 from bitwright.accelerators.precision_scalable.modes import packed_width
 from bitwright.accelerators.precision_scalable.operands import Types, refusal
+from bitwright.accelerators.srams import srams_of
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
 from bitwright.accelerators.systolic.machine import REGISTER, SHADOW, timing_of
 from bitwright.memory import Gemm, IntArray, Mapping, TileCosts
@@ -99,6 +100,8 @@ class SplitArray(Machine):
     """Whether its RTL holds second registers for weights."""
     decider: ClassVar[Circuit] = DECIDER
     """What decides on precision, one a column."""
+    measures: ClassVar[bool] = True
+    """Whether deciding takes a second pass over outputs, which are read again for it."""
     gathers: ClassVar[bool] = True
     """Whether rows are gathered by lists and sums shifted into place; otherwise a bit of mask says what x is."""
 
@@ -317,6 +320,13 @@ class SplitArray(Machine):
         if not self.is_dynamic(work.plan):
             return
         yield use(DECIDERS, "decide", "operation", self._priced(self.decider)), work.site.y_elements
+        if self.measures:
+            output = srams_of(self)["sram_output"]
+            words = work.site.y_elements * WIDE_BITS / output.word_bits
+            again = Use(
+                component=DECIDERS, name="read again", unit="word", price_pj=output.read_pj, source=output.source
+            )
+            yield again, words
         if self.gathers:
             yield from self._gathering(work, placed, counts)
 

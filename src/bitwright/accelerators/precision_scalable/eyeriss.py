@@ -114,9 +114,9 @@ class Eyeriss(PackedArray):
         """The only one: everything takes 16 bits."""
         return Mode(x_bits=BITS, w_bits=BITS, rows=self.rows, cols=self.cols)
 
-    def dataflow(self, mode: Mode, block: int = 0) -> Dataflow:
+    def dataflow(self, mode: Mode, block: int = 0, rescalings: int = 1) -> Dataflow:
         """Words as weight-stationary, cycles by utilization; weights lie in register files, so nothing is exchanged."""
-        folds = super().dataflow(mode, block)
+        folds = super().dataflow(mode, block, rescalings)
         assert isinstance(folds, WeightStationary)
         same = {field.name: getattr(folds, field.name) for field in dataclasses.fields(folds)}
         return RowStationary(**{**same, "exchange": None}, utilization=self.utilization)

@@ -9,6 +9,7 @@ runs the file by default, where it fuses nodes and multiplies integers.
 import dataclasses
 import importlib.util
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ from bitwright.networks.packages import first_line
 
 if TYPE_CHECKING:
     import onnx
+
+UNTOLD = "ORT_DISABLE_TELEMETRY"
+"""Of the environment: onnxruntime (1.32, on Linux too) tells its maker of every session, unless it is set at import."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,6 +162,7 @@ def _cut(model: "onnx.ModelProto", cuts: Sequence[_Cut]) -> None:
 
 
 def _session(content: bytes, *, fused: bool, threads: int | None) -> Any:
+    os.environ.setdefault(UNTOLD, "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -52,12 +52,12 @@ def write_graph(model: "onnx.ModelProto", path: Path, *, checked_wholly: bool) -
     check_replaceable(path)
     apart: Path | None = None
     try:
-        if model.ByteSize() > LARGEST_BYTES:
+        if not _fits(model):
             apart = _apart(model, path)
-            if model.ByteSize() > LARGEST_BYTES:
+            if not _fits(model):
                 raise InputError(
-                    f"{path.name} would be {model.ByteSize():,} bytes without its tensors, and a file of ONNX holds 2 "
-                    "GiB; use --format safetensors"
+                    f"{path.name} would be beyond {LARGEST_BYTES:,} bytes without its tensors, which is what a file of "
+                    "ONNX holds; use --format safetensors"
                 )
         _write(model, path, checked_wholly=checked_wholly)
     except OSError as error:
@@ -66,6 +66,12 @@ def write_graph(model: "onnx.ModelProto", path: Path, *, checked_wholly: bool) -
         _clear(path)
     files = (path,) if apart is None else (path, apart)
     return tuple(each.name for each in files), sum(each.stat().st_size for each in files)
+
+
+def _fits(model: "onnx.ModelProto") -> bool:
+    """Whether a model is one protocol buffer; tensors are counted first, since one that is none has no size."""
+    tensors = sum(len(each.raw_data) for each in model.graph.initializer)
+    return tensors <= LARGEST_BYTES and model.ByteSize() <= LARGEST_BYTES
 
 
 def _write(model: "onnx.ModelProto", path: Path, *, checked_wholly: bool) -> None:

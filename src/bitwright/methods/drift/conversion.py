@@ -9,12 +9,12 @@ A sub-tensor holds centred codes c = code - zero_point. It drops `shift` low-ord
     narrow code u = clip(round(c / 2**shift)),   c ~ u * 2**shift        (ties to even)
 
 with u in -7 .. 7, or in 0 .. 15 where the operand is never negative. Range test: `shift` is the smallest of 0 .. 4 that
-fits the largest |c|; at 4 the last codes saturate. Density test, for a Laplace density: the mean absolute deviation
-b = mean |c - mean(c)| must be at least delta steps, b >= delta * 2**shift; what needs no shift loses nothing and
-passes. `affine` (ours) counts from the sub-tensor's smallest code instead of zero, c ~ low + u * 2**shift with u in
-0 .. 15: the constant low times the sum of each column of w is one more term of the output. Narrow codes stay within the
-wide format. Ties go to even (ours): one integer in 2**shift is a tie, and rounding all of them one way would add up
-along one-sided codes.
+fits the largest |c|; at 4 the last codes saturate. Density test, for a Laplace density: the mean absolute deviation b =
+mean |c - mean(c)| must be at least delta steps, b >= delta * 2**shift; what needs no shift loses nothing and passes. It
+is about the mean, so a machine goes through a sub-tensor twice. `affine` (ours) counts from the sub-tensor's smallest
+code instead of zero, c ~ low + u * 2**shift with u in 0 .. 15: the constant low times the sum of each column of w is
+one more term of the output. Narrow codes stay within the wide format. Ties go to even (ours): one integer in 2**shift
+is a tie, and rounding all of them one way would add up along one-sided codes.
 
 A round-to-nearest quantizer of unlimited range has on Laplace data the relative squared error 1 - u / sinh(u), where
 u = 1 / (2 * delta) (`expected_error`).

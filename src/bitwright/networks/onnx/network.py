@@ -204,7 +204,10 @@ def dims_of(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     for text in texts:
         name, _, sizes = text.rpartition("=")
         if not name or not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8})*", sizes):
-            raise InputError(f"--shape {text!r} is not understood; write --shape NAME=1x3x224x224")
+            raise InputError(
+                f"--shape {text!r} is not understood; write --shape NAME=1x3x224x224, sizes that are whole numbers "
+                "from 1 to 999,999,999"
+            )
         if name in found:
             raise InputError(f"--shape gives {name} twice; give it once")
         found[name] = tuple(int(size) for size in sizes.split("x"))
