@@ -67,7 +67,7 @@ def multiplier(unsigned_x: bool, teams: Sequence[int]) -> tuple[Built, ...]:
     """
     found = []
     for operators in teams:
-        built = min(BUILT[unsigned_x], key=lambda size, wanted=operators: (abs(size - wanted), size))
+        _, built = min((abs(size - operators), size) for size in BUILT[unsigned_x])
         circuit = SliceOperator(
             x_signed=not unsigned_x, vector=VECTOR, products=built, sum_bits=BUILT[unsigned_x][built]
         )
