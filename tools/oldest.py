@@ -36,7 +36,17 @@ COMMANDS = (
     ("methods",),
     ("accelerators",),
     ("simulate", "bert-base", "--accelerator", "systolic-ws,panacea,apsq,lpa,drift", "--json"),
-    ("compare", "gemm:64x96x32", "--methods", "int8,w4a8", "--accelerators", "simd,lpa", "--out", "made.html"),
+    (
+        "compare",
+        "gemm:64x96x32",
+        "--methods",
+        "int8,w4a8",
+        "--accelerators",
+        "simd,lpa",
+        "--out",
+        "made.html",
+        "--overwrite",
+    ),
 )
 
 
