@@ -570,7 +570,7 @@ class TestRefusals:
             ({"w_bits": 17}, r"option w_bits of int8 is 17, but it should be an integer from 2 to 16"),
             (
                 {"x_granularity": "channel"},
-                "x_granularity of int8 is 'channel', but it should be tensor, token or group:SIZE",
+                "x_granularity of int8 is 'channel', but it should be tensor, token, token-range or group:SIZE",
             ),
             ({"w_granularity": "token"}, "should be tensor, channel or group:SIZE"),
             ({"w_granularity": "group:0"}, "should be tensor, channel or group:SIZE"),

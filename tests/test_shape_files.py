@@ -210,6 +210,13 @@ def test_refusals_of_tables_name_the_line(tmp_path, text, said):
     assert said in str(error.value)
 
 
+def test_rows_that_end_before_their_name(tmp_path):
+    """They are called by their place, as those whose name is empty."""
+    network = load(written(tmp_path, "M,N,K,name\n8,4,2,first\n8,4,3\n8,4,5,,\n"))
+    assert [site.name for site in network.sites] == ["first", "layer2", "layer3"]
+    assert [site.k for site in network.sites] == [2, 3, 5]
+
+
 def test_a_file_is_never_guessed_to_be_a_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mobilenet_v2").write_text("not shapes")

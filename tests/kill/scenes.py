@@ -121,7 +121,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def _rows(path: Path) -> bytes:
     with closing(sqlite3.connect(path)) as base:
-        trials = base.execute("SELECT count(*) FROM trials").fetchone()
+        try:
+            trials = base.execute("SELECT count(*) FROM trials").fetchone()
+        except sqlite3.OperationalError:  # killed before there were tables
+            return b""
         return "\n".join([str(trials), *(text for (text,) in base.execute(ROWS))]).encode()
 
 

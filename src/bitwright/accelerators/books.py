@@ -19,7 +19,7 @@ from bitwright.accelerators.substrate import Substrate
 from bitwright.circuits import PartialSumAdder, Requantizer, VectorLane
 
 REQUANTIZERS, RESCALERS, SUM_ADDERS, VECTOR = "requantizers", "rescalers", "sum_adders", "vector_unit"
-OPERANDS = "operands"
+OPERANDS, CENTRING = "operands", "centring"
 MULTIPLY, ADD, SHIFT = "multiply_int32", "add_int32", "shift_int32"
 REQUANTIZER = Circuit(
     name="requantizer",
@@ -54,6 +54,21 @@ ZERO_POINT_SUM = Circuit(
     name="sum of the operand that meets a zero point",
     parts=(Part(event=ADD, count=1, what="one more element"),),
 )
+ROW_RANGE = Circuit(
+    name="comparison of an element with the least of its row",
+    parts=(Part(event=ADD, count=1, what="comparison with the least so far"),),
+)
+ROW_ZERO_POINT = Circuit(
+    name="corrector of a sum for the zero point of its row",
+    parts=(
+        Part(event=MULTIPLY, count=1, what="zero point by the sum of the column"),
+        Part(event=ADD, count=1, what="off the sum"),
+    ),
+)
+CENTRING_LANE = Circuit(
+    name="what zero points of rows take: a comparison, and a corrector of sums",
+    parts=(*ROW_RANGE.parts, *ROW_ZERO_POINT.parts),
+)
 OPERAND_LANE = Circuit(
     name="what an operand takes at run time: its quantizer, and its sum that meets a zero point",
     parts=(*RUN_TIME_SCALE.parts, *ZERO_POINT_SUM.parts),
@@ -78,6 +93,11 @@ class Billed(Substrate):
     @property
     def rescaler_lanes(self) -> int:
         """Sums of blocks that are rescaled per cycle; 0: scales cannot change along the reduction."""
+        return 0
+
+    @property
+    def centring_lanes(self) -> int:
+        """Sums that are corrected for zero points of rows per cycle; 0: rows of x have none."""
         return 0
 
     def components(self) -> Sequence[Component]:
@@ -117,6 +137,11 @@ def books_of(machine: Billed) -> Books:
         *(
             [Component(name=RESCALERS, count=machine.rescaler_lanes, circuit=rescaler)]
             if machine.rescaler_lanes
+            else []
+        ),
+        *(
+            [Component(name=CENTRING, count=machine.centring_lanes, circuit=priced(CENTRING_LANE, prices, "parts"))]
+            if machine.centring_lanes
             else []
         ),
         Component(name=SUM_ADDERS, count=machine.sum_lanes, circuit=adder),

@@ -11,13 +11,23 @@ from typing import Any, ClassVar
 
 from bitwright.accelerators import engine, residency, vector
 from bitwright.accelerators.bill import Use, use
-from bitwright.accelerators.books import OPERANDS, RUN_TIME_SCALE, ZERO_POINT_SUM, Billed, area_of
+from bitwright.accelerators.books import (
+    CENTRING,
+    OPERANDS,
+    ROW_RANGE,
+    ROW_ZERO_POINT,
+    RUN_TIME_SCALE,
+    ZERO_POINT_SUM,
+    Billed,
+    area_of,
+)
 from bitwright.accelerators.circuits import priced
 from bitwright.accelerators.cost import Area, Cost
 from bitwright.accelerators.engine import Ran
 from bitwright.accelerators.job import Job
 from bitwright.errors import InputError
-from bitwright.formats import PerChannel, PerGroup, PerPosition, PerTensor, PerToken
+from bitwright.formats import PerChannel, PerGroup, PerPosition, PerTensor, PerToken, PerTokenRange
+from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.memory import Bits, Gemm
 from bitwright.methods.execution import Execution, OnChip
 from bitwright.methods.plan import OperandPlan, SitePlan
@@ -73,6 +83,11 @@ class Machine(Billed):
     def supports(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
         reason = self.refusal(plan)
+        if reason is None and _centred_by_row(plan) and not self.centring_lanes:
+            return (
+                "rows of x have zero points of their own and the array has nothing that corrects its sums for them; "
+                "use systolic-ws, systolic-os or simd with --set centring=true, or x_granularity=token"
+            )
         if reason is not None or self.rescaler_lanes:
             return reason
         blocks = [
@@ -183,7 +198,7 @@ class Machine(Billed):
             n=site.n,
             groups=site.groups,
             x_bits=x_bits + scale_bits(plan.x, length=x_length(site, plan.x)),
-            w_bits=w_bits + _tables(plan) * scale_bits(plan.w, length=w_length(site, plan.w)),
+            w_bits=w_bits + _tables(plan) * scale_bits(plan.w, length=w_length(site, plan.w)) + _column_sums(work),
             y_bits=x_bits,
             psum_bits=self.psum_bits if psum_bits is None else psum_bits,
             x_distinct=site.x_elements,
@@ -204,7 +219,9 @@ class Machine(Billed):
         quantized = sum(
             elements
             for operand, elements, offline in sides
-            if operand is not None and not offline and isinstance(operand.granularity, PerToken | PerGroup)
+            if operand is not None
+            and not offline
+            and isinstance(operand.granularity, PerToken | PerTokenRange | PerGroup)
         )
         met = 0
         if plan.x is not None and plan.x.zero_point and not site.static_weight:
@@ -216,6 +233,12 @@ class Machine(Billed):
             (use(OPERANDS, "quantize at run time", "element", priced(RUN_TIME_SCALE, prices, "parts")), quantized),
             (use(OPERANDS, "add to meet a zero point", "element", priced(ZERO_POINT_SUM, prices, "parts")), met),
         )
+        if _centred_by_row(plan):
+            least, corrected = priced(ROW_RANGE, prices, "parts"), priced(ROW_ZERO_POINT, prices, "parts")
+            uses += (
+                (use(CENTRING, "compare with the least of a row", "element", least), site.x_elements),
+                (use(CENTRING, "correct for the zero point of a row", "output", corrected), site.y_elements),
+            )
         return tuple((each, count) for each, count in uses if count)
 
 
@@ -233,6 +256,16 @@ def scale_bits(operand: OperandPlan | None, *, length: int) -> Fraction:
     if operand is None or isinstance(operand.granularity, PerTensor | PerPosition):
         return Fraction(0)
     return operand.encoding.bits_per_element(rows=1, k=length) - operand.format.bits
+
+
+def _centred_by_row(plan: SitePlan) -> bool:
+    """Whether rows of x have zero points of their own."""
+    return plan.x is not None and isinstance(plan.x.granularity, PerTokenRange)
+
+
+def _column_sums(work: Execution) -> Fraction:
+    """Bits that an element of w has of its column's sum, int32, where rows of x have zero points."""
+    return Fraction(FLOAT32_BITS, work.site.k) if _centred_by_row(work.plan) else Fraction(0)
 
 
 def _tables(plan: SitePlan) -> int:

@@ -11,6 +11,7 @@ from bitwright.formats.granularity import (
     PerPosition,
     PerTensor,
     PerToken,
+    PerTokenRange,
     parse_granularity,
 )
 from bitwright.formats.integer import Integer
@@ -50,6 +51,7 @@ __all__ = [
     "PerPosition",
     "PerTensor",
     "PerToken",
+    "PerTokenRange",
     "Posit",
     "PositRounding",
     "PowerOfTwo",

@@ -50,6 +50,14 @@ class PerToken:
 
 
 @dataclasses.dataclass(frozen=True)
+class PerTokenRange:
+    """One scale and one zero point per row of x, from the row's least and largest element at run time."""
+
+    def __str__(self) -> str:
+        return "token-range"
+
+
+@dataclasses.dataclass(frozen=True)
 class PerGroup:
     """One scale per row of x, or column of w, and `size` consecutive elements along the reduction axis."""
 
@@ -73,7 +81,7 @@ class PerPosition:
         return f"first:{self.first}"
 
 
-Granularity = PerTensor | PerChannel | PerToken | PerGroup | PerPosition
+Granularity = PerTensor | PerChannel | PerToken | PerTokenRange | PerGroup | PerPosition
 
 
 GroupName = Annotated[str, StringConstraints(pattern=rf"^group:{COUNT.pattern}$"), Form("group:SIZE")]
@@ -81,7 +89,7 @@ GroupName = Annotated[str, StringConstraints(pattern=rf"^group:{COUNT.pattern}$"
 
 
 def parse_granularity(text: str) -> Granularity:
-    """The granularity written `tensor`, `channel`, `token`, `group:SIZE` or `first:ROWS`.
+    """The granularity written `tensor`, `channel`, `token`, `token-range`, `group:SIZE` or `first:ROWS`.
 
     Raises
     ------
@@ -95,8 +103,12 @@ def parse_granularity(text: str) -> Granularity:
             return PerChannel()
         case ["token"]:
             return PerToken()
+        case ["token-range"]:
+            return PerTokenRange()
         case ["group", size] if COUNT.fullmatch(size):
             return PerGroup(int(size))
         case ["first", rows] if COUNT.fullmatch(rows):
             return PerPosition(int(rows))
-    raise ValueError(f"unknown granularity {shown(text)}; expected tensor, channel, token, group:SIZE or first:ROWS")
+    raise ValueError(
+        f"unknown granularity {shown(text)}; expected tensor, channel, token, token-range, group:SIZE or first:ROWS"
+    )

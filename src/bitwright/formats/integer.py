@@ -63,14 +63,14 @@ class Integer:
         """Short name: int8, uint8."""
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 
-    def encode(self, x: torch.Tensor, zero_point: int = 0, *, overwrite: bool = False) -> torch.Tensor:
+    def encode(self, x: torch.Tensor, zero_point: int | torch.Tensor = 0, *, overwrite: bool = False) -> torch.Tensor:
         """Codes of reals given in units of the scale: saturate(round(x) + zero_point), as float32 integers.
 
         `overwrite` lets the result use the memory of `x`.
         """
         if self.rounding is Rounding.HALF_EVEN and self.saturation is Saturation.CLIP:
             codes = x.round_() if overwrite else x.round()
-            if zero_point:
+            if isinstance(zero_point, torch.Tensor) or zero_point:
                 codes += zero_point
             return self._kept(codes.clamp_(self.low, self.high))
         return self._kept(

@@ -1,6 +1,6 @@
 """An operand as its machine sees it: codes, their format, and what the codes mean.
 
-real = scale * (code - zero_point + dropped_mean) for integers, with scale and zero point broadcast against the codes;
+real = scale * (code - zero_point - offset + dropped_mean) for integers, all broadcast against the codes;
 real = scale * value of the code for any other format.
 `PerGroup` codes [..., K] have scales [..., ceil(K / size)], and minima of as many that are added, where there are any.
 """
@@ -30,6 +30,8 @@ class Quantized:
         float32, broadcastable to codes (`PerGroup`: one for each block of the last axis).
     zero_point : int
         The code of real zero; one per tensor, because hardware subtracts one constant.
+    offsets : torch.Tensor or None
+        int32 [.., rows, 1], what the code of real zero is beside that in each row of x (`PerTokenRange`).
     granularity : Granularity
         What shares a scale.
     minimum : torch.Tensor or None
@@ -54,6 +56,7 @@ class Quantized:
     sums: torch.Tensor | None = None
     dropped_mean: float = 0.0
     shifts: torch.Tensor | None = None
+    offsets: torch.Tensor | None = None
 
     @property
     def integer(self) -> Integer:
@@ -69,6 +72,7 @@ class Quantized:
     def centred(self) -> torch.Tensor:
         """code - zero_point as float32: exact integers that multiply like the machine's."""
         codes = self.codes.to(torch.float32)
+        codes = codes if self.offsets is None else codes - self.offsets
         return codes - self.zero_point if self.zero_point else codes
 
     def dequantize(self) -> torch.Tensor:

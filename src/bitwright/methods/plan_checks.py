@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from bitwright.formats import Format, Granularity, Integer, PerGroup, PerPosition, PerTensor, PerToken
+from bitwright.errors import InputError
+from bitwright.formats import Format, Granularity, Integer, PerGroup, PerPosition, PerTensor, PerToken, PerTokenRange
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.rules import Rule
 from bitwright.networks.hadamard import is_order
@@ -34,6 +35,16 @@ def check_plan(plan: Plan) -> None:
         _check_rotation(name, rotation)
     if plan.promise is not None and not (math.isfinite(plan.promise) and plan.promise >= 0):
         raise ValueError(f"promise is {plan.promise:g}; it is a loss of 0 or more")
+
+
+def refuse_zero_points_of_rows(method: str, plan: Plan) -> None:
+    """Raise `InputError` for a plan of operands to which a method adds what takes codes of different rows for alike."""
+    own = [at for at, site in plan.sites.items() if site.x and isinstance(site.x.granularity, PerTokenRange)]
+    if own:
+        raise InputError(
+            f"{method} narrows codes or sums of them, and rows of x at {own[0]} have zero points of their own; use "
+            "x_granularity=token, or the method of operands alone"
+        )
 
 
 def check_numbers(name: str, tensor: torch.Tensor) -> None:
@@ -79,9 +90,20 @@ def _check_operand(name: str, operand: OperandPlan, *, weight: bool) -> None:
     _check_scale(name, operand.scale, operand.granularity, either_sign=weight)
     _check_minimum(name, operand, weight=weight)
     _check_zero(name, operand.format, operand.zero_point)
+    if isinstance(operand.granularity, PerTokenRange):
+        _check_range(name, operand, weight=weight)
     most = 2**operand.format.dropped_bits - 1 if isinstance(operand.format, Integer) else 0
     if not 0 <= operand.dropped_mean <= most:
         raise ValueError(f"the dropped mean of {name} is {operand.dropped_mean:g}; it is of 0 to {most}")
+
+
+def _check_range(name: str, operand: OperandPlan, *, weight: bool) -> None:
+    """Rows of x have unsigned codes whose zero points are their own."""
+    if weight or not isinstance(operand.format, Integer) or operand.format.signed or operand.zero_point:
+        raise ValueError(
+            f"{name} is {operand.format.name} scaled per {operand.granularity} with a zero point of "
+            f"{operand.zero_point}; such are unsigned integers of x, which need none beside their rows'"
+        )
 
 
 def _check_minimum(name: str, operand: OperandPlan, *, weight: bool) -> None:
@@ -105,7 +127,7 @@ def _check_scale(name: str, scale: torch.Tensor | None, granularity: Granularity
             raise ValueError(f"{name} has no scales, and {granularity} are two static ones")
         return
     check_positive(name, scale.abs() if either_sign and isinstance(granularity, PerGroup) else scale)
-    if isinstance(granularity, PerToken):
+    if isinstance(granularity, PerToken | PerTokenRange):
         raise ValueError(f"{name} has scales, and those of tokens are taken as the network runs")
     if isinstance(granularity, PerTensor) and scale.numel() != 1:
         raise ValueError(f"{name} has {scale.numel():,} scales; a tensor has one")

@@ -33,7 +33,8 @@ IM2COL_BYTES = 2**23  # patches are expanded in blocks of about this many bytes:
 
 def accumulator_bound(k: int, x: Quantized, w: Quantized) -> int:
     """An upper bound of |any partial sum| of k products of these codes."""
-    return k * largest_magnitude(x.integer, x.zero_point) * largest_magnitude(w.integer, w.zero_point)
+    of_x = largest_magnitude(x.integer, x.zero_point) if x.offsets is None else x.integer.high - x.integer.low
+    return k * of_x * largest_magnitude(w.integer, w.zero_point)
 
 
 def integer_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
@@ -69,7 +70,7 @@ def integer_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
 
 def reference_product(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     """The same by the obvious route: int64 throughout, tap by tap of the windows, group by group."""
-    xc = x.codes.to(torch.int64) - x.zero_point
+    xc = x.codes.to(torch.int64) - x.zero_point - (0 if x.offsets is None else x.offsets.to(torch.int64))
     wc = w.codes.to(torch.int64) - w.zero_point
     xc = windows.padded(xc, view)
     total = torch.zeros(view.output_shape, dtype=torch.int64)
@@ -211,6 +212,8 @@ def _linear_int8(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
     acc = _int_mm(codes.reshape(-1, codes.shape[-1]), weight)
     if zero_point:
         acc -= zero_point * column_sums(view, w)
+    if x.offsets is not None:  # of rows: each one's zero point by what it meets, the sum of a column
+        acc -= x.offsets.reshape(-1, 1) * column_sums(view, w)
     return acc.reshape(*codes.shape[:-1], len(weight))
 
 

@@ -19,6 +19,7 @@ from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
 from bitwright.methods.operand_options import CorrectingOptions, OperandOptions
 from bitwright.methods.plan import Part, Plan, SitePlan
+from bitwright.methods.plan_checks import refuse_zero_points_of_rows
 from bitwright.methods.plugin import method_fault
 from bitwright.methods.rules import Exact, Static
 from bitwright.methods.sharing import once
@@ -162,6 +163,8 @@ class Composition:
         stored = [each for each in self.methods if each[1].fills == {Part.ACCUMULATION}]
         refiner: Refiner | None = None
         for _, method, chosen in sorted(self.methods, key=_first_part):
+            if Part.OPERANDS not in method.fills:
+                refuse_zero_points_of_rows(self.name, plan)
             made_by = (*made_by, id(method), chosen.model_dump_json())
             judged = stored if Part.OPERANDS in method.fills else []
             made_by = (*made_by, *(part for _, one, own in judged for part in (id(one), own.model_dump_json())))

@@ -59,6 +59,12 @@ class DenseArray(Machine):
         "column",
         json_schema_extra=about(OURS),
     )
+    centring: bool = Field(
+        default=False,
+        description="Whether sums are corrected for zero points that rows of x have of their own as they leave the "
+        "array, in a lane per column (x_granularity=token-range)",
+        json_schema_extra=about(OURS),
+    )
     rows: int = Field(default=ROWS, gt=0, description="Rows of the array", json_schema_extra=about(WORTH))
     cols: int = Field(default=COLS, gt=0, description="Columns of the array", json_schema_extra=about(WORTH))
     mac: Mac = Field(
@@ -85,6 +91,11 @@ class DenseArray(Machine):
     def rescaler_lanes(self) -> int:
         """As many as requantizers, where there are any."""
         return self.requantizer_lanes if self.rescaling else 0
+
+    @property
+    def centring_lanes(self) -> int:
+        """As many as requantizers, where there are any."""
+        return self.requantizer_lanes if self.centring else 0
 
     @property
     def cell(self) -> tuple[Built, ...] | None:

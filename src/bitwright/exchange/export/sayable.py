@@ -8,7 +8,7 @@ word for what happens inside an accumulator, nor for precision that is chosen as
 from collections.abc import Iterator, Mapping
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, Rounding, Saturation
+from bitwright.formats import Integer, PerTokenRange, Rounding, Saturation
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.rules import Exact, Static
 
@@ -68,6 +68,8 @@ def _unsaid(site: SitePlan, form: str) -> Iterator[str]:
 
 
 def _unsaid_of(operand: OperandPlan, fmt: Integer, form: str) -> Iterator[str]:
+    if isinstance(operand.granularity, PerTokenRange):
+        yield "zero points that rows of x have of their own (use x_granularity=token)"
     if fmt.saturation is not Saturation.CLIP:
         yield f"{fmt.name} that {fmt.saturation}s around"
     if form == QDQ and fmt.rounding is not Rounding.HALF_EVEN:

@@ -24,7 +24,7 @@ from bitwright.exchange.export.coded import Array
 from bitwright.exchange.export.exported import Exported
 from bitwright.exchange.export.words import hex_digits, hex_words
 from bitwright.files import whole_folder, write_atomic
-from bitwright.formats import Integer, PerGroup, Quantized
+from bitwright.formats import Integer, PerGroup, PerTokenRange, Quantized
 from bitwright.methods.apsq.rule import PartialSums
 from bitwright.methods.execution import Execution
 from bitwright.methods.executor import Executor, composition_of
@@ -76,6 +76,11 @@ def export_vectors(
     for name in chosen:
         site = plan.sites[name]
         for operand in (site.x, site.w) if site.quantized else ():
+            if operand is not None and isinstance(operand.granularity, PerTokenRange):
+                raise InputError(
+                    f"rows of x at {name} have zero points of their own, which vectors do not say; use "
+                    "x_granularity=token"
+                )
             if operand is not None and not isinstance(operand.format, Integer):
                 raise InputError(
                     f"vectors hold integers, and codes of {name} are {operand.format.name}; use --format safetensors, "

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, PerChannel, PerGroup, PerPosition, PerToken, Quantized
+from bitwright.formats import Integer, PerChannel, PerGroup, PerPosition, PerToken, PerTokenRange, Quantized
 from bitwright.methods import kernels
-from bitwright.methods.integer.scales import symmetric_scale
+from bitwright.methods.integer.scales import row_ranges, symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.products import column_sums, integer_product
 from bitwright.networks.view import GemmView
@@ -24,6 +24,8 @@ Sums = Callable[[GemmView, Quantized, Quantized], torch.Tensor]
 def encode_x(view: GemmView, plan: SitePlan) -> Quantized:
     """Codes of x: static scale and zero point from the plan, or scaled by the token (row; image of a convolution)."""
     operand = _need(plan.x)
+    if isinstance(operand.granularity, PerTokenRange):
+        return _encode_ranges(view, operand)
     return _encode(view.x, operand, view.row_axes)
 
 
@@ -139,6 +141,25 @@ def _row_scale(tensor: torch.Tensor, fmt: Integer, axes: tuple[int, ...]) -> tor
     return symmetric_scale(torch.maximum(high, -low).float(), fmt)
 
 
+def _encode_ranges(view: GemmView, operand: OperandPlan) -> Quantized:
+    """Codes of x whose rows have a scale and a zero point each."""
+    if not view.plain:
+        raise InputError(
+            f"rows of x have zero points of their own in linear layers, and this site is {view.op}; give it "
+            "x_granularity=token"
+        )
+    fmt, x = operand.integer, view.x.float()
+    scale, zero_points = row_ranges(x, fmt)
+    codes = fmt.encode(x / scale, zero_points, overwrite=True)
+    return Quantized(
+        codes=codes.to(torch.uint8) if fmt.bits <= 8 else codes,
+        format=fmt,
+        scale=scale,
+        offsets=zero_points.to(torch.int32),
+        granularity=operand.granularity,
+    )
+
+
 def _encode_groups(tensor: torch.Tensor, operand: OperandPlan, size: int) -> Quantized:
     """Codes of `tensor` [..., K] whose blocks of `size` elements have a scale each, the plan's or from the data."""
     k = tensor.shape[-1]
@@ -172,7 +193,7 @@ def _less_minimum(tensor: torch.Tensor, operand: OperandPlan) -> torch.Tensor:
 def _epilogue(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
     """One scale of x is multiplied into those of w beforehand; scales per token follow as a second factor."""
     tokens = isinstance(
-        x.granularity, PerToken | PerPosition
+        x.granularity, PerToken | PerTokenRange | PerPosition
     )  # however many there are: the same roundings in any batch
     if acc.dtype == torch.int32 and acc.device.type == "cpu" and (view.spatial or not view.lead):
         return _epilogue_in_place(view, acc, x, w, tokens=tokens)

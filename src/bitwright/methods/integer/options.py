@@ -25,10 +25,10 @@ class IntegerOptions(WideningOptions):
         description="signed activations around 0 instead of unsigned ones with a zero point",
         json_schema_extra=about("the usual INT8: activations have a zero point"),
     )
-    x_granularity: Literal["tensor", "token"] | GroupName = pydantic.Field(
+    x_granularity: Literal["tensor", "token", "token-range"] | GroupName = pydantic.Field(
         "tensor",
         description="what shares a scale of activations: static, a tensor; at run time and symmetric, a token or SIZE "
-        "elements of one",
+        "elements of one; token-range: at run time, a token, with a zero point of its own where a layer is linear",
         json_schema_extra=about("the usual INT8"),
     )
     w_bits: int = pydantic.Field(

@@ -14,6 +14,7 @@ from bitwright.formats import (
     PerPosition,
     PerTensor,
     PerToken,
+    PerTokenRange,
     Saturation,
     parse_granularity,
 )
@@ -94,6 +95,10 @@ def _plan_x(seen: Ranges, options: IntegerOptions) -> OperandPlan:
     granularity = parse_granularity(options.x_granularity)
     if isinstance(granularity, PerGroup) and seen.site.conv is not None:
         granularity = PerToken()  # windows mix what groups would share; images have a scale each
+    if isinstance(granularity, PerTokenRange):
+        if low < 0 and _has_column_sums(seen.site):
+            return OperandPlan(format=_format(options.x_bits, options, signed=False), granularity=granularity)
+        granularity = PerToken()
     if not isinstance(granularity, PerTensor):  # what is never negative gains a bit by being unsigned
         return OperandPlan(format=_format(options.x_bits, options, signed=low < 0), granularity=granularity)
     fmt = _format(options.x_bits, options, signed=options.x_symmetric)
@@ -112,6 +117,11 @@ def _plan_x(seen: Ranges, options: IntegerOptions) -> OperandPlan:
         first = same_zero_point(*seen.first_range, fmt, zero_point)
         granularity, scale = PerPosition(seen.first), torch.stack([first, scale])
     return OperandPlan(format=fmt, granularity=granularity, scale=scale, zero_point=zero_point)
+
+
+def _has_column_sums(site: Site) -> bool:
+    """Whether a zero point of a row meets one sum per column that is known beforehand, as in linear layers."""
+    return site.static_weight and site.conv is None and site.groups == 1
 
 
 def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
@@ -163,9 +173,11 @@ def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:
         at = rules.at(site.name)
         by_token = at.x_granularity != "tensor"
         of_x = parse_granularity(at.x_granularity)
+        ranges = isinstance(of_x, PerTokenRange)
+        if (isinstance(of_x, PerGroup) and site.conv is not None) or (ranges and not _has_column_sums(site)):
+            of_x, ranges = PerToken(), False
         x = OperandPlan(
-            format=_format(at.x_bits, at, signed=at.x_symmetric or by_token),
-            granularity=PerToken() if isinstance(of_x, PerGroup) and site.conv is not None else of_x,
+            format=_format(at.x_bits, at, signed=(at.x_symmetric or by_token) and not ranges), granularity=of_x
         )
         granularity = parse_granularity(at.w_granularity)
         if not site.static_weight:

@@ -27,6 +27,14 @@ def affine(low: float, high: float, fmt: Integer, *, symmetric: bool) -> tuple[t
     return scale, min(max(zero_point, fmt.low), fmt.high)
 
 
+def row_ranges(x: torch.Tensor, fmt: Integer) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero point [.., rows, 1], float32, of every row of `x` as `affine` has them; codes are unsigned."""
+    low, high = x.amin(-1, keepdim=True).clamp_max(0), x.amax(-1, keepdim=True).clamp_min(0)
+    width = (high - low) / fmt.high
+    scale = torch.where(width > 0, width.clamp_min(SMALLEST), torch.ones_like(width))
+    return scale, (-low / scale).round().clamp_(0, fmt.high)
+
+
 def same_zero_point(low: float, high: float, fmt: Integer, zero_point: int) -> torch.Tensor:
     """The least scale (float32 scalar) by which [`low`, `high`] fits a zero point that is given.
 

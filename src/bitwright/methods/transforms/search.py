@@ -285,8 +285,8 @@ class _Search:
         found = self.losses(_rotations(cheaper), drafted)
         kept = gains(largest, found)
         blocks = {place.block: None for place in (places if kept else cheaper) if place.where is Where.RUN_TIME}
-        other = f"{_mean(found):.3g} in powers of two" if kept else f"{_mean(largest):.3g} in the largest"
-        said = f"rotated at run time in blocks of {' and '.join(map(str, blocks))} ({other})"
+        losses = f"{_mean(largest):.3g} in the largest, {_mean(found):.3g} in powers of two"
+        said = f"rotated at run time in blocks of {' and '.join(map(str, blocks))} ({losses})"
         return (places, largest, [said]) if kept else (cheaper, found, [said])
 
     def _needed(self, places: Sequence[_Place], every: Parts, drafted: Any) -> tuple[Rotations, Parts, list[str]]:

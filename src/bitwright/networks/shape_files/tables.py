@@ -156,7 +156,7 @@ class _Gemms:
 
     def site(self, row: Row, otherwise: str) -> Site:
         """The product of a row. Raises ValueError."""
-        name = name_of(row.cells[self.named] if self.named is not None else "", otherwise)
+        name = name_of(row.cells[self.named or 0] if _has(row, self.named) else "", otherwise)
         sizes = {}
         for key, place in self.places.items():
             if place >= len(row.cells):
