@@ -24,6 +24,7 @@ from bitwright.methods.drift.rule import Drift
 from bitwright.methods.executor import Executor, composition_of, prepare
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.protocol import Composition
+from bitwright.networks import hadamard
 from bitwright.networks.rotation import Rotation, Where
 from bitwright.studies.inputs import simulation_input
 
@@ -353,6 +354,26 @@ def test_weights_are_the_plans(tmp_path):
     assert tensors["sites/qkv/w/codes"].dtype == np.int8
     assert np.array_equal(tensors["sites/qkv/w/codes"], codes)
     assert np.array_equal(tensors["sites/qkv/x"], plan.site("qkv").x.scale.numpy())
+
+
+def test_a_file_of_weights_says_how_x_is_rotated(tmp_path):
+    """Weights are rotated as x is, so that what a rotation is belongs to what they mean."""
+    from safetensors import safe_open
+
+    layer = seeded(lambda: torch.nn.Linear(24, 5, bias=False))
+    network = network_of(layer, normal(4, 24))
+    plan = planned(network, "int8")
+    (name,) = plan.sites
+    rotation = Rotation(where=Where.RUN_TIME, block=12, signs=True)
+    exported(network, dataclasses.replace(plan, rotations={name: rotation}), tmp_path / "a.safetensors", "safetensors")
+    with safe_open(str(tmp_path / "a.safetensors"), framework="pt") as file:
+        record = json.loads(file.metadata()["bitwright_weights"])
+        codes, scale = (file.get_tensor(f"sites/{name}/w{part}") for part in ("/codes", ""))
+    assert record["rotated_at_run_time"] == [name]
+    said = record["rotations"][name]
+    assert said == {"block": 12, "signs": True, "bits": 0, "step": 0.0}
+    turned = layer.weight.detach().double() @ hadamard.matrix(24, said["block"], signs=said["signs"])
+    assert torch.equal(codes, (turned.float() / scale).round().clamp(-127, 127).to(torch.int8))
 
 
 def test_other_formats_keep_what_codes_stand_for(tmp_path):

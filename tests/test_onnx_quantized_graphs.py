@@ -191,6 +191,33 @@ def test_blocks_of_codes_multiply_half_precision(tmp_path):
     assert np.allclose(found.numpy(), expected, rtol=5e-3, atol=5e-2)
 
 
+@pytest.mark.parametrize(
+    ("x_sizes", "w_sizes", "axis", "type_of_w"),
+    [
+        ((2, 2, 4, 8), (2, 8, 4), 0, "float32"),  # of heads, as many as sequences: nothing tells which
+        ((2, 3, 4, 8), (3, 8, 4), 0, "int8"),
+        ((2, 2, 4, 8), (2, 2, 8, 4), 0, "int8"),
+        ((2, 2, 4, 8), (1, 2, 8, 4), 1, "int8"),
+    ],
+)
+def test_scales_of_heads_are_those_of_the_operand_s_own_axes(x_sizes, w_sizes, axis, type_of_w, tmp_path):
+    """The second operand, computed as the network runs, may have fewer axes than the product."""
+    scales = np.array([0.01, 0.04, 0.02][: w_sizes[axis]], np.float32)
+    constants = {"sx": np.float32(0.02), "zx": np.uint8(128), "sw": scales, "zw": np.zeros(len(scales), np.int8)}
+    nodes = [
+        node("QuantizeLinear", "x,sx,zx", "xq"), node("DequantizeLinear", "xq,sx,zx", "xd"),
+        node("QuantizeLinear", "w,sw,zw", "wq", axis=axis), node("DequantizeLinear", "wq,sw,zw", "wd", axis=axis),
+        node("MatMul", "xd,wd", "y"),
+    ]  # fmt: skip
+    given = {"x": floats(*x_sizes), "w": floats(*w_sizes)}
+    plan, found = executed(model(nodes, given, value("y", FLOAT, [*x_sizes[:-1], 4]), constants), given, tmp_path)
+    of_w = scales.reshape([-1 if at == axis else 1 for at in range(len(w_sizes))])
+    x = np.clip(np.rint(given["x"] / np.float32(0.02)), -128, 127).astype(np.float64) * np.float32(0.02)
+    w = np.clip(np.rint(given["w"] / of_w), -128, 127).astype(np.float64) * of_w
+    assert [site.w_type for site in plan.sites.values()] == [type_of_w]
+    assert np.allclose(found.numpy(), x @ w, rtol=0, atol=1e-5)
+
+
 def test_scales_of_rows_are_not_those_of_columns(tmp_path):
     constants = {
         "sa": np.array([0.1, 0.2, 0.3, 0.4], np.float32), "za": np.array([1, 2, 3, 4], np.uint8),

@@ -20,7 +20,7 @@ from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.products import accumulator_bound, integer_product, reference_product
 from bitwright.methods.protocol import compose
 from bitwright.networks.sites import Site
-from toys import linear_view, network_of, normal, view_of
+from toys import Calling, linear_view, network_of, normal, view_of
 
 PLAIN = {"rotation": "none", "smoothing": "none", "w_rounding": "nearest", "bias_correction": False}
 RANGES = {**PLAIN, "x_granularity": "token-range"}
@@ -127,6 +127,16 @@ class TestPlans:
         assert found["conv"] == ("token", "int8")
         assert len(found) == 4
         assert {kind for kind, _ in found.values()} == {"token", "token-range"}
+
+    def test_a_stack_of_one_matrix_has_rows_without_and_runs(self):
+        """Its weight is known beforehand, but it is a product of stacks and none of a layer's."""
+        network = network_of(Calling(lambda m, x: torch.bmm(x, m.w), w=normal(1, 8, 5)), normal(1, 4, 8))
+        samples = [{"input_0": normal(1, 4, 8, seed=1)}]
+        plan = compose("int8", RANGES).calibrate(network, samples)
+        assert [str(site.x.granularity) for site in plan.sites.values()] == ["token"]
+        found = Executor(network, plan).run(samples[0])
+        expected = torch.bmm(samples[0]["input_0"], normal(1, 8, 5))
+        assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
 
     def test_runs_exactly_and_survives_its_file(self, made, tmp_path):
         network, samples, plan = made

@@ -281,11 +281,23 @@ def _laid_out(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | 
 
 
 def _of_products(view: GemmView, grid: Grid) -> tuple[Granularity, torch.Tensor] | None:
-    """Scales of independent products of two activations, such as heads, along an axis that counts these."""
-    axis, shape = grid.axis, view.w.shape
-    if axis is None or axis >= view.lead or grid.scale.numel() != shape[axis]:
+    """Scales of independent products of two activations, such as heads, along an axis that counts these.
+
+    A product spreads an operand of fewer axes over its first ones, and a grid counts axes of the operand. Where both
+    readings fit, as of two heads in two sequences, it is float.
+    """
+    if grid.axis is None:
         return None
-    return PerChannel(), grid.scale.reshape(-1, *[1] * (len(shape) - axis - 1))
+    shape, strides = view.w.shape, view.w.stride()
+    places = [
+        axis
+        for axis in range(grid.axis, view.lead)
+        if grid.scale.numel() == shape[axis]
+        and all(shape[at] == 1 or not strides[at] for at in range(axis - grid.axis))
+    ]
+    if len(places) != 1:
+        return None
+    return PerChannel(), grid.scale.reshape(-1, *[1] * (len(shape) - places[0] - 1))
 
 
 METHOD = FileMethod()

@@ -120,8 +120,11 @@ def _plan_x(seen: Ranges, options: IntegerOptions) -> OperandPlan:
 
 
 def _has_column_sums(site: Site) -> bool:
-    """Whether a zero point of a row meets one sum per column that is known beforehand, as in linear layers."""
-    return site.static_weight and site.conv is None and site.groups == 1
+    """Whether a zero point of a row meets one sum per column that is known beforehand, as in linear layers.
+
+    A stack of one matrix is a matmul, whose x has no rows of its own.
+    """
+    return site.static_weight and site.conv is None and site.groups == 1 and site.op != "matmul"
 
 
 def _plan_w(seen: Ranges, options: IntegerOptions) -> OperandPlan:
