@@ -197,3 +197,30 @@ def test_exports_say_or_refuse_minima(network, tmp_path):
     of_x = np.repeat(of_x, len(sums) // len(of_x), axis=0)
     expected = (inner.astype(np.float32) * of_x[..., None]).sum(0)
     assert np.allclose(array(about["output"])[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("blocks", "tensors"), [(0, 1), (2, 1), (10**6, 1)])
+def test_a_header_of_other_blocks_is_refused_before_they_are_made(blocks, tensors, tmp_path):
+    """Blocks that the file does not have would be random, or take all memory."""
+    pytest.importorskip("transformers", reason="transformers make networks of GGUF files")
+    pytest.importorskip("accelerate", reason="transformers read GGUF files with accelerate")
+    path = llama(tmp_path / "a.gguf", ["Q8_0"], layers=tensors)
+    content, key = path.read_bytes(), b"llama.block_count"
+    at = content.index(key) + len(key) + 4
+    assert int.from_bytes(content[at : at + 4], "little") == tensors
+    path.write_bytes(content[:at] + blocks.to_bytes(4, "little") + content[at + 4 :])
+    with pytest.raises(InputError, match=f"header says {blocks:,} blocks, and it has tensors of {tensors}"):
+        bitwright.load(str(path))
+
+
+def test_a_file_that_lacks_a_tensor_is_refused(tmp_path, monkeypatch):
+    """transformers would make its numbers up."""
+    pytest.importorskip("transformers", reason="transformers make networks of GGUF files")
+    pytest.importorskip("accelerate", reason="transformers read GGUF files with accelerate")
+    monkeypatch.setenv("BITWRIGHT_CACHE", str(tmp_path / "cache"))
+    path = llama(tmp_path / "a.gguf", ["Q8_0"])
+    content = path.read_bytes()
+    assert content.count(b"blk.0.ffn_up.weight") == 1
+    path.write_bytes(content.replace(b"blk.0.ffn_up.weight", b"blk.0.ffn_us.weight"))
+    with pytest.raises(InputError, match=r"lack or misshape 1 tensor, first 'model\.layers\.0\.mlp\.up_proj\.weight'"):
+        bitwright.load(str(path))

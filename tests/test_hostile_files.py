@@ -18,7 +18,7 @@ from bitwright.cli.interrupts import INTERRUPTS, Interrupts
 from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.exchange.shapes import to_timeloop
-from bitwright.files import check_file, whole_folder, write_atomic
+from bitwright.files import check_file, check_folder, whole_folder, write_atomic
 from bitwright.networks.load import load
 from bitwright.networks.trace import trace
 from bitwright.studies.setting_files import read_machine
@@ -152,6 +152,41 @@ class TestPlaces:
         for name in (pipe, renamed):
             with pytest.raises(InputError, match="no regular file"):
                 load(str(name))
+
+    @pytest.mark.parametrize("behind", ["nowhere/x", "link.csv"])
+    def test_links_that_lead_nowhere_stay(self, behind, tmp_path):
+        link = tmp_path / "link.csv"
+        link.symlink_to(behind)
+        for refuse in (check_file, lambda path: check_folder(path, marker="mark", overwrite=True)):
+            with pytest.raises(InputError, match="a link that leads nowhere"):
+                refuse(link)
+        assert os.readlink(link) == behind
+
+    @pytest.mark.parametrize("call", ["touch", "mkdir"])
+    def test_a_folder_that_takes_nothing_is_told_before_the_work(self, call, tmp_path, monkeypatch):
+        def fails(*_, **__):
+            raise OSError(30, "Read-only file system")
+
+        monkeypatch.setattr(Path, call, fails)
+        refuse = {"touch": check_file, "mkdir": lambda path: check_folder(path, marker="mark", overwrite=False)}[call]
+        with pytest.raises(InputError, match=r"cannot write .*/new: Read-only file system; give a writable path"):
+            refuse(tmp_path / "new")
+        assert not list(tmp_path.iterdir())
+
+    def test_a_full_disk_is_told_of_the_place_that_was_named(self, tmp_path, monkeypatch):
+        def fails(*_):
+            raise OSError(28, "No space left on device")
+
+        place = tmp_path / "v"
+        with (
+            pytest.raises(InputError) as error,
+            whole_folder(place, marker="mark", overwrite=False) as new,
+            monkeypatch.context() as patch,
+        ):
+            patch.setattr(Path, "write_bytes", fails)
+            write_atomic(new / "mark", b"")
+        assert str(error.value) == f"cannot write {place}: No space left on device; give a writable path"
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
     def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(self, error, tmp_path, monkeypatch):

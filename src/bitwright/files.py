@@ -21,6 +21,14 @@ TEXT_MIB = 256
 """The largest text that is read as a whole (our choice): more than any set of sentences, books included."""
 
 
+class _NotWritten(InputError):
+    """What the system says of a place that cannot be written."""
+
+    def __init__(self, path: Path, reason: str | None) -> None:
+        super().__init__(f"cannot write {path}: {reason}; give a writable path")
+        self.reason = reason
+
+
 def read_bytes(path: str | Path, *, what: str, most: int) -> bytes:
     """The bytes of a regular file.
 
@@ -88,14 +96,37 @@ def _require_regular(mode: int, beginning: str) -> None:
 
 
 def check_file(file: Path | None) -> None:
-    """Refuse a file in a folder that does not exist, and what is there and no file: a folder, a device, a pipe."""
+    """Refuse a file in a folder that does not exist or takes none, and what is there and no file.
+
+    That is a folder, a device, a pipe, a link that leads nowhere. Whether the folder takes a file is tried.
+    """
     if file is None:
         return
     if not file.absolute().parent.is_dir():
         raise InputError(f"the folder {file.parent} of {file.name} does not exist; make it first")
     if file.is_dir():
         raise InputError(f"{file} is a folder; name a file in it")
+    _refuse_dangling(file)
     check_replaceable(file)
+    with _refusing(file), scratch.file_beside(file):
+        pass
+
+
+def _refuse_dangling(path: Path) -> None:
+    """Refuse a link that leads nowhere, or to itself: what is there, though nothing is behind it, is not replaced."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link that leads nowhere; remove it, or name another place")
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What the system refuses becomes one sentence, which names `path` and no part of it that is gone by then."""
+    try:
+        yield
+    except OSError as error:
+        raise _NotWritten(path, error.strerror) from error
+    except _NotWritten as error:
+        raise _NotWritten(path, error.reason) from error
 
 
 def check_replaceable(path: Path) -> None:
@@ -113,25 +144,22 @@ def write_atomic(path: Path, content: bytes) -> None:
         If the folder does not exist, cannot be written, or is full; or what is there is no file.
     """
     check_replaceable(path)
-    try:
-        with scratch.file_beside(path) as made:
-            made.write_bytes(content)
-            made.chmod(0o644)
-            made.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
+    with _refusing(path), scratch.file_beside(path) as made:
+        made.write_bytes(content)
+        made.chmod(0o644)
+        made.replace(path)
 
 
 def check_folder(path: Path, *, marker: str, overwrite: bool) -> None:
-    """Refuse a folder in one that does not exist, and what is there and cannot be replaced: see `whole_folder`."""
-    try:
+    """Refuse a folder in one that does not exist or takes none, and what cannot be replaced: see `whole_folder`."""
+    with _refusing(path):
         if not path.absolute().parent.is_dir():
             raise InputError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+        _refuse_dangling(path)
         if not path.exists():
-            return
+            with scratch.folder_beside(path):
+                return
         ours = path.is_dir() and not path.is_symlink() and ((path / marker).is_file() or not any(path.iterdir()))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
     if not overwrite:
         raise InputError(f"{path} exists; --overwrite replaces it, or name another place")
     if not ours:
@@ -150,13 +178,10 @@ def whole_folder(path: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
         If it cannot be written, or something else is there.
     """
     check_folder(path, marker=marker, overwrite=overwrite)
-    try:
-        with scratch.folder_beside(path) as made:
-            made.chmod(0o755)
-            yield made
-            _take_place(made, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; give a writable path") from error
+    with _refusing(path), scratch.folder_beside(path) as made:
+        made.chmod(0o755)
+        yield made
+        _take_place(made, path)
 
 
 def _take_place(made: Path, path: Path) -> None:

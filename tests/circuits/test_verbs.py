@@ -99,10 +99,11 @@ class TestSynthesize:
         assert not list(tmp_path.iterdir())
 
     def test_a_bad_guess_is_not_made(self):
-        for verb in (("circuits", "nope"), ("rtl", "nope", "--out", "x")):
+        for verb, kind in ((("circuits", "nope"), "circuit"), (("rtl", "nope", "--out", "x"), "circuit or machine")):
             found = run(*verb)
             assert found.exit_code == 2
-            assert "unknown circuit 'nope'. Known: " in " ".join(found.output.split())
+            assert f"unknown {kind} 'nope'. Known: " in " ".join(found.output.split())
+        assert "Did you mean 'panacea'?" in " ".join(run("rtl", "panacee", "--out", "x").output.split())
         assert "Did you mean 'ant-pe'?" in " ".join(run("circuits", "ant-pw").output.split())
 
     @pytest.mark.parametrize(("machine", "kind"), [("lpa", LpaPe), ("apsq", Rae), ("ant", AntPe)])

@@ -169,6 +169,7 @@ def rtl(
             choice = find_plan(method, option, plan, calibration=calibration)
             captured = _captured(model, site, choice, calibration, clocks, seed, reads, progress)
         inputs, operands = inputs_of(built, captured, clocks=clocks, seed=seed)
+        progress("running the RTL beside its twin", 0, 0)
         found = emit(built, out, inputs, operands, overwrite=overwrite)
     made = provenance(given.command_line(), seed)
     show("rtl", lambda: emitted_record(found, made), lambda console: print_emitted(found, console), json=json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitwright.cli.given import method_options
 from bitwright.cli.interrupts import INTERRUPTS
+from bitwright.cli.show import written
 from bitwright.errors import InputError
 from bitwright.files import check_file
 
@@ -109,6 +110,7 @@ def check_continued(file: Path, kept: Path | None, method: str, *, overwrite: bo
 
 
 def keep_plan(plan: "Plan", file: Path | None) -> None:
-    """Write the plan if a file is named."""
+    """Write the plan if a file is named, and say where it is."""
     if file is not None:
         plan.save(file)
+        written([file])

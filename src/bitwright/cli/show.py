@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitwright.cli.telling import tell
+from bitwright.errors import BitwrightError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,11 +40,18 @@ def deliver(
     wide: bool = False,
     page: Callable[[], str] | None = None,
 ) -> None:
-    """The result in its files, as a `page` where one is HTML, and shown; then where the files are."""
+    """The result in its files, as a `page` where one is HTML, and shown; then where the files are.
+
+    Where a file cannot be written any more, the result, which may have taken hours, is shown before that is an error.
+    """
     from bitwright.reports.files import to_json, write_result
 
-    for file in files:
-        write_result(result, file, lambda: to_json(verb, record()) + "\n", page)
+    try:
+        for file in files:
+            write_result(result, file, lambda: to_json(verb, record()) + "\n", page)
+    except BitwrightError:
+        show(verb, record, tables, json=json, wide=wide)
+        raise
     show(verb, record, tables, json=json, wide=wide)
     written(file.path for file in files)
 

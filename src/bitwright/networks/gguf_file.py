@@ -7,6 +7,7 @@ numbers: every row is looked for among those that the file's blocks stand for, b
 
 import dataclasses
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bitwright.networks.packages import quiet, require, told
 BLOCKS = "blocks"
 """The key of `Network.tools` under which the file of a network's blocks is."""
 GRID = 32  # elements of a block of GGUF's 4-bit types
+BLOCK = re.compile(r"(?:^|\.)blk\.(\d+)\.")
 FLOATS = ("F32", "F16", "BF16", "F64")
 
 
@@ -38,7 +40,9 @@ def build(path: Path, shape: InputShape) -> Network:
     from bitwright.networks.zoo import convert_gguf
 
     require(str(path), ("transformers", "gguf", "accelerate"))
-    types = _types(path)
+    reader = _opened(path)
+    _check_blocks(path, reader)
+    types = Counter(each.tensor_type.name for each in reader.tensors)
     try:
         with quiet():
             network = converted(path, lambda folder: convert_gguf(path.absolute(), folder), _Opened(shape))
@@ -76,18 +80,29 @@ class _Opened:
         return pretrained.build(str(folder), self.shape)
 
 
-def _types(path: Path) -> Counter[str]:
-    """How many tensors of a GGUF file have which type."""
-    return Counter(each.tensor_type.name for each in _tensors(path))
-
-
-def _tensors(path: Path) -> Any:
+def _opened(path: Path) -> Any:
+    """The file's reader; raises `InputError` where it is damaged."""
     from gguf import GGUFReader
 
     try:
-        return GGUFReader(path).tensors
+        return GGUFReader(path)
     except Exception as error:
         raise InputError(f"{path} cannot be read as GGUF ({told(error)[:200]}); it is damaged: copy it anew") from error
+
+
+def _check_blocks(path: Path, reader: Any) -> None:
+    """Refuse a file whose header says other blocks than it has tensors of, before a network of so many is made.
+
+    transformers would make up the weights of blocks that are missing, and leave out what is beyond the number.
+    """
+    held = {int(found[1]) for each in reader.tensors if (found := BLOCK.search(each.name))}
+    count = max(held, default=-1) + 1
+    for name, field in reader.fields.items():
+        if name.endswith(".block_count") and int(field.parts[field.data[0]][0]) != count:
+            raise InputError(
+                f"{path}: its header says {int(field.parts[field.data[0]][0]):,} blocks, and it has tensors of "
+                f"{count:,}; it is damaged, or a part of several files: give the whole"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +119,7 @@ class GgufFile:
         InputError
             The file is not there any more, or damaged.
         """
-        return Weights(_tensors(self.path))
+        return Weights(_opened(self.path).tensors)
 
 
 class Weights:

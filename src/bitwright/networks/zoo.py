@@ -113,11 +113,20 @@ def _smollm2_135m(name: str, shape: InputShape) -> Network:
 
 
 def convert_gguf(file: Path, folder: Path) -> None:
-    """Dequantize a GGUF file to float32 safetensors; reading a GGUF takes seconds each time, a mapped file none."""
+    """Dequantize a GGUF file to float32 safetensors; reading a GGUF takes seconds each time, a mapped file none.
+
+    Raises
+    ------
+    InputError
+        The file lacks a tensor of the architecture that it names, which transformers would make up.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     place: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
-    module = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **place)
+    module, report = AutoModelForCausalLM.from_pretrained(
+        file.parent, dtype=torch.float32, output_loading_info=True, **place
+    )
+    check_complete(report, str(file))
     AutoTokenizer.from_pretrained(file.parent, **place).save_pretrained(folder)
     config = {
         key: value

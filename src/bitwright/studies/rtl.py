@@ -108,7 +108,7 @@ def circuit_named(name: str, parameters: Mapping[str, Any]) -> Circuit:
     """
     kind, own = ELEMENTS.get(name, (name, {}))
     if kind not in CIRCUITS:
-        raise unknown_name("circuit", name, CIRCUITS)
+        raise unknown_name("circuit or machine", name, [*CIRCUITS, *ELEMENTS])
     return circuit_of(CIRCUITS[kind], {**own, **parameters})
 
 
