@@ -718,9 +718,14 @@ def test_the_command_writes_shapes(tmp_path, monkeypatch):
     result = RUNNER.invoke(app, ["export", "gemm:8x16x4", "-f", "timeloop", "-o", "folder"])
     assert result.exit_code == 0, result.stderr
     assert "512 multiply-accumulates" in result.stdout
-    result = RUNNER.invoke(app, ["export", "gemm:8x16x4", "-f", "timeloop", "-o", "folder", "--overwrite"])
-    assert result.exit_code == 2
-    assert "has files already" in result.stderr
+    again = ["export", "gemm:8x16x4", "-f", "timeloop", "-o"]
+    assert RUNNER.invoke(app, [*again, "folder"]).exit_code == 2
+    assert RUNNER.invoke(app, [*again, "folder", "--overwrite"]).exit_code == 0
+    other = tmp_path / "other" / "letter.txt"
+    other.parent.mkdir()
+    other.write_text("not ours")
+    assert RUNNER.invoke(app, [*again, "other", "--overwrite"]).exit_code == 2
+    assert other.read_text() == "not ours"
 
 
 SESSION = """

@@ -235,7 +235,10 @@ def _filled(study: Any, path: Path) -> None:
 
 
 def _change_table(rng: random.Random, path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as connection, contextlib.suppress(sqlite3.Error):
+    with (
+        contextlib.closing(sqlite3.connect(path)) as connection,
+        contextlib.suppress(sqlite3.Error, UnicodeEncodeError),
+    ):
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         table = rng.choice(sorted(tables))
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]

@@ -229,7 +229,7 @@ class Machine(Billed):
         if plan.w is not None and (plan.w.zero_point or plan.w.minimum is not None):  # the same sums of x
             met += site.x_elements
         prices = self.technology
-        uses = (
+        uses: tuple[tuple[Use, int], ...] = (
             (use(OPERANDS, "quantize at run time", "element", priced(RUN_TIME_SCALE, prices, "parts")), quantized),
             (use(OPERANDS, "add to meet a zero point", "element", priced(ZERO_POINT_SUM, prices, "parts")), met),
         )
