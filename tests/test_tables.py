@@ -301,6 +301,27 @@ class TestOut:
             assert not any(cell.startswith("=") for line in lines for cell in line)
             assert f"Written: {Path(f'{name}.csv').resolve()}" in found.stderr
 
+    def test_a_disk_that_is_full_at_the_end_takes_no_result_away(self, monkeypatch):
+        """It is shown, and the file is an error then; nothing is left in its place."""
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        command = ["simulate", "gemm:8x8x8", "-a", "simd", "--json"]
+        there = json.loads(RUNNER.invoke(app, command).stdout)
+        monkeypatch.setattr(Path, "write_bytes", full)
+        found = RUNNER.invoke(app, [*command, "-o", "t.csv"])
+        assert found.exit_code == 2
+        assert "cannot write t.csv: No space left on device; give a writable path" in " ".join(found.stderr.split())
+        assert json.loads(found.stdout)["events"] == there["events"]
+        assert "Written" not in found.stderr
+        assert not [each for each in Path().iterdir() if "t.csv" in each.name]
+
+    def test_where_a_plan_is_is_said(self):
+        found = RUNNER.invoke(app, ["simulate", NET, "-a", "simd", "--save-plan", "kept"])
+        assert f"Written: {Path('kept').resolve()}" in found.stderr
+        assert Path("kept").is_file()
+
     def test_parquet(self):
         pytest.importorskip("pyarrow")
         names = ("sites", "components", "site_components", "events", "total")

@@ -21,7 +21,7 @@ TEXT_MIB = 256
 """The largest text that is read as a whole (our choice): more than any set of sentences, books included."""
 
 
-class _NotWritten(InputError):
+class _WriteError(InputError):
     """What the system says of a place that cannot be written."""
 
     def __init__(self, path: Path, reason: str | None) -> None:
@@ -124,9 +124,9 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _NotWritten(path, error.strerror) from error
-    except _NotWritten as error:
-        raise _NotWritten(path, error.reason) from error
+        raise _WriteError(path, error.strerror) from error
+    except _WriteError as error:
+        raise _WriteError(path, error.reason) from error
 
 
 def check_replaceable(path: Path) -> None:
