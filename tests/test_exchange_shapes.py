@@ -222,3 +222,12 @@ def test_names_of_strangers(tmp_path):
     for name in ("net.csv", "net"):
         assert [alike(each) for each in load(str(tmp_path / name)).sites] != []
         assert macs(load(str(tmp_path / name))) == 24
+
+
+@pytest.mark.parametrize("mode", ["conv", "gemm"])
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "@x", "+1", "-1"])
+def test_a_spreadsheet_computes_no_name(name, mode, tmp_path):
+    site = gemm_site(name=name, op="linear", m=2, k=3, n=4, groups=1, static_weight=True)
+    to_scalesim(Network(name="net", kind="gemms", sites=(site,)), tmp_path / "net.csv", mode=mode)
+    _, row = (tmp_path / "net.csv").read_text().splitlines()
+    assert row.startswith(f"_{name[1:]},")

@@ -17,6 +17,7 @@ from bitwright.networks.network import Network
 from bitwright.networks.shape_files.nests import read_extent
 from bitwright.networks.shape_files.tables import CONV_COLUMNS, DEPTHWISE_MARK
 from bitwright.networks.sites import ConvGeometry, Site
+from bitwright.table_files import FORMULA
 from bitwright.words import counted
 
 Mode = Literal["conv", "gemm"]
@@ -61,8 +62,12 @@ def to_scalesim(network: Network, path: str | Path, *, mode: Mode = "conv") -> E
 
 
 def _cell(name: str) -> str:
-    """A name that a row of SCALE-Sim can have: it splits at every comma, and takes DP for depthwise."""
+    """A name that a row of SCALE-Sim can have: it splits at every comma, and takes DP for depthwise.
+
+    Nor does it begin like what a spreadsheet computes.
+    """
     text = "".join(each if each.isprintable() and each not in ',;"#\\' else "_" for each in name)
+    text = f"_{text[1:]}" if text.startswith(FORMULA) else text
     return text.replace(DEPTHWISE_MARK, DEPTHWISE_MARK.lower())
 
 
