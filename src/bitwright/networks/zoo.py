@@ -123,9 +123,10 @@ def convert_gguf(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     place: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
-    module, report = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         file.parent, dtype=torch.float32, output_loading_info=True, **place
     )
+    module, report = loaded
     check_complete(report, str(file))
     AutoTokenizer.from_pretrained(file.parent, **place).save_pretrained(folder)
     config = {
