@@ -15,6 +15,7 @@ from toys import network_of, normal
 class TestClosedForms:
     def test_a_linear_output_grows_by_the_squares_of_its_weights(self):
         # y = W x: noise of variance v on x adds v * |W|^2 per row to the squared error
+        torch.manual_seed(0)
         layer = nn.Linear(6, 4, bias=False)
         x = normal(50, 6)
         network = network_of(nn.Sequential(layer), x)
