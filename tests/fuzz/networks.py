@@ -186,31 +186,10 @@ def folders(folder: Path):
 
 def gguf_files(folder: Path):
     """A small Llama's file: its keys, types, sizes and bytes."""
-    import gguf
+    from tests.gguf_files import llama
 
-    writer = gguf.GGUFWriter(folder / "whole.gguf", "llama")
-    for name, value in (
-        ("context_length", 32),
-        ("embedding_length", 16),
-        ("block_count", 1),
-        ("feed_forward_length", 32),
-        ("head_count", 2),
-    ):
-        getattr(writer, f"add_{name}")(value)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(["<unk>", "<s>", "</s>", *(chr(97 + i) for i in range(29))])
-    writer.add_token_scores([0.0] * 32)
-    writer.add_token_types([2, 3, 3, *[1] * 29])
-    writer.add_vocab_size(32)
-    writer.add_tensor("token_embd.weight", np.ones((32, 16), np.float32))
-    writer.add_tensor("blk.0.attn_q.weight", np.ones((16, 16), np.float32))
-    writer.add_tensor("output_norm.weight", np.ones(16, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return _bytes_of("given.gguf", [(folder / "whole.gguf").read_bytes()], load)
+    whole = llama(folder / "whole.gguf", ["F32", "Q8_0", "Q4_1"], hidden=32)
+    return _bytes_of("given.gguf", [whole.read_bytes()], load)
 
 
 def pictures(folder: Path):
