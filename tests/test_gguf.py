@@ -122,6 +122,21 @@ def test_minima_take_one_more_operation_for_each_sum_of_a_block(machine):
     assert "rescales its sums" in WeightStationary(rescaling=False).supports(own)
 
 
+def test_a_minimum_of_a_whole_reduction_takes_its_operations_too():
+    """One block is all of k: what is added is still a minimum by a sum of x, for each output."""
+    m, k, n = 48, 32, 64
+    own = site_plan(scales_of(TYPES["Q4_1"], blocks("Q4_1", n, k)))
+    none = dataclasses.replace(own, w=dataclasses.replace(own.w, minimum=None))
+    site = Site(name="layer", op="linear", m=m, k=k, n=n, groups=1, x_elements=m * k, w_elements=k * n)
+
+    def rescaled(plan):
+        cost = WeightStationary(rows=32, cols=32).run(Execution(site=site, plan=plan))
+        return sum(each.count for each in cost.events if (each.component, each.name) == ("rescalers", "rescale"))
+
+    assert rescaled(own) == 2 * m * n
+    assert rescaled(none) == 0
+
+
 def test_exports_say_or_refuse_minima(network, tmp_path):
     plan = bitwright.calibrate(network, "file")
     with pytest.raises(InputError, match=r"onnx-qdq cannot say .*minima of groups"):

@@ -197,5 +197,7 @@ class TestMachines:
         assert set(uses) - set(before) == {"compare with the least of a row", "correct for the zero point of a row"}
         bits = [machine.job(self.work(each)).gemm.w_bits for each in (PerToken(), PerTokenRange())]
         assert float(bits[1] - bits[0]) == 32 / 16  # a sum of a column, int32
+        bits = [machine.job(self.work(each)).gemm.x_bits for each in (PerToken(), PerTokenRange())]
+        assert float(bits[1] - bits[0]) == 8 / 16  # the zero point of a row
         energies = [sum(machine.run(self.work(each)).energy_pj.values()) for each in (PerToken(), PerTokenRange())]
         assert energies[1] > energies[0]

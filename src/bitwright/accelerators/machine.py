@@ -299,13 +299,18 @@ def w_length(site: Site, operand: OperandPlan | None) -> int:
 
 
 def block_of(plan: SitePlan, site: Site) -> int:
-    """Elements of the reduction between two changes of any scale; 0: none changes along it."""
+    """Elements of the reduction between two changes of any scale; 0: sums are not rescaled.
+
+    Where a block is the whole reduction, its scale is that of a column, and only a minimum takes operations of its own.
+    """
     blocks = [
         operand.granularity.size
         for operand in (plan.x, plan.w)
         if operand is not None and isinstance(operand.granularity, PerGroup) and operand.granularity.size < site.k
     ]
-    return math.gcd(*blocks) if blocks else 0
+    if blocks:
+        return math.gcd(*blocks)
+    return site.k if plan.w is not None and plan.w.minimum is not None else 0
 
 
 def rescalings_of(plan: SitePlan) -> int:

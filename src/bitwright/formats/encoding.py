@@ -8,7 +8,7 @@ import dataclasses
 from fractions import Fraction
 
 from bitwright.formats.format import Format
-from bitwright.formats.granularity import Granularity, PerGroup, PerPosition, PerTensor
+from bitwright.formats.granularity import Granularity, PerGroup, PerPosition, PerTensor, PerTokenRange
 
 FLOAT32_BITS = 32
 
@@ -26,7 +26,8 @@ class Encoding:
     granularity : Granularity
         Which elements share a scale.
     scale_bits : int
-        Of one scale, and of a zero point beside it; 32: float32, as everything here computes with.
+        Of one scale, with the minimum beside it where there is one; 32: float32, as everything here computes with.
+        Zero points that rows have of their own (`PerTokenRange`) are codes, and take as many bits as one besides.
 
     Examples
     --------
@@ -56,9 +57,17 @@ class Encoding:
         return groups * rows * blocks
 
     def stored_bits(self, *, rows: int, k: int, groups: int = 1) -> int:
-        """Bits of all codes and scales."""
+        """Bits of all codes and scales, and of zero points of rows.
+
+        Examples
+        --------
+        >>> from bitwright.formats import Integer, PerTokenRange
+        >>> Encoding(format=Integer(bits=8, signed=False), granularity=PerTokenRange()).stored_bits(rows=2, k=10)
+        240
+        """
         codes = groups * rows * k * self.format.bits
-        return codes + self.scales(rows=rows, k=k, groups=groups) * self.scale_bits
+        beside = self.scale_bits + (self.format.bits if isinstance(self.granularity, PerTokenRange) else 0)
+        return codes + self.scales(rows=rows, k=k, groups=groups) * beside
 
     def bits_per_element(self, *, rows: int, k: int, groups: int = 1) -> Fraction:
         """Bits of an element, its share of the scales included."""

@@ -38,7 +38,7 @@ from bitwright.networks.network import Batch, Network
 from bitwright.networks.rotation import Where
 
 FORM, KEY = "safetensors", "bitwright_weights"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LAYOUT = "*groups, columns, *kernel, channels"
 
 
