@@ -562,8 +562,19 @@ class TestSearch:
         options = {"smoothing": "none", "w_rounding": "nearest", "bias_correction": False}
         plan = compose("int8", options).calibrate(network_of(Layers(), batches[0]["x"]), batches)
         assert plan.rotations["up"].block == block
-        assert plan.rotations["up"].signs
         assert any("rotated at run time in blocks of" in note for note in plan.notes)
+
+    @pytest.mark.parametrize("flipped", [True, False])
+    def test_signs_are_flipped_where_that_spreads_what_tokens_have_in_common(self, flipped):
+        """The first row of ones collects a mean; where signs are flipped, a mean that is as they are."""
+        batches = [{"x": normal(64, 64, seed=i)} for i in range(6)]
+        network = network_of(Outlying(20.0), batches[0]["x"])
+        common = torch.ones(64) if flipped else hadamard.signs_of(64)
+        network.module.norm.bias.data = 3.0 * common
+        options = {"smoothing": "none", "w_rounding": "nearest", "bias_correction": False}
+        plan = compose("int8", options).calibrate(network, batches)
+        assert plan.rotations["up"].signs is flipped
+        assert any(f"signs {'flipped' if flipped else 'not flipped'} (" in note for note in plan.notes)
 
     def test_it_is_judged_with_sums_as_they_are_stored(self):
         """Rotated, a massive activation takes part in every tile, and running sums wander 40 times as far."""

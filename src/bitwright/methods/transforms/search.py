@@ -4,8 +4,9 @@ Every candidate (nothing, smoothing, rotations offline, all rotations, all of th
 method itself, in short, on a few batches, and judged on others by `output_loss`. A residual stream is rotated before
 the gains of its norms, which costs nothing at run time, but where gains tame outliers they are there again: behind
 them, at run time, x may be easier. From the best, blocks at run time that are no powers of two, which take more
-additions, become such, and each kind of rotation at run time is dropped, where that changes the loss by less than what
-counts as a gain. Candidates, numbers of batches and the least gain are our choices.
+additions, become such, signs stay as they are where flipping them loses more, and each kind of rotation at run time is
+dropped, where that changes the loss by less than what counts as a gain. Candidates, numbers of batches and the least
+gain are our choices.
 Smoothing scales a tensor's channels and rotation mixes them: a site has the one or the other.
 
 Where an accumulation is composed with the operands, candidates are judged with it: a rotation that spreads a massive
@@ -72,11 +73,13 @@ class _Place:
     """Channels that are rotated together: of the largest order there is."""
     power: int
     """The largest power of two."""
+    flipped: bool = True
+    """Whether signs of blocks are flipped first."""
 
     @property
     def rotation(self) -> Rotation:
         """What a plan says of it."""
-        return Rotation(where=self.where, block=self.block, signs=self.block > 0)
+        return Rotation(where=self.where, block=self.block, signs=self.flipped and self.block > 0)
 
     @property
     def cheaper(self) -> "_Place":
@@ -228,7 +231,8 @@ class _Search:
         loss = losses[best]
         if best in (ALL, RUN_TIME):
             places, loss, blocks = self._blocks(places, loss, drafted)
-            rotations, notes = _rotations(places), [*notes, *blocks]
+            places, loss, signs = self._signs(places, loss, drafted)
+            rotations, notes = _rotations(places), [*notes, *blocks, *signs]
         if best in (ALL, RUN_TIME) and self.options.rotation == "search":
             rotations, loss, dropped = self._needed(places, loss, drafted)
             notes += [f"without gain at run time, so left out: {', '.join(dropped)}"] if dropped else []
@@ -288,6 +292,18 @@ class _Search:
         losses = f"{_mean(largest):.3g} in the largest, {_mean(found):.3g} in powers of two"
         said = f"rotated at run time in blocks of {' and '.join(map(str, blocks))} ({losses})"
         return (places, largest, [said]) if kept else (cheaper, found, [said])
+
+    def _signs(
+        self, places: Sequence[_Place], flipped: Parts, drafted: Any
+    ) -> tuple[Sequence[_Place], Parts, list[str]]:
+        """Places with flipped signs, or without where less is lost so: a machine takes the same for both."""
+        plain = [dataclasses.replace(place, flipped=False) for place in places]
+        if _rotations(plain) == _rotations(places):
+            return places, flipped, []
+        found = self.losses(_rotations(plain), drafted)
+        kept = _mean(flipped) <= _mean(found)
+        said = f"signs {'flipped' if kept else 'not flipped'} ({_mean(flipped):.3g} flipped, {_mean(found):.3g} not)"
+        return (places, flipped, [said]) if kept else (plain, found, [said])
 
     def _needed(self, places: Sequence[_Place], every: Parts, drafted: Any) -> tuple[Rotations, Parts, list[str]]:
         """All rotations but those kinds at run time whose absence changes the loss less than a gain would."""
