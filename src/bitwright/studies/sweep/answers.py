@@ -10,6 +10,8 @@ import socket
 import threading
 from typing import Any
 
+from bitwright.errors import InputError
+
 ANSWER_SECONDS = 60.0  # for one statement; rows are written in some of a few kilobytes
 
 
@@ -20,10 +22,12 @@ class Answers:
     ----------
     connection : a driver's connection
         With the number of its socket (`fileno()`), as psycopg and psycopg2 have it.
+    shown : str
+        The database's name in messages.
     """
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, shown: str) -> None:
+        self._connection, self._shown, self._ended = connection, shown, False
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
@@ -50,13 +54,23 @@ class Answers:
 
         for name in ("before_cursor_execute", "commit", "rollback"):
             event.listen(engine, name, self.asked)
-        for name in ("after_cursor_execute", "handle_error"):
-            event.listen(engine, name, self.heard)
+        event.listen(engine, "after_cursor_execute", self.heard)
+        event.listen(engine, "handle_error", self._failed)
         event.listen(engine.pool, "checkin", self.heard)  # a transaction is at its end
+
+    def _failed(self, *_: Any) -> None:
+        """Say what happened where the wait was ended here: the driver takes it for the server's doing."""
+        self.heard()
+        if self._ended:
+            raise InputError(
+                f"the store {self._shown} cannot be used: it did not answer within {ANSWER_SECONDS:g} s; what it had "
+                "is kept, and the same command goes on from there"
+            )
 
     def _end(self, timer: threading.Timer) -> None:
         with self._lock:
             if self._timer is not timer:  # the answer came just now
                 return
+            self._ended = True
             with contextlib.suppress(Exception), socket.socket(fileno=os.dup(self._connection.fileno())) as way:
                 way.shutdown(socket.SHUT_RDWR)  # what waits for it reads an end

@@ -143,7 +143,7 @@ class _OnlyConnection:
         arguments, options = self.dialect.create_connect_args(self.address.url)
         self.held = self.dialect.connect(*arguments, **{**own, **options})
         if not by_itself:
-            self.answers = Answers(self.held)
+            self.answers = Answers(self.held, self.address.shown)
             self.answers.asked()  # until all tables are made
         for setting in SERVER:
             self._said(setting)
