@@ -13,6 +13,7 @@ import cProfile
 import csv
 import dataclasses
 import fnmatch
+import functools
 import json
 import os
 import pstats
@@ -110,7 +111,7 @@ def execution(name: str, rounds: int) -> None:
     }
     runs: dict[str, Callable[[], object]] = {"float": lambda: network.forward(batch)}
     for key, plan in plans.items():
-        runs[f"exact {key}"] = lambda executor=Executor(network, plan): executor.run(batch)
+        runs[f"exact {key}"] = functools.partial(Executor(network, plan).run, batch)
     theirs = onnxruntime_session(network, plans["int8"], batch)
     if theirs is not None:
         runs["onnxruntime int8"] = theirs
