@@ -6,8 +6,9 @@ not yet these; clamping and padding give another one, and the next site's codes 
 them. Any other torch function finds the values computed, bit by bit what they would have been at once.
 """
 
+import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -41,6 +42,25 @@ class Recipe(Protocol):
         """The same with zeros around images of `shape` [N, C, H, W]: left, right, top, bottom; None as above."""
 
 
+class Alive:
+    """Tensors by identity, as long as something else holds them."""
+
+    def __init__(self) -> None:
+        self._references: dict[int, weakref.ref[Deferred]] = {}
+
+    def add(self, tensor: "Deferred") -> None:
+        """Know a tensor until it is gone."""
+        references, key = self._references, id(tensor)
+        references[key] = weakref.ref(tensor, lambda _: references.pop(key, None))
+
+    def discard(self, tensor: "Deferred") -> None:
+        """Know it no more."""
+        self._references.pop(id(tensor), None)
+
+    def __iter__(self) -> Iterator["Deferred"]:
+        return iter([tensor for each in list(self._references.values()) if (tensor := each()) is not None])
+
+
 class Deferred(torch.Tensor):
     """A tensor whose memory is not filled until a torch function asks for its values.
 
@@ -48,14 +68,14 @@ class Deferred(torch.Tensor):
     ----------
     recipe : Recipe or None
         What fills it; None: it is filled.
-    relatives : WeakSet
+    relatives : Alive
         All that are computed from the same sums.
     owns_sums : bool
         Its memory is the sums', which filling it overwrites: the relatives are filled before.
     """
 
     recipe: Recipe | None
-    relatives: "weakref.WeakSet[Deferred]"
+    relatives: Alive
     owns_sums: bool
 
     @classmethod
@@ -63,11 +83,10 @@ class Deferred(torch.Tensor):
         """`memory`, whose values `recipe` gives."""
         made: Deferred = memory.as_subclass(cls)
         made.recipe, made.owns_sums = recipe, relative is None
-        made.relatives = weakref.WeakSet() if relative is None else relative.relatives
+        made.relatives = Alive() if relative is None else relative.relatives
         made.relatives.add(made)
+        _WAITING.tensors.add(made)
         return made
-
-    __hash__ = object.__hash__  # of the tensor itself, as torch has it, without asking for values
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -88,12 +107,29 @@ class Deferred(torch.Tensor):
         recipe = self.recipe
         if recipe is not None:
             if self.owns_sums:
-                for relative in list(self.relatives):
+                for relative in self.relatives:
                     if relative is not self:
                         relative.fill()
             self.recipe = None
+            _WAITING.tensors.discard(self)
             recipe.fill(self.memory)
         return self.memory
+
+
+class _Waiting(threading.local):
+    """A thread's tensors that are not filled yet, while they live."""
+
+    def __init__(self) -> None:
+        self.tensors = Alive()
+
+
+_WAITING = _Waiting()
+
+
+def fill_all() -> None:
+    """Fill every tensor of this thread: what comes asks for values where no torch function tells of it."""
+    for tensor in _WAITING.tensors:
+        tensor.fill()
 
 
 def filled(values: Any) -> Any:
