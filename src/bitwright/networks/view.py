@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from bitwright.networks.deferred import Deferred
 from bitwright.networks.sites import ConvGeometry, Site
 
 CONVOLUTIONS: tuple[Callable[..., torch.Tensor], ...] = (F.conv1d, F.conv2d, F.conv3d)
@@ -93,6 +94,10 @@ class GemmView:
         What the network would have computed, in its own layout; None: the product of x and w in float.
     source : torch.Tensor or None
         The very tensor that the network passed, where x is a view of it.
+    pending : Deferred or None
+        What x is a view of, where its values are yet to be computed: whoever reads x fills it before.
+    defers : bool
+        The result may be a `Deferred`, in the network's own layout.
     """
 
     op: str
@@ -112,6 +117,8 @@ class GemmView:
     arrangement: Arrangement = AS_IT_IS
     compute: Callable[[], torch.Tensor] | None = None
     source: torch.Tensor | None = None
+    pending: Deferred | None = None
+    defers: bool = False
 
     # ---------------- shape
 
