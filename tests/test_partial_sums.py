@@ -16,8 +16,8 @@ from bitwright.methods.apsq import vnni
 from bitwright.methods.apsq.reference import quantize, reference_sums
 from bitwright.methods.apsq.rule import Kind, PartialSums, Phase
 from bitwright.methods.apsq.sums import fast_sums, sums
-from bitwright.methods.executor import Executor, same_plan
-from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.executor import Executor
+from bitwright.methods.plan import Plan, SitePlan, same_plan
 from bitwright.methods.plan_file import plan_from, plan_record
 from bitwright.methods.products import reference_product
 from bitwright.methods.protocol import compose

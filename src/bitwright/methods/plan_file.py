@@ -22,15 +22,13 @@ from bitwright.files import write_atomic
 from bitwright.formats import Format, parse_granularity
 from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.methods.earlier_plans import from_version_1
-from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
+from bitwright.methods.plan import FORMATS, SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_checks import check_plan
-from bitwright.methods.plugin import format_fault
 from bitwright.methods.rules import GROUP as RULES
 from bitwright.networks.fingerprint import bits_of, difference, fingerprint
 from bitwright.networks.network import Network
-from bitwright.networks.rotation import Rotation, Where
+from bitwright.networks.rotated_sites import Rotation, Where
 
-FORMATS = registry.group("bitwright.formats", format_fault)
 KEY, CHECKSUM = "bitwright_plan", "sha256"
 DAMAGES = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
 """What a record comes to that is not what it should be."""

@@ -8,17 +8,18 @@ Three engines, chosen by a bound that is checked, never assumed:
 `reference_product` is their slow twin in int64.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import math
 import time
 from collections.abc import Callable, Iterator
 
-import torch
-import torch.nn.functional as F
-
 from bitwright.errors import InputError
 from bitwright.formats import Quantized, largest_magnitude
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.methods.layouts import patches
 from bitwright.networks import windows
 from bitwright.networks.view import GemmView

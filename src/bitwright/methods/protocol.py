@@ -5,6 +5,8 @@ products into the site's output; who fills the accumulation says how products ar
 are a concern of their own: any accumulation works with any operands whose method can finish sums.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import functools
@@ -12,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import pydantic
-import torch
 
 from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.operand_options import CorrectingOptions, OperandOptions
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.plan_checks import refuse_zero_points_of_rows
@@ -108,7 +110,7 @@ class Finishing(Protocol):
 class Rough(Protocol):
     """A method of operands that provides `Provides.ROUGH`: its emulation in float32 is slow."""
 
-    def rough(self) -> "OperandMethod":
+    def rough(self) -> OperandMethod:
         """A method that executes the same plans, but for small errors of the machine's products."""
 
 
@@ -186,7 +188,7 @@ class Composition:
         refiner = self._refiner(network, samples, plan)
         return plan if refiner is None else refiner.corrected(refiner.rounded(plan))
 
-    def _refiner(self, network: Network, samples: Sequence[Batch], plan: Plan) -> "Refiner | None":
+    def _refiner(self, network: Network, samples: Sequence[Batch], plan: Plan) -> Refiner | None:
         """Who rounds weights and corrects biases of `plan`; None where there is nothing that could be."""
         from bitwright.methods.refine import Refiner
 
@@ -209,7 +211,7 @@ class Composition:
         """Whether samples decide nothing of its plans."""
         return all(Provides.FIXED in method.provides for _, method, _ in self.methods)
 
-    def rough(self) -> "Composition":
+    def rough(self) -> Composition:
         """Whoever executes the same plans faster, where the methods know of one."""
 
         def faster(method: Method) -> Method:

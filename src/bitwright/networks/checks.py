@@ -1,10 +1,11 @@
 """Checks at the door: input shapes that make sense, and weights that are numbers."""
 
+from __future__ import annotations
+
 import itertools
 
-import torch
-
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import InputShape
 
 LARGEST = {"batch": 10**6, "sequence_length": 10**7, "image_size": 10**5}

@@ -3,15 +3,16 @@
 Every form ends as a `Network`; whatever computes is checked for NaN and infinity and put on the device asked for.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bitwright.errors import InputError, unknown_name
+from bitwright.later import torch
 from bitwright.networks import catalogue, files
 from bitwright.networks.checks import check_device, check_finite, check_plain, check_shape
 from bitwright.networks.network import InputShape, Network

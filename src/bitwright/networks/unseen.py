@@ -1,9 +1,11 @@
 """What a network's own operators run in, and what is ours: torch's modes see the first only."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 
-import torch
+from bitwright.later import torch
 
 
 @contextlib.contextmanager

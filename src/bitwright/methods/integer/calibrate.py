@@ -1,11 +1,12 @@
 """Calibration of the integer method: ranges of unlabelled samples become scales, zero points, smoothing factors."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.methods.integer.observe import (
     Ranges,
     histograms_of,

@@ -1,10 +1,9 @@
 """From options and observed ranges to the plan of a site: formats, granularities, scales and zero points."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Sequence
-
-import torch
-import torch.nn.functional as F
 
 from bitwright.errors import InputError
 from bitwright.formats import (
@@ -18,6 +17,8 @@ from bitwright.formats import (
     Saturation,
     parse_granularity,
 )
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.scales import (
@@ -42,7 +43,7 @@ class Rules:
     last: str
 
     @classmethod
-    def of(cls, options: IntegerOptions, sites: Iterable[Site]) -> "Rules":
+    def of(cls, options: IntegerOptions, sites: Iterable[Site]) -> Rules:
         """The rules for a network of these sites; first and last count layers with weights only."""
         layers = [site.name for site in sites if site.static_weight] or [""]
         return cls(options=options, first=layers[0], last=layers[-1])
