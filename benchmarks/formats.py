@@ -1,21 +1,38 @@
-"""What encoding and decoding by a table cost: against NumPy's ways to find a nearest value, and against a copy.
+"""What encoding and decoding cost: by a table against NumPy's ways to find a nearest value, in blocks against a copy.
 
     python benchmarks/formats.py [--elements N] [--rounds N]
 
 Prints, per format, medians of paired ratios on a float32 tensor of normal values: encoding, encoding with a scale, and
 decoding by `torch.Tensor.clone` of the float32 tensor; and how many times longer than encoding a binary search by
 `numpy.searchsorted` among the edges takes, and a search of the smallest |x - value| by `argmin`, on one element of 64.
+Then, per format in blocks, encoding with scales found on the way by the same copy, rows of 2,048; and how many of a
+million float32 patterns and of a million normal values each minifloat converts otherwise than ml_dtypes.
 """
 
 import argparse
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
 
+import ml_dtypes
 import numpy as np
 import torch
 
-from bitwright.formats import AdaptivFloat, Flint, LogPosit, Posit, PowerOfTwo, TableFormat
+from bitwright.formats import (
+    BLOCK_FORMATS,
+    E2M1,
+    E2M3,
+    E3M2,
+    E4M3,
+    E5M2,
+    AdaptivFloat,
+    Flint,
+    LogPosit,
+    Posit,
+    PowerOfTwo,
+    TableFormat,
+)
 
 FORMATS: tuple[TableFormat, ...] = (
     LogPosit(n=8, es=2, rs=3),
@@ -26,6 +43,15 @@ FORMATS: tuple[TableFormat, ...] = (
     PowerOfTwo(bits=4),
     Posit(n=8),
 )
+PEERS = {
+    E4M3: ml_dtypes.float8_e4m3fn,
+    E5M2: ml_dtypes.float8_e5m2,
+    E2M3: ml_dtypes.float6_e2m3fn,
+    E3M2: ml_dtypes.float6_e3m2fn,
+    E2M1: ml_dtypes.float4_e2m1fn,
+}
+ROW = 2048
+MILLION = 10**6
 SHARE = 64  # of the elements, one is searched by trying every value
 BLOCK = 4096
 
@@ -67,6 +93,33 @@ def measure(fmt: TableFormat, x: torch.Tensor, rounds: int) -> None:
     print(f"{fmt.name}: {costs} a copy ({statistics.median(times['copy']) * 1e3:.1f} ms); {slower} as long as encode")
 
 
+def measure_blocks(x: torch.Tensor, rounds: int) -> None:
+    """Paired with a copy, as above."""
+    for name, fmt in BLOCK_FORMATS.items():
+        tensor_scale = fmt.tensor_scale(x.abs().max())
+        ratios = []
+        for i in range(rounds + 1):
+            start = time.perf_counter()
+            x.clone()
+            middle = time.perf_counter()
+            fmt.encode(x, tensor_scale)
+            if i:
+                ratios.append((time.perf_counter() - middle) / (middle - start))
+        print(f"{name}: encode {statistics.median(ratios):.2f}x a copy")
+
+
+def convert_a_million() -> None:
+    generator = np.random.default_rng(0)
+    patterns = generator.integers(0, 2**32, MILLION, dtype=np.uint32).view(np.float32)
+    for fmt, peer in PEERS.items():
+        exact = dataclasses.replace(fmt, saturate=False)
+        differ = 0
+        normal = (generator.standard_normal(MILLION) * fmt.largest / 3).astype(np.float32)
+        for x in (patterns[~np.isnan(patterns)], normal):
+            differ += int((exact.encode(torch.from_numpy(x)).numpy() != x.astype(peer).view(np.uint8)).sum())
+        print(f"{fmt.name}: {differ} of 2 x {MILLION:,} conversions differ from ml_dtypes {ml_dtypes.__version__}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--elements", type=int, default=1 << 24)
@@ -76,6 +129,8 @@ def main() -> None:
     print(f"{arguments.elements} elements, {torch.get_num_threads()} threads, {arguments.rounds} rounds")
     for fmt in FORMATS:
         measure(fmt, x, arguments.rounds)
+    measure_blocks(x[: len(x) // ROW * ROW].view(-1, ROW), arguments.rounds)
+    convert_a_million()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ first, six in each, as a pass of the search does.
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -22,10 +23,11 @@ from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.load import load
 from bitwright.tasks import default_samples
 
-CHILDREN = 6  # a block's candidates in one iteration
+WIDTHS = (4, 5, 7, 8, 4, 5)  # of a block's candidates in one iteration
 
 
-def measure(name: str, samples: int, rounds: int) -> None:
+def rates(name: str, samples: int, rounds: int) -> tuple[float, float, float, int, Callable[[], object]]:
+    """Median seconds of a candidate, of one without reuse and of a float pass; blocks; and a round of candidates."""
     network = fold_batch_norm(load(name))
     batches = default_samples(network, count=samples).batches
     sites = Sites(observe_values(network, batches), LpqOptions())
@@ -36,15 +38,17 @@ def measure(name: str, samples: int, rounds: int) -> None:
     for layer in sites.weighted:
         blocks.setdefault(chain.index[layer], []).append(layer)
     judge.loss(base)
+
+    def candidates() -> None:
+        for block in sorted(blocks, reverse=True):
+            for width in WIDTHS:
+                judge.loss({**base, **{layer: sites.least(layer, width) for layer in blocks[block]}})
+
     reused, whole = [], []
     for _ in range(rounds):
-        start, judged = time.perf_counter(), 0
-        for block in sorted(blocks, reverse=True):
-            for child in range(CHILDREN):
-                width = (4, 5, 7, 8, 4, 5)[child]
-                judge.loss({**base, **{layer: sites.least(layer, width) for layer in blocks[block]}})
-                judged += 1
-        reused.append((time.perf_counter() - start) / judged)
+        start = time.perf_counter()
+        candidates()
+        reused.append((time.perf_counter() - start) / (len(blocks) * len(WIDTHS)))
         start = time.perf_counter()
         judge.loss(base, whole=True)
         whole.append(time.perf_counter() - start)
@@ -56,9 +60,15 @@ def measure(name: str, samples: int, rounds: int) -> None:
                 network.forward(batch)
             plain.append(time.perf_counter() - start)
     each, full, passed = (statistics.median(times) for times in (reused, whole, plain))
+    return each, full, passed, len(blocks), candidates
+
+
+def measure(name: str, samples: int, rounds: int) -> None:
+    """Print one network's line."""
+    each, full, passed, blocks, _ = rates(name, samples, rounds)
     print(
         f"{name:20s} {1 / each:.2f} candidates/s = {passed / each:.2f}x plain float passes ({1 / passed:.2f}/s), "
-        f"{full / each:.2f}x candidates without reuse ({1 / full:.2f}/s); {samples} samples, {len(blocks)} blocks"
+        f"{full / each:.2f}x candidates without reuse ({1 / full:.2f}/s); {samples} samples, {blocks} blocks"
     )
 
 

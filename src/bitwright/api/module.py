@@ -11,6 +11,7 @@ from bitwright.errors import InputError
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.plan import Plan
 from bitwright.methods.training.site import LearningSite, learned, learning_sites
+from bitwright.networks.deferred import filled
 from bitwright.networks.eager import eager
 from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import InputShape, Network
@@ -105,7 +106,7 @@ class QuantizedModule(nn.Module):
                 return self.module(*arguments, **named)
         executor = self.executor
         with executor.executing(), self._network.undisturbed():
-            return self.module(*arguments, **named)
+            return filled(self.module(*arguments, **named))
 
     def run(self, batch: Any) -> torch.Tensor:
         """The output tensor that tasks judge, for one batch: by the names of the inputs, or as samples are given."""

@@ -2,6 +2,7 @@
 
 from bitwright.formats.adaptive_float import AdaptivFloat, adaptivfloat_scale
 from bitwright.formats.ant import Flint, PowerOfTwo
+from bitwright.formats.blocks import BLOCK_FORMATS, BlockFormat, ScaleFormat
 from bitwright.formats.encoding import Encoding
 from bitwright.formats.format import Format, TableFormat
 from bitwright.formats.granularity import (
@@ -16,6 +17,19 @@ from bitwright.formats.granularity import (
 )
 from bitwright.formats.integer import Integer
 from bitwright.formats.log_posit import LogPosit, LogRounding, RegimeRule, converter_table, distinct_tables
+from bitwright.formats.minifloat import (
+    E2M1,
+    E2M3,
+    E3M2,
+    E4M3,
+    E5M2,
+    E8M0,
+    INT8,
+    ElementFormat,
+    FixedPoint,
+    Minifloat,
+    Specials,
+)
 from bitwright.formats.posit import Posit, PositRounding
 from bitwright.formats.quantized import Quantized, integer_of, largest_magnitude
 from bitwright.formats.rounding import Rounding, Saturation, round_to_integer, saturate
@@ -36,16 +50,28 @@ from bitwright.formats.slices import (
 )
 
 __all__ = [
+    "BLOCK_FORMATS",
+    "E2M1",
+    "E2M3",
+    "E3M2",
+    "E4M3",
+    "E5M2",
+    "E8M0",
+    "INT8",
     "SLICED_WIDTHS",
     "SPLITS",
     "AdaptivFloat",
+    "BlockFormat",
+    "ElementFormat",
     "Encoding",
+    "FixedPoint",
     "Flint",
     "Format",
     "Granularity",
     "Integer",
     "LogPosit",
     "LogRounding",
+    "Minifloat",
     "PerChannel",
     "PerGroup",
     "PerPosition",
@@ -60,7 +86,9 @@ __all__ = [
     "Rounding",
     "RunLengthStream",
     "Saturation",
+    "ScaleFormat",
     "SlicedUnsigned",
+    "Specials",
     "TableFormat",
     "adaptivfloat_scale",
     "combine_signed",

@@ -28,6 +28,10 @@ class Encoding:
     scale_bits : int
         Of one scale, with the minimum beside it where there is one; 32: float32, as everything here computes with.
         Zero points that rows have of their own (`PerTokenRange`) are codes, and take as many bits as one besides.
+    scale_format : Format or None
+        What scales of blocks are themselves, where that is no float32 as it is: its words are what is stored, in the
+        place of `scale_bits`, and blocks are stored whole, filled up with zeros. A scale of the whole tensor beside
+        those (NVFP4) is a number of the layer's configuration and not counted.
 
     Examples
     --------
@@ -39,6 +43,7 @@ class Encoding:
     format: Format
     granularity: Granularity = PerTensor()
     scale_bits: int = FLOAT32_BITS
+    scale_format: Format | None = None
 
     def scales(self, *, rows: int, k: int, groups: int = 1) -> int:
         """How many scales such an operand has.
@@ -65,9 +70,12 @@ class Encoding:
         >>> Encoding(format=Integer(bits=8, signed=False), granularity=PerTokenRange()).stored_bits(rows=2, k=10)
         240
         """
+        scales = self.scales(rows=rows, k=k, groups=groups)
+        if self.scale_format is not None and isinstance(self.granularity, PerGroup):
+            return scales * (self.granularity.size * self.format.bits + self.scale_format.bits)
         codes = groups * rows * k * self.format.bits
         beside = self.scale_bits + (self.format.bits if isinstance(self.granularity, PerTokenRange) else 0)
-        return codes + self.scales(rows=rows, k=k, groups=groups) * beside
+        return codes + scales * beside
 
     def bits_per_element(self, *, rows: int, k: int, groups: int = 1) -> Fraction:
         """Bits of an element, its share of the scales included."""

@@ -159,9 +159,9 @@ def cells_of(lookup: Lookup) -> Cells | None:
 
 
 def ordered_words(values: Reals, among: Integers | None = None) -> Integers:
-    """Words by ascending value, one for each distinct value (the smallest word), without those that stand for none."""
+    """Words by ascending value, one for each distinct value (the smallest word), without NaN and infinities."""
     words = np.arange(len(values)) if among is None else np.sort(among)
-    words = words[~np.isnan(values[words])]
+    words = words[np.isfinite(values[words])]
     _, first = np.unique(values[words], return_index=True)
     return words[first]
 

@@ -20,29 +20,29 @@ Array = npt.NDArray[np.generic]
 
 def encode(x: torch.Tensor, cells: npt.NDArray[np.uint32], scale: torch.Tensor | None) -> torch.Tensor:
     """Words, uint8, of float32 `x` on the CPU, or of x / scale for one scale, in the memory layout of `x`."""
-    flat, words, out = _beside(x, torch.uint8)
+    flat, words, out = beside(x, torch.uint8)
     if scale is None:
-        _run(_encode, _encode_some, flat.view(np.uint32), cells, out)
+        run(_encode, _encode_some, flat.view(np.uint32), cells, out)
     else:
-        _run(_encode_scaled, _encode_scaled_some, flat, np.float32(scale.item()), cells, out)
+        run(_encode_scaled, _encode_scaled_some, flat, np.float32(scale.item()), cells, out)
     return words
 
 
 def decode(words: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """table[words] for uint8 words and a float32 table of at most 256 entries, in the memory layout of `words`."""
-    flat, reals, out = _beside(words, torch.float32)
-    _run(_decode, _decode_some, flat, table.numpy(), out)
+    flat, reals, out = beside(words, torch.float32)
+    run(_decode, _decode_some, flat, table.numpy(), out)
     return reals
 
 
 def rounded(x: torch.Tensor, cells: npt.NDArray[np.uint32], table: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """table[word of x / scale] * scale in one pass, float32, in the memory layout of `x`."""
-    flat, reals, out = _beside(x, torch.float32)
-    _run(_round, _round_some, flat, np.float32(scale.item()), cells, table.numpy(), out)
+    flat, reals, out = beside(x, torch.float32)
+    run(_round, _round_some, flat, np.float32(scale.item()), cells, table.numpy(), out)
     return reals
 
 
-def _beside(x: torch.Tensor, dtype: torch.dtype) -> tuple[Array, torch.Tensor, Array]:
+def beside(x: torch.Tensor, dtype: torch.dtype) -> tuple[Array, torch.Tensor, Array]:
     """The memory of `x`, a tensor of its layout, and the memory of that."""
     x = x if dense(x) is not None else x.contiguous()
     result = torch.empty_like(x, dtype=dtype)
@@ -52,10 +52,13 @@ def _beside(x: torch.Tensor, dtype: torch.dtype) -> tuple[Array, torch.Tensor, A
     return flat.numpy(), result, out.numpy()
 
 
-def _run(parallel: Callable[..., None], some: Callable[..., None], *args: Any) -> None:
-    """By all of torch's threads; one thread touches no OpenMP, which a forked process must not use again."""
+def run(parallel: Callable[..., None], some: Callable[..., None], *args: Any) -> None:
+    """By all of torch's threads; one thread touches no OpenMP, which a forked process must not use again.
+
+    `some` takes a range of elements, or of the rows of a matrix.
+    """
     if torch.get_num_threads() == 1:
-        some(*args, 0, args[0].size)
+        some(*args, 0, args[0].size if args[0].ndim == 1 else len(args[0]))
     else:
         use_torch_threads()
         parallel(*args)

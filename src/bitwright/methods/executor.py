@@ -21,6 +21,7 @@ from bitwright.methods.fit import check_w, check_x
 from bitwright.methods.plan import Plan, SitePlan, same_plan
 from bitwright.methods.protocol import Composition, recompose
 from bitwright.methods.rules import Exact
+from bitwright.networks.deferred import Deferred, filled
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.mode import SiteMode
@@ -136,14 +137,15 @@ class Executor:
             If an activation is NaN or infinite (naming the first site that reads it), or a site is not in the plan.
         """
         with self.executing():
-            return self.network.forward(batch)
+            return filled(self.network.forward(batch))
 
     @contextlib.contextmanager
     def executing(self) -> Iterator[None]:
         """Within this, one pass of the network's module has its sites computed by the plan; errors as of `run`."""
         assert self.network.module is not None
         self._finite = []
-        with torch.no_grad(), SiteMode(self.network.module, self.handle):
+        defers = self.exact and not self.listeners and not self._auditing
+        with torch.no_grad(), SiteMode(self.network.module, self.handle, defers=defers):
             yield
         self._check_finite()
 
@@ -205,10 +207,14 @@ class Executor:
         if not view.x.numel() or not view.w.numel():  # an expert that no token was sent to
             return view.float_result()
         plan = self._site_plan(site)
+        waits = view.pending is not None and plan.quantized and site.name in self._fitting and self._methods.pending
+        if view.pending is not None and not waits:
+            view.pending.fill()
         if not plan.quantized:
             self._tell(Execution(site=site, plan=plan, view=view))
             return view.float_result()
-        self._note_finite(f"x of {site.name}", view.x)
+        if not waits:
+            self._note_finite(f"x of {site.name}", view.x)
         if view.weight is None:
             self._note_finite(f"w of {site.name}", view.w)
         self._check_fit(site, view, plan)
@@ -218,7 +224,10 @@ class Executor:
         if self._auditing:
             self._compare(site, view, x, w, plan)
         gemm = self._methods.gemm if self.exact else self._methods.fast
-        return view.result(gemm(view, x, w, plan).to(view.x.dtype))
+        y = gemm(view, x, w, plan)
+        if isinstance(y, Deferred) and view.x.dtype == y.memory.dtype:
+            return y.arranged(view.result)
+        return view.result(y.to(view.x.dtype))
 
     def _site_plan(self, site: Site) -> SitePlan:
         if self.plan.sites and site.name not in self.plan.sites:

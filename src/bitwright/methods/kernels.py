@@ -5,6 +5,8 @@ convolution, scale and bias), on tensors whose memory is dense; tests hold them 
 caches the result.
 """
 
+from collections.abc import Sequence
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +49,48 @@ def encode(x: torch.Tensor, fmt: Integer, scale: torch.Tensor, zero_point: int) 
         k = x.shape[-1]
         scales = scale.detach().reshape(-1).contiguous().numpy()
         _encode_rows(flat.view(-1, k).numpy(), scales, np.float32(zero_point), limits, out.view(-1, k).numpy())
+    return codes
+
+
+def encode_sums(
+    acc: torch.Tensor,
+    step: torch.Tensor,
+    bias: torch.Tensor | None,
+    clamp: tuple[float, float],
+    sides: Sequence[int],
+    fmt: Integer,
+    scale: torch.Tensor,
+    zero_point: int,
+) -> torch.Tensor:
+    """Codes of float32(acc) * step + bias, clamped, with codes of 0 around the images: what `encode` makes of these.
+
+    acc is int32 [B, H, W, N], step and bias [N] or [1], `sides` how many pixels are added left, right, above and below;
+    `can_encode` must hold for the values, with one scale. Returns uint8 or int8 [B, above + H + below, ..., N].
+    """
+    batch, height, width, n = acc.shape
+    left, right, above, below = sides
+    size = batch, height + above + below, width + left + right, n
+    dtype = torch.int8 if fmt.signed else torch.uint8
+    limits = np.float32(fmt.low), np.float32(fmt.high), np.int32(-1 << fmt.dropped_bits)
+    if any(sides):
+        zero = encode(torch.zeros(1), fmt, scale, zero_point)
+        codes = torch.full(size, int(zero), dtype=dtype)
+    else:
+        codes = torch.empty(size, dtype=dtype)
+    by_column = step.detach().float().expand(n).contiguous()
+    added = torch.zeros(n) if bias is None else bias.detach().float().expand(n).contiguous()
+    use_torch_threads()
+    _encode_sums(
+        acc.numpy(),
+        by_column.numpy(),
+        added.numpy(),
+        (np.float32(clamp[0]), np.float32(clamp[1])),
+        (above, left),
+        np.float32(scale.item()),
+        np.float32(zero_point),
+        limits,
+        codes.numpy(),
+    )
     return codes
 
 
@@ -118,6 +162,54 @@ def _encode(x: Array, scale: np.float32, zero_point: np.float32, limits: Limits,
     for block in numba.prange((n + BLOCK - 1) // BLOCK):
         start, stop = block * BLOCK, min(n, (block + 1) * BLOCK)
         _encode_some(x[start:stop], scale, zero_point, limits, out[start:stop])
+
+
+@numba.njit(cache=True)
+def _encode_scaled(
+    acc: Array,
+    step: Array,
+    bias: Array,
+    clamp: tuple[np.float32, np.float32],
+    scale: np.float32,
+    zero_point: np.float32,
+    limits: Limits,
+    out: Array,
+) -> None:
+    """Of the columns of one row."""
+    least, most = clamp
+    low, high, kept = limits
+    for j in range(acc.size):
+        value = np.float32(acc[j]) * step[j] + bias[j]
+        value = least if value < least else value
+        value = most if value > most else value
+        code = np.rint(value / scale) + zero_point
+        code = low if code < low else code
+        code = high if code > high else code
+        out[j] = np.int32(code) & kept
+
+
+@numba.njit(parallel=True, cache=True)
+def _encode_sums(
+    acc: Array,
+    step: Array,
+    bias: Array,
+    clamp: tuple[np.float32, np.float32],
+    first: Pair,
+    scale: np.float32,
+    zero_point: np.float32,
+    limits: Limits,
+    out: Array,
+) -> None:
+    batch, height, width, n = acc.shape
+    rows = max(1, BLOCK // n)  # pixels that a thread takes at once
+    per_line = (width + rows - 1) // rows
+    for block in numba.prange(batch * height * per_line):
+        line, part = block // per_line, block % per_line
+        image, y = line // height, line % height
+        for x in range(part * rows, min(width, (part + 1) * rows)):
+            _encode_scaled(
+                acc[image, y, x], step, bias, clamp, scale, zero_point, limits, out[image, y + first[0], x + first[1]]
+            )
 
 
 @numba.njit(parallel=True, cache=True)

@@ -49,6 +49,8 @@ class Provides(enum.StrEnum):
     """Of operands: plans that no samples decide, so that none are drawn."""
     DRAFT = "draft"
     """`draft` (see `Drafting`), for trials of what the network is changed into before."""
+    PENDING = "pending"
+    """Of operands: `encode_x` takes a view whose x is yet to be computed (`GemmView.pending`)."""
 
 
 @runtime_checkable
@@ -228,6 +230,11 @@ class Composition:
                 f"{self.name}: no method fills the {Part.OPERANDS}; compose it with one that does, such as int8"
             )
         return cast(OperandMethod, method)
+
+    @property
+    def pending(self) -> bool:
+        """Whether `encode_x` takes x that is yet to be computed."""
+        return Provides.PENDING in self.encoder().provides
 
     def encode_x(self, view: GemmView, plan: SitePlan) -> Quantized:
         """Codes of the view's x, narrow where the precision rule has it so."""

@@ -16,6 +16,8 @@ import functools
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from bitwright.networks import paley
@@ -109,19 +111,25 @@ def _rotate(x: torch.Tensor, step: float, limit: int, block: int, signs: bool) -
 
     rows = x.detach().reshape(-1, block)
     rows = (rows.double() / step).round().clamp(-limit, limit) if limit else rows.float()
-    rows = rows * signs_of(block) if signs else rows.clone(memory_format=torch.contiguous_format)
-    values = rows.contiguous().numpy()
+    values, result = rows.contiguous().numpy(), torch.empty(rows.shape, dtype=rows.dtype)
+    flips, orders, conferences = _constants(block, signs, values.dtype.name)
     scale = values.dtype.type((step if limit else 1.0) / math.sqrt(block))
     alone = torch.get_num_threads() == 1  # without OpenMP, which a forked process must not use again
     if not alone:
         use_torch_threads()
-    left = block
-    for factor in (each for each in _factors(block) if each != 2):
-        left //= factor
-        turn = kernels.turn_alone if alone else kernels.turn
-        turn(values.reshape(-1, factor, left), paley.conference(factor).numpy().astype(values.dtype))
-    (kernels.rotate_alone if alone else kernels.rotate)(values.reshape(-1, left), scale)
-    return torch.from_numpy(values).reshape(x.shape).to(x.dtype)
+    kernel = kernels.rotate_alone if alone else kernels.rotate
+    kernel(values, result.numpy(), flips, orders, conferences, scale)
+    return result.reshape(x.shape).to(x.dtype)
+
+
+@functools.cache
+def _constants(block: int, signs: bool, kind: str) -> tuple[npt.NDArray[Any], ...]:
+    """What the kernels need of a block: signs, the orders of Paley's among its factors, and their matrices."""
+    flips = signs_of(block) if signs else torch.ones(block)
+    orders = [factor for factor in _factors(block) if factor != 2]
+    matrices = [paley.conference(order).numpy().ravel() for order in orders]
+    conferences = np.concatenate(matrices) if matrices else np.zeros(0)
+    return flips.numpy().astype(kind), np.array(orders, np.int64), conferences.astype(kind)
 
 
 @_rotate.register_kernel("cuda")

@@ -6,6 +6,7 @@ composite functions of torch, recurrent layers) are caught where torch finally e
 Global forward hooks keep the path of the module that is running, which names the site.
 """
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -25,6 +26,7 @@ from bitwright.errors import InputError
 from bitwright.networks import attention, composites
 from bitwright.networks.composites import COMPOSITES
 from bitwright.networks.counting import GRADIENTS, OperatorCounts
+from bitwright.networks.deferred import OF_SHAPE, Deferred, asking, deferred_result, filled
 from bitwright.networks.eager import running_here
 from bitwright.networks.gradients import with_gradients
 from bitwright.networks.ownership import Ownership
@@ -56,6 +58,8 @@ class SiteMode(TorchFunctionMode):
         Told of every torch function after it ran, sites and composites included.
     counts : OperatorCounts or None
         Told of every operator that runs outside the sites.
+    defers : bool
+        The handler may give tensors whose values wait (`bitwright.networks.deferred`).
     """
 
     def __init__(
@@ -64,8 +68,11 @@ class SiteMode(TorchFunctionMode):
         handler: Handler,
         watcher: Watcher | None = None,
         counts: OperatorCounts | None = None,
+        *,
+        defers: bool = False,
     ) -> None:
         super().__init__()
+        self.defers = defers
         self.handler, self.watcher, self.counts = handler, watcher, counts
         self.owner = Ownership(module)
         self._paths = {id(m): path for path, m in module.named_modules()}
@@ -144,13 +151,29 @@ class SiteMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        result = self._call(func, args, kwargs)
+        pending = None
+        if Deferred in types:
+            if func in OF_SHAPE:
+                return func(*args, **kwargs)
+            later = deferred_result(func, args, kwargs)
+            if later is not None:
+                return later
+            if func in PARSERS and func not in COMPOSITES and isinstance(args[0], Deferred) and args[0].recipe:
+                pending, args = args[0], (args[0].memory, *args[1:])
+            args, kwargs = filled(args), filled(kwargs)
+        result = self._call(func, args, kwargs, pending)
         self.owner.watch(func, _tensors(args) + _tensors(kwargs.values()) if kwargs else _tensors(args), result)
         if self.watcher is not None:
             self.watcher(func, args, kwargs, result)
         return result
 
-    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _call(self, func: Any, args: Any, kwargs: Any, pending: Deferred | None) -> Any:
+        if not autocast() and func not in WITHIN:
+            found = self.product_of(func, args, kwargs, pending)
+            if found is not None:
+                return found
+        if pending is not None:
+            pending.fill()
         if autocast():  # what is multiplied is known below, where operands have been cast
             self.casts = True
             try:
@@ -160,11 +183,15 @@ class SiteMode(TorchFunctionMode):
         if func in WITHIN:
             with self.again():
                 return _without_dispatch(func)(*args, **kwargs)
-        found = self.product_of(func, args, kwargs)
-        return func(*args, **kwargs) if found is None else found
+        return func(*args, **kwargs)
 
-    def product_of(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The result of a function that is a product, or several, computed by the handler; None if it is none."""
+    def product_of(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], pending: Deferred | None = None
+    ) -> Any:
+        """The result of a function that is a product, or several, computed by the handler; None if it is none.
+
+        The values of its first argument are yet to be computed where `pending` says so.
+        """
         if torch._C._current_graph_task_id() != NO_BACKWARD and not torch.is_grad_enabled():
             return None  # a product of gradients; one that is computed anew for them (checkpoints) is the network's
         if func not in PRODUCTS or any(map(torch._C._functorch.is_functorch_wrapped_tensor, _tensors(args))):
@@ -180,7 +207,8 @@ class SiteMode(TorchFunctionMode):
         if view is None:
             return None
         own = {key: value for key, value in kwargs.items() if key != "out"}
-        view = dataclasses.replace(view, compute=functools.partial(IN_PLACE.get(func, func), *args, **own))
+        compute = functools.partial(IN_PLACE.get(func, func), *args, **own)
+        view = dataclasses.replace(view, compute=compute, pending=pending)
         return _into(args[0] if func in IN_PLACE else kwargs.get("out"), self.compute(view))
 
     def again(self) -> Any:
@@ -198,7 +226,11 @@ class SiteMode(TorchFunctionMode):
             view = dataclasses.replace(view, shared=repeats)
         name = self._named(part) if part else self._name(view)
         site = view.site(self._unique(name, view))
-        with undisturbed(view.x.device.type):
+        # what torch itself goes on with cannot wait, nor what another mode would see the handler compute
+        alone = not self._below.runs and not torch._C._len_torch_function_stack()
+        if self.defers and alone and not torch.is_grad_enabled():
+            view = dataclasses.replace(view, defers=True)
+        with undisturbed(view.x.device.type), asking() if view.defers else contextlib.nullcontext():
             result = self.handler(site, view)
             return result if self._below.runs else with_gradients(result, view)  # below, torch records none
 
@@ -287,6 +319,8 @@ class _Below(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.mode.defers:
+            args, kwargs = filled(args), filled(kwargs)  # what reaches torch without a torch function
         if not (_may_multiply(func) or self.mode.casts or self.mode.counts is not None):
             with torch._C.DisableTorchFunction():
                 return func(*args, **kwargs)

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 from bitwright.later import torch
 
+from bitwright.networks.deferred import fill_all
+
 
 @contextlib.contextmanager
 def unseen() -> Iterator[None]:
-    """No mode takes what runs within for something that the network does."""
+    """No mode takes what runs within for something that the network does; all values are there."""
+    fill_all()
     with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
         yield
 

@@ -14,10 +14,14 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bitwright.later import functional as F
 from bitwright.later import torch
 from bitwright.networks.sites import ConvGeometry, Site
+
+if TYPE_CHECKING:
+    from bitwright.networks.deferred import Deferred
 
 Extents = tuple[int, ...]
 
@@ -93,6 +97,10 @@ class GemmView:
         What the network would have computed, in its own layout; None: the product of x and w in float.
     source : torch.Tensor or None
         The very tensor that the network passed, where x is a view of it.
+    pending : Deferred or None
+        What x is a view of, where its values are yet to be computed: whoever reads x fills it before.
+    defers : bool
+        y may be a `Deferred`.
     """
 
     op: str
@@ -112,6 +120,8 @@ class GemmView:
     arrangement: Arrangement = AS_IT_IS
     compute: Callable[[], torch.Tensor] | None = None
     source: torch.Tensor | None = None
+    pending: Deferred | None = None
+    defers: bool = False
 
     # ---------------- shape
 

@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from bitwright.errors import InputError
 from bitwright.formats import Integer, PerChannel, PerGroup, PerPosition, PerToken, PerTokenRange, Quantized
 from bitwright.methods import kernels
+from bitwright.methods.integer.pending import PendingSums, can_wait
 from bitwright.methods.integer.scales import row_ranges, symmetric_scale
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.products import column_sums, integer_product
+from bitwright.networks.deferred import Deferred
 from bitwright.networks.view import GemmView
 
 Sums = Callable[[GemmView, Quantized, Quantized], torch.Tensor]
@@ -24,6 +26,11 @@ Sums = Callable[[GemmView, Quantized, Quantized], torch.Tensor]
 def encode_x(view: GemmView, plan: SitePlan) -> Quantized:
     """Codes of x: static scale and zero point from the plan, or scaled by the token (row; image of a convolution)."""
     operand = _need(plan.x)
+    if view.pending is not None:
+        quantized = _encode_pending(view, view.pending, operand)
+        if quantized is not None:
+            return quantized
+        view.pending.fill()
     if isinstance(operand.granularity, PerTokenRange):
         return _encode_ranges(view, operand)
     return _encode(view.x, operand, view.row_axes)
@@ -48,6 +55,8 @@ def exact_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
 
 def finish(view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
     """y from sums of products of centred codes, in its output layout; int32 sums may be overwritten.
+
+    Where the view defers, its values may wait in the sums.
 
     Raises
     ------
@@ -121,6 +130,23 @@ def _encode(tensor: torch.Tensor, operand: OperandPlan, axes: tuple[int, ...]) -
         scale = operand.scale.to(tensor.device)
     return Quantized(
         codes=_codes(tensor, operand, scale),
+        format=operand.format,
+        scale=scale,
+        zero_point=operand.zero_point,
+        granularity=operand.granularity,
+        dropped_mean=operand.dropped_mean,
+    )
+
+
+def _encode_pending(view: GemmView, pending: Deferred, operand: OperandPlan) -> Quantized | None:
+    """Codes of x straight from the sums that it is to be computed from; None where its values are needed."""
+    scale, recipe = operand.scale, pending.recipe
+    if not isinstance(recipe, PendingSums) or scale is None or scale.numel() != 1:
+        return None
+    if isinstance(operand.granularity, PerGroup) or not kernels.can_encode(view.x, operand.integer, scale):
+        return None
+    return Quantized(
+        codes=recipe.codes(view.x, operand.integer, scale, operand.zero_point),
         format=operand.format,
         scale=scale,
         zero_point=operand.zero_point,
@@ -209,10 +235,24 @@ def _epilogue_in_place(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quant
     bias = view.bias
     fused = not tokens and bias is not None and bias.numel() == count and bias.shape[-1] == view.n
     columns = _by_column(view, bias) if fused and bias is not None else None
+    if view.defers and not tokens and (fused or bias is None):
+        later = _deferred(view, acc, step, columns)
+        if later is not None:
+            return later
     y = view.from_pixels(kernels.scale_columns(view.pixels(acc).contiguous(), step, columns))
     if tokens:
         y.mul_(x.scale)
     return y if fused else view.add_bias(y)
+
+
+def _deferred(view: GemmView, acc: torch.Tensor, step: torch.Tensor, bias: torch.Tensor | None) -> Deferred | None:
+    """y as what these sums will give; None where its values are to be looked at."""
+    pixels = view.pixels(acc).contiguous()
+    rows = pixels.view(-1, pixels.shape[-1])
+    values = pixels.view(torch.float32)
+    if not can_wait(step, bias):
+        return None
+    return Deferred.of(view.from_pixels(values), PendingSums(acc=rows, step=step, bias=bias))
 
 
 def _by_column(view: GemmView, per_column: torch.Tensor) -> torch.Tensor:

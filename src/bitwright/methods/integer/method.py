@@ -23,7 +23,7 @@ class IntegerProducts:
     """What methods of integer operands share: how codes are made and multiplied."""
 
     fills = frozenset({Part.OPERANDS})
-    provides: frozenset[Provides] = frozenset({Provides.FINISH, Provides.DRAFT})
+    provides: frozenset[Provides] = frozenset({Provides.FINISH, Provides.DRAFT, Provides.PENDING})
     on = ""
 
     def draft(self, options: IntegerOptions) -> tuple[IntegerMethod, IntegerOptions]:
