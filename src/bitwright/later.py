@@ -5,17 +5,19 @@ What lists and costs shapes runs without torch. Modules on that way have `from b
 there as `later(...)`, beside an import for type checkers. Where one function alone needs a room, it imports it itself.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
     import torch
     from torch.nn import functional
 
-__all__ = ["functional", "handing_on", "later", "torch"]
+__all__ = ["functional", "handing_on", "is_module", "later", "torch"]
 
 
 class _Later(types.ModuleType):
@@ -39,6 +41,11 @@ def later(name: str) -> Any:
 if not TYPE_CHECKING:
     torch = later("torch")
     functional = later("torch.nn.functional")
+
+
+def is_module(each: object) -> TypeGuard[torch.nn.Module]:
+    """Whether it is a module of torch's: nothing is, where nobody has imported torch."""
+    return "torch" in sys.modules and isinstance(each, torch.nn.Module)
 
 
 def handing_on(

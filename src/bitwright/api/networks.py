@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
-from bitwright.later import later, torch
+from bitwright.later import is_module, later, torch
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
 from bitwright.networks.fingerprint import difference, fingerprint
@@ -99,19 +99,12 @@ def load(
         preprocess=preprocess,
         tokenizer=tokenizer,
         shape=shape,
-        device=place(device),
+        device=device,
         weights=weights,
         distribution=distribution,
         seed=seed,
         dims=dims or {},
     )
-
-
-def place(device: str | None) -> str | None:
-    """The device meant: auto is cuda where torch sees a GPU."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def named(
@@ -123,16 +116,16 @@ def named(
     """
     if isinstance(network, Network):
         return network
-    if samples is None and isinstance(data, labelled.Labelled):
+    if samples is None and data is not None and isinstance(data, labelled.Labelled):
         samples = data.inputs()
-    if samples is None or not isinstance(network, torch.nn.Module) or not lacks_example(network):
+    if samples is None or not lacks_example(network):
         return load(network)
     return load(network, inputs=given_samples.first_inputs(network, samples))
 
 
 def lacks_example(network: Network | str | torch.nn.Module) -> bool:
     """Whether it is a module whose example inputs are yet to come."""
-    return isinstance(network, torch.nn.Module) and not hasattr(network, "example_inputs")
+    return is_module(network) and not hasattr(network, "example_inputs")
 
 
 def calibrate(

@@ -3,6 +3,8 @@
 Reading refuses what does not fit (another network, a newer schema, a damaged file) and says what differs.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import hashlib
@@ -12,15 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
 from bitwright.formats import Format, parse_granularity
 from bitwright.formats.encoding import FLOAT32_BITS
+from bitwright.later import torch
 from bitwright.methods.earlier_plans import from_version_1
 from bitwright.methods.plan import FORMATS, SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_checks import check_plan
@@ -98,6 +99,8 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     record = plan_record(plan, tensors)
     # In the record, since safetensors writes several entries of metadata in any order, and equal plans are equal bytes.
     record[CHECKSUM] = signed(record, tensors)
+    from safetensors.torch import save
+
     write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 

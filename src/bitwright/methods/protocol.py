@@ -159,8 +159,6 @@ class Composition:
         Compositions that begin alike share what they begin with, where a study does (`bitwright.methods.sharing`). What
         operands are transformed by is judged with the accumulation, so those that differ in it do not begin alike.
         """
-        from bitwright.methods.transforms import calibrate_transformed
-
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
         made_by: tuple[Any, ...] = ()
@@ -172,7 +170,7 @@ class Composition:
             made_by = (*made_by, id(method), chosen.model_dump_json())
             judged = stored if Part.OPERANDS in method.fills else []
             made_by = (*made_by, *(part for _, one, own in judged for part in (id(one), own.model_dump_json())))
-            make = functools.partial(calibrate_transformed, method, network, samples, chosen, plan, judged)
+            make = functools.partial(_calibrated, method, network, samples, chosen, plan, judged)
             plan = dataclasses.replace(once(made_by, (network, *samples), make), method=self.name, options=options)
             if Part.OPERANDS in method.fills and (refiner := self._refiner(network, samples, plan)) is not None:
                 made_by = (*made_by, "rounded")
@@ -192,10 +190,10 @@ class Composition:
 
     def _refiner(self, network: Network, samples: Sequence[Batch], plan: Plan) -> Refiner | None:
         """Who rounds weights and corrects biases of `plan`; None where there is nothing that could be."""
-        from bitwright.methods.refine import Refiner
-
         if network.shape_only or not samples or not plan.quantizes:
             return None
+        from bitwright.methods.refine import Refiner
+
         options = next(chosen for _, method, chosen in self.methods if Part.OPERANDS in method.fills)
         if not isinstance(options, OperandOptions):  # a plug-in's: its codes are its own, and corrected if narrow
             options = OperandOptions(
@@ -307,6 +305,17 @@ class Composition:
 
     def _filler(self, part: Part) -> Method | None:
         return next((method for _, method, _ in self.methods if part in method.fills), None)
+
+
+def _calibrated(
+    method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan, stored: Sequence[Any]
+) -> Plan:
+    """`plan` with one method's parts; operands of numbers are transformed as the options say."""
+    if network.shape_only or not samples or not isinstance(options, OperandOptions):
+        return method.calibrate(network, samples, options, plan)
+    from bitwright.methods.transforms import calibrate_transformed
+
+    return calibrate_transformed(method, network, samples, options, plan, stored)
 
 
 def _first_part(method: tuple[str, Method, Any]) -> int:

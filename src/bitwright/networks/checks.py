@@ -27,6 +27,16 @@ def check_shape(shape: InputShape) -> None:
         raise InputError(f"input shape: phase is {shape.phase!r}, expected one of {', '.join(PHASES)}.")
 
 
+AUTO = "auto"
+
+
+def place(device: str | None) -> str | None:
+    """The device meant: auto is cuda where torch sees a GPU."""
+    if device != AUTO:
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def check_device(device: str) -> torch.device:
     """The torch device of that name; `InputError` if there is none here."""
     try:

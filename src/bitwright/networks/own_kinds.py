@@ -11,8 +11,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-
-
 from bitwright.errors import InputError
 from bitwright.later import later, torch
 from bitwright.networks.checks import check_shape
@@ -126,6 +124,8 @@ class Pictures:
 
     def _sample(self, name: str) -> torch.Tensor:
         """What one picture becomes; two of other shapes must become the same shape, and one always the same."""
+        from PIL import Image
+
         pictures = [Image.new("RGB", size, (90, 120, 150)) for size in (*PICTURES, PICTURES[0])]
         try:
             first, second, again = (self.preprocess(picture) for picture in pictures)

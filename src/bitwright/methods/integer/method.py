@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bitwright.formats import Quantized
 from bitwright.later import later, torch
 from bitwright.methods.integer.options import RECIPES, IntegerOptions
+from bitwright.methods.integer.rules import plan_of_shapes
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.protocol import Provides
 from bitwright.networks.network import Batch, Network
@@ -73,6 +74,8 @@ class IntegerMethod(IntegerProducts):
 
     def calibrate(self, network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
         """See `bitwright.methods.integer.calibrate`."""
+        if network.shape_only and not network.distribution:
+            return plan_of_shapes(network, options, plan)
         from bitwright.methods.integer.calibrate import calibrate
 
         return calibrate(network, samples, options, plan)

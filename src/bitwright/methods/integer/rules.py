@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError
 from bitwright.formats import (
@@ -19,7 +20,6 @@ from bitwright.formats import (
 )
 from bitwright.later import functional as F
 from bitwright.later import torch
-from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.scales import (
     affine,
@@ -28,10 +28,15 @@ from bitwright.methods.integer.scales import (
     symmetric_scale,
     weight_peaks,
 )
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Plan, SitePlan
+from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
+from bitwright.networks.trace import trace
 from bitwright.networks.view import by_column
+
+if TYPE_CHECKING:
+    from bitwright.methods.integer.observe import Ranges
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -165,6 +170,15 @@ def _group_scales(w: torch.Tensor, group: PerGroup, fmt: Integer, options: Integ
     n, k = w.shape
     padded = F.pad(w.float(), (0, -k % group.size)).reshape(-1, group.size)
     return symmetric_scale(weight_peaks(padded, fmt, options.w_calibrator, options.percentile), fmt).view(n, -1)
+
+
+def plan_of_shapes(network: Network, options: IntegerOptions, plan: Plan) -> Plan:
+    """`plan` with formats without scales for a network of shapes only: its sites can be costed, not executed."""
+    sites = trace(network).sites
+    options.check_globs([site.name for site in sites])
+    return dataclasses.replace(
+        plan, fingerprint=fingerprint(network), sites=shape_plans(sites, Rules.of(options, sites))
+    )
 
 
 def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:

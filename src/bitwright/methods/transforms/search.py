@@ -95,14 +95,12 @@ class _Place:
 
 
 def calibrate_transformed(
-    method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan, stored: Stored = ()
+    method: Method, network: Network, samples: Sequence[Batch], options: OperandOptions, plan: Plan, stored: Stored = ()
 ) -> Plan:
     """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`.
 
     What to transform is judged with the accumulation of `stored`, which fills nothing of the result.
     """
-    if not isinstance(options, OperandOptions) or network.shape_only or not samples:
-        return method.calibrate(network, samples, options, plan)
     places, turned = ([], network) if options.rotation == "none" else _places(network, samples)
     searched = bool(places) and options.rotation == "search"
     seen, judges = held_out(network, samples) if searched or _first_tokens(network, options) else (samples, ())
