@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bitwright.errors import InputError
 from bitwright.later import is_module, later, torch
@@ -123,7 +123,7 @@ def named(
     return load(network, inputs=given_samples.first_inputs(network, samples))
 
 
-def lacks_example(network: Network | str | torch.nn.Module) -> bool:
+def lacks_example(network: Network | str | torch.nn.Module) -> TypeGuard[torch.nn.Module]:
     """Whether it is a module whose example inputs are yet to come."""
     return is_module(network) and not hasattr(network, "example_inputs")
 

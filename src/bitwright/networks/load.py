@@ -288,13 +288,8 @@ def _found(
     dims: Mapping[str, Sequence[int]] = NO_DIMS,
 ) -> Network:
     """The network of that name, on the CPU or the meta device."""
-    if name.startswith("gemm:"):  # which needs nothing else of this
-        from bitwright.networks import workload
-
-        refuse_reader(name, reads, BRINGS_ITS_OWN)
-        if dims:
-            raise InputError(f"{name}: {NO_INPUTS}")
-        return workload.build_gemm(name)
+    if name.startswith("gemm:"):
+        return _product(name, reads, dims)
     from bitwright.networks import pretrained, shape_files, shape_only, user, zoo
 
     if is_python_path(name):
@@ -315,6 +310,16 @@ def _found(
     if Path(name).is_dir() or HUB_ID.fullmatch(name):
         return pretrained.build(name, shape)
     raise _unknown(name)
+
+
+def _product(name: str, reads: Reader | None, dims: Mapping[str, Sequence[int]]) -> Network:
+    """A network of one product, for which nothing else is imported."""
+    from bitwright.networks import workload
+
+    refuse_reader(name, reads, BRINGS_ITS_OWN)
+    if dims:
+        raise InputError(f"{name}: {NO_INPUTS}")
+    return workload.build_gemm(name)
 
 
 def _unknown(name: str) -> InputError:

@@ -62,7 +62,7 @@ def trace(network: Network, batch: Batch | None = None, handler: Handler | None 
     if batch is None:
         batch = example_batch(network)
     found = SiteCounts()
-    compute: Handler = handler or (lambda _, view: view.float_result())
+    compute: Handler = handler or _float_or_shape
 
     def record(site: Site, view: GemmView) -> torch.Tensor:
         found.add(site)
@@ -72,6 +72,20 @@ def trace(network: Network, batch: Batch | None = None, handler: Handler | None 
     with torch.no_grad(), mode.SiteMode(network.module, torch.no_grad()(record), counts=counts):
         network.forward(batch)
     return Trace(sites=found.sites(), others=counts.others())
+
+
+def _float_or_shape(_: Site, view: GemmView) -> torch.Tensor:
+    """The result in float; on the meta device a tensor of its shape, which torch finds slowly."""
+    x = view.x
+    if not x.is_meta or not view.w.is_meta or x.dtype != view.w.dtype:
+        return view.float_result()
+    if view.spatial:  # torch lays out what its convolutions give as their input, contiguous or channels last
+        return torch.empty(view.network_shape, dtype=x.dtype, device="meta") if _plain(view) else view.float_result()
+    return view.result(torch.empty(view.output_shape, dtype=x.dtype, device="meta"))
+
+
+def _plain(view: GemmView) -> bool:
+    return view.source is not None and view.source.is_contiguous()
 
 
 def require_sites(network: Network, globs: Sequence[str], batch: Batch | None) -> None:
