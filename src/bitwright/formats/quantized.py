@@ -5,14 +5,15 @@ real = scale * value of the code for any other format, times the scale of the te
 `PerGroup` codes [..., K] have scales [..., ceil(K / size)], and minima of as many that are added, where there are any.
 """
 
-import dataclasses
+from __future__ import annotations
 
-import torch
+import dataclasses
 
 from bitwright.errors import InputError
 from bitwright.formats.format import Format
 from bitwright.formats.granularity import Granularity, PerGroup, PerTensor
 from bitwright.formats.integer import Integer
+from bitwright.later import torch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.execution import Execution
 from bitwright.methods.fit import check_w, check_x
-from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.plan import Plan, SitePlan, same_plan
 from bitwright.methods.protocol import Composition, recompose
 from bitwright.methods.rules import Exact
 from bitwright.networks.deferred import Deferred, filled
@@ -47,22 +47,6 @@ def composition_of(plan: Plan) -> Composition:
     methods = recompose(plan.method, plan.options)
     methods.check(plan)
     return methods
-
-
-def same_plan(one: Any, other: Any) -> bool:
-    """Whether two sites' plans, or parts of them, are equal in everything, tensors by value."""
-    if one is other:
-        return True
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    if type(one) is not type(other):
-        return False
-    if dataclasses.is_dataclass(one):
-        names = [field.name for field in dataclasses.fields(one)]
-        return all(same_plan(getattr(one, name), getattr(other, name)) for name in names)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(same_plan(value, other[key]) for key, value in one.items())
-    return bool(one == other)
 
 
 def prepare(network: Network, plan: Plan) -> Network:
@@ -142,7 +126,7 @@ class Executor:
         self._computed: dict[str, tuple[torch.Tensor, Quantized]] = {}
         self._finite: list[tuple[str, torch.Tensor]] = []
         self._fitting: set[str] = set()
-        self._auditing = self._defers = False
+        self._auditing = False
 
     def run(self, batch: Batch) -> torch.Tensor:
         """The output for one batch.
@@ -160,10 +144,9 @@ class Executor:
         """Within this, one pass of the network's module has its sites computed by the plan; errors as of `run`."""
         assert self.network.module is not None
         self._finite = []
-        self._defers = self.exact and not self.listeners and not self._auditing
-        with torch.no_grad(), SiteMode(self.network.module, self.handle, defers=self._defers):
+        defers = self.exact and not self.listeners and not self._auditing
+        with torch.no_grad(), SiteMode(self.network.module, self.handle, defers=defers):
             yield
-        self._defers = False
         self._check_finite()
 
     def trace(self, batch: Batch) -> Trace:
@@ -241,10 +224,10 @@ class Executor:
         if self._auditing:
             self._compare(site, view, x, w, plan)
         gemm = self._methods.gemm if self.exact else self._methods.fast
-        if self._defers and view.x.dtype == torch.float32:
-            view = dataclasses.replace(view, defers=True)
         y = gemm(view, x, w, plan)
-        return y if isinstance(y, Deferred) else view.result(y.to(view.x.dtype))
+        if isinstance(y, Deferred) and view.x.dtype == y.memory.dtype:
+            return y.arranged(view.result)
+        return view.result(y.to(view.x.dtype))
 
     def _site_plan(self, site: Site) -> SitePlan:
         if self.plan.sites and site.name not in self.plan.sites:

@@ -4,13 +4,14 @@ A plan that was calibrated on this network always fits. One that was altered, or
 other sizes, or such that every code is zero or every code is clipped: it would run, and score nothing but noise.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
-import torch
-
 from bitwright.errors import InputError
 from bitwright.formats import Format, Integer, PerGroup, PerPosition
+from bitwright.later import torch
 from bitwright.methods.plan import OperandPlan
 from bitwright.networks.view import GemmView
 

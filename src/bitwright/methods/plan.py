@@ -4,6 +4,8 @@ A site's plan has three independent parts: the operands' formats, the run-time p
 rule. A method fills one or more of them; methods that fill different parts compose (`int8+apsq`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 from collections import Counter
@@ -11,16 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict
 
-import torch
-
+from bitwright import registry
 from bitwright.errors import unknown_site
 from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, ScaleFormat, integer_of
 from bitwright.formats.encoding import FLOAT32_BITS
+from bitwright.later import torch
+from bitwright.methods.plugin import format_fault
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
-from bitwright.networks.rotation import Rotation
+from bitwright.networks.rotated_sites import Rotation
 from bitwright.shown import Headline, Table, Tabled
 
+FORMATS = registry.group("bitwright.formats", format_fault)
 SCHEMA_VERSION = 5
 
 
@@ -286,7 +290,7 @@ class Plan(Tabled):
         save_plan(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, network: Network | None = None) -> "Plan":
+    def load(cls, path: str | Path, network: Network | None = None) -> Plan:
         """The plan in the file `path`; nothing in it is executed.
 
         Parameters
@@ -329,3 +333,22 @@ class Plan(Tabled):
         if self.sites and name not in self.sites:
             raise unknown_site(name, list(self.sites), f"the plan of {self.method}")
         return self.sites.get(name, FLOAT_SITE)
+
+
+def same_plan(one: Any, other: Any) -> bool:
+    """Whether two sites' plans, or parts of them, are equal in everything, tensors by value."""
+    if one is other:
+        return True
+    if one is None or other is None:
+        return False
+    if type(one) is type(other):
+        if dataclasses.is_dataclass(one):
+            names = [field.name for field in dataclasses.fields(one)]
+            return all(same_plan(getattr(one, name), getattr(other, name)) for name in names)
+        if isinstance(one, Mapping):
+            return one.keys() == other.keys() and all(same_plan(value, other[key]) for key, value in one.items())
+        if isinstance(one, str | int | float):
+            return bool(one == other)
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)

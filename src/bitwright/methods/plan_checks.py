@@ -5,10 +5,11 @@ scales are positive float32 numbers, as many as their granularity asks for, and 
 network can tell, whether scales fit its tensors, is looked at where they meet them (`bitwright.methods.fit`).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError
 from bitwright.formats import (
@@ -23,10 +24,15 @@ from bitwright.formats import (
     PerToken,
     PerTokenRange,
 )
+from bitwright.later import later, torch
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.rules import Rule
-from bitwright.networks.hadamard import is_order
-from bitwright.networks.rotation import Rotation, Where
+from bitwright.networks.rotated_sites import Rotation, Where
+
+if TYPE_CHECKING:
+    from bitwright.networks import hadamard
+else:
+    hadamard = later("bitwright.networks.hadamard")
 
 LARGEST_AXES = 8
 LARGEST_NUMBER = 2**31 - 1
@@ -185,7 +191,7 @@ def _check_rotation(name: str, rotation: Rotation) -> None:
         raise ValueError(f"rotations/{name} is of 1 bit; fixed point has 2 or more")
     if rotation.where is Where.STREAM and (rotation.block or rotation.signs):
         raise ValueError(f"rotations/{name} has a block or signs; of the residual stream, one matrix is rotated by")
-    if rotation.block == 1 or (rotation.block and not is_order(rotation.block)):
+    if rotation.block == 1 or (rotation.block and not hadamard.is_order(rotation.block)):
         raise ValueError(
             f"rotations/{name} is in blocks of {rotation.block}, of which no Hadamard matrix is known here"
         )

@@ -3,6 +3,8 @@
 Reading refuses what does not fit (another network, a newer schema, a damaged file) and says what differs.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import hashlib
@@ -12,25 +14,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
 from bitwright.formats import Format, ScaleFormat, parse_granularity
 from bitwright.formats.encoding import FLOAT32_BITS
+from bitwright.later import torch
 from bitwright.methods.earlier_plans import from_version_1
-from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
+from bitwright.methods.plan import FORMATS, SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_checks import check_plan
-from bitwright.methods.plugin import format_fault
 from bitwright.methods.rules import GROUP as RULES
 from bitwright.networks.fingerprint import bits_of, difference, fingerprint
 from bitwright.networks.network import Network
-from bitwright.networks.rotation import Rotation, Where
+from bitwright.networks.rotated_sites import Rotation, Where
 
-FORMATS = registry.group("bitwright.formats", format_fault)
 KEY, CHECKSUM = "bitwright_plan", "sha256"
 DAMAGES = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
 """What a record comes to that is not what it should be."""
@@ -102,6 +101,8 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     record = plan_record(plan, tensors)
     # In the record, since safetensors writes several entries of metadata in any order, and equal plans are equal bytes.
     record[CHECKSUM] = signed(record, tensors)
+    from safetensors.torch import save
+
     write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 

@@ -8,15 +8,16 @@ product. Operators of one kind work on one list at a time, so a list takes as ma
 perhaps not wholly (found by RTL: `bitwright.circuits.arrays.SliceArray`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.memory import IntArray
-from bitwright.methods.vector_kernels import run_entries
 from bitwright.methods.vectors import VECTOR, VectorMasks
 
 PAIRS_AT_ONCE = 1 << 22
@@ -145,6 +146,8 @@ def store(
         Rows of a tile: a multiple of 4, or all of them.
     """
     _, vectors, k = mask.shape
+    from bitwright.methods.vector_kernels import run_entries
+
     entries: IntArray = run_entries(mask, tile_k, run_bits).numpy().astype(np.int64)
     k_sizes = np.minimum(tile_k, k - np.arange(entries.shape[2]) * tile_k)
     in_tile = -(-tile_rows // VECTOR)

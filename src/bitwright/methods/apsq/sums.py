@@ -18,7 +18,8 @@ from bitwright.formats import Quantized, Rounding, Saturation, largest_magnitude
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.layouts import Operands, operands, output, padded
-from bitwright.methods.products import accumulator_bound, exact_float_kernels
+from bitwright.methods.products import accumulator_bound, exact_float_kernels, integer_product, two_axes
+from bitwright.networks import windows
 from bitwright.networks.view import GemmView
 from bitwright.words import counted
 
@@ -51,7 +52,11 @@ def sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch
             f"{bound}, which overflows an accumulator of 32 bits; use fewer partial-sum bits, narrower operands or "
             "another tile"
         )
+    if rule.kind is not Kind.BLOCK and rule.saturation is Saturation.CLIP and rule.tiles(k) == 1 and not w.zero_point:
+        return _one_tile(view, x, w, rule)
     on_cpu = x.codes.device.type == "cpu" and rule.saturation is Saturation.CLIP
+    if on_cpu and rule.kind is not Kind.BLOCK and _in_images(view, x, w, bound):
+        return _depthwise(view, x, w, rule)
     if on_cpu and _multiplies_bytes(view, x, w, rule, bound):
         from bitwright.methods.apsq import vnni
 
@@ -62,6 +67,68 @@ def sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch
         bits += rule.tiles(k) * math.log2(1 + 1 / rule.high)
     dtype = torch.float32 if bits < math.log2(FLOAT32_LIMIT) else torch.float64
     return _each(view, x, w, rule, functools.partial(fused if on_cpu else looped, dtype=dtype))
+
+
+def _one_tile(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
+    """A reduction that is one tile: the exact product, stored once."""
+    total = integer_product(view, x, w)
+    fits = total.dtype == torch.int32 and _bound(view.k, x, w, rule) < INT32_LIMIT
+    total = total if fits else total.double()
+    moved = 0 if rule.centres is None or (view.lead and not view.spatial) else _moved(view, x, w, rule.centres)
+    scale = int(rule.scales(1)[0])
+    total -= moved
+    if rule.rounding is Rounding.HALF_UP:
+        total += scale // 2 if fits else scale / 2
+    if fits:
+        total >>= scale.bit_length() - 1
+        total.clamp_(rule.low, rule.high)
+        total <<= scale.bit_length() - 1
+    else:
+        total.div_(scale).floor_().clamp_(rule.low, rule.high).mul_(scale)
+    total += moved
+    return total
+
+
+def _in_images(view: GemmView, x: Quantized, w: Quantized, bound: int) -> bool:
+    """Whether the kernel that reads images serves this product."""
+    bytes_only = x.integer.bits <= 8 and w.integer.bits <= 8 and w.integer.signed and not w.zero_point
+    return view.depthwise and view.spatial <= 2 and bytes_only and bound < INT32_LIMIT
+
+
+def _depthwise(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
+    """A convolution of one channel per group, from images as they are."""
+    from bitwright.methods.apsq import kernels
+    from bitwright.methods.apsq.vnni import steps_of
+
+    flat = view.spatial == 1  # one axis is a row of pixels
+    codes = x.codes.to(torch.int8 if x.integer.signed else torch.uint8)
+    images = windows.padded(view.pixels(codes), view, x.zero_point).contiguous()
+    taps = w.codes.to(torch.int8).reshape(view.groups, -1).t().contiguous()
+    centres = torch.full((view.groups,), x.zero_point, dtype=torch.int32) if rule.centres is None else rule.centres
+    out = torch.empty(*view.rows, *view.output_size, view.groups, dtype=torch.int32)
+    steps, half = steps_of(rule, rule.tiles(view.k))
+    use_torch_threads()
+    kernels.depthwise_images(
+        (images.unsqueeze(1) if flat else images).numpy(),
+        centres.contiguous().numpy(),
+        taps.numpy(),
+        rule.tile,
+        steps,
+        half,
+        (two_axes(view.kernel, 1), two_axes(view.stride, 1), two_axes(view.dilation, 1)),
+        (out.unsqueeze(1) if flat else out).numpy(),
+    )
+    sums = view.from_pixels(out)
+    return sums if rule.centres is None else sums.add_(_moved(view, x, w, rule.centres))
+
+
+def _moved(view: GemmView, x: Quantized, w: Quantized, centres: torch.Tensor) -> torch.Tensor:
+    """What centring x elsewhere than on its zero point takes from each column's sum, int32, broadcastable to y."""
+    by_channel = centres.view(*[view.groups] * view.lead, *[1] * (w.codes.dim() - 1 - view.lead), view.channels)
+    sums = ((by_channel - x.zero_point).to(w.codes.device).double() * w.codes.double()).sum(
+        view.column_axes, keepdim=True
+    )
+    return view.columns(sums.to(torch.int32))
 
 
 def fast_sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
