@@ -59,15 +59,6 @@ kill: venv
 docs: venv
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
+# The table of speed goals; kernels, mappings, slices and sweeps by themselves are benchmarks/*.py.
 bench: venv
-	$(BIN)/python benchmarks/exact_vs_float.py
-	$(BIN)/python benchmarks/simulation_vs_execution.py
-	$(BIN)/python benchmarks/slices.py
-	$(BIN)/python benchmarks/partial_sums.py
-	$(BIN)/python benchmarks/partial_sum_networks.py
-	$(BIN)/python benchmarks/formats.py
-	$(BIN)/python benchmarks/search.py
-	$(BIN)/python benchmarks/sweep.py
-	$(BIN)/python benchmarks/mappings.py
-	$(BIN)/python benchmarks/run_time_precision.py
-	$(BIN)/python benchmarks/scheduler.py
+	$(BIN)/python benchmarks/goals.py --history benchmarks/history.csv
