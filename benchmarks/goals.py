@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 BATCHES = {"efficientnet-lite0": 16, "minilm-l6": 32, "smollm2-135m": 1}
+TOKENS = 128
 METHODS = {  # beside int8: the method, its options
     "aqs": ("aqs", {}),
     "drift": ("drift", {"delta": 0.05, "block": 32}),
@@ -102,6 +103,8 @@ def execution(name: str, rounds: int) -> None:
 
     network = load(name)
     batch = default_samples(network, count=BATCHES[name], batch_size=BATCHES[name]).batches[0]
+    if network.kind == "sentence":  # the length that sentences are exported with
+        batch = {key: torch.nn.functional.pad(value, (0, TOKENS - value.shape[1])) for key, value in batch.items()}
     methods = {"int8": ("int8", {}), **METHODS} if name != "smollm2-135m" else {"int8": ("int8", {})}
     plans = {
         key: compose(
