@@ -14,14 +14,14 @@ from typing import Annotated, Any, ClassVar, TypedDict
 import torch
 
 from bitwright.errors import unknown_site
-from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, integer_of
+from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, ScaleFormat, integer_of
 from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
 from bitwright.networks.rotation import Rotation
 from bitwright.shown import Headline, Table, Tabled
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Part(enum.StrEnum):
@@ -60,6 +60,11 @@ class OperandPlan:
         float32, of the scale's sizes: what is added to the reals of a group's codes; of static weights in groups.
     scale_bits : int
         Stored bits of one scale, with its minimum.
+    scale_format : ScaleFormat or None
+        What scales of blocks are, where they are narrow numbers: with the format, it says how blocks are encoded at run
+        time (`bitwright.formats.blocks`), and what is stored of a scale.
+    tensor_scale : torch.Tensor or None
+        float32, of the whole operand, that such scales are multiples of, where they are floats.
 
     Examples
     --------
@@ -77,11 +82,23 @@ class OperandPlan:
     dropped_mean: float = 0.0
     minimum: torch.Tensor | None = None
     scale_bits: int = FLOAT32_BITS
+    scale_format: ScaleFormat | None = None
+    tensor_scale: torch.Tensor | None = None
 
     @property
     def encoding(self) -> Encoding:
         """How the operand is stored."""
-        return Encoding(format=self.format, granularity=self.granularity, scale_bits=self.scale_bits)
+        return Encoding(
+            format=self.format,
+            granularity=self.granularity,
+            scale_bits=self.scale_bits,
+            scale_format=self.scale_format,
+        )
+
+    @property
+    def steps(self) -> torch.Tensor | None:
+        """Static scales with that of the whole operand: what a value of 1 stands for; None: taken at run time."""
+        return self.scale if self.scale is None or self.tensor_scale is None else self.scale * self.tensor_scale
 
     @property
     def usual_scale(self) -> torch.Tensor:

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
-from bitwright.formats import Format, parse_granularity
+from bitwright.formats import Format, ScaleFormat, parse_granularity
 from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.methods.earlier_plans import from_version_1
 from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
@@ -48,6 +48,8 @@ class _Operand(_Strict):
     static: bool
     minimum: bool = False
     scale_bits: int = pydantic.Field(FLOAT32_BITS, ge=1, le=FLOAT32_BITS)
+    scale_format: dict[str, Any] | None = None
+    tensor_scale: bool = False
 
 
 class _Rule(_Strict):
@@ -73,7 +75,7 @@ class _Rotation(_Strict):
 
 
 class _Plan(_Strict):
-    schema_version: Literal[2, 3, 4]
+    schema_version: Literal[2, 3, 4, 5]
     method: str
     options: dict[str, dict[str, Any]]
     fingerprint: dict[str, str]
@@ -214,6 +216,8 @@ def _site_to_record(name: str, site: SitePlan, tensors: dict[str, torch.Tensor])
             tensors[f"sites/{name}/{part}"] = _plain(operand.scale)
         if operand is not None and operand.minimum is not None:
             tensors[f"sites/{name}/{part}/minimum"] = _plain(operand.minimum)
+        if operand is not None and operand.tensor_scale is not None:
+            tensors[f"sites/{name}/{part}/tensor_scale"] = _plain(operand.tensor_scale)
     for part, rule in (("precision", site.precision), ("accumulation", site.accumulation)):
         assert dataclasses.is_dataclass(rule), f"the rule {rule.name} is no dataclass"
         found = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
@@ -238,18 +242,22 @@ def _registered(group: str, kind: type) -> str:
 
 
 def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
-    own = type(operand.format)
-    kind = _registered(FORMATS, own)
-    fields = pydantic.TypeAdapter(type(operand.format)).dump_python(operand.format, mode="json")
     return {
-        "format": {"type": kind, **fields},
+        "format": _format_to_record(operand.format),
         "granularity": str(operand.granularity),
         "zero_point": operand.zero_point,
         "dropped_mean": operand.dropped_mean,
         "static": operand.scale is not None,
         **({} if operand.minimum is None else {"minimum": True}),
         **({} if operand.scale_bits == FLOAT32_BITS else {"scale_bits": operand.scale_bits}),
+        **({} if operand.scale_format is None else {"scale_format": _format_to_record(operand.scale_format)}),
+        **({} if operand.tensor_scale is None else {"tensor_scale": True}),
     }
+
+
+def _format_to_record(fmt: Format) -> dict[str, Any]:
+    fields = pydantic.TypeAdapter(type(fmt)).dump_python(fmt, mode="json")
+    return {"type": _registered(FORMATS, type(fmt)), **fields}
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -297,6 +305,15 @@ def _format_from_record(fields: dict[str, Any]) -> Format:
     return fmt
 
 
+def _scale_format(fields: dict[str, Any] | None) -> ScaleFormat | None:
+    if fields is None:
+        return None
+    fmt = _format_from_record(dict(fields))
+    if not isinstance(fmt, ScaleFormat):
+        raise ValueError(f"scales of blocks are {fmt.name}; they are powers of two or minifloats")
+    return fmt
+
+
 def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor]) -> SitePlan:
     def operand(part: str, record: _Operand | None) -> OperandPlan | None:
         if record is None:
@@ -309,6 +326,8 @@ def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor
             dropped_mean=record.dropped_mean,
             minimum=tensors[f"sites/{name}/{part}/minimum"] if record.minimum else None,
             scale_bits=record.scale_bits,
+            scale_format=_scale_format(record.scale_format),
+            tensor_scale=tensors[f"sites/{name}/{part}/tensor_scale"] if record.tensor_scale else None,
         )
 
     def rule(part: str, record: _Rule) -> Any:
