@@ -142,7 +142,7 @@ class Executor:
         self._computed: dict[str, tuple[torch.Tensor, Quantized]] = {}
         self._finite: list[tuple[str, torch.Tensor]] = []
         self._fitting: set[str] = set()
-        self._auditing = self._defers = False
+        self._auditing = False
 
     def run(self, batch: Batch) -> torch.Tensor:
         """The output for one batch.
@@ -160,10 +160,9 @@ class Executor:
         """Within this, one pass of the network's module has its sites computed by the plan; errors as of `run`."""
         assert self.network.module is not None
         self._finite = []
-        self._defers = self.exact and not self.listeners and not self._auditing
-        with torch.no_grad(), SiteMode(self.network.module, self.handle, defers=self._defers):
+        defers = self.exact and not self.listeners and not self._auditing
+        with torch.no_grad(), SiteMode(self.network.module, self.handle, defers=defers):
             yield
-        self._defers = False
         self._check_finite()
 
     def trace(self, batch: Batch) -> Trace:
@@ -241,10 +240,10 @@ class Executor:
         if self._auditing:
             self._compare(site, view, x, w, plan)
         gemm = self._methods.gemm if self.exact else self._methods.fast
-        if self._defers and view.x.dtype == torch.float32:
-            view = dataclasses.replace(view, defers=True)
         y = gemm(view, x, w, plan)
-        return y if isinstance(y, Deferred) else view.result(y.to(view.x.dtype))
+        if isinstance(y, Deferred) and view.x.dtype == y.memory.dtype:
+            return y.arranged(view.result)
+        return view.result(y.to(view.x.dtype))
 
     def _site_plan(self, site: Site) -> SitePlan:
         if self.plan.sites and site.name not in self.plan.sites:

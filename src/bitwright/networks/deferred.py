@@ -6,9 +6,10 @@ not yet these; clamping and padding give another one, and the next site's codes 
 them. Any other torch function finds the values computed, bit by bit what they would have been at once.
 """
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -96,6 +97,15 @@ class Deferred(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
 
+    def arranged(self, arrange: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Itself seen in another way: deferred too, where that is a view of its memory."""
+        found = arrange(self.memory)
+        if self.recipe is None or found.data_ptr() != self.memory.data_ptr():
+            return arrange(self.fill())
+        made = Deferred.of(found, self.recipe, self)
+        made.owns_sums, self.owns_sums, self.recipe = self.owns_sums, False, None
+        return made
+
     @property
     def memory(self) -> torch.Tensor:
         """Itself as a plain tensor, filled or not."""
@@ -124,6 +134,16 @@ class _Waiting(threading.local):
 
 
 _WAITING = _Waiting()
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[None]:
+    """Within this, torch functions ask deferred tensors for their values, also where none is told of otherwise."""
+    function = torch._C._EnableTorchFunction()
+    try:
+        yield
+    finally:
+        del function
 
 
 def fill_all() -> None:

@@ -6,6 +6,7 @@ composite functions of torch, recurrent layers) are caught where torch finally e
 Global forward hooks keep the path of the module that is running, which names the site.
 """
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -25,7 +26,7 @@ from bitwright.errors import InputError
 from bitwright.networks import attention, composites
 from bitwright.networks.composites import COMPOSITES
 from bitwright.networks.counting import GRADIENTS, OperatorCounts
-from bitwright.networks.deferred import OF_SHAPE, Deferred, deferred_result, filled
+from bitwright.networks.deferred import OF_SHAPE, Deferred, asking, deferred_result, filled
 from bitwright.networks.eager import running_here
 from bitwright.networks.gradients import with_gradients
 from bitwright.networks.ownership import Ownership
@@ -225,10 +226,12 @@ class SiteMode(TorchFunctionMode):
             view = dataclasses.replace(view, shared=repeats)
         name = self._named(part) if part else self._name(view)
         site = view.site(self._unique(name, view))
-        with undisturbed(view.x.device.type):
+        # what torch itself goes on with cannot wait, nor what another mode would see the handler compute
+        alone = not self._below.runs and not torch._C._len_torch_function_stack()
+        if self.defers and alone and not torch.is_grad_enabled():
+            view = dataclasses.replace(view, defers=True)
+        with undisturbed(view.x.device.type), asking() if view.defers else contextlib.nullcontext():
             result = self.handler(site, view)
-            if self._below.runs or torch.is_grad_enabled():
-                result = filled(result)  # torch itself goes on with it, and asks nobody
             return result if self._below.runs else with_gradients(result, view)  # below, torch records none
 
     def _offline(self, view: GemmView) -> torch.Tensor:

@@ -97,7 +97,7 @@ class GemmView:
     pending : Deferred or None
         What x is a view of, where its values are yet to be computed: whoever reads x fills it before.
     defers : bool
-        The result may be a `Deferred`, in the network's own layout.
+        y may be a `Deferred`.
     """
 
     op: str

@@ -18,7 +18,7 @@ from bitwright.formats import Quantized, Rounding, Saturation, largest_magnitude
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.layouts import Operands, operands, output, padded
-from bitwright.methods.products import accumulator_bound, exact_float_kernels
+from bitwright.methods.products import accumulator_bound, exact_float_kernels, integer_product
 from bitwright.networks.view import GemmView
 from bitwright.words import counted
 
@@ -51,6 +51,8 @@ def sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch
             f"{bound}, which overflows an accumulator of 32 bits; use fewer partial-sum bits, narrower operands or "
             "another tile"
         )
+    if rule.kind is not Kind.BLOCK and rule.saturation is Saturation.CLIP and rule.tiles(k) == 1 and not w.zero_point:
+        return _one_tile(view, x, w, rule)
     on_cpu = x.codes.device.type == "cpu" and rule.saturation is Saturation.CLIP
     if on_cpu and _multiplies_bytes(view, x, w, rule, bound):
         from bitwright.methods.apsq import vnni
@@ -62,6 +64,35 @@ def sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch
         bits += rule.tiles(k) * math.log2(1 + 1 / rule.high)
     dtype = torch.float32 if bits < math.log2(FLOAT32_LIMIT) else torch.float64
     return _each(view, x, w, rule, functools.partial(fused if on_cpu else looped, dtype=dtype))
+
+
+def _one_tile(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
+    """A reduction that is one tile: the exact product, stored once."""
+    total = integer_product(view, x, w)
+    fits = total.dtype == torch.int32 and _bound(view.k, x, w, rule) < INT32_LIMIT
+    total = total if fits else total.double()
+    moved = 0 if rule.centres is None or (view.lead and not view.spatial) else _moved(view, x, w, rule.centres)
+    scale = int(rule.scales(1)[0])
+    total -= moved
+    if rule.rounding is Rounding.HALF_UP:
+        total += scale // 2 if fits else scale / 2
+    if fits:
+        total >>= scale.bit_length() - 1
+        total.clamp_(rule.low, rule.high)
+        total <<= scale.bit_length() - 1
+    else:
+        total.div_(scale).floor_().clamp_(rule.low, rule.high).mul_(scale)
+    total += moved
+    return total
+
+
+def _moved(view: GemmView, x: Quantized, w: Quantized, centres: torch.Tensor) -> torch.Tensor:
+    """What centring x elsewhere than on its zero point takes from each column's sum, int32, broadcastable to y."""
+    by_channel = centres.view(*[view.groups] * view.lead, *[1] * (w.codes.dim() - 1 - view.lead), view.channels)
+    sums = ((by_channel - x.zero_point).to(w.codes.device).double() * w.codes.double()).sum(
+        view.column_axes, keepdim=True
+    )
+    return view.columns(sums.to(torch.int32))
 
 
 def fast_sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:

@@ -56,7 +56,7 @@ def exact_gemm(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
 def finish(view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized) -> torch.Tensor:
     """y from sums of products of centred codes, in its output layout; int32 sums may be overwritten.
 
-    Where the view defers, it may be the network's result, whose values wait in the sums.
+    Where the view defers, its values may wait in the sums.
 
     Raises
     ------
@@ -246,14 +246,13 @@ def _epilogue_in_place(view: GemmView, acc: torch.Tensor, x: Quantized, w: Quant
 
 
 def _deferred(view: GemmView, acc: torch.Tensor, step: torch.Tensor, bias: torch.Tensor | None) -> Deferred | None:
-    """The network's result as what these sums will give; None where it is another tensor than a view of theirs."""
+    """y as what these sums will give; None where its values are to be looked at."""
     pixels = view.pixels(acc).contiguous()
     rows = pixels.view(-1, pixels.shape[-1])
     values = pixels.view(torch.float32)
-    result = view.result(view.from_pixels(values))
-    if result.data_ptr() != values.data_ptr() or not can_wait(step, bias):
+    if not can_wait(step, bias):
         return None
-    return Deferred.of(result, PendingSums(acc=rows, step=step, bias=bias))
+    return Deferred.of(view.from_pixels(values), PendingSums(acc=rows, step=step, bias=bias))
 
 
 def _by_column(view: GemmView, per_column: torch.Tensor) -> torch.Tensor:
