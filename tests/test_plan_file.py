@@ -132,7 +132,7 @@ class TestRoundTrip:
         header = json.loads(content[8 : 8 + length])
         numbers = sum(end - start for start, end in (v["data_offsets"] for k, v in header.items() if k[0] != "_"))
         assert len(content) == 8 + length + numbers
-        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 4
+        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 5
 
     def test_the_network_may_come_from_anywhere(self, saved):
         network, path = saved

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, TypedDict
 import torch
 
 from bitwright.errors import unknown_site
-from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, ScaleFormat, integer_of
+from bitwright.formats import Encoding, Format, Granularity, Integer, PerGroup, PerPosition, ScaleFormat, integer_of
 from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
@@ -113,6 +113,12 @@ class OperandPlan:
         first = torch.arange(rows, device=x.device).unsqueeze(1) < (self.granularity.first if rows > 1 else 0)
         first_value, value = per_position.to(x.device).unbind()
         return torch.where(first, first_value, value).expand(*x.shape[:-1], 1).contiguous()
+
+    @property
+    def block_size(self) -> int:
+        """Elements that share a scale of a group."""
+        assert isinstance(self.granularity, PerGroup), f"{self.granularity} has no groups"
+        return self.granularity.size
 
     @property
     def integer(self) -> Integer:
