@@ -9,12 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitwright.accelerators.machine import block_of
+from bitwright.accelerators.precision_scalable import Lpa
+from bitwright.accelerators.systolic import WeightStationary
 from bitwright.errors import InputError
 from bitwright.formats import BLOCK_FORMATS, E4M3, PerGroup, PerTensor
+from bitwright.methods.execution import Execution
 from bitwright.methods.mx import METHOD, products
 from bitwright.methods.mx.encode import encode, weight_scales
 from bitwright.methods.plan import OperandPlan, SitePlan
+from bitwright.methods.protocol import compose
+from bitwright.networks.sites import ConvGeometry, Site
 from bitwright.networks.view import GemmView
+from bitwright.testing import toy_networks
 
 NAMES = [*BLOCK_FORMATS, "fp8"]
 UNIT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
@@ -188,3 +195,52 @@ def test_a_plan_for_shapes_only_has_no_scale_of_the_tensor():
         plan = dataclasses.replace(operand(view.x, name), tensor_scale=None, scale=None)
         with pytest.raises(InputError, match="no scale of its tensor"):
             encode(view, view.x, plan)
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "sentence"),
+    [("apsq", "are scaled in groups"), ("psum-block", "are scaled in groups"), ("narrow", "scales of their own")],
+)
+def test_sums_of_one_scale_refuse_blocks(accumulation, sentence):
+    network, samples = toy_networks()["linear"]
+    with pytest.raises(InputError, match=sentence):
+        compose(f"mxint8+{accumulation}").calibrate(network, samples)
+
+
+class TestMachines:
+    SITE = Site(name="s", op="linear", m=8, k=70, n=6, x_elements=8 * 70, w_elements=70 * 6)
+
+    def plan(self, name):
+        one = operand(torch.ones(2, 2), name)
+        return SitePlan(x=one, w=one)
+
+    def test_arrays_of_integers_rescale_blocks_of_integers(self):
+        assert WeightStationary().supports(self.plan("mxint8")) is None
+        refused = WeightStationary(rescaling=False).supports(self.plan("mxint8"))
+        assert "has a scale for every 32 elements" in refused
+
+    @pytest.mark.parametrize("name", ["mxfp8-e4m3", "mxfp6-e2m3", "mxfp4", "nvfp4", "fp8"])
+    def test_minifloats_have_no_multiplier(self, name):
+        for machine in (WeightStationary(), WeightStationary(mac="float16"), Lpa()):
+            assert "choose an accelerator made for that format" in machine.supports(self.plan(name))
+
+    def test_scales_and_filled_blocks_are_moved(self):
+        work = Execution(site=self.SITE, plan=self.plan("mxint8"))
+        gemm = WeightStationary().job(work).gemm
+        assert gemm.x_bits == gemm.w_bits == Fraction(3 * (32 * 8 + 8), 70)  # 70 elements lie in three whole blocks
+
+    def test_blocks_of_a_convolution_go_along_channels_and_those_of_a_depthwise_one_along_groups(self):
+        geometry = {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
+        pixels = {"input_size": (4, 4), "output_size": (4, 4)}
+        dense = Site(
+            name="c", op="conv2d", m=16, k=9 * 40, n=5, x_elements=16 * 40, w_elements=9 * 40 * 5,
+            conv=ConvGeometry(**geometry, **pixels, channels=40),
+        )  # fmt: skip
+        depthwise = Site(
+            name="d", op="conv2d", m=16, k=9, n=1, groups=64, x_elements=16 * 64, w_elements=9 * 64,
+            conv=ConvGeometry(**geometry, **pixels, channels=64),
+        )  # fmt: skip
+        plan = self.plan("mxint8")
+        bits = [WeightStationary().job(Execution(site=site, plan=plan)).gemm.x_bits for site in (dense, depthwise)]
+        assert bits == [Fraction(2 * (32 * 8 + 8), 40), Fraction(8 * 33, 32)]
+        assert [block_of(plan, site) for site in (dense, depthwise)] == [20, 1]  # of 32 and 8; every product its own

@@ -115,6 +115,13 @@ class OperandPlan:
         return torch.where(first, first_value, value).expand(*x.shape[:-1], 1).contiguous()
 
     @property
+    def words(self) -> str:
+        """What its codes are, for a sentence: integers of blocks are not those of a product."""
+        if self.scale_format is None:
+            return self.format.name
+        return f"{self.format.name} in blocks with scales of {self.scale_format.name}"
+
+    @property
     def block_size(self) -> int:
         """Elements that share a scale of a group."""
         assert isinstance(self.granularity, PerGroup), f"{self.granularity} has no groups"

@@ -256,8 +256,8 @@ def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
 
 
 def _format_to_record(fmt: Format) -> dict[str, Any]:
-    fields = pydantic.TypeAdapter(type(fmt)).dump_python(fmt, mode="json")
-    return {"type": _registered(FORMATS, type(fmt)), **fields}
+    kind = _registered(FORMATS, type(fmt))
+    return {"type": kind, **pydantic.TypeAdapter(type(fmt)).dump_python(fmt, mode="json")}
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
