@@ -184,7 +184,14 @@ TABLED = ["lpq", "lp8", "lp6", "lp5", "lp4", "ant", "ant-w4a8", "ant8", "adaptiv
 TABLED += ["mx", "mxfp8", "mxfp6", "mxfp4", "mxint8", "nvfp4", "fp8"]
 
 
+BLOCKS = ["mxfp8", "mxfp6", "mxfp4", "mxint8", "nvfp4", "fp8"]
+
+
 class TestBuiltIn:
+    @pytest.mark.parametrize("name", BLOCKS)
+    def test_methods_of_blocks(self, name):
+        check_method(name, off_by=1)  # float32 sums, in units of a float32's last bit
+
     @pytest.mark.parametrize("name", TABLED)
     def test_methods_of_tabled_formats(self, name):
         logarithmic = name.startswith("lp")  # its converter is a table: at most 2^(1/2) instead of 1.5, 6.1 %

@@ -1,6 +1,7 @@
 """An exact product depends on numbers only: not on strides, memory formats, batch size or what lay in memory."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -126,6 +127,8 @@ METHODS = {
     "drift": {"delta": 0.5, "narrow_ends": True},
     "drq": {"threshold": 20.0, "narrow_ends": True},
     "lp8": {},
+    "mxfp8": {},
+    "nvfp4": {},
 }
 
 
@@ -148,7 +151,7 @@ def test_execution_of_any_form(form, method, weight, seed):
     batch = network.example(None)
     assume(bool(expected.any()))  # windows that read nothing but padding have nothing to be judged by
     executor = Executor(network, compose(method, METHODS[method]).calibrate(network, [batch]))
-    assert executor.audit(batch) == 0 or method == "lp8"
+    assert executor.audit(batch) <= {"lp8": math.inf, "mxfp8": 1, "nvfp4": 1}.get(method, 0)
     output = executor.run(batch)
     assert output.shape == expected.shape
     if method in ("int8", "int8-token"):

@@ -1,185 +1,246 @@
-"""The method `mx`: blocks at run time and beforehand, and float32 sums as rational numbers have them."""
+"""Products of MX, NVFP4 and FP8 operands against rational numbers; the method `mx` from calibration to a saved plan."""
 
+import dataclasses
+import math
 from fractions import Fraction
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
-from bitwright.formats import BLOCK_FORMATS, E4M3
-from bitwright.methods.executor import Executor
-from bitwright.methods.mx.method import block_format, encode
-from bitwright.methods.mx.products import _looped, running_sums
-from bitwright.methods.mx.reference import running_sum, to_float32
-from bitwright.methods.plan import FLOAT_SITE
-from bitwright.methods.plan_file import load_plan, save_plan
+from bitwright.accelerators.machine import block_of
+from bitwright.accelerators.precision_scalable import Lpa
+from bitwright.accelerators.systolic import WeightStationary
+from bitwright.errors import InputError
+from bitwright.formats import BLOCK_FORMATS, E4M3, PerGroup, PerTensor
+from bitwright.methods.execution import Execution
+from bitwright.methods.mx import METHOD, products
+from bitwright.methods.mx.encode import encode, weight_scales
+from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.protocol import compose
-from bitwright.networks.load import load
-from bitwright.networks.parsers import Known, parse
-from bitwright.networks.trace import example_batch
+from bitwright.networks.sites import ConvGeometry, Site
+from bitwright.networks.view import GemmView
+from bitwright.testing import toy_networks
 
-NAMES = [*BLOCK_FORMATS, "fp8-e4m3", "fp8-e5m2"]
+NAMES = [*BLOCK_FORMATS, "fp8"]
+UNIT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+SHAPES = {
+    "linear": ((3, 70), (5, 70), {}),
+    "one row": ((1, 33), (4, 33), {}),
+    "one column": ((2, 1, 40), (1, 40), {}),
+    "K of 1": ((4, 1), (3, 1), {}),
+    "whole blocks": ((2, 64), (3, 64), {}),
+    "batch": ((2, 3, 35), (3, 35), {}),
+    "attention": ((2, 3, 4, 37), (2, 3, 5, 37), {"lead": 2}),
+    "conv1d": ((2, 6, 5), (3, 3, 5), {"stride": (2,), "padding": (1,), "dilation": (1,)}),
+    "conv2d": ((1, 4, 4, 34), (2, 2, 2, 34), {"stride": (1, 2), "padding": (0, 1), "dilation": (2, 1)}),
+    "grouped": ((2, 1, 4, 4, 3), (2, 2, 3, 3, 3), {"lead": 1, **UNIT, "padding": (1, 1)}),
+    "depthwise": (
+        (35, 1, 3, 3, 1),
+        (35, 1, 2, 2, 1),
+        {"lead": 1, **UNIT},
+    ),
+    "two filters each": (
+        (3, 1, 3, 3, 1),
+        (3, 2, 2, 2, 1),
+        {"lead": 1, **UNIT},
+    ),
+}
 
 
-def short(shape, seed, bits=6):
-    """Numbers of few significant bits over many binades, zeros among them."""
+def operand(tensor, name):
+    """The plan of activations with these numbers."""
+    if name == "fp8":
+        return OperandPlan(format=E4M3, granularity=PerTensor(), scale=tensor.abs().max() / 448)
+    fmt = BLOCK_FORMATS[name]
+    return OperandPlan(
+        format=fmt.element,
+        granularity=PerGroup(fmt.size),
+        scale_format=fmt.scale_format,
+        tensor_scale=fmt.tensor_scale(tensor.abs().max()),
+    )
+
+
+def numbers(shape, seed, spread):
+    """Values over many binades, zeros among them, and rows that are zero."""
     generator = torch.Generator().manual_seed(seed)
-    mantissa = torch.randint(-(2**bits), 2**bits, shape, generator=generator).float()
-    return torch.ldexp(mantissa, torch.randint(-20, 12, shape, generator=generator))
+    found = torch.randn(shape, generator=generator)
+    found = found * torch.exp2(torch.randint(-spread, spread + 1, shape, generator=generator))
+    found[torch.rand(shape, generator=generator) < 0.1] = 0
+    found[0] *= 2.0**-spread
+    return found
 
 
-def view_of(func, *args, **kwargs):
-    return parse(func, args, kwargs, lambda _: Known())
+def product_of(case, x_name, w_name, seed=0, spread=2):
+    x_shape, w_shape, geometry = SHAPES[case]
+    view = GemmView(op="linear", x=numbers(x_shape, seed, spread), w=numbers(w_shape, seed + 1, spread), **geometry)
+    x, w = (encode(view, t, operand(t, name)) for t, name in ((view.x, x_name), (view.w, w_name)))
+    return view, x, w
 
 
-class TestSums:
-    @settings(max_examples=40, deadline=None)
-    @given(st.integers(1, 9), st.integers(2, 70), st.integers(1, 9), st.integers(0, 10**6))
-    def test_linear(self, m, k, n, seed):
-        x, w = short((m, k), seed), short((n, k), seed + 1)
-        found = running_sums(view_of(F.linear, x, w), x, w)
-        right = [[running_sum(row, column) for column in w.tolist()] for row in x.tolist()]
-        assert torch.equal(found.double(), torch.tensor(right, dtype=torch.float64))
-
-    def test_more_columns_and_rows_than_a_tile(self):
-        x, w = short((131, 33), 1), short((260, 33), 2)
-        view = view_of(F.linear, x, w)
-        found = running_sums(view, x, w)
-        assert torch.equal(found, _looped(view, x, w))
-        for r, c in ((0, 0), (130, 259), (64, 128), (63, 127), (129, 255)):
-            assert float(found[r, c]) == running_sum(x[r].tolist(), w[c].tolist())
-
-    def test_attention(self):
-        x, w = short((2, 3, 5, 40), 3), short((2, 3, 40, 7), 4)
-        view = view_of(torch.matmul, x, w)
-        found = running_sums(view, view.x, view.w)
-        for i, j, r, c in ((0, 0, 0, 0), (1, 2, 4, 6), (0, 2, 3, 1)):
-            assert float(found[i, j, r, c]) == running_sum(x[i, j, r].tolist(), w[i, j, :, c].tolist())
-
-    @pytest.mark.parametrize("groups", [1, 2])
-    @pytest.mark.parametrize("stride", [1, 2])
-    def test_convolution(self, groups, stride):
-        """In the order of taps, row by row, and channels within each; padding adds zeros."""
-        x, w = short((2, 4, 5, 6), 5), short((6, 4 // groups, 3, 2), 6)
-        view = view_of(F.conv2d, x, w, None, stride, 1, 1, groups)
-        found = view.result(running_sums(view, view.x, view.w))
-        padded = F.pad(x, (1, 1, 1, 1))
-        assert found.shape == F.conv2d(x, w, None, stride, 1, 1, groups).shape
-        for image, n, y, z in ((0, 0, 0, 0), (1, 5, 1, 2), (1, 2, 2, 0)):
-            first = n // (6 // groups) * (4 // groups)
-            window = padded[
-                image, first : first + 4 // groups, y * stride : y * stride + 3, z * stride : z * stride + 2
-            ]
-            order = window.permute(1, 2, 0).flatten().tolist(), w[n].permute(1, 2, 0).flatten().tolist()
-            assert float(found[image, n, y, z]) == running_sum(*order)
-
-    @pytest.mark.parametrize("shape", [(1, 2, 1), (1, 64, 1), (4, 2, 3)])
-    def test_threads_and_batches_change_nothing(self, shape):
-        m, k, n = shape
-        x, w = short((m * 9, k), 7), short((n, k), 8)
-        before = torch.get_num_threads()
-        results = []
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            results.append(running_sums(view_of(F.linear, x, w), x, w))
-        torch.set_num_threads(before)
-        assert torch.equal(*results)
-        assert torch.equal(results[0][:1], running_sums(view_of(F.linear, x[:1], w), x[:1], w))
-
-    def test_rounding_of_the_twin(self):
-        generator = torch.Generator().manual_seed(0)
-        for value in torch.randn(200, dtype=torch.float64, generator=generator).mul(1e-3).tolist():
-            assert float(to_float32(Fraction(value))) == float(torch.tensor(value, dtype=torch.float64).float())
+def nearest_float32(number):
+    """A rational number rounded once, ties to even, as a float."""
+    if number == 0:
+        return 0.0
+    exponent = max(math.frexp(float(number))[1] - 24, -149)
+    return math.ldexp(round(number / Fraction(2) ** exponent), exponent)
 
 
-class Small(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Conv2d(3, 32, 3)
-        self.depthwise = nn.Conv2d(32, 32, 3, groups=32)
-        self.point = nn.Conv2d(32, 40, 1)
-        self.head = nn.Linear(40, 7)
-        self.example_inputs = (torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(1)),)
-
-    def forward(self, x):
-        return self.head(F.relu(self.point(F.relu(self.depthwise(F.relu(self.stem(x)))))).mean((2, 3)))
+@pytest.mark.parametrize("case", SHAPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_sums_are_exact(case, name):
+    view, x, w = product_of(case, name, name)
+    found = products.exact_sums(view, x, w)
+    assert found.shape == view.output_shape
+    expected = [nearest_float32(each) for each in products.reference_sums(view, x, w)]
+    assert found.float().flatten().tolist() == expected
 
 
-@pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return load(Small())
+@pytest.mark.parametrize("case", ["linear", "attention", "conv2d", "depthwise"])
+@pytest.mark.parametrize(
+    ("x_name", "w_name"), [("mxfp8-e5m2", "mxfp8-e5m2"), ("mxfp8-e4m3", "mxfp4"), ("nvfp4", "mxint8")]
+)
+@pytest.mark.parametrize("spread", [12, 40])
+def test_sums_over_many_binades_are_rounded_once(case, x_name, w_name, spread):
+    view, x, w = product_of(case, x_name, w_name, seed=7, spread=spread)
+    expected = [nearest_float32(each) for each in products.reference_sums(view, x, w)]
+    assert products.exact_sums(view, x, w).float().flatten().tolist() == expected
 
 
-def plain(name, network, **options):
-    options = {"w_format": name, "x_format": name, "rotation": "none", "w_rounding": "nearest", **options}
-    batch = example_batch(network)
-    return compose("mx", options).calibrate(network, [batch]), batch
+def test_a_sum_that_cancels_but_for_its_lowest_bit():
+    fmt = BLOCK_FORMATS["mxfp8-e5m2"]
+    x = torch.zeros(1, 96)
+    x[0, 0], x[0, 32], x[0, 64] = 2.0**60, -(2.0**60), 2.0**-60
+    view = GemmView(op="linear", x=x, w=torch.ones(1, 96))
+    plan = OperandPlan(format=fmt.element, granularity=PerGroup(32), scale_format=fmt.scale_format)
+    found = products.exact_sums(view, encode(view, x, plan), encode(view, view.w, plan))
+    assert found.item() == 2.0**-60
 
 
-class TestMethod:
-    @pytest.mark.parametrize("name", NAMES)
-    def test_a_network_is_that_of_its_own_decoded_operands(self, name, network):
-        """Every site multiplies what blocks stand for; torch adds in another order."""
-        plan, batch = plain(name, network, bias_correction=False)
-        exact = Executor(network, plan).run(batch)
-        fast = Executor(network, plan, exact=False).run(batch)
-        assert torch.allclose(exact, fast, rtol=1e-4, atol=1e-5)
-        assert not torch.equal(exact, network.forward(batch))
+@given(st.integers(0, 10**6), st.sampled_from(["mxfp8-e4m3", "mxfp4", "nvfp4"]), st.integers(0, 30))
+def test_sums_of_any_rows_are_exact(seed, name, spread):
+    view, x, w = product_of("linear", name, name, seed=seed, spread=spread)
+    expected = [nearest_float32(each) for each in products.reference_sums(view, x, w)]
+    assert products.exact_sums(view, x, w).float().flatten().tolist() == expected
 
-    @pytest.mark.parametrize("name", NAMES)
-    def test_plans_come_back(self, name, network, tmp_path):
-        plan, batch = plain(name, network)
-        save_plan(plan, tmp_path / "plan.safetensors")
-        again = load_plan(tmp_path / "plan.safetensors", network)
-        assert torch.equal(Executor(network, again).run(batch), Executor(network, plan).run(batch))
-        assert again.sites.keys() == plan.sites.keys()
 
-    @pytest.mark.parametrize("name", list(BLOCK_FORMATS))
-    def test_thin_groups_stay_float(self, name, network):
-        plan, _ = plain(name, network)
-        thin = {"stem", "depthwise"}
-        assert {site for site, each in plan.sites.items() if each == FLOAT_SITE} == thin
-        assert plan.sites["point"].x.scale is None
-        assert plan.sites["point"].w.scale.shape == (40, 1, 1, 32 // BLOCK_FORMATS[name].size)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", ["linear", "conv2d", "depthwise"])
+def test_the_kernel_of_values_is_the_arithmetic_in_torch(case, name):
+    _, x, _ = product_of(case, name, name, seed=3, spread=20)
+    found, expected = products.reals_of(x), products.bounded(products.values_of(x))
+    assert torch.equal(found.values, expected.values)
+    assert torch.equal(found.lowest, expected.lowest)
+    torch.testing.assert_close(found.squares, expected.squares)
 
-    @pytest.mark.parametrize("name", list(BLOCK_FORMATS))
-    def test_operands_are_the_format_s(self, name, network):
-        plan, _ = plain(name, network)
-        head, x = plan.sites["head"], torch.randn(3, 40)
-        found = encode(x, head.x)
-        block = BLOCK_FORMATS[name]
-        words, scales = block.encode(x, head.x.tensor_scale)
-        assert block_format(head.x) == block
-        assert torch.equal(found.codes, words)
-        assert torch.equal(found.scale, scales)
-        steps = scales if head.x.tensor_scale is None else scales * head.x.tensor_scale
-        decoded = block.element.decode(words) * steps.repeat_interleave(block.size, -1)[:, :40]
-        assert torch.equal(found.dequantize(), decoded)
 
-    def test_scales_of_whole_tensors(self, network):
-        plan, batch = plain("fp8-e4m3", network)
-        largest = float(network.module.head.weight.detach().abs().max())
-        assert float(plan.sites["head"].w.scale) == pytest.approx(largest / E4M3.largest)
-        assert plan.sites["head"].x.scale.numel() == 1
-        assert Executor(network, plan).run(batch).isfinite().all()
+def test_values_are_what_codes_and_scales_stand_for():
+    for name in NAMES:
+        view, x, _ = product_of("linear", name, name)
+        step = x.tensor_scale if x.tensor_scale is not None else x.scale if name == "fp8" else 1
+        torch.testing.assert_close((products.values_of(x) * step).float(), x.dequantize(), rtol=1e-6, atol=0)
+        error = (x.dequantize() - view.x).abs().amax()
+        assert error <= view.x.abs().amax() * {"fp8": 1 / 16}.get(name, 1 / 4)
 
-    @pytest.mark.parametrize("name", ["mxfp4", "nvfp4", "mxfp8-e4m3"])
-    def test_second_order_rounding_and_rotation_apply(self, name, network):
-        """Weights stay values of the format by the plan's scales, and outputs come nearer to float."""
-        nearest, batch = plain(name, network, bias_correction=False)
-        better, _ = plain(name, network, bias_correction=False, w_rounding="second-order")
-        goal = network.forward(batch)
-        errors = [(Executor(network, plan).run(batch) - goal).square().mean() for plan in (better, nearest)]
-        assert errors[0] <= errors[1]
-        turned, _ = plain(name, network, rotation="all")
-        assert Executor(network, turned).run(batch).isfinite().all()
 
-    def test_shapes_only(self):
-        plan = compose("mxfp4", {}).calibrate(load("gemm:64x96x32"), [])
-        (site,) = plan.sites.values()
-        assert site.x.encoding.bits_per_element(rows=64, k=96) == 4 + 8 / 32
-        assert site.w.scale is None
+def test_windows_are_parts_below_their_bound():
+    values = numbers((4, 30), 1, 40).double()
+    reals = products.bounded(values)
+    parts = list(reals.windows(9))
+    assert len(parts) > 5
+    assert torch.equal(sum(parts), values)
+    for index, part in enumerate(parts):
+        unit = torch.exp2(reals.lowest + 9 * index).unsqueeze(-1)
+        assert torch.equal((part / unit).round(), part / unit)
+        assert ((part / unit).abs() < 2**9).all()
+
+
+@pytest.mark.parametrize("name", BLOCK_FORMATS)
+@pytest.mark.parametrize("case", ["linear", "conv2d", "grouped", "depthwise", "two filters each"])
+def test_weights_have_at_rest_the_words_that_they_would_have_at_run_time(case, name):
+    view, _, w = product_of(case, name, name)
+    plan = operand(view.w, name)
+    static = dataclasses.replace(plan, scale=weight_scales(view.w, view.lead, BLOCK_FORMATS[name], plan.tensor_scale))
+    found = encode(view, view.w, static)
+    assert torch.equal(found.codes, w.codes)
+    assert torch.equal(found.scale, w.scale)
+
+
+def test_blocks_of_single_channels_go_over_groups():
+    view, x, _ = product_of("depthwise", "mxfp8-e4m3", "mxfp8-e4m3")
+    scales, words = x.scale.squeeze(-1), view.across_groups(view.x)
+    assert (scales[:32] == scales[0]).all()
+    expected, per_block = BLOCK_FORMATS["mxfp8-e4m3"].encode(words)
+    assert torch.equal(view.across_groups(x.codes), expected)
+    assert torch.equal(scales[[0, 32]].movedim(0, -1), per_block)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", ["linear", "attention", "conv2d"])
+def test_fast_products_are_close_and_rows_do_not_depend_on_their_batch(case, name):
+    view, x, w = product_of(case, name, name)
+    plan = SitePlan(x=operand(view.x, name), w=operand(view.w, name))
+    exact, fast = METHOD.gemm(view, x, w, plan), METHOD.fast(view, x, w, plan)
+    assert ((exact - fast).abs() / METHOD.step(view, x, w, plan)).max() <= 1
+    if case == "linear":
+        first = dataclasses.replace(view, x=view.x[:1])
+        again = METHOD.gemm(first, encode(first, first.x, operand(view.x, name)), w, plan)
+        assert torch.equal(again, exact[:1])
+
+
+def test_a_plan_for_shapes_only_has_no_scale_of_the_tensor():
+    view, _, _ = product_of("linear", "nvfp4", "nvfp4")
+    for name in ("nvfp4", "fp8"):
+        plan = dataclasses.replace(operand(view.x, name), tensor_scale=None, scale=None)
+        with pytest.raises(InputError, match="no scale of its tensor"):
+            encode(view, view.x, plan)
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "sentence"),
+    [("apsq", "are scaled in groups"), ("psum-block", "are scaled in groups"), ("narrow", "scales of their own")],
+)
+def test_sums_of_one_scale_refuse_blocks(accumulation, sentence):
+    network, samples = toy_networks()["linear"]
+    with pytest.raises(InputError, match=sentence):
+        compose(f"mxint8+{accumulation}").calibrate(network, samples)
+
+
+class TestMachines:
+    SITE = Site(name="s", op="linear", m=8, k=70, n=6, x_elements=8 * 70, w_elements=70 * 6)
+
+    def plan(self, name):
+        one = operand(torch.ones(2, 2), name)
+        return SitePlan(x=one, w=one)
+
+    def test_arrays_of_integers_rescale_blocks_of_integers(self):
+        assert WeightStationary().supports(self.plan("mxint8")) is None
+        refused = WeightStationary(rescaling=False).supports(self.plan("mxint8"))
+        assert "has a scale for every 32 elements" in refused
+
+    @pytest.mark.parametrize("name", ["mxfp8-e4m3", "mxfp6-e2m3", "mxfp4", "nvfp4", "fp8"])
+    def test_minifloats_have_no_multiplier(self, name):
+        for machine in (WeightStationary(), WeightStationary(mac="float16"), Lpa()):
+            assert "choose an accelerator made for that format" in machine.supports(self.plan(name))
+
+    def test_scales_and_filled_blocks_are_moved(self):
+        work = Execution(site=self.SITE, plan=self.plan("mxint8"))
+        gemm = WeightStationary().job(work).gemm
+        assert gemm.x_bits == gemm.w_bits == Fraction(3 * (32 * 8 + 8), 70)  # 70 elements lie in three whole blocks
+
+    def test_blocks_of_a_convolution_go_along_channels_and_those_of_a_depthwise_one_along_groups(self):
+        geometry = {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
+        pixels = {"input_size": (4, 4), "output_size": (4, 4)}
+        dense = Site(
+            name="c", op="conv2d", m=16, k=9 * 40, n=5, x_elements=16 * 40, w_elements=9 * 40 * 5,
+            conv=ConvGeometry(**geometry, **pixels, channels=40),
+        )  # fmt: skip
+        depthwise = Site(
+            name="d", op="conv2d", m=16, k=9, n=1, groups=64, x_elements=16 * 64, w_elements=9 * 64,
+            conv=ConvGeometry(**geometry, **pixels, channels=64),
+        )  # fmt: skip
+        plan = self.plan("mxint8")
+        bits = [WeightStationary().job(Execution(site=site, plan=plan)).gemm.x_bits for site in (dense, depthwise)]
+        assert bits == [Fraction(2 * (32 * 8 + 8), 40), Fraction(8 * 33, 32)]
+        assert [block_of(plan, site) for site in (dense, depthwise)] == [20, 1]  # of 32 and 8; every product its own

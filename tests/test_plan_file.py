@@ -422,7 +422,7 @@ class TestCrafted:
             with pytest.raises(InputError, match=f"{part}/{name}"):
                 load_plan(path, network)
 
-    @pytest.mark.parametrize("recipe", ["int8", "lp6", "ant-w4a8", "int8+apsq-gs2"])
+    @pytest.mark.parametrize("recipe", ["int8", "lp6", "ant-w4a8", "nvfp4", "int8+apsq-gs2"])
     def test_anything_else_runs_or_is_refused(self, path, recipe):
         """Random changes of the record and of tensors, with the checksum that belongs to them."""
         network, plan, batch = made("linear", recipe)

@@ -236,7 +236,21 @@ def error_of(network, plan, batch):
 
 class TestMethods:
     @pytest.mark.parametrize(
-        "method", ["w4a8", "int8", "aqs-w4", "ant-w4a8", "af4", "lp4", "mixed", "int8+apsq", "int8+drift", "int8+drq"]
+        "method",
+        [
+            "w4a8",
+            "int8",
+            "aqs-w4",
+            "ant-w4a8",
+            "af4",
+            "lp4",
+            "mxfp4",
+            "nvfp4",
+            "mixed",
+            "int8+apsq",
+            "int8+drift",
+            "int8+drq",
+        ],
     )
     def test_every_method_runs_through_it_and_keeps_its_plan(self, method, tmp_path):
         network = small()
@@ -251,7 +265,7 @@ class TestMethods:
         assert not before.weights
         assert error_of(network, plan, held) < 1.25 * error_of(network, before, held)
 
-    @pytest.mark.parametrize("method", ["w4a8", "aqs-w4", "ant-w4a8", "af4", "lp4"])
+    @pytest.mark.parametrize("method", ["w4a8", "aqs-w4", "ant-w4a8", "af4", "lp4", "mxfp4", "nvfp4", "mxint8"])
     def test_codes_are_the_chosen_ones(self, method):
         """What execution makes of the plan's weights decodes to these very weights."""
         network = small()

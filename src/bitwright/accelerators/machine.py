@@ -276,12 +276,13 @@ def _tables(plan: SitePlan) -> int:
 def x_length(site: Site, operand: OperandPlan | None) -> int:
     """Distinct elements of x that a scale of its own goes over: a row's, or a whole image's of a convolution.
 
-    Blocks of a convolution go along the channels of a pixel, which windows share.
+    Blocks of a convolution go along the channels of a pixel, which windows share: those of a group, or where groups
+    have one each, those of all groups.
     """
     if site.conv is None:
         return site.k
     if operand is not None and isinstance(operand.granularity, PerGroup):
-        return site.k // math.prod(site.conv.kernel)
+        return _block_axis(site)
     images = max(1, site.m // math.prod(site.conv.output_size))
     return max(1, min(site.x_elements, site.groups * site.m * site.k) // images)
 
@@ -292,24 +293,40 @@ def w_length(site: Site, operand: OperandPlan | None) -> int:
     The latter where they have scales that are known offline (per channel); blocks as of x.
     """
     if operand is not None and isinstance(operand.granularity, PerGroup) and site.conv is not None:
-        return site.k // math.prod(site.conv.kernel)
+        return _block_axis(site)
     if operand is not None and isinstance(operand.granularity, PerChannel) and not site.static_weight:
         return site.k * site.n
     return site.k
+
+
+def _channels(site: Site) -> int:
+    """Of a group of a convolution; the whole reduction of any other product."""
+    return site.k if site.conv is None else site.k // math.prod(site.conv.kernel)
+
+
+def _block_axis(site: Site) -> int:
+    """Elements of the axis that a convolution's blocks go along."""
+    channels = _channels(site)
+    return site.groups if channels == 1 else channels
 
 
 def block_of(plan: SitePlan, site: Site) -> int:
     """Elements of the reduction between two changes of any scale; 0: sums are not rescaled.
 
     Where a block is the whole reduction, its scale is that of a column, and only a minimum takes operations of its own.
+    A convolution's blocks end with the channels of a tap; where the last one of each is shorter, it is their mean.
     """
+    channels = _channels(site)
     blocks = [
         operand.granularity.size
         for operand in (plan.x, plan.w)
-        if operand is not None and isinstance(operand.granularity, PerGroup) and operand.granularity.size < site.k
+        if operand is not None
+        and isinstance(operand.granularity, PerGroup)
+        and min(operand.granularity.size, channels) < site.k
     ]
     if blocks:
-        return math.gcd(*blocks)
+        size = math.gcd(*blocks)
+        return size if site.conv is None else channels // -(-channels // size)
     return site.k if plan.w is not None and plan.w.minimum is not None else 0
 
 

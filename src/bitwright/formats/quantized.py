@@ -85,13 +85,14 @@ class Quantized:
             return self.format.decode(self.codes) * self.spread_scale()
         centred = self.centred() + self.dropped_mean
         reals = centred * self.spread_scale()
-        return reals if self.minimum is None else reals + self._spread(self.minimum)
+        return reals if self.minimum is None else reals + self.spread(self.minimum)
 
     def spread_scale(self) -> torch.Tensor:
         """The scales, broadcastable to codes whatever the granularity."""
-        return self._spread(self.scale if self.tensor_scale is None else self.scale * self.tensor_scale)
+        return self.spread(self.scale if self.tensor_scale is None else self.scale * self.tensor_scale)
 
-    def _spread(self, each: torch.Tensor) -> torch.Tensor:
+    def spread(self, each: torch.Tensor) -> torch.Tensor:
+        """What there is one of for each scale, broadcastable to codes."""
         if not isinstance(self.granularity, PerGroup):
             return each
         return each.repeat_interleave(self.granularity.size, dim=-1)[..., : self.codes.shape[-1]]

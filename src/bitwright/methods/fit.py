@@ -58,17 +58,21 @@ def check_w(site: str, view: GemmView, operand: OperandPlan) -> None:
     if operand.scale is None:
         return
     name = f"w of {site}"
-    blocks = operand.scale_format is not None  # which run over channels; whole groups run over all of k
-    if isinstance(operand.granularity, PerGroup) and (view.lead or view.spatial) and not blocks:
+    grouped = isinstance(operand.granularity, PerGroup)
+    if grouped and operand.scale_format is None and (view.lead or view.spatial):
         raise InputError(
             f"{name} is scaled in {operand.granularity}, which only matrices [N, K] are; calibrate it anew"
         )
-    _check_sizes(name, view.w.shape, operand, fixed=view.column_axes)
+    _check_sizes(name, view.w.shape, operand, fixed=() if grouped else view.column_axes)
     if view.weight is None:
         return
-    assert operand.steps is not None
-    scale = operand.steps.to(view.w.device).abs()  # those of a file's blocks may be below 0
-    largest = _largest(_without_minimum(view.w.detach(), operand), scale, operand)
+    steps = operand.steps
+    assert steps is not None
+    scale = steps.to(view.w.device).abs()  # those of a file's blocks may be below 0
+    w = _without_minimum(view.w.detach(), operand)
+    if view.single_channels and grouped:  # blocks go over groups
+        scale, w = view.across_groups(scale)[..., :: operand.block_size], view.across_groups(w)
+    largest = _largest(w, scale, operand)
     smallest_code, largest_code = reach(operand.format)
     bad = (scale * smallest_code > TOO_COARSE * largest) | (scale * largest_code < TOO_FINE * largest)
     bad &= largest > SMALLEST

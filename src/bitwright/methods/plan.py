@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypedDict
 
 from bitwright import registry
 from bitwright.errors import unknown_site
-from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, ScaleFormat, integer_of
+from bitwright.formats import Encoding, Format, Granularity, Integer, PerGroup, PerPosition, ScaleFormat, integer_of
 from bitwright.formats.encoding import FLOAT32_BITS
 from bitwright.later import torch
 from bitwright.methods.plugin import format_fault
@@ -117,6 +117,19 @@ class OperandPlan:
         first = torch.arange(rows, device=x.device).unsqueeze(1) < (self.granularity.first if rows > 1 else 0)
         first_value, value = per_position.to(x.device).unbind()
         return torch.where(first, first_value, value).expand(*x.shape[:-1], 1).contiguous()
+
+    @property
+    def words(self) -> str:
+        """What its codes are, for a sentence: integers of blocks are not those of a product."""
+        if self.scale_format is None:
+            return self.format.name
+        return f"{self.format.name} in blocks with scales of {self.scale_format.name}"
+
+    @property
+    def block_size(self) -> int:
+        """Elements that share a scale of a group."""
+        assert isinstance(self.granularity, PerGroup), f"{self.granularity} has no groups"
+        return self.granularity.size
 
     @property
     def integer(self) -> Integer:

@@ -141,6 +141,11 @@ class GemmView:
         return bool(self.spatial and self.lead and self.channels == self.n == 1)
 
     @property
+    def single_channels(self) -> bool:
+        """Whether it is a convolution whose groups have one channel each: depthwise, or with several filters each."""
+        return bool(self.spatial and self.lead and self.channels == 1)
+
+    @property
     def channels(self) -> int:
         """Channels of each group."""
         return self.x.shape[-1]
@@ -224,6 +229,14 @@ class GemmView:
             return pixels
         split = pixels.view(*pixels.shape[:-1], self.groups, pixels.shape[-1] // self.groups)
         return split.permute(-2, *range(split.dim() - 2), -1)
+
+    def across_groups(self, operand: torch.Tensor) -> torch.Tensor:
+        """What is laid out as x or w is, [groups, .., 1] of single channels, with these last: [.., groups]."""
+        return operand.squeeze(-1).movedim(0, -1)
+
+    def within_groups(self, operand: torch.Tensor) -> torch.Tensor:
+        """The reverse of `across_groups`."""
+        return operand.movedim(-1, 0).unsqueeze(-1)
 
     def images(self, x: torch.Tensor) -> torch.Tensor:
         """x as torch's convolutions take it: [images, channels of all groups, *size]."""

@@ -62,4 +62,4 @@ def _lever(number_type: str) -> str:
         if fits(number_type, mac):
             kind = "a float array" if mac in EXACT_INTEGER_BITS else f"an {mac} array"
             return f"--set mac={mac} builds {kind}"
-    return "choose an accelerator made for that format"
+    return "choose an accelerator made for that format, or integers (of formats in blocks, mxint8)"

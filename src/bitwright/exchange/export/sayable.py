@@ -55,7 +55,7 @@ def _unsaid(site: SitePlan, form: str) -> Iterator[str]:
         yield "scales below 0, which blocks of a GGUF file have"
     for operand in (site.x, site.w):
         if not isinstance(operand.format, Integer):
-            yield f"codes of {operand.format.name}, which are no integers"
+            yield f"codes of {operand.words}, which are no integers"
     if not isinstance(site.precision, Static):
         yield f"the run-time precision of {site.precision.name}"
     if site.y is not None:

@@ -5,12 +5,14 @@ Tensors, by the names of sites:
     sites/SITE/w/codes     int8, uint8 or int16 [*groups, columns, *kernel, channels]; bit patterns of other formats
     sites/SITE/w           float32, scales that broadcast to the codes; of groups [columns, groups of the reduction]
     sites/SITE/w/minimum   float32, of the scales' sizes, where groups have minima (blocks of GGUF files)
+    sites/SITE/w/tensor_scale    float32 [], what scales of blocks are multiples of, of NVFP4 (and /x/ of activations)
     sites/SITE/x           float32, static scales of the activation (two of granularity first:N: first rows, others)
     sites/SITE/w/table     float64 [2^bits], what each bit pattern stands for, of formats that are no integers
     sites/SITE/precision/NAME, sites/SITE/accumulation/NAME    of these rules
     parameters/NAME        all other parameters and buffers of the network, as it runs by the plan
 
-real = scale * (code - zero point) + minimum, or scale * table[code]. The JSON under `bitwright_weights` says of every
+real = scale * (code - zero point) + minimum, or scale * table[code], times a
+scale of the tensor. The JSON under `bitwright_weights` says of every
 site its formats, granularities, zero points, rules, and the shape of its codes; sites of `null` operands stay float. Of
 sites whose x is rotated at run time it says how (`rotations`): in blocks of how many channels, with flipped signs or
 without (`bitwright.networks.hadamard`), in how many bits and steps of what, or in float; a block of 0 is the largest

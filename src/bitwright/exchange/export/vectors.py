@@ -83,7 +83,7 @@ def export_vectors(
                 )
             if operand is not None and not isinstance(operand.format, Integer):
                 raise InputError(
-                    f"vectors hold integers, and codes of {name} are {operand.format.name}; use --format safetensors, "
+                    f"vectors hold integers, and codes of {name} are {operand.words}; use --format safetensors, "
                     "which keeps what each code stands for, or choose other sites by --site"
                 )
     with whole_folder(path, marker=MANIFEST, overwrite=overwrite) as folder:

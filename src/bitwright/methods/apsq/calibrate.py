@@ -45,7 +45,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: ApsqOptions, 
         if operand is not None and isinstance(operand.granularity, PerGroup):
             raise InputError(
                 f"weights of {name} are scaled in groups, whose sums have scales of their own: they cannot be "
-                "quantized as one; use --option w_granularity=channel"
+                "quantized as one; use weights scaled per channel or tensor (of integers: w_granularity=channel)"
             )
     rules = {name: options.at(name).partial_sums() for name in wanted_sites(plan, options)}
     if network.shape_only:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from bitwright.errors import InputError
-from bitwright.formats import Integer, LogPosit, Quantized
+from bitwright.formats import Integer, LogPosit, PerGroup, Quantized
 from bitwright.later import later, torch
 from bitwright.methods.narrow.rule import NarrowSums
 from bitwright.methods.plan import Part, Plan, SitePlan
@@ -58,7 +58,19 @@ class NarrowMethod:
     recipes: Mapping[str, Mapping[str, Any]] = {}
 
     def calibrate(self, network: Network, samples: Sequence[Batch], options: NarrowOptions, plan: Plan) -> Plan:  # noqa: ARG002
-        """The rule at every site that multiplies codes."""
+        """The rule at every site that multiplies codes.
+
+        Raises
+        ------
+        InputError
+            Operands whose blocks have scales of their own: a running sum of codes has none.
+        """
+        for name, site in plan.sites.items():
+            if any(operand and isinstance(operand.granularity, PerGroup) for operand in (site.x, site.w)):
+                raise InputError(
+                    f"{name} has operands whose blocks have scales of their own, and narrow adds up codes of one; use "
+                    "operands scaled per tensor or channel"
+                )
         rule = NarrowSums(bits=options.narrow_bits)
         sites = {
             name: dataclasses.replace(site, accumulation=rule) if site.quantized else site

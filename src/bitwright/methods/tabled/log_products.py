@@ -299,8 +299,21 @@ def rounded_sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     Each is added to a list of numbers that do not overlap (Shewchuk, 1997, as `math.fsum` does); what is below the
     largest decides ties.
     """
-    if len(parts) <= 2:
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+    if len(parts) == 1:
+        return parts[0]
+    largest, tail = _apart(parts)
+    return largest + tail
+
+
+def odd_sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The same rounded to odd, so that rounding it again to fewer bits rounds the exact sum."""
+    return parts[0] if len(parts) == 1 else sum_to_odd(*_apart(parts))
+
+
+def _apart(parts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum's largest part, and the sum of all that is below it rounded to odd."""
+    if len(parts) == 2:
+        return parts[0], parts[1]
     held: list[torch.Tensor] = []
     for part in parts:
         rest, kept = part, []
@@ -311,7 +324,7 @@ def rounded_sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     tail = held[0]
     for number in held[1:-1]:
         tail = sum_to_odd(tail, number)
-    return held[-1] + tail
+    return held[-1], tail
 
 
 def sum_to_odd(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
