@@ -17,7 +17,7 @@ from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.lpq.search import SearchSettings
 from bitwright.methods.lpq.search.judge import Judge
 from bitwright.methods.lpq.sites import Sites
-from bitwright.methods.tabled import observe_values
+from bitwright.methods.tabled.observe import observe_values
 from bitwright.networks.blocks import chain_of
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.load import load

@@ -181,6 +181,7 @@ PRECISION = {
     "mixed": {"budget": 0.2},
 }
 TABLED = ["lpq", "lp8", "lp6", "lp5", "lp4", "ant", "ant-w4a8", "ant8", "adaptivfloat", "af8", "af6", "af5", "af4"]
+TABLED += ["mx", "mxfp8", "mxfp6", "mxfp4", "mxint8", "nvfp4", "fp8"]
 
 
 class TestBuiltIn:

@@ -17,11 +17,12 @@ from bitwright import registry, technology
 from bitwright.accelerators.bit_slice import Panacea
 from bitwright.accelerators.dynamic_precision import Drift, Drq, Seq, bit_group, reference
 from bitwright.accelerators.dynamic_precision.circuits import entry_bits
-from bitwright.accelerators.dynamic_precision.latency import FORMS, NEVER, fill_cycles, form_of, part_cycles
+from bitwright.accelerators.dynamic_precision.cut_kernels import NEVER, start
+from bitwright.accelerators.dynamic_precision.latency import FORMS, fill_cycles, form_of, part_cycles
 from bitwright.accelerators.dynamic_precision.placement import count
 from bitwright.accelerators.dynamic_precision.reference import Product
 from bitwright.accelerators.dynamic_precision.register_level import simulate
-from bitwright.accelerators.dynamic_precision.scheduler import schedule, start
+from bitwright.accelerators.dynamic_precision.scheduler import schedule
 from bitwright.accelerators.dynamic_precision.tiles import spread
 from bitwright.accelerators.dynamic_precision.walk import walk_of
 from bitwright.accelerators.partial_sums import Apsq

@@ -25,7 +25,7 @@ from bitwright.methods.executor import Executor, composition_of, prepare
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.protocol import Composition
 from bitwright.networks import hadamard
-from bitwright.networks.rotation import Rotation, Where
+from bitwright.networks.rotated_sites import Rotation, Where
 from bitwright.studies.inputs import simulation_input
 
 RUNNER = CliRunner()

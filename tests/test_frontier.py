@@ -17,8 +17,8 @@ from tests.toys import network_of, normal
 
 import bitwright
 from bitwright.errors import InputError
-from bitwright.methods.executor import same_plan
 from bitwright.methods.integer import calibrate as integers
+from bitwright.methods.plan import same_plan
 from bitwright.methods.plan_file import save_plan
 from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import once, sharing

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bitwright.errors import InputError
-from bitwright.exchange.quantized import plan_of
+from bitwright.exchange.quantized_plan import plan_of
 from bitwright.methods.executor import Executor
 from bitwright.networks.nodes import Place, report_nodes
 from bitwright.networks.trace import trace

@@ -22,7 +22,7 @@ runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is what network
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from tests.test_onnx import by_runtime, cnn, floats, loaded, model_of, node  # noqa: E402
 
-from bitwright.exchange.quantized import plan_of  # noqa: E402
+from bitwright.exchange.quantized_plan import plan_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -15,7 +15,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is what networks of ONNX 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from tests.test_onnx import by_runtime, floats, loaded, node  # noqa: E402
 
-from bitwright.exchange.quantized import plan_of  # noqa: E402
+from bitwright.exchange.quantized_plan import plan_of  # noqa: E402
 from bitwright.networks.onnx.quantization.grids import QUANTIZED  # noqa: E402
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL

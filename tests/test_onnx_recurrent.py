@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bitwright.exchange.quantized import plan_of
+from bitwright.exchange.quantized_plan import plan_of
 from bitwright.methods.executor import Executor
 from bitwright.networks.nodes import Place, report_nodes
 from bitwright.networks.trace import trace

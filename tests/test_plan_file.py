@@ -132,7 +132,7 @@ class TestRoundTrip:
         header = json.loads(content[8 : 8 + length])
         numbers = sum(end - start for start, end in (v["data_offsets"] for k, v in header.items() if k[0] != "_"))
         assert len(content) == 8 + length + numbers
-        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 4
+        assert json.loads(header["__metadata__"][KEY])["schema_version"] == 5
 
     def test_the_network_may_come_from_anywhere(self, saved):
         network, path = saved
@@ -209,8 +209,8 @@ class TestDamaged:
 
     def test_future_version(self, saved):
         network, path = saved
-        rewrite(path, lambda record: record.update(schema_version=5))
-        assert "has plan schema version 5, this bitwright reads up to 4; upgrade" in refused(path, network)
+        rewrite(path, lambda record: record.update(schema_version=6))
+        assert "has plan schema version 6, this bitwright reads up to 5; upgrade" in refused(path, network)
 
     @pytest.mark.parametrize(
         ("change", "named"),

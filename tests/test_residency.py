@@ -13,7 +13,8 @@ from bitwright.api import calibrate, load
 from bitwright.formats import Integer, PerTensor
 from bitwright.methods.execution import NOTHING_KEPT, OnChip
 from bitwright.methods.plan import OperandPlan, SitePlan
-from bitwright.networks.flows import Activation, Flows, record_flows
+from bitwright.networks.flow_record import record_flows
+from bitwright.networks.flows import Activation, Flows
 from bitwright.networks.sites import OtherOperation
 from bitwright.networks.trace import example_batch
 from bitwright.studies.machines import build_accelerators

@@ -20,7 +20,8 @@ from bitwright.methods.integer.smooth import beginnings
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.protocol import compose
 from bitwright.networks import hadamard, paley
-from bitwright.networks.rotation import Rotation, Where, rotation_groups, stream_matrix
+from bitwright.networks.rotated_sites import Rotation, Where
+from bitwright.networks.rotation import rotation_groups, stream_matrix
 from bitwright.networks.smoothing import untie
 from bitwright.networks.trace import trace
 from toys import generator, linear_view, network_of, normal

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from tests.test_onnx import floats, loaded, node  # noqa: E402
 from tests.test_onnx_quantized import executed, with_constants  # noqa: E402
 
-from bitwright.exchange.quantized import plan_of  # noqa: E402
+from bitwright.exchange.quantized_plan import plan_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

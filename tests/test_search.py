@@ -33,8 +33,8 @@ from bitwright.methods.lpq.search.workers import judges
 from bitwright.methods.lpq.sites import Sites
 from bitwright.methods.plan import Plan
 from bitwright.methods.refine import Refiner
-from bitwright.methods.tabled import observe_values
 from bitwright.methods.tabled.method import encode
+from bitwright.methods.tabled.observe import observe_values
 from bitwright.methods.tabled.tally import Tally
 from bitwright.networks.blocks import chain_of
 from bitwright.networks.trace import observe

@@ -17,8 +17,8 @@ from bitwright.cli.main import app
 from bitwright.errors import InputError
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.execution import Execution
-from bitwright.methods.executor import Executor, composition_of, same_plan
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
+from bitwright.methods.executor import Executor, composition_of
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan, same_plan
 from bitwright.methods.plan_file import load_plan, save_plan
 from bitwright.methods.rules import SubTensors
 from bitwright.networks import convnets

@@ -1,12 +1,13 @@
 """What bounds a network on a machine, and where the cycles and picojoules of one site come from."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
-import torch
-
 from bitwright.api.networks import kept, named, planned, refuse_seed
+from bitwright.later import torch
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.networks.trace import require_sites

@@ -1,15 +1,16 @@
 """What bitwright computes, as files that other tools read."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-
-import torch
 
 from bitwright.api.networks import kept, named, planned
 from bitwright.exchange.export import Exported, export_network
 from bitwright.exchange.export.formats import check_form
 from bitwright.exchange.export.shapes import SHAPE_FORMS, export_shapes
+from bitwright.later import torch
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.networks.trace import require_sites

@@ -1,25 +1,34 @@
 """Networks that compute by a plan: load, calibrate, quantize."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-import torch
-
-from bitwright.api.module import QuantizedModule
 from bitwright.errors import InputError
+from bitwright.later import is_module, later, torch
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
 from bitwright.networks.fingerprint import difference, fingerprint
 from bitwright.networks.load import load as load_network
 from bitwright.networks.network import InputShape, Network
 from bitwright.studies.systems import refuse_systems
-from bitwright.tasks import Labelled
 from bitwright.tasks.calibrate import FLOAT, calibrate_method, require_quantized, samples_to_calibrate
 from bitwright.tasks.evaluate import Progress, require_numbers, silent
-from bitwright.tasks.given import MOST, first_inputs, iterated
 from bitwright.tasks.labelled import Metric
+
+if TYPE_CHECKING:
+    from bitwright.api import module
+    from bitwright.api.module import QuantizedModule
+    from bitwright.tasks import given as given_samples
+    from bitwright.tasks import labelled
+    from bitwright.tasks.labelled import Labelled
+else:
+    labelled = later("bitwright.tasks.labelled")
+    module = later("bitwright.api.module")
+    given_samples = later("bitwright.tasks.given")
 
 
 def load(
@@ -90,19 +99,12 @@ def load(
         preprocess=preprocess,
         tokenizer=tokenizer,
         shape=shape,
-        device=place(device),
+        device=device,
         weights=weights,
         distribution=distribution,
         seed=seed,
         dims=dims or {},
     )
-
-
-def place(device: str | None) -> str | None:
-    """The device meant: auto is cuda where torch sees a GPU."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def named(
@@ -114,16 +116,16 @@ def named(
     """
     if isinstance(network, Network):
         return network
-    if samples is None and isinstance(data, Labelled):
+    if samples is None and data is not None and isinstance(data, labelled.Labelled):
         samples = data.inputs()
-    if samples is None or not isinstance(network, torch.nn.Module) or not lacks_example(network):
+    if samples is None or not lacks_example(network):
         return load(network)
-    return load(network, inputs=first_inputs(network, samples))
+    return load(network, inputs=given_samples.first_inputs(network, samples))
 
 
-def lacks_example(network: Network | str | torch.nn.Module) -> bool:
+def lacks_example(network: Network | str | torch.nn.Module) -> TypeGuard[torch.nn.Module]:
     """Whether it is a module whose example inputs are yet to come."""
-    return isinstance(network, torch.nn.Module) and not hasattr(network, "example_inputs")
+    return is_module(network) and not hasattr(network, "example_inputs")
 
 
 def calibrate(
@@ -187,7 +189,7 @@ def kept(samples: Iterable[Any] | Path | None) -> Iterable[Any] | Path | None:
     """Samples that can be gone through more than once: a generator's batches in a list."""
     if not isinstance(samples, Iterator):
         return samples
-    return list(itertools.islice(iterated(samples, "samples"), MOST + 1))
+    return list(itertools.islice(given_samples.iterated(samples, "samples"), given_samples.MOST + 1))
 
 
 def judged_by(
@@ -195,8 +197,9 @@ def judged_by(
 ) -> Path | Labelled | None:
     """A path of labelled samples, or the caller's own batches and metric; `InputError` for a metric of no such."""
     if data is not None and not isinstance(data, str | Path):
-        batches = list(itertools.islice(iterated(data, "data"), MOST + 1))  # the same ones for every network
-        return Labelled(batches=batches, metric=metric, higher_is_better=higher_is_better)
+        most = given_samples.MOST + 1
+        batches = list(itertools.islice(given_samples.iterated(data, "data"), most))  # the same ones for every network
+        return labelled.Labelled(batches=batches, metric=metric, higher_is_better=higher_is_better)
     if metric is not None:
         instead = "none is given" if data is None else f"data is the path {data}"
         raise InputError(f"a metric judges batches of (inputs, labels), but {instead}; give data=, a loader of them")
@@ -276,7 +279,7 @@ def quantize(
         progress=silent,
     )
     require_quantized(network, plan)
-    return QuantizedModule(network, plan, exact=exact)
+    return module.QuantizedModule(network, plan, exact=exact)
 
 
 def planned(

@@ -1,8 +1,9 @@
 """What becomes of everything that a network does."""
 
-import torch
+from __future__ import annotations
 
 from bitwright.api.networks import named
+from bitwright.later import torch
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.nodes import NodeReport, report_nodes
 

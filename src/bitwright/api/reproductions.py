@@ -1,14 +1,16 @@
 """Published figures beside what is measured here."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from bitwright.api.networks import load, named, place
+from bitwright.api.networks import load, named
 from bitwright.errors import InputError
+from bitwright.later import torch
+from bitwright.networks.checks import place
 from bitwright.networks.load import load_several
 from bitwright.networks.network import InputShape, Network
 from bitwright.studies.provenance import provenance

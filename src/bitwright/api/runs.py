@@ -1,13 +1,14 @@
 """One network by one plan: its score, and what an inference costs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
-import torch
-
 from bitwright.api.networks import fitting, judged_by, kept, named, planned, refuse_beside_plan, refuse_seed
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.methods.plan import Plan
 from bitwright.networks.network import Network
 from bitwright.studies.inputs import simulation_input

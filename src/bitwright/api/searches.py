@@ -1,14 +1,15 @@
 """What makes better plans than calibration: a search of formats, and training with quantization in the loop."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bitwright.api.networks import kept, named
 from bitwright.errors import InputError
 from bitwright.files import check_file
+from bitwright.later import torch
 from bitwright.methods.lpq.search.settings import search_settings
 from bitwright.methods.training.settings import training_settings
 from bitwright.networks.network import Network

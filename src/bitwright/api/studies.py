@@ -20,9 +20,8 @@ from bitwright.studies.provenance import provenance
 from bitwright.studies.sweep import Sweep, read_study
 from bitwright.studies.sweep.result import check_results
 from bitwright.studies.systems import refuse_systems
-from bitwright.tasks import Labelled
 from bitwright.tasks.evaluate import Progress, silent
-from bitwright.tasks.labelled import Metric
+from bitwright.tasks.labelled import Labelled, Metric
 
 Given = Network | str | torch.nn.Module
 

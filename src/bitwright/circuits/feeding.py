@@ -1,12 +1,14 @@
 """A layer's codes at the ports of circuits that take several of them at once, or in slices."""
 
+from __future__ import annotations
+
 import numpy as np
-import torch
 
 from bitwright.circuits.circuit import Integers, Words
 from bitwright.errors import InputError
 from bitwright.formats import Integer, SlicedUnsigned, signed_slices, unsigned_slices
 from bitwright.formats.slices import SLICED_WIDTHS
+from bitwright.later import torch
 
 
 def neighbours(codes: Integers, begins: Integers, count: int) -> Integers:

@@ -17,10 +17,9 @@ NaN of X and s, and so of all their block; divisions and s * t round to float32.
 fill is filled up with zeros, which are stored.
 """
 
-import dataclasses
+from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
+import dataclasses
 
 from bitwright.formats.encoding import Encoding
 from bitwright.formats.granularity import PerGroup
@@ -37,6 +36,8 @@ from bitwright.formats.minifloat import (
     ElementFormat,
     Minifloat,
 )
+from bitwright.later import functional as F
+from bitwright.later import torch
 
 ScaleFormat = E8M0 | Minifloat
 """What scales of blocks are: powers of two, or floats that are multiplied by a scale of the whole tensor."""

@@ -4,13 +4,14 @@ A format maps words (codes) to reals. Where its words lie on the real axis belon
 (`bitwright.formats.quantized`): real = scale * value of the word.
 """
 
+from __future__ import annotations
+
 import functools
 from abc import abstractmethod
 from typing import Protocol, runtime_checkable
 
-import torch
-
 from bitwright.formats.lookup import Lookup
+from bitwright.later import torch
 
 
 @runtime_checkable

@@ -4,11 +4,12 @@ A format is a grid of codes. Where that grid lies on the real axis, its scale an
 operand (`bitwright.formats.quantized`): real = scale * (code - zero_point).
 """
 
+from __future__ import annotations
+
 import dataclasses
 
-import torch
-
 from bitwright.formats.rounding import Rounding, Saturation, round_to_integer, saturate
+from bitwright.later import torch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ at most rs bits with its terminator. They are one at rs = n - 1. How reals are r
 are ours.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import decimal
 import enum
@@ -21,11 +23,11 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from bitwright.formats.format import TableFormat
 from bitwright.formats.lookup import Lookup, Thresholds, ordered_words
 from bitwright.formats.posit import LARGEST_ES, split_words
+from bitwright.later import torch
 
 LARGEST_SF = 512
 

@@ -5,13 +5,16 @@ per edge and ties are settled when the table is made, exactly. Large float32 ten
 `bitwright.formats.lookup_kernels`, where a cell of float32 patterns holds one edge at most.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+from bitwright.later import torch
 
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -62,7 +65,7 @@ class Lookup:
     nan_word: int
 
     @classmethod
-    def nearest(cls, table: torch.Tensor, among: Integers | None = None) -> "Lookup":
+    def nearest(cls, table: torch.Tensor, among: Integers | None = None) -> Lookup:
         """For the nearest value of a word's table [words] in float64 (only words `among`).
 
         Ties go to the even word; where both or none are even, to the smaller magnitude.
@@ -72,7 +75,7 @@ class Lookup:
         return cls.of(middles(values, ordered), ordered, table)
 
     @classmethod
-    def of(cls, thresholds: Thresholds, ordered: Integers, table: torch.Tensor) -> "Lookup":
+    def of(cls, thresholds: Thresholds, ordered: Integers, table: torch.Tensor) -> Lookup:
         """From thresholds between the words `ordered` by value."""
         without = torch.nonzero(table.isnan())
         return cls(

@@ -9,14 +9,15 @@ word is sign, exponent E, mantissa M from the highest bit down, and stands for
 What the words of the largest exponent stand for is a rule of each type (`Specials`). Zero has both signs.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import functools
 import math
 
-import torch
-
 from bitwright.formats.format import TableFormat
+from bitwright.later import torch
 
 FLOAT_BIAS, FLOAT_MANTISSA = 127, 23
 """Of float32."""

@@ -1,18 +1,19 @@
 """An operand as its machine sees it: codes, their format, and what the codes mean.
 
 real = scale * (code - zero_point - offset + dropped_mean) for integers, all broadcast against the codes;
-real = scale * value of the code for any other format.
+real = scale * value of the code for any other format, times the scale of the tensor where it has one besides.
 `PerGroup` codes [..., K] have scales [..., ceil(K / size)], and minima of as many that are added, where there are any.
 """
 
-import dataclasses
+from __future__ import annotations
 
-import torch
+import dataclasses
 
 from bitwright.errors import InputError
 from bitwright.formats.format import Format
 from bitwright.formats.granularity import Granularity, PerGroup, PerTensor
 from bitwright.formats.integer import Integer
+from bitwright.later import torch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Quantized:
         zero point.
     dropped_mean : float
         Mean of the low-order bits that the format drops; in a product it is a constant per output, added offline.
+    tensor_scale : torch.Tensor or None
+        float32, of the whole operand, where scales of blocks are narrow numbers that are multiples of it.
     shifts : torch.Tensor or None
         Where precision goes by sub-tensors: int8, the low-order bits that each one dropped when it became narrow, or
         -1 where it stayed wide. `codes` are then multiples of 2**shift beside the zero point, on the grid of the wide
@@ -57,6 +60,7 @@ class Quantized:
     dropped_mean: float = 0.0
     shifts: torch.Tensor | None = None
     offsets: torch.Tensor | None = None
+    tensor_scale: torch.Tensor | None = None
 
     @property
     def integer(self) -> Integer:
@@ -78,14 +82,14 @@ class Quantized:
     def dequantize(self) -> torch.Tensor:
         """The reals that the codes stand for, float32."""
         if not isinstance(self.format, Integer):
-            return self.format.decode(self.codes) * self.scale
+            return self.format.decode(self.codes) * self.spread_scale()
         centred = self.centred() + self.dropped_mean
         reals = centred * self.spread_scale()
         return reals if self.minimum is None else reals + self._spread(self.minimum)
 
     def spread_scale(self) -> torch.Tensor:
         """The scales, broadcastable to codes whatever the granularity."""
-        return self._spread(self.scale)
+        return self._spread(self.scale if self.tensor_scale is None else self.scale * self.tensor_scale)
 
     def _spread(self, each: torch.Tensor) -> torch.Tensor:
         if not isinstance(self.granularity, PerGroup):

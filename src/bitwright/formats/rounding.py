@@ -4,9 +4,11 @@ Both are enums, so that software and hardware descriptions name the same rule (h
 `round_to_integer` and `saturate` are the only places where the rules are applied to tensors.
 """
 
+from __future__ import annotations
+
 import enum
 
-import torch
+from bitwright.later import torch
 
 
 class Rounding(enum.StrEnum):

@@ -7,14 +7,16 @@ no entry, because the count of vectors is known. The checksum is not part of wha
 error.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import zlib
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import torch
 
 SLICE_BITS = 4
 RUN_BITS = range(1, 9)

@@ -8,12 +8,13 @@ split l = 4, 5 or 6 (Panacea, arXiv 2412.10059): the high-order slice is x >> l,
 the l bits below.
 """
 
-import dataclasses
+from __future__ import annotations
 
-import torch
+import dataclasses
 
 from bitwright.formats.integer import Integer
 from bitwright.formats.rounding import Saturation
+from bitwright.later import torch
 
 SLICED_WIDTHS = (4, 7, 10, 13)
 SPLITS = (4, 5, 6)

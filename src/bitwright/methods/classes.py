@@ -6,16 +6,18 @@ machine needs to know. A convolution has blocks for every position of its kernel
 output reads at this position; padding is zero and counts as narrow.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.plan import SitePlan
 from bitwright.methods.rules import SubTensors
 from bitwright.methods.vectors import pixels

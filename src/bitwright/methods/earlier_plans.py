@@ -5,12 +5,13 @@ groups, and named parts of one parameter in the order of their use; a plan with 
 refused, because what belonged to which part cannot be known.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import Network
 from bitwright.networks.trace import trace
 

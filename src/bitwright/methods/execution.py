@@ -1,5 +1,7 @@
 """One execution of a site: what the accelerators that listen are handed."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar

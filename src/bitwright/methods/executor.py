@@ -18,7 +18,7 @@ from bitwright.errors import InputError
 from bitwright.formats import Quantized
 from bitwright.methods.execution import Execution
 from bitwright.methods.fit import check_w, check_x
-from bitwright.methods.plan import Plan, SitePlan
+from bitwright.methods.plan import Plan, SitePlan, same_plan
 from bitwright.methods.protocol import Composition, recompose
 from bitwright.methods.rules import Exact
 from bitwright.networks.deferred import Deferred, filled
@@ -47,22 +47,6 @@ def composition_of(plan: Plan) -> Composition:
     methods = recompose(plan.method, plan.options)
     methods.check(plan)
     return methods
-
-
-def same_plan(one: Any, other: Any) -> bool:
-    """Whether two sites' plans, or parts of them, are equal in everything, tensors by value."""
-    if one is other:
-        return True
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    if type(one) is not type(other):
-        return False
-    if dataclasses.is_dataclass(one):
-        names = [field.name for field in dataclasses.fields(one)]
-        return all(same_plan(getattr(one, name), getattr(other, name)) for name in names)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(same_plan(value, other[key]) for key, value in one.items())
-    return bool(one == other)
 
 
 def prepare(network: Network, plan: Plan) -> Network:

@@ -4,13 +4,14 @@ A plan that was calibrated on this network always fits. One that was altered, or
 other sizes, or such that every code is zero or every code is clipped: it would run, and score nothing but noise.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
-import torch
-
 from bitwright.errors import InputError
 from bitwright.formats import Format, Integer, PerGroup, PerPosition
+from bitwright.later import torch
 from bitwright.methods.plan import OperandPlan
 from bitwright.networks.view import GemmView
 
@@ -57,14 +58,16 @@ def check_w(site: str, view: GemmView, operand: OperandPlan) -> None:
     if operand.scale is None:
         return
     name = f"w of {site}"
-    if isinstance(operand.granularity, PerGroup) and (view.lead or view.spatial):
+    blocks = operand.scale_format is not None  # which run over channels; whole groups run over all of k
+    if isinstance(operand.granularity, PerGroup) and (view.lead or view.spatial) and not blocks:
         raise InputError(
             f"{name} is scaled in {operand.granularity}, which only matrices [N, K] are; calibrate it anew"
         )
     _check_sizes(name, view.w.shape, operand, fixed=view.column_axes)
     if view.weight is None:
         return
-    scale = operand.scale.to(view.w.device).abs()  # those of a file's blocks may be below 0
+    assert operand.steps is not None
+    scale = operand.steps.to(view.w.device).abs()  # those of a file's blocks may be below 0
     largest = _largest(_without_minimum(view.w.detach(), operand), scale, operand)
     smallest_code, largest_code = reach(operand.format)
     bad = (scale * smallest_code > TOO_COARSE * largest) | (scale * largest_code < TOO_FINE * largest)

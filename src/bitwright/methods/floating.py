@@ -1,12 +1,14 @@
 """The method `float`: nothing is quantized, every site stays float32. The baseline of every comparison."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import pydantic
-import torch
 
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.protocol import Provides
 from bitwright.networks.network import Batch, Network

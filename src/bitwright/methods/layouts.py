@@ -4,14 +4,15 @@ A convolution's rows are the pixels under its kernel, positions outside channels
 one's have a column per channel. Tiles are filled up to whole chunks of the kernels with codes that contribute nothing.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Iterator
 
-import torch
-import torch.nn.functional as F
-
 from bitwright.formats import Quantized
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.networks import windows
 from bitwright.networks.view import GemmView
 

@@ -4,6 +4,8 @@ A site's plan has three independent parts: the operands' formats, the run-time p
 rule. A method fills one or more of them; methods that fill different parts compose (`int8+apsq`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 from collections import Counter
@@ -11,17 +13,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict
 
-import torch
-
+from bitwright import registry
 from bitwright.errors import unknown_site
-from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, integer_of
+from bitwright.formats import Encoding, Format, Granularity, Integer, PerPosition, ScaleFormat, integer_of
 from bitwright.formats.encoding import FLOAT32_BITS
+from bitwright.later import torch
+from bitwright.methods.plugin import format_fault
 from bitwright.methods.rules import EXACT, STATIC, Exact, Rule, Static
 from bitwright.networks.network import Network
-from bitwright.networks.rotation import Rotation
+from bitwright.networks.rotated_sites import Rotation
 from bitwright.shown import Headline, Table, Tabled
 
-SCHEMA_VERSION = 4
+FORMATS = registry.group("bitwright.formats", format_fault)
+SCHEMA_VERSION = 5
 
 
 class Part(enum.StrEnum):
@@ -60,6 +64,11 @@ class OperandPlan:
         float32, of the scale's sizes: what is added to the reals of a group's codes; of static weights in groups.
     scale_bits : int
         Stored bits of one scale, with its minimum.
+    scale_format : ScaleFormat or None
+        What scales of blocks are, where they are narrow numbers: with the format, it says how blocks are encoded at run
+        time (`bitwright.formats.blocks`), and what is stored of a scale.
+    tensor_scale : torch.Tensor or None
+        float32, of the whole operand, that such scales are multiples of, where they are floats.
 
     Examples
     --------
@@ -77,11 +86,23 @@ class OperandPlan:
     dropped_mean: float = 0.0
     minimum: torch.Tensor | None = None
     scale_bits: int = FLOAT32_BITS
+    scale_format: ScaleFormat | None = None
+    tensor_scale: torch.Tensor | None = None
 
     @property
     def encoding(self) -> Encoding:
         """How the operand is stored."""
-        return Encoding(format=self.format, granularity=self.granularity, scale_bits=self.scale_bits)
+        return Encoding(
+            format=self.format,
+            granularity=self.granularity,
+            scale_bits=self.scale_bits,
+            scale_format=self.scale_format,
+        )
+
+    @property
+    def steps(self) -> torch.Tensor | None:
+        """Static scales with that of the whole operand: what a value of 1 stands for; None: taken at run time."""
+        return self.scale if self.scale is None or self.tensor_scale is None else self.scale * self.tensor_scale
 
     @property
     def usual_scale(self) -> torch.Tensor:
@@ -269,7 +290,7 @@ class Plan(Tabled):
         save_plan(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, network: Network | None = None) -> "Plan":
+    def load(cls, path: str | Path, network: Network | None = None) -> Plan:
         """The plan in the file `path`; nothing in it is executed.
 
         Parameters
@@ -312,3 +333,22 @@ class Plan(Tabled):
         if self.sites and name not in self.sites:
             raise unknown_site(name, list(self.sites), f"the plan of {self.method}")
         return self.sites.get(name, FLOAT_SITE)
+
+
+def same_plan(one: Any, other: Any) -> bool:
+    """Whether two sites' plans, or parts of them, are equal in everything, tensors by value."""
+    if one is other:
+        return True
+    if one is None or other is None:
+        return False
+    if type(one) is type(other):
+        if dataclasses.is_dataclass(one):
+            names = [field.name for field in dataclasses.fields(one)]
+            return all(same_plan(getattr(one, name), getattr(other, name)) for name in names)
+        if isinstance(one, Mapping):
+            return one.keys() == other.keys() and all(same_plan(value, other[key]) for key, value in one.items())
+        if isinstance(one, str | int | float):
+            return bool(one == other)
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)

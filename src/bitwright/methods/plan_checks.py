@@ -5,17 +5,34 @@ scales are positive float32 numbers, as many as their granularity asks for, and 
 network can tell, whether scales fit its tensors, is looked at where they meet them (`bitwright.methods.fit`).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError
-from bitwright.formats import Format, Granularity, Integer, PerGroup, PerPosition, PerTensor, PerToken, PerTokenRange
+from bitwright.formats import (
+    ElementFormat,
+    Format,
+    Granularity,
+    Integer,
+    Minifloat,
+    PerGroup,
+    PerPosition,
+    PerTensor,
+    PerToken,
+    PerTokenRange,
+)
+from bitwright.later import later, torch
 from bitwright.methods.plan import OperandPlan, Plan, SitePlan
 from bitwright.methods.rules import Rule
-from bitwright.networks.hadamard import is_order
-from bitwright.networks.rotation import Rotation, Where
+from bitwright.networks.rotated_sites import Rotation, Where
+
+if TYPE_CHECKING:
+    from bitwright.networks import hadamard
+else:
+    hadamard = later("bitwright.networks.hadamard")
 
 LARGEST_AXES = 8
 LARGEST_NUMBER = 2**31 - 1
@@ -89,12 +106,35 @@ def _check_rule(name: str, rule: Rule) -> None:
 def _check_operand(name: str, operand: OperandPlan, *, weight: bool) -> None:
     _check_scale(name, operand.scale, operand.granularity, either_sign=weight)
     _check_minimum(name, operand, weight=weight)
+    _check_blocks(name, operand)
     _check_zero(name, operand.format, operand.zero_point)
     if isinstance(operand.granularity, PerTokenRange):
         _check_range(name, operand, weight=weight)
     most = 2**operand.format.dropped_bits - 1 if isinstance(operand.format, Integer) else 0
     if not 0 <= operand.dropped_mean <= most:
         raise ValueError(f"the dropped mean of {name} is {operand.dropped_mean:g}; it is of 0 to {most}")
+
+
+def _check_blocks(name: str, operand: OperandPlan) -> None:
+    """Narrow scales are of blocks of elements that have words, and floats among them of a tensor that has a scale."""
+    fmt, tensor_scale = operand.scale_format, operand.tensor_scale
+    if fmt is None:
+        if tensor_scale is not None:
+            raise ValueError(f"{name} has a scale of the tensor beside scales that are no narrow floats")
+        return
+    if not isinstance(operand.granularity, PerGroup) or not isinstance(operand.format, ElementFormat):
+        raise ValueError(
+            f"{name} is {operand.format.name} scaled per {operand.granularity} by {fmt.name}; such scales are of "
+            "blocks of minifloats or fixed-point numbers"
+        )
+    if operand.scale is not None and not torch.equal(fmt.decode(fmt.encode(operand.scale)), operand.scale):
+        raise ValueError(f"{name} has scales that are no {fmt.name}")
+    if tensor_scale is not None:
+        check_positive(f"{name}/tensor_scale", tensor_scale)
+        if tensor_scale.numel() != 1 or not isinstance(fmt, Minifloat):
+            raise ValueError(f"{name}/tensor_scale has sizes {_sizes(tensor_scale)}; narrow floats have one number")
+    elif operand.scale is not None and isinstance(fmt, Minifloat):
+        raise ValueError(f"{name} has scales of {fmt.name} and none of the tensor, which such are multiples of")
 
 
 def _check_range(name: str, operand: OperandPlan, *, weight: bool) -> None:
@@ -151,7 +191,7 @@ def _check_rotation(name: str, rotation: Rotation) -> None:
         raise ValueError(f"rotations/{name} is of 1 bit; fixed point has 2 or more")
     if rotation.where is Where.STREAM and (rotation.block or rotation.signs):
         raise ValueError(f"rotations/{name} has a block or signs; of the residual stream, one matrix is rotated by")
-    if rotation.block == 1 or (rotation.block and not is_order(rotation.block)):
+    if rotation.block == 1 or (rotation.block and not hadamard.is_order(rotation.block)):
         raise ValueError(
             f"rotations/{name} is in blocks of {rotation.block}, of which no Hadamard matrix is known here"
         )

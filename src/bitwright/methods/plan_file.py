@@ -3,6 +3,8 @@
 Reading refuses what does not fit (another network, a newer schema, a damaged file) and says what differs.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import hashlib
@@ -12,25 +14,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from bitwright import registry
 from bitwright.errors import InputError
 from bitwright.files import write_atomic
-from bitwright.formats import Format, parse_granularity
+from bitwright.formats import Format, ScaleFormat, parse_granularity
 from bitwright.formats.encoding import FLOAT32_BITS
+from bitwright.later import torch
 from bitwright.methods.earlier_plans import from_version_1
-from bitwright.methods.plan import SCHEMA_VERSION, OperandPlan, Plan, SitePlan
+from bitwright.methods.plan import FORMATS, SCHEMA_VERSION, OperandPlan, Plan, SitePlan
 from bitwright.methods.plan_checks import check_plan
-from bitwright.methods.plugin import format_fault
 from bitwright.methods.rules import GROUP as RULES
 from bitwright.networks.fingerprint import bits_of, difference, fingerprint
 from bitwright.networks.network import Network
-from bitwright.networks.rotation import Rotation, Where
+from bitwright.networks.rotated_sites import Rotation, Where
 
-FORMATS = registry.group("bitwright.formats", format_fault)
 KEY, CHECKSUM = "bitwright_plan", "sha256"
 DAMAGES = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
 """What a record comes to that is not what it should be."""
@@ -48,6 +47,8 @@ class _Operand(_Strict):
     static: bool
     minimum: bool = False
     scale_bits: int = pydantic.Field(FLOAT32_BITS, ge=1, le=FLOAT32_BITS)
+    scale_format: dict[str, Any] | None = None
+    tensor_scale: bool = False
 
 
 class _Rule(_Strict):
@@ -73,7 +74,7 @@ class _Rotation(_Strict):
 
 
 class _Plan(_Strict):
-    schema_version: Literal[2, 3, 4]
+    schema_version: Literal[2, 3, 4, 5]
     method: str
     options: dict[str, dict[str, Any]]
     fingerprint: dict[str, str]
@@ -100,6 +101,8 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     record = plan_record(plan, tensors)
     # In the record, since safetensors writes several entries of metadata in any order, and equal plans are equal bytes.
     record[CHECKSUM] = signed(record, tensors)
+    from safetensors.torch import save
+
     write_atomic(target, save(tensors, metadata={KEY: json.dumps(record)}))
 
 
@@ -214,6 +217,8 @@ def _site_to_record(name: str, site: SitePlan, tensors: dict[str, torch.Tensor])
             tensors[f"sites/{name}/{part}"] = _plain(operand.scale)
         if operand is not None and operand.minimum is not None:
             tensors[f"sites/{name}/{part}/minimum"] = _plain(operand.minimum)
+        if operand is not None and operand.tensor_scale is not None:
+            tensors[f"sites/{name}/{part}/tensor_scale"] = _plain(operand.tensor_scale)
     for part, rule in (("precision", site.precision), ("accumulation", site.accumulation)):
         assert dataclasses.is_dataclass(rule), f"the rule {rule.name} is no dataclass"
         found = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
@@ -238,18 +243,22 @@ def _registered(group: str, kind: type) -> str:
 
 
 def _operand_to_record(operand: OperandPlan) -> dict[str, Any]:
-    own = type(operand.format)
-    kind = _registered(FORMATS, own)
-    fields = pydantic.TypeAdapter(type(operand.format)).dump_python(operand.format, mode="json")
     return {
-        "format": {"type": kind, **fields},
+        "format": _format_to_record(operand.format),
         "granularity": str(operand.granularity),
         "zero_point": operand.zero_point,
         "dropped_mean": operand.dropped_mean,
         "static": operand.scale is not None,
         **({} if operand.minimum is None else {"minimum": True}),
         **({} if operand.scale_bits == FLOAT32_BITS else {"scale_bits": operand.scale_bits}),
+        **({} if operand.scale_format is None else {"scale_format": _format_to_record(operand.scale_format)}),
+        **({} if operand.tensor_scale is None else {"tensor_scale": True}),
     }
+
+
+def _format_to_record(fmt: Format) -> dict[str, Any]:
+    kind = _registered(FORMATS, type(fmt))  # refuses what nobody could read, before it is looked at
+    return {"type": kind, **pydantic.TypeAdapter(type(fmt)).dump_python(fmt, mode="json")}
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -297,6 +306,15 @@ def _format_from_record(fields: dict[str, Any]) -> Format:
     return fmt
 
 
+def _scale_format(fields: dict[str, Any] | None) -> ScaleFormat | None:
+    if fields is None:
+        return None
+    fmt = _format_from_record(dict(fields))
+    if not isinstance(fmt, ScaleFormat):
+        raise ValueError(f"scales of blocks are {fmt.name}; they are powers of two or minifloats")
+    return fmt
+
+
 def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor]) -> SitePlan:
     def operand(part: str, record: _Operand | None) -> OperandPlan | None:
         if record is None:
@@ -309,6 +327,8 @@ def _site_from_record(name: str, site: _Site, tensors: Mapping[str, torch.Tensor
             dropped_mean=record.dropped_mean,
             minimum=tensors[f"sites/{name}/{part}/minimum"] if record.minimum else None,
             scale_bits=record.scale_bits,
+            scale_format=_scale_format(record.scale_format),
+            tensor_scale=tensors[f"sites/{name}/{part}/tensor_scale"] if record.tensor_scale else None,
         )
 
     def rule(part: str, record: _Rule) -> Any:

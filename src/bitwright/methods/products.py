@@ -8,17 +8,18 @@ Three engines, chosen by a bound that is checked, never assumed:
 `reference_product` is their slow twin in int64.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import math
 import time
 from collections.abc import Callable, Iterator
 
-import torch
-import torch.nn.functional as F
-
 from bitwright.errors import InputError
 from bitwright.formats import Quantized, largest_magnitude
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.methods.layouts import patches
 from bitwright.networks import windows
 from bitwright.networks.view import GemmView
@@ -240,12 +241,13 @@ def _depthwise_int8(view: GemmView, x: Quantized, w: Quantized) -> torch.Tensor:
         pixels.unsqueeze(1) if flat else pixels,
         taps.unsqueeze(0) if flat else taps,
         zero_point,
-        stride=_two(view.stride, 1),
-        padding=_two(view.padding, 0),
-        dilation=_two(view.dilation, 1),
+        stride=two_axes(view.stride, 1),
+        padding=two_axes(view.padding, 0),
+        dilation=two_axes(view.dilation, 1),
     )
     return view.from_pixels(acc.squeeze(1) if flat else acc)
 
 
-def _two(extents: tuple[int, ...], missing: int) -> tuple[int, int]:
+def two_axes(extents: tuple[int, ...], missing: int) -> tuple[int, int]:
+    """Of one spatial axis or two, those of two."""
     return (missing, extents[0]) if len(extents) == 1 else (extents[0], extents[1])

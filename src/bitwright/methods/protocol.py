@@ -5,6 +5,8 @@ products into the site's output; who fills the accumulation says how products ar
 are a concern of their own: any accumulation works with any operands whose method can finish sums.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import functools
@@ -12,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import pydantic
-import torch
 
 from bitwright import registry
 from bitwright.errors import InputError, unknown_name
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.operand_options import CorrectingOptions, OperandOptions
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.plan_checks import refuse_zero_points_of_rows
@@ -110,7 +112,7 @@ class Finishing(Protocol):
 class Rough(Protocol):
     """A method of operands that provides `Provides.ROUGH`: its emulation in float32 is slow."""
 
-    def rough(self) -> "OperandMethod":
+    def rough(self) -> OperandMethod:
         """A method that executes the same plans, but for small errors of the machine's products."""
 
 
@@ -157,8 +159,6 @@ class Composition:
         Compositions that begin alike share what they begin with, where a study does (`bitwright.methods.sharing`). What
         operands are transformed by is judged with the accumulation, so those that differ in it do not begin alike.
         """
-        from bitwright.methods.transforms import calibrate_transformed
-
         options = {name: chosen.model_dump(mode="json") for name, _, chosen in self.methods}
         plan = Plan(method=self.name, options=options)
         made_by: tuple[Any, ...] = ()
@@ -170,7 +170,7 @@ class Composition:
             made_by = (*made_by, id(method), chosen.model_dump_json())
             judged = stored if Part.OPERANDS in method.fills else []
             made_by = (*made_by, *(part for _, one, own in judged for part in (id(one), own.model_dump_json())))
-            make = functools.partial(calibrate_transformed, method, network, samples, chosen, plan, judged)
+            make = functools.partial(_calibrated, method, network, samples, chosen, plan, judged)
             plan = dataclasses.replace(once(made_by, (network, *samples), make), method=self.name, options=options)
             if Part.OPERANDS in method.fills and (refiner := self._refiner(network, samples, plan)) is not None:
                 made_by = (*made_by, "rounded")
@@ -188,12 +188,12 @@ class Composition:
         refiner = self._refiner(network, samples, plan)
         return plan if refiner is None else refiner.corrected(refiner.rounded(plan))
 
-    def _refiner(self, network: Network, samples: Sequence[Batch], plan: Plan) -> "Refiner | None":
+    def _refiner(self, network: Network, samples: Sequence[Batch], plan: Plan) -> Refiner | None:
         """Who rounds weights and corrects biases of `plan`; None where there is nothing that could be."""
-        from bitwright.methods.refine import Refiner
-
         if network.shape_only or not samples or not plan.quantizes:
             return None
+        from bitwright.methods.refine import Refiner
+
         options = next(chosen for _, method, chosen in self.methods if Part.OPERANDS in method.fills)
         if not isinstance(options, OperandOptions):  # a plug-in's: its codes are its own, and corrected if narrow
             options = OperandOptions(
@@ -211,7 +211,7 @@ class Composition:
         """Whether samples decide nothing of its plans."""
         return all(Provides.FIXED in method.provides for _, method, _ in self.methods)
 
-    def rough(self) -> "Composition":
+    def rough(self) -> Composition:
         """Whoever executes the same plans faster, where the methods know of one."""
 
         def faster(method: Method) -> Method:
@@ -305,6 +305,17 @@ class Composition:
 
     def _filler(self, part: Part) -> Method | None:
         return next((method for _, method, _ in self.methods if part in method.fills), None)
+
+
+def _calibrated(
+    method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan, stored: Sequence[Any]
+) -> Plan:
+    """`plan` with one method's parts; operands of numbers are transformed as the options say."""
+    if network.shape_only or not samples or not isinstance(options, OperandOptions):
+        return method.calibrate(network, samples, options, plan)
+    from bitwright.methods.transforms import calibrate_transformed
+
+    return calibrate_transformed(method, network, samples, options, plan, stored)
 
 
 def _first_part(method: tuple[str, Method, Any]) -> int:

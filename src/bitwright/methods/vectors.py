@@ -9,9 +9,9 @@ The reduction axis of a convolution runs over the kernel's positions, channels i
 Twin: `reference_masks`.
 """
 
-import dataclasses
+from __future__ import annotations
 
-import torch
+import dataclasses
 
 from bitwright.formats import (
     SLICED_WIDTHS,
@@ -22,6 +22,7 @@ from bitwright.formats import (
     slice_window,
     zero_window,
 )
+from bitwright.later import torch
 from bitwright.networks import windows
 from bitwright.networks.sites import ConvGeometry, Site
 

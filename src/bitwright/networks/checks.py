@@ -1,10 +1,11 @@
 """Checks at the door: input shapes that make sense, and weights that are numbers."""
 
+from __future__ import annotations
+
 import itertools
 
-import torch
-
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import InputShape
 
 LARGEST = {"batch": 10**6, "sequence_length": 10**7, "image_size": 10**5}
@@ -24,6 +25,16 @@ def check_shape(shape: InputShape) -> None:
             raise InputError(f"input shape: {field} is {value:,}, at most {most:,} is computed with.")
     if shape.phase not in PHASES:
         raise InputError(f"input shape: phase is {shape.phase!r}, expected one of {', '.join(PHASES)}.")
+
+
+AUTO = "auto"
+
+
+def place(device: str | None) -> str | None:
+    """The device meant: auto is cuda where torch sees a GPU."""
+    if device != AUTO:
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_device(device: str) -> torch.device:

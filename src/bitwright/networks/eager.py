@@ -4,12 +4,14 @@ Torch's fused encoder layer computes other numbers for padded tokens than its pa
 one opaque function: both are switched off for the float reference and for quantized execution alike.
 """
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import threading
 from collections.abc import Iterator
 
-import torch
+from bitwright.later import torch
 
 FLEX, DEBUG = "torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 

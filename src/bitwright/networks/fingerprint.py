@@ -4,12 +4,13 @@ Plans carry it, so that a plan made for one network is refused by another, with 
 operands are told apart by their distribution and seed, which decide all their numbers.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
+from bitwright.later import torch
 from bitwright.networks.network import Network
 from bitwright.networks.synthetic import describe
 

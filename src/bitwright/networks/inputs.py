@@ -6,16 +6,21 @@ keys and values of the tokens before it, [layers, 2, batch, key-value heads, tok
 what the model itself keeps of tokens that it has read (`decoding`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import inspect
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
+from bitwright.later import later, torch
 from bitwright.networks.checks import check_shape
-from bitwright.networks.decoding import Step, decoding_step
 from bitwright.networks.network import Batch, InputShape
+
+if TYPE_CHECKING:
+    from bitwright.networks import decoding
+else:
+    decoding = later("bitwright.networks.decoding")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,7 @@ class TokenExample:
         ids = torch.zeros(shape.batch, 1, dtype=torch.long, device=parameter.device)
         if self.cache is None:
             before = random_ids(self.module, shape.batch, context)
-            return decoding_step(self.module, ids, before, self.name)
+            return decoding.decoding_step(self.module, ids, before, self.name)
         layers, heads, head_size = self.cache
         size = (layers, 2, shape.batch, heads, context, head_size)
         return {"input_ids": ids, "context": torch.zeros(size, dtype=parameter.dtype, device=parameter.device)}
@@ -160,7 +165,7 @@ def averaged(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 def run_language(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Next-token logits [batch, tokens, vocabulary]."""
-    if isinstance(batch, Step):
+    if isinstance(batch, decoding.Step):
         return module(input_ids=batch["input_ids"], use_cache=True, **batch.memory()).logits
     ids, context = batch["input_ids"], batch.get("context")
     if context is None and not ids.is_meta:

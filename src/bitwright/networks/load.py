@@ -3,17 +3,18 @@
 Every form ends as a `Network`; whatever computes is checked for NaN and infinity and put on the device asked for.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bitwright.errors import InputError, unknown_name
+from bitwright.later import torch
 from bitwright.networks import catalogue, files
-from bitwright.networks.checks import check_device, check_finite, check_plain, check_shape
+from bitwright.networks.checks import AUTO, check_device, check_finite, check_plain, check_shape, place
 from bitwright.networks.network import InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs
 from bitwright.networks.own_kinds import Reader, reader, refuse_reader
@@ -184,6 +185,7 @@ def _loaded(
 ) -> Network:
     """A network, of its own shape unless that is built in."""
     check_shape(shape)
+    target: torch.device | None = None
     if distribution is not None:
         check_distribution(distribution)
     if isinstance(name, str):
@@ -191,10 +193,11 @@ def _loaded(
             raise InputError(f"a network's name of {len(name):,} characters was given, of which no file can be")
         if inputs is not None:
             raise InputError(f"inputs are given and {name} brings its own; inputs= is for torch modules, leave it out")
-        target = check_device(device or "cpu")
+        if device not in (None, "cpu", AUTO):
+            check_device(device)
         network = _found(name, shape, reads, with_numbers=weights is not None, dims=dims)
     else:
-        network, target = _given(name, inputs, device, reads, copied=weights is not None)
+        network, target = _given(name, inputs, place(device), reads, copied=weights is not None)
     if weights is not None:
         network = _with_weights(network, Path(weights))
     if network.module is not None:
@@ -202,6 +205,7 @@ def _loaded(
         _to_evaluation(network.module, network.name)
         _initialize(network)
         check_finite(network.module, network.name)
+        target = target or check_device(place(device) or "cpu")
         if not network.shape_only and network.device != target:
             network = network.to(target)
         network = _examined(network)
@@ -284,7 +288,9 @@ def _found(
     dims: Mapping[str, Sequence[int]] = NO_DIMS,
 ) -> Network:
     """The network of that name, on the CPU or the meta device."""
-    from bitwright.networks import pretrained, shape_files, shape_only, user, workload, zoo
+    if name.startswith("gemm:"):
+        return _product(name, reads, dims)
+    from bitwright.networks import pretrained, shape_files, shape_only, user, zoo
 
     if is_python_path(name):
         return user.build(name, reads)
@@ -297,8 +303,6 @@ def _found(
         return zoo.build(name, shape)
     if name in shape_only.NETWORKS:
         return shape_only.build(name, shape, "cpu" if with_numbers else "meta")
-    if name.startswith("gemm:"):
-        return workload.build_gemm(name)
     if name.endswith(SHAPE_SUFFIXES) or Path(name).is_file():
         return shape_files.build(name)
     if Path(name).is_dir() and shape_files.is_problem_folder(Path(name)):
@@ -306,6 +310,16 @@ def _found(
     if Path(name).is_dir() or HUB_ID.fullmatch(name):
         return pretrained.build(name, shape)
     raise _unknown(name)
+
+
+def _product(name: str, reads: Reader | None, dims: Mapping[str, Sequence[int]]) -> Network:
+    """A network of one product, for which nothing else is imported."""
+    from bitwright.networks import workload
+
+    refuse_reader(name, reads, BRINGS_ITS_OWN)
+    if dims:
+        raise InputError(f"{name}: {NO_INPUTS}")
+    return workload.build_gemm(name)
 
 
 def _unknown(name: str) -> InputError:

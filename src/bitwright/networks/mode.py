@@ -29,6 +29,7 @@ from bitwright.networks.counting import GRADIENTS, OperatorCounts
 from bitwright.networks.deferred import OF_SHAPE, Deferred, asking, deferred_result, filled
 from bitwright.networks.eager import running_here
 from bitwright.networks.gradients import with_gradients
+from bitwright.networks.meta_results import meta_result
 from bitwright.networks.ownership import Ownership
 from bitwright.networks.parsers import IN_PLACE, PARSERS, parse
 from bitwright.networks.scans import Scan
@@ -348,7 +349,8 @@ class _Below(TorchDispatchMode):
             return self._counted(func, args, kwargs)
 
     def _counted(self, func: Any, args: Any, kwargs: Any) -> Any:
-        result = func(*args, **kwargs)
+        result = meta_result(func, args, kwargs)
+        result = func(*args, **kwargs) if result is None else result
         if self.mode.casts:
             self.mode.owner.watch(func, _tensors(args), result)
         if self.mode.counts is not None:

@@ -4,6 +4,8 @@ Shape-only networks hold their module on the meta device (shapes without numbers
 products, no module at all but the sites themselves.
 """
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import dataclasses
@@ -14,9 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bitwright.errors import BitwrightError, InputError
+from bitwright.later import torch
 from bitwright.networks.eager import eager
 from bitwright.networks.packages import told
 from bitwright.networks.sites import Site
@@ -24,7 +25,7 @@ from bitwright.networks.state import put_back, same_random_numbers
 from bitwright.networks.unseen import unseen
 from bitwright.shown import Headline, Shown
 
-Batch = Mapping[str, torch.Tensor]
+Batch = Mapping[str, "torch.Tensor"]
 LARGE_BYTES = 2**26
 """Of parameters: copies that are looked for before another is made. Looking takes a tenth of a second."""
 
@@ -167,13 +168,13 @@ class Network(Shown):
         with eager(), same_random_numbers(self.device), state:
             yield
 
-    def to(self, device: torch.device | str) -> "Network":
+    def to(self, device: torch.device | str) -> Network:
         """The same network with its module moved to `device`."""
         if self.module is None:
             return self
         return dataclasses.replace(self, module=self.module.to(device))
 
-    def copy(self) -> "Network":
+    def copy(self) -> Network:
         """The same network with a module of its own.
 
         Modules refer to themselves, so that copies nobody uses any more stay until they are looked for: before a large

@@ -5,22 +5,29 @@ side give, side by side, what each gives alone: so a sequence whose elements see
 Networks with shapes only are repeated along axis 0.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError
+from bitwright.later import later, torch
 from bitwright.networks.checks import check_shape
 from bitwright.networks.eager import eager
 from bitwright.networks.inputs import refuse_decode
 from bitwright.networks.network import Batch, InputShape, Network, as_numbers, copies
 from bitwright.networks.packages import told
 from bitwright.networks.state import put_back, remembers, same_random_numbers
-from bitwright.networks.variation import Lookups, Role, Variation, variations
+
+if TYPE_CHECKING:
+    from bitwright.networks import variation
+    from bitwright.networks.variation import Lookups, Variation
+else:
+    variation = later("bitwright.networks.variation")
 
 OWN = "inputs"  # the tool of a network that holds its `OwnInputs`
 TRIES = 24  # ways to lay two samples side by side that are tried at most; our choice
@@ -126,13 +133,13 @@ class OwnInputs:
         InputError
             A network that does not run on its example.
         """
-        example, watch = self.example, Lookups()
+        example, watch = self.example, variation.Lookups()
         if self.scaled is None or not all(tensor.is_floating_point() for tensor in example.values()):
             self._run_once(example, watch)
-        found = variations(example, self.names, watch.tables(example))
-        guessed = [key for key, each in found.items() if each.role is Role.TOKENS and not each.known]
+        found = variation.variations(example, self.names, watch.tables(example))
+        guessed = [key for key, each in found.items() if each.role is variation.Role.TOKENS and not each.known]
         if guessed and self._attempt(_drawn(example, found, 0)) is None:
-            found |= dict.fromkeys(guessed, Variation(role=Role.LENGTHS))
+            found |= dict.fromkeys(guessed, variation.Variation(role=variation.Role.LENGTHS))
         return found
 
     def _run_once(self, example: Batch, watch: Lookups) -> None:

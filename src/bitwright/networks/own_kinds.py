@@ -5,20 +5,25 @@ embeddings [B, width], or a `last_hidden_state` that is averaged over the tokens
 [B, tokens, vocabulary] are a language network's. Whatever does not fit is refused when the network is loaded.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-
-import torch
-from PIL import Image
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bitwright.errors import InputError
+from bitwright.later import later, torch
 from bitwright.networks.checks import check_shape
-from bitwright.networks.images import PictureReader, Preprocess, preprocess_of
 from bitwright.networks.inputs import averaged, output_tensor, refuse_decode, refuse_size
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnExample, OwnInputs
 from bitwright.networks.packages import told
+
+if TYPE_CHECKING:
+    from bitwright.networks import images as picture_reading
+    from bitwright.networks.images import PictureReader
+else:
+    picture_reading = later("bitwright.networks.images")
 
 TOKENS = 128  # of a network whose example inputs are not given
 PICTURES = ((320, 256), (200, 300))  # pixels: wide and high, of which a preprocessing must make the same shape
@@ -49,7 +54,7 @@ def reader(preprocess: Any, tokenizer: Tokenizer | None) -> Reader | None:
             "a preprocess and a tokenizer are given; a network reads pictures or text, so give one of them"
         )
     if preprocess is not None:
-        return Pictures(preprocess=preprocess_of(preprocess))
+        return Pictures(preprocess=picture_reading.preprocess_of(preprocess))
     if tokenizer is None:
         return None
     if not callable(tokenizer):
@@ -104,7 +109,11 @@ class Pictures:
         one = dataclasses.replace(own, given={key: given[:1]}, scaled={key: 0})
         example = OwnExample(inputs=one)
         self._check_run(network, example)
-        size = {"image_size": self.preprocess.image_size} if isinstance(self.preprocess, Preprocess) else {}
+        size = (
+            {"image_size": self.preprocess.image_size}
+            if isinstance(self.preprocess, picture_reading.Preprocess)
+            else {}
+        )
         return dataclasses.replace(
             network,
             kind="image",
@@ -115,6 +124,8 @@ class Pictures:
 
     def _sample(self, name: str) -> torch.Tensor:
         """What one picture becomes; two of other shapes must become the same shape, and one always the same."""
+        from PIL import Image
+
         pictures = [Image.new("RGB", size, (90, 120, 150)) for size in (*PICTURES, PICTURES[0])]
         try:
             first, second, again = (self.preprocess(picture) for picture in pictures)

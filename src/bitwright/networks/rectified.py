@@ -5,10 +5,12 @@ device. Views, maxima, dropout and concatenation keep what a ReLU made; every ot
 whose values are seldom 0. Our choice of functions; one that is missing only makes an operand less like the network's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
+from bitwright.later import torch
 
 CUTS = {"relu", "relu_", "relu6"}
 LIMITS = {  # cut at a limit, a ReLU where that is 0

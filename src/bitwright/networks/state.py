@@ -6,6 +6,8 @@ one does is found out by running it: on its example, on other values, and on bot
 only is not found. Everything is put back in place, so that what refers to what, and shares memory, stays as it is.
 """
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import operator
@@ -16,9 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.unseen import unseen
 
 SEED = 0  # of the random numbers that a pass draws; our choice
@@ -176,8 +178,8 @@ def _same(held: Any, items: Any) -> bool:
     return all(map(operator.is_, held, items))
 
 
-Place = tuple[int, torch.Size, tuple[int, ...]]
-Sharing = tuple[torch.UntypedStorage, list[tuple[torch.Tensor, Place]]]
+Place = tuple[int, "torch.Size", tuple[int, ...]]
+Sharing = tuple["torch.UntypedStorage", list[tuple["torch.Tensor", Place]]]
 """Memory, and the tensors in it with their offsets, sizes and strides."""
 
 

@@ -7,22 +7,29 @@ of a ReLU is one-sided, and the left operand of attention's PV is exp(score - ro
 masked where the network asks for that; masks that are given as tensors have no numbers either and hide nothing.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError, unknown_name
-from bitwright.networks.attention import exponentials
+from bitwright.later import later, torch
 from bitwright.networks.catalogue import DISTRIBUTIONS
-from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.rectified import Rectified
 from bitwright.networks.sites import Site
 from bitwright.networks.view import GemmView, taps_of, windows_of
+
+if TYPE_CHECKING:
+    from bitwright.networks import attention, mode
+    from bitwright.networks import rectified as rectification
+else:
+    attention = later("bitwright.networks.attention")
+    mode = later("bitwright.networks.mode")
+    rectification = later("bitwright.networks.rectified")
 
 OUTLIER_SHARE = 0.01  # of the input channels, at least one
 OUTLIER_SCALE = 20.0
@@ -100,7 +107,7 @@ def _exponentials(shape: Sequence[int], generator: torch.Generator, *, causal: b
     """One head after the other: a whole layer's scores at once would be several times the result."""
     x = torch.empty(*shape)
     for head in x.view(math.prod(shape[:-2]), *shape[-2:]):
-        head.copy_(exponentials(torch.randn(*shape[-2:], generator=generator), is_causal=causal))
+        head.copy_(attention.exponentials(torch.randn(*shape[-2:], generator=generator), is_causal=causal))
     return x
 
 
@@ -216,13 +223,13 @@ def _shapes(network: Network, batch: Batch) -> list[tuple[Site, GemmView, bool]]
     if network.module is None:
         return [(site, _view_of(site), False) for site in network.sites]
     found: list[tuple[Site, GemmView, bool]] = []
-    rectified = Rectified()
+    rectified = rectification.Rectified()
 
     def note(site: Site, view: GemmView) -> torch.Tensor:
         found.append((site, view, (view.x if view.source is None else view.source) in rectified))
         return view.float_result()
 
-    with torch.no_grad(), SiteMode(network.module, note, rectified.watch):
+    with torch.no_grad(), mode.SiteMode(network.module, note, rectified.watch):
         network.forward(batch)
     return found
 

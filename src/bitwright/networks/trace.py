@@ -1,18 +1,25 @@
 """What a network consists of: its sites, and everything else it does, counted per operator."""
 
+from __future__ import annotations
+
 import dataclasses
 import fnmatch
 from collections.abc import Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from bitwright.errors import unknown_site
-from bitwright.networks.counting import OperatorCounts
-from bitwright.networks.mode import Handler, SiteMode
+from bitwright.later import later, torch
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.sites import OtherOperation, Site
-from bitwright.networks.synthetic import synthetic_calls
 from bitwright.networks.view import GemmView
+
+if TYPE_CHECKING:
+    from bitwright.networks import counting, mode, synthetic
+    from bitwright.networks.mode import Handler
+else:
+    counting = later("bitwright.networks.counting")
+    mode = later("bitwright.networks.mode")
+    synthetic = later("bitwright.networks.synthetic")
 
 RECORDED_TOKENS = 16
 
@@ -37,11 +44,11 @@ def observe(network: Network, batch: Batch, handler: Handler) -> torch.Tensor:
     `handler` returns goes nowhere, and the output is empty. Without a module it needs no batch: an empty one does.
     """
     if network.distribution:
-        for site, view, _ in synthetic_calls(network, batch):
+        for site, view, _ in synthetic.synthetic_calls(network, batch):
             handler(site, view)
         return torch.empty(0)
     assert network.module is not None
-    with torch.no_grad(), SiteMode(network.module, torch.no_grad()(handler)):
+    with torch.no_grad(), mode.SiteMode(network.module, torch.no_grad()(handler)):
         return network.forward(batch)
 
 
@@ -55,16 +62,30 @@ def trace(network: Network, batch: Batch | None = None, handler: Handler | None 
     if batch is None:
         batch = example_batch(network)
     found = SiteCounts()
-    compute: Handler = handler or (lambda _, view: view.float_result())
+    compute: Handler = handler or _float_or_shape
 
     def record(site: Site, view: GemmView) -> torch.Tensor:
         found.add(site)
         return compute(site, view)
 
-    counts = OperatorCounts()
-    with torch.no_grad(), SiteMode(network.module, torch.no_grad()(record), counts=counts):
+    counts = counting.OperatorCounts()
+    with torch.no_grad(), mode.SiteMode(network.module, torch.no_grad()(record), counts=counts):
         network.forward(batch)
     return Trace(sites=found.sites(), others=counts.others())
+
+
+def _float_or_shape(_: Site, view: GemmView) -> torch.Tensor:
+    """The result in float; on the meta device a tensor of its shape, which torch finds slowly."""
+    x = view.x
+    if not x.is_meta or not view.w.is_meta or x.dtype != view.w.dtype:
+        return view.float_result()
+    if view.spatial:  # torch lays out what its convolutions give as their input, contiguous or channels last
+        return torch.empty(view.network_shape, dtype=x.dtype, device="meta") if _plain(view) else view.float_result()
+    return view.result(torch.empty(view.output_shape, dtype=x.dtype, device="meta"))
+
+
+def _plain(view: GemmView) -> bool:
+    return view.source is not None and view.source.is_contiguous()
 
 
 def require_sites(network: Network, globs: Sequence[str], batch: Batch | None) -> None:

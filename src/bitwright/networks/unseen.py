@@ -1,17 +1,23 @@
 """What a network's own operators run in, and what is ours: torch's modes see the first only."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import torch
+from bitwright.later import later, torch
 
-from bitwright.networks.deferred import fill_all
+if TYPE_CHECKING:
+    from bitwright.networks import deferred
+else:
+    deferred = later("bitwright.networks.deferred")
 
 
 @contextlib.contextmanager
 def unseen() -> Iterator[None]:
     """No mode takes what runs within for something that the network does; all values are there."""
-    fill_all()
+    deferred.fill_all()
     with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
         yield
 

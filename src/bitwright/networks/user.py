@@ -4,6 +4,8 @@ The callable returns `(module, example_inputs)`, a torch module with the attribu
 inputs are a tensor, a tuple of tensors, a dict of them by parameter name, or a function that returns one of these.
 """
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import dataclasses
@@ -14,9 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bitwright.errors import InputError, unknown_name
+from bitwright.later import torch
 from bitwright.networks.inputs import output_tensor
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.own_inputs import OWN, OwnExample, OwnInputs

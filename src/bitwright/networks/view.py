@@ -8,18 +8,21 @@ three spatial axes, and one axis of groups where it is grouped. x and w are view
 nothing is expanded: rows of pixels are made block by block where they are multiplied (`bitwright.methods.layouts`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-
-from bitwright.networks.deferred import Deferred
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.networks.sites import ConvGeometry, Site
 
-CONVOLUTIONS: tuple[Callable[..., torch.Tensor], ...] = (F.conv1d, F.conv2d, F.conv3d)
+if TYPE_CHECKING:
+    from bitwright.networks.deferred import Deferred
+
 Extents = tuple[int, ...]
 
 
@@ -246,7 +249,7 @@ class GemmView:
         """The bare product y of operands that replace this view's own, by torch, without alpha and bias."""
         if not self.spatial:
             return torch.matmul(x, w.transpose(-1, -2)) if self.lead else F.linear(x, w)
-        found = CONVOLUTIONS[self.spatial - 1](
+        found = convolution(self.spatial)(
             self.images(x), self.filters(w), None, self.stride, self.padding, self.dilation, self.groups
         )
         return self.from_pixels(found.movedim(1, -1))
@@ -301,6 +304,12 @@ class GemmView:
 def _plainly_strided(tensor: torch.Tensor) -> torch.Tensor:
     """A contiguous tensor with usual strides of axes of size 1 too, by which torch's convolutions guess a layout."""
     return tensor.flatten().view(tensor.shape) if tensor.is_contiguous() else tensor
+
+
+def convolution(spatial: int) -> Callable[..., torch.Tensor]:
+    """Torch's convolution over that many axes."""
+    found: tuple[Callable[..., torch.Tensor], ...] = (F.conv1d, F.conv2d, F.conv3d)
+    return found[spatial - 1]
 
 
 def output_size(size: Extents, kernel: Extents, stride: Extents, padding: Extents, dilation: Extents) -> Extents:

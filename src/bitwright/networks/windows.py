@@ -3,12 +3,14 @@
 Pixels are laid out [..., *size, channels]; `GemmView` and `ConvGeometry` are windows.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import torch
-import torch.nn.functional as F
+from bitwright.later import functional as F
+from bitwright.later import torch
 
 Extents = tuple[int, ...]
 

@@ -13,8 +13,7 @@ from bitwright.accelerators.protocol import Accelerator
 from bitwright.accelerators.substrate import Substrate
 from bitwright.circuits import CIRCUITS
 from bitwright.errors import InputError
-from bitwright.methods.plan import Part
-from bitwright.methods.plan_file import FORMATS
+from bitwright.methods.plan import FORMATS, Part
 from bitwright.methods.protocol import GROUP as METHODS
 from bitwright.methods.protocol import Method, compose, recipes
 from bitwright.methods.rules import GROUP as RULES

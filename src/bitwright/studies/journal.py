@@ -6,6 +6,8 @@ test and calibration samples, the method with its options and source, versions, 
 entry is the same computation or is not found. Costs are computed anew: they are quick, and exact.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
@@ -17,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 import bitwright
 from bitwright.errors import InputError
 from bitwright.files import read_bytes, write_atomic
+from bitwright.later import torch
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import plan_from, plan_record
 from bitwright.networks.fingerprint import bits_of, fingerprint
@@ -80,6 +81,8 @@ class Journal:
         """What was kept for the choice; None if nothing was, or it cannot be read, or of no choice."""
         if choice is None:
             return None
+        from safetensors.torch import load
+
         with contextlib.suppress(*UNREADABLE):
             content = read_bytes(self.file(choice), what="entry", most=LARGEST)
             if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
@@ -90,6 +93,8 @@ class Journal:
         """Keep it; no choice, or a folder that cannot be written to, keeps nothing, which only costs time."""
         if choice is None:
             return
+        from safetensors.torch import save
+
         with contextlib.suppress(OSError, InputError):
             tensors: dict[str, torch.Tensor] = {}
             head = {

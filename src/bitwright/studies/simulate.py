@@ -5,16 +5,18 @@ synthetic operands where it has such. Whatever a machine does not
 run, sites and products that are no sites alike, is listed with its share of multiply-accumulates and the reason.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from bitwright.accelerators.cost import Cost, total_cost
 from bitwright.accelerators.protocol import Accelerator, Keeping, Vectorised
 from bitwright.errors import BitwrightError
+from bitwright.later import later
 from bitwright.methods.execution import Execution, OnChip
-from bitwright.methods.executor import Executor, Listener, same_plan
-from bitwright.methods.plan import Plan, SitePlan
-from bitwright.networks.flows import record_flows
+from bitwright.methods.plan import Plan, SitePlan, same_plan
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.sites import OtherOperation, Site
 from bitwright.networks.trace import Trace, example_batch, trace
@@ -22,6 +24,14 @@ from bitwright.studies.conservation import check_site, check_total
 from bitwright.studies.inputs import EXAMPLE
 from bitwright.studies.shares import shares_of
 from bitwright.studies.simulation import Simulation, Simulations, SiteCost, Unsupported
+
+if TYPE_CHECKING:
+    from bitwright.methods import executor as executing
+    from bitwright.methods.executor import Listener
+    from bitwright.networks import flow_record
+else:
+    flow_record = later("bitwright.networks.flow_record")
+    executing = later("bitwright.methods.executor")
 
 SHAPES_ONLY = (
     "its costs depend on the operands' values and there are shapes only; "
@@ -118,7 +128,7 @@ def run_listening(
     if network.shape_only:
         traced = traced or trace(network, batch)
         if network.distribution:
-            Executor(network, plan, listeners=listeners, prepared=True).hear(batch)
+            executing.Executor(network, plan, listeners=listeners, prepared=True).hear(batch)
             return traced
         first: dict[Site, tuple[str, SitePlan]] = {}
         for site in traced.sites:
@@ -133,7 +143,7 @@ def run_listening(
             for listener in listeners:
                 listener(work)
         return traced
-    executor = Executor(network, plan, exact=True, listeners=listeners)
+    executor = executing.Executor(network, plan, exact=True, listeners=listeners)
     return executor.trace(example_batch(network) if batch is None else batch)
 
 
@@ -206,7 +216,7 @@ def kept_activations(
     keeping = {name: each for name, each in accelerators.items() if isinstance(each, Keeping) and each.keeps}
     if not keeping or network.module is None:
         return {}
-    flows = record_flows(network, example_batch(network) if batch is None else batch)
+    flows = flow_record.record_flows(network, example_batch(network) if batch is None else batch)
     plans = [plan.site(name) for name in flows.sites]
     return {name: machine.kept(flows, plans) for name, machine in keeping.items()}
 

@@ -9,9 +9,11 @@ blocks of 32 to 128 tokens and not from there to 256; that of its noise grows by
 of an SQNR of text are too narrow still where documents are not known.
 """
 
-import numpy as np
-import torch
+from __future__ import annotations
 
+import numpy as np
+
+from bitwright.later import torch
 from bitwright.tasks.statistics import Array
 
 BLOCK = 32  # tokens

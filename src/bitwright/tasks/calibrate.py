@@ -1,19 +1,28 @@
 """From a method's name to a plan, calibrated on samples that are always there and never the test samples."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitwright.errors import InputError
+from bitwright.later import later
 from bitwright.methods.plan import Plan
 from bitwright.methods.protocol import compose
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Network
 from bitwright.networks.synthetic import describe
-from bitwright.tasks.given import to_calibrate_on
-from bitwright.tasks.samples import Samples, calibration_of, default_samples
-from bitwright.tasks.task import Task
+
+if TYPE_CHECKING:
+    from bitwright.tasks import given as given_samples
+    from bitwright.tasks import samples as task_samples
+    from bitwright.tasks.samples import Samples
+    from bitwright.tasks.task import Task
+else:
+    given_samples = later("bitwright.tasks.given")
+    task_samples = later("bitwright.tasks.samples")
 
 # Our choice: enough for ranges that stay put when the seed changes, few enough to take seconds.
 CALIBRATION_COUNTS = {"image": 32, "sentence": 64, "language": 8, "tensor": 32}
@@ -71,7 +80,7 @@ def calibrate_method(
 def calibration_samples(network: Network, task: Task | None, *, count: int | None, seed: int) -> Samples:
     """The samples that a plan for `network` is calibrated on, chosen as in `calibrate_method`."""
     number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
-    source = task.calibration if task is not None else default_samples
+    source = task.calibration if task is not None else task_samples.default_samples
     return once(("samples", number, seed), (network, task), lambda: source(network, count=number, seed=seed))
 
 
@@ -83,13 +92,13 @@ def samples_to_calibrate(network: Network, given: Iterable[Any] | Path, *, count
     InputError
         As `to_calibrate_on`; a count beside samples that are given as they are.
     """
-    found = to_calibrate_on(network, given, "samples")
-    if isinstance(found, Samples):
+    found = given_samples.to_calibrate_on(network, given, "samples")
+    if isinstance(found, task_samples.Samples):
         if count is not None:
             raise InputError(f"count is {count}, but the caller gives the samples as they are; leave count out")
         return found
     number = CALIBRATION_COUNTS.get(network.kind, 1) if count is None else count
-    return calibration_of(found, network, count=number, seed=seed)
+    return task_samples.calibration_of(found, network, count=number, seed=seed)
 
 
 def require_quantized(network: Network, plan: Plan) -> None:

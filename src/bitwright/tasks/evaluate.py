@@ -4,15 +4,16 @@ The float network runs once per batch, whatever number of plans is judged. On th
 with fast products of the same codes; it also encodes the weights, so that no timing includes that.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
-from bitwright.methods.executor import Executor, Listener
+from bitwright.later import later, torch
 from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
 from bitwright.networks.network import Network
@@ -30,6 +31,11 @@ from bitwright.words import counted
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from bitwright.methods import executor as executing
+    from bitwright.methods.executor import Executor, Listener
+else:
+    executing = later("bitwright.methods.executor")
 
 Progress = Callable[[str, int, int], None]
 """Told (what is going on, done, of how many); 0 of 0 is a stage of unknown length."""
@@ -179,7 +185,7 @@ class Evaluation(Tabled):
         }
         return {**line, **{measure.name: measure.value for measure in score.measures}}
 
-    def plot(self) -> "go.Figure":
+    def plot(self) -> go.Figure:
         """The score with its 95 % interval, beside float's where the task scores it, as a plotly figure."""
         from bitwright.tasks.drawing import draw
 
@@ -302,7 +308,7 @@ def evaluate_many(
         progress("evaluating", min(done, task.samples), task.samples)
     float_statistics = np.concatenate(float_rows) if float_rows else None
 
-    def result(run: "_Run") -> Evaluation | Exception:
+    def result(run: _Run) -> Evaluation | Exception:
         if run.error is not None:
             return run.error
         samples = (run.plan.calibrated_on or "samples that its plan does not name") if run.plan.quantizes else NOTHING
@@ -335,7 +341,7 @@ class _Run:
             self.attempt(self._prepare, network)
 
     def _prepare(self, network: Network) -> None:
-        self.executor = Executor(network, self.plan, exact=self.exact, listeners=self.listeners)
+        self.executor = executing.Executor(network, self.plan, exact=self.exact, listeners=self.listeners)
 
     def attempt(self, step: Callable[..., None], *arguments: object) -> None:
         """Take a step, unless an earlier one failed; a failure is kept."""

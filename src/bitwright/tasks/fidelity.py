@@ -10,13 +10,15 @@ taken as they are: an offset that all of them share raises the ratio, though sof
 see it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.own_inputs import OwnInputs, own_inputs
 from bitwright.tasks.blocks import TOGETHER, block_sums, float64, kl_divergence, named, positions_at_once
@@ -42,7 +44,7 @@ _GIVEN = (("batch", "batches"), ("input", "inputs"))  # by whether inputs lie si
 _SIGNAL, _NOISE, _COSINE, _POSITIONS, _KL, _AGREEMENT = range(6)  # columns of the statistics
 
 
-def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given: Samples | None = None) -> "Fidelity":
+def fidelity(*, network: Network, limit: int | None = None, seed: int = 0, given: Samples | None = None) -> Fidelity:
     """The task on samples that are always there, at most `limit` of them, or on those `given`.
 
     Parameters

@@ -1,10 +1,11 @@
 """Outputs of the float network by batch, so that plans judged a few at a time need it to run only once."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 
-import torch
-
+from bitwright.later import torch
 from bitwright.networks.network import Batch, Network
 
 KEPT_BYTES = 2**29

@@ -4,6 +4,8 @@ A batch is a tensor, a tuple of tensors in the order of `forward`, or a dict of 
 take, such as labels, is left out. For networks with a tokenizer or a preprocessing it may be texts or images too.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN, BatchAxes, own_inputs
 from bitwright.networks.packages import told

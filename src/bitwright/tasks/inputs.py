@@ -4,13 +4,15 @@ Shapes: images [B, 3, H, W] in the network's floating type, tokens [B, T] int64.
 of the network's own example batch, so any module's argument names work.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN
 from bitwright.networks.packages import told
@@ -54,7 +56,7 @@ def token_ids(network: Network, text: str) -> Array:
     return np.asarray(encoded["input_ids"], dtype=np.int64)
 
 
-def image_inputs(network: Network, images: Sequence["Image"]) -> Batch:
+def image_inputs(network: Network, images: Sequence[Image]) -> Batch:
     """A batch of images, each through the network's own preprocessing."""
     preprocess = tool(network, "preprocess")
     name = input_names(network, ["pixel_values"])[0]

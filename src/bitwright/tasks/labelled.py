@@ -7,6 +7,8 @@ Without a metric it is top-1 accuracy, where the network gives logits [B, classe
 All batches are kept in memory: every plan is judged on the same ones, whether the loader shuffles or not.
 """
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 import itertools
@@ -15,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.packages import told
 from bitwright.tasks.blocks import divergences, powers
@@ -28,7 +30,7 @@ from bitwright.tasks.task import MeasureKind, TaskBatch, divergence, sqnr_beside
 from bitwright.tasks.top1 import RIGHT, right_of
 from bitwright.words import counted
 
-Metric = Callable[[torch.Tensor, Any], Any]
+Metric = Callable[["torch.Tensor", Any], Any]
 """(the network's output for a batch, on the CPU; its labels) -> one score per sample, in one dimension."""
 
 PAIRS = "(inputs, labels), or a dict with one of label, labels, target, targets"
@@ -95,7 +97,7 @@ def labelled(
     samples: Iterable[Any] | Path | None = None,
     calibration_samples: Iterable[Any] | Path | None = None,
     calibrates: bool = True,
-) -> "OwnTask":
+) -> OwnTask:
     """The task on the caller's labelled batches.
 
     Parameters
@@ -194,7 +196,7 @@ def _batches(judged: Samples, truths: Sequence[Any], found: GivenSamples) -> tup
 
 def _task(
     data: Labelled, batches: tuple[LabelledBatch, ...], tested_on: str, calibrated: Samples | tuple[str, ...] | None
-) -> "OwnTask":
+) -> OwnTask:
     if data.metric is None:
         if not data.higher_is_better:
             raise InputError("higher_is_better=False is given without a metric, and more top-1 is better; leave it out")

@@ -9,16 +9,18 @@ line of its own); a block is of the document that its first token is in, by the 
 it is blocks of 128 tokens, and an interval then speaks of texts like the one that is read. Both are our choice.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
 from bitwright.files import read_text
+from bitwright.later import torch
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import BLOCK, TOGETHER, block_sums, divergences, float64, named, positions_at_once, powers
 from bitwright.tasks.inputs import token_ids, window_inputs, window_length
@@ -32,7 +34,7 @@ LEAST_DOCUMENTS = 8
 _HEADING = re.compile(r"^ *= [^=\n][^\n]*[^=\n] = *$", re.MULTILINE)
 
 
-def perplexity(*, network: Network, data: Path, limit: int | None = None, window: int | None = None) -> "Perplexity":
+def perplexity(*, network: Network, data: Path, limit: int | None = None, window: int | None = None) -> Perplexity:
     """The task on the first `limit` tokens (2,048 by default) of a text file.
 
     Parameters

@@ -1,11 +1,12 @@
 """What precision rules chose while a network ran: shares of its multiply-accumulates by class, and dropped bits."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 
-import torch
-
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.classes import NARROW_BITS, PAIRS
 from bitwright.methods.execution import Execution
 from bitwright.methods.plan import Plan

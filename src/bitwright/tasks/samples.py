@@ -5,20 +5,27 @@ library's prose (`prose`), and any other module gets inputs drawn like those of 
 (`bitwright.networks.variation`). Calibration and test samples are disjoint.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import later, torch
 from bitwright.networks.network import Batch, InputShape, Network
 from bitwright.networks.own_inputs import OWN, OwnInputs, own_inputs
-from bitwright.networks.variation import Role
 from bitwright.tasks import photographs, prose, sources
 from bitwright.tasks.inputs import image_inputs, sentence_inputs, token_ids, window_inputs, window_length
 from bitwright.tasks.statistics import Array
 from bitwright.words import counted
+
+if TYPE_CHECKING:
+    from bitwright.networks import variation
+else:
+    variation = later("bitwright.networks.variation")
 
 BATCH_SIZES = {"image": 16, "sentence": 32, "language": 1, "tensor": 16}
 
@@ -242,7 +249,7 @@ def _described(network: Network, count: int, seed: int) -> str:
     found = own_inputs(network).variations
     if not own_inputs(network).varies:
         return "the network's example input, in which nothing varies from sample to sample"
-    if {each.role for each in found.values()} == {Role.VALUES}:
+    if {each.role for each in found.values()} == {variation.Role.VALUES}:
         noun = counted(count, "noise input")
         return f"{noun} (seed {seed}) with the mean and deviation of the network's example inputs"
     parts = ", ".join(f"{name}: {each.described}" for name, each in found.items())

@@ -6,18 +6,26 @@ downloaded. Which photographs of a package serve is our choice: scenes, animals 
 and no scene of the test part (`photographs.TEST_PHOTOGRAPHS`), which is scikit-image's on every computer.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError, unknown_name
+from bitwright.later import later
 from bitwright.networks.network import Batch, Network
-from bitwright.tasks.distilled_images import distilled_images
 from bitwright.tasks.inputs import image_inputs
 from bitwright.tasks.photographs import CALIBRATION_PHOTOGRAPHS, crops
 from bitwright.words import counted
+
+if TYPE_CHECKING:
+    from bitwright.tasks import distilled_images
+else:
+    distilled_images = later("bitwright.tasks.distilled_images")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,7 +199,7 @@ def image_batches(network: Network, names: tuple[str, ...], *, count: int, seed:
     """`count` images of the sources, `size` at once: crops of photographs, then those that are made."""
     taken, made = parts(names, count)
     if made:  # the last batches judge what others chose: photographs, where there are any
-        yield from distilled_images(network, count=made, seed=seed, batch_size=size)
+        yield from distilled_images.distilled_images(network, count=made, seed=seed, batch_size=size)
     if taken:
         yield from crop_batches(network, files_of(names), count=taken, seed=seed, size=size)
 

@@ -5,15 +5,17 @@ to 5, sentence, sentence; without header or quoting. Statistics: one row (cosine
 are taken for independent of each other. A limit takes evenly spaced pairs, since the file is ordered by genre.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
 from bitwright.files import read_text
+from bitwright.later import torch
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import float64, powers
 from bitwright.tasks.inputs import sentence_inputs
@@ -35,7 +37,7 @@ class Pair:
     second: str
 
 
-def sts(*, data: Path, limit: int | None = None) -> "Sts":
+def sts(*, data: Path, limit: int | None = None) -> Sts:
     """The task on the pairs of a tab-separated file, at most `limit` of them.
 
     Raises

@@ -6,14 +6,16 @@ neighbouring tokens), so that two networks can be compared sample by sample; bat
 their samples are, which is what intervals resample.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
-import torch
 
+from bitwright.later import torch
 from bitwright.networks.network import Batch, Network
 from bitwright.tasks.samples import Samples
 from bitwright.tasks.statistics import (

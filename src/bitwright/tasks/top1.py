@@ -5,15 +5,17 @@ noise; the KL divergence from the float network. Images are independent of each 
 spaced over the list sorted by class and name, so that the classes stay spread.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.networks.network import Network
 from bitwright.tasks.blocks import divergences, powers
 from bitwright.tasks.inputs import image_inputs
@@ -28,7 +30,7 @@ RIGHT = ((0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
 """Rows of an image that is wrong, and of one that is right."""
 
 
-def top1(*, data: Path, limit: int | None = None) -> "Top1":
+def top1(*, data: Path, limit: int | None = None) -> Top1:
     """The task on the images of a folder, at most `limit` of them.
 
     Raises

@@ -8,16 +8,17 @@ vector of w), a matrix product. Operators of one kind work on one list at a time
 fills them, the last one perhaps not wholly (found by RTL: `bitwright.circuits.arrays.SliceArray`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from bitwright.accelerators.bit_slice.pieces import Pieces
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.memory import IntArray
-from bitwright.methods.vector_kernels import run_entries
 from bitwright.methods.vectors import VECTOR, VectorMasks
 
 PAIRS_AT_ONCE = 1 << 22
@@ -147,6 +148,8 @@ def store(
     tile_rows : int
         Rows of a tile: a multiple of 4, or all of them.
     """
+    from bitwright.methods.vector_kernels import run_entries
+
     vectors = mask.shape[1]
     entries: IntArray = run_entries(mask, pieces.starts, run_bits).numpy().astype(np.int64)
     streams = entries * (run_bits + 4 * VECTOR) + count_bits(pieces.sizes)

@@ -11,7 +11,6 @@ one of both. An empty class takes no time. Twin: `bitwright.accelerators.dynamic
 
 from typing import Literal
 
-import numba
 import numpy as np
 
 from bitwright.accelerators.systolic.dataflow import Timing
@@ -21,28 +20,7 @@ Dataflow = Literal["ws", "os"]
 """What rests: weights or sums."""
 Form = Literal["ws", "ws-double", "os", "os-double", "ws-hidden", "ws-pipelined"]
 FORMS: dict[Form, int] = {"ws": 0, "ws-double": 1, "os": 2, "os-double": 3, "ws-hidden": 4, "ws-pipelined": 5}
-NEVER = 2**62
-"""Cycles of work that has no rows or no columns of the array."""
 ONE: IntArray = np.ones(1, dtype=np.int64)
-
-
-@numba.njit(cache=True)
-def cycles_of(form: int, m: int, k: int, n: int, rows: int, cols: int, fx: int, fw: int, runs: int) -> int:
-    """Cycles of one part; `form` is a value of `FORMS`. Compiled, for kernels."""
-    if m == 0 or n == 0 or k == 0:
-        return 0
-    if rows <= 0 or cols <= 0:
-        return NEVER
-    fold_cols = -(-n // (cols * fw))
-    skew = runs * (rows + cols - 2)
-    if form in (2, 3):
-        return -(-m // (rows * fx)) * fold_cols * (k + skew if form == 2 else max(k, runs * rows))
-    folds = -(-k // (rows * fx)) * fold_cols
-    if form == 1:
-        return folds * max(m, runs * rows)
-    if form == 4:
-        return folds * max(m + skew, runs * rows)
-    return folds * (m + runs * rows + (skew if form == 0 else 0))
 
 
 def form_of(dataflow: Dataflow, timing: Timing) -> Form:
@@ -101,13 +79,7 @@ def part_cycles(
     arrays = np.broadcast_arrays(*(np.asarray(each, dtype=np.int64) for each in (m, k, n, rows, cols, runs)))
     flat = [np.ascontiguousarray(each).reshape(-1) for each in arrays]
     found = np.empty(flat[0].shape, dtype=np.int64)
-    _part_cycles(FORMS[form], np.stack(flat), fx, fw, found)
+    from bitwright.accelerators.dynamic_precision import cut_kernels
+
+    cut_kernels.part_cycles(FORMS[form], np.stack(flat), fx, fw, found)
     return found.reshape(arrays[0].shape)
-
-
-@numba.njit(cache=True)
-def _part_cycles(form: int, parts: IntArray, fx: int, fw: int, found: IntArray) -> None:
-    """`parts` is m, k, n, rows, cols, runs [6, parts]."""
-    for i in range(found.size):
-        m, k, n, rows, cols, runs = parts[:, i]
-        found[i] = cycles_of(form, m, k, n, rows, cols, fx, fw, runs)

@@ -35,7 +35,7 @@ from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.plan import Plan
 from bitwright.methods.plan_file import plan_record
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.rotation import Where
+from bitwright.networks.rotated_sites import Where
 
 FORM, KEY = "safetensors", "bitwright_weights"
 SCHEMA_VERSION = 2

@@ -29,7 +29,7 @@ from bitwright.networks.mode import SiteMode
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.packages import told
 from bitwright.networks.sites import Site
-from bitwright.networks.view import CONVOLUTIONS, GemmView
+from bitwright.networks.view import GemmView, convolution
 
 if TYPE_CHECKING:
     import onnx
@@ -238,7 +238,7 @@ def _product(view: GemmView, x: torch.Tensor, w: torch.Tensor, constant: torch.T
     if direct and bias is not None:
         own = view.bias_parameter if constant is None else None
         flat = own if own is not None and own.dim() == 1 else bias.reshape(-1)
-    convolve = CONVOLUTIONS[view.spatial - 1]
+    convolve = convolution(view.spatial)
     y = convolve(x, w, flat, view.stride, view.padding, view.dilation, view.groups)
     if direct:
         shape = tuple(int(size) for size in view.network_shape)

@@ -4,19 +4,26 @@ Source: Tambe et al., "Algorithm-hardware co-design of adaptive floating-point e
 tensor, so that the largest magnitude is just representable. Widths of exponents are options (3 bits at 8, as there).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
-import torch
 
 from bitwright.formats import AdaptivFloat, PerTensor, adaptivfloat_scale
+from bitwright.later import later, torch
 from bitwright.methods.operand_options import OperandOptions
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
 from bitwright.methods.tabled import TabledOperands
-from bitwright.methods.tabled.choose import Operand, choose
 from bitwright.networks.network import Batch, Network
 from bitwright.settings import OURS, about
+
+if TYPE_CHECKING:
+    from bitwright.methods.tabled import choose as choosing
+    from bitwright.methods.tabled.choose import Operand
+else:
+    choosing = later("bitwright.methods.tabled.choose")
 
 
 class AdaptivFloatOptions(OperandOptions):
@@ -66,7 +73,7 @@ class AdaptivFloatMethod(TabledOperands):
                 return FLOAT_SITE
             return SitePlan(x=_operand(x, at.x_bits, at), w=_operand(w, at.w_bits if w.static else at.x_bits, at))
 
-        plan = choose(network, samples, plan, chosen, method="adaptivfloat")
+        plan = choosing.choose(network, samples, plan, chosen, method="adaptivfloat")
         options.check_globs(plan.sites)
         return plan
 

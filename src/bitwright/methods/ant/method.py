@@ -6,21 +6,29 @@ by least error over clippings. Non-negative activations are unsigned. At 8 bits 
 spans 127 binades). Which layers get 8 bits is decided with retraining there; here it is an option per site.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
-import torch
 
 from bitwright.formats import Flint, Format, Integer, PerChannel, PerTensor, PowerOfTwo
+from bitwright.later import later, torch
 from bitwright.methods.operand_options import WideningOptions
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Part, Plan, SitePlan
 from bitwright.methods.tabled import TabledOperands
-from bitwright.methods.tabled.choose import Operand, choose
-from bitwright.methods.tabled.scales import least_error_scales
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import by_column
 from bitwright.settings import OURS, about
+
+if TYPE_CHECKING:
+    from bitwright.methods.tabled import choose as choosing
+    from bitwright.methods.tabled import scales
+    from bitwright.methods.tabled.choose import Operand
+else:
+    choosing = later("bitwright.methods.tabled.choose")
+    scales = later("bitwright.methods.tabled.scales")
 
 WIDEST_POWERS = 5  # bits: 2^15 or 2^31 binades' worth of products still add up exactly
 
@@ -63,7 +71,7 @@ class AntMethod(TabledOperands):
                 return FLOAT_SITE
             return SitePlan(x=_least(x, at.x_bits), w=_least(w, at.w_bits if w.static else at.x_bits))
 
-        plan = choose(network, samples, plan, chosen, method="ant")
+        plan = choosing.choose(network, samples, plan, chosen, method="ant")
         options.check_globs(plan.sites)
         return plan
 
@@ -90,7 +98,7 @@ def _least(tensor: Operand, bits: int) -> OperandPlan:
         rows, counts, shape = tensor.tally.values.reshape(1, -1), tensor.tally.counts, torch.Size()
     best: tuple[float, Format, torch.Tensor] | None = None
     for fmt in types(bits, signed=tensor.static or tensor.low < 0):
-        scale, error = least_error_scales(rows, fmt, counts)
+        scale, error = scales.least_error_scales(rows, fmt, counts)
         total = float(error.sum())
         if best is None or total < best[0]:
             best = (total, fmt, scale)

@@ -221,3 +221,44 @@ def depthwise(
                 for c in range(channels):
                     p[c] += min(max(np.floor(t[c] * by + half), low), high) * step
         out[row] = p
+
+
+@numba.njit(parallel=True, cache=True)
+def depthwise_images(
+    x: Array,
+    centres: Array,
+    w: Array,
+    tile: int,
+    steps: Array,
+    half: Array,
+    geometry: tuple[tuple[int, int], tuple[int, int], tuple[int, int]],
+    out: Array,
+) -> None:
+    """`depthwise` in int32 from padded images: x [B, H, W, C] bytes, centres [C], w [taps, C], out [B, h, w, C].
+
+    `steps` are of each tile -a, a low, a high and whether the running sum is quantized; `half` what rounds; `geometry`
+    the kernel's sizes, stride and dilation. a Q(v; a) = min(max((v + half) & -a, a low), a high).
+    """
+    (_, across), stride, dilation = geometry
+    _, height, width, channels = out.shape
+    taps = len(w)
+    for line in numba.prange(len(out) * height):
+        image, row = line // height, line % height
+        total = np.empty(channels, np.int32)
+        for column in range(width):
+            stored = out[image, row, column]
+            stored[:] = 0
+            for i in range(len(steps)):
+                mask, low, high, additive = steps[i, 0], steps[i, 1], steps[i, 2], steps[i, 3]
+                total[:] = half[i]
+                for t in range(i * tile, min(taps, (i + 1) * tile)):
+                    y, z = row * stride[0] + t // across * dilation[0], column * stride[1] + t % across * dilation[1]
+                    pixel, weights = x[image, y, z], w[t]
+                    for c in range(channels):
+                        total[c] += (np.int32(pixel[c]) - centres[c]) * np.int32(weights[c])
+                if additive:
+                    for c in range(channels):
+                        stored[c] = min(max((total[c] + stored[c]) & mask, low), high)
+                else:
+                    for c in range(channels):
+                        stored[c] += min(max(total[c] & mask, low), high)

@@ -1,10 +1,11 @@
 """The method `apsq` as the registry knows it: it decides how partial sums are stored, whatever the operands are."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
-import torch
-
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.apsq.options import RECIPES, ApsqOptions
 from bitwright.methods.apsq.rule import PartialSums
 from bitwright.methods.plan import Part, Plan, SitePlan
@@ -32,7 +33,7 @@ class ApsqMethod:
 
         return calibrate(network, samples, options, plan)
 
-    def draft(self, options: ApsqOptions) -> tuple["ApsqMethod", ApsqOptions]:
+    def draft(self, options: ApsqOptions) -> tuple[ApsqMethod, ApsqOptions]:
         """For trials: scales from fewer rows, which is what calibration spends its time on."""
         return self, options.model_copy(update={"psum_rows": min(DRAFT_ROWS, options.psum_rows)})
 

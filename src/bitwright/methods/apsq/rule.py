@@ -17,16 +17,18 @@ output, added to the tile's sum and taken back from the finished one, as an asym
 Sums of one-sided activations wander far less on the way, so that their scales are finer.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Rounding, Saturation
+from bitwright.later import torch
 
 BITS = (4, 6, 8, 16, 32)
 SHIFTS = (Rounding.HALF_UP, Rounding.FLOOR)

@@ -18,7 +18,8 @@ from bitwright.formats import Quantized, Rounding, Saturation, largest_magnitude
 from bitwright.formats.lookup_kernels import use_torch_threads
 from bitwright.methods.apsq.rule import Kind, PartialSums
 from bitwright.methods.layouts import Operands, operands, output, padded
-from bitwright.methods.products import accumulator_bound, exact_float_kernels, integer_product
+from bitwright.methods.products import accumulator_bound, exact_float_kernels, integer_product, two_axes
+from bitwright.networks import windows
 from bitwright.networks.view import GemmView
 from bitwright.words import counted
 
@@ -54,6 +55,8 @@ def sums(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch
     if rule.kind is not Kind.BLOCK and rule.saturation is Saturation.CLIP and rule.tiles(k) == 1 and not w.zero_point:
         return _one_tile(view, x, w, rule)
     on_cpu = x.codes.device.type == "cpu" and rule.saturation is Saturation.CLIP
+    if on_cpu and rule.kind is not Kind.BLOCK and _in_images(view, x, w, bound):
+        return _depthwise(view, x, w, rule)
     if on_cpu and _multiplies_bytes(view, x, w, rule, bound):
         from bitwright.methods.apsq import vnni
 
@@ -84,6 +87,39 @@ def _one_tile(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> 
         total.div_(scale).floor_().clamp_(rule.low, rule.high).mul_(scale)
     total += moved
     return total
+
+
+def _in_images(view: GemmView, x: Quantized, w: Quantized, bound: int) -> bool:
+    """Whether the kernel that reads images serves this product."""
+    bytes_only = x.integer.bits <= 8 and w.integer.bits <= 8 and w.integer.signed and not w.zero_point
+    return view.depthwise and view.spatial <= 2 and bytes_only and bound < INT32_LIMIT
+
+
+def _depthwise(view: GemmView, x: Quantized, w: Quantized, rule: PartialSums) -> torch.Tensor:
+    """A convolution of one channel per group, from images as they are."""
+    from bitwright.methods.apsq import kernels
+    from bitwright.methods.apsq.vnni import steps_of
+
+    flat = view.spatial == 1  # one axis is a row of pixels
+    codes = x.codes.to(torch.int8 if x.integer.signed else torch.uint8)
+    images = windows.padded(view.pixels(codes), view, x.zero_point).contiguous()
+    taps = w.codes.to(torch.int8).reshape(view.groups, -1).t().contiguous()
+    centres = torch.full((view.groups,), x.zero_point, dtype=torch.int32) if rule.centres is None else rule.centres
+    out = torch.empty(*view.rows, *view.output_size, view.groups, dtype=torch.int32)
+    steps, half = steps_of(rule, rule.tiles(view.k))
+    use_torch_threads()
+    kernels.depthwise_images(
+        (images.unsqueeze(1) if flat else images).numpy(),
+        centres.contiguous().numpy(),
+        taps.numpy(),
+        rule.tile,
+        steps,
+        half,
+        (two_axes(view.kernel, 1), two_axes(view.stride, 1), two_axes(view.dilation, 1)),
+        (out.unsqueeze(1) if flat else out).numpy(),
+    )
+    sums = view.from_pixels(out)
+    return sums if rule.centres is None else sums.add_(_moved(view, x, w, rule.centres))
 
 
 def _moved(view: GemmView, x: Quantized, w: Quantized, centres: torch.Tensor) -> torch.Tensor:

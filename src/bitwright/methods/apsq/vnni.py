@@ -38,7 +38,7 @@ QUAD = 4  # bytes that the instruction multiplies per output
 LANES = 16  # outputs of the instruction
 ROWS, VECTORS = 6, 2  # of a block: 12 sums and 12 stored values in 32 registers
 COLUMNS = VECTORS * LANES
-STEP = 4  # what `_steps` says of a tile
+STEP = 4  # what `steps_of` says of a tile
 EXACT = np.array([[-1, -(2**31), 2**31 - 1, 0]], np.int32)  # a step that keeps all bits
 INSTRUCTION = "llvm.x86.avx512.vpdpbusd.512"
 
@@ -78,7 +78,7 @@ def fused(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums) -> Callable
     """What takes rows of x, uint8 [groups, M, k], to their sums, int32 [groups, M, N]; centres are bytes too."""
     n, quads = w.shape[2], -(-rule.tile // QUAD)
     weights = _packed(w.to(torch.int8), rule.tile).numpy()
-    steps, half = _steps(rule, weights.shape[2] // quads)
+    steps, half = steps_of(rule, weights.shape[2] // quads)
     constants = torch.empty(*weights.shape[:2], len(steps), COLUMNS, dtype=torch.int32).numpy()  # torch's is aligned
     use_torch_threads()
     _fill(_filled(centres.to(torch.uint8), 1, rule.tile).numpy(), weights, half, constants)
@@ -93,7 +93,7 @@ def fused(w: torch.Tensor, centres: torch.Tensor, rule: PartialSums) -> Callable
     return multiply
 
 
-def _steps(rule: PartialSums, tiles: int) -> tuple[Ints, Ints]:
+def steps_of(rule: PartialSums, tiles: int) -> tuple[Ints, Ints]:
     """Of each tile -a, a low, a high and whether the running sum is quantized [tiles, 4]; and h [tiles]."""
     scale = rule.scales(tiles).astype(np.int64)
     limits = np.clip([scale * rule.low, scale * rule.high], -(2**31), 2**31 - 1)  # no integer lies beyond

@@ -20,14 +20,15 @@ A round-to-nearest quantizer of unlimited range has on Laplace data the relative
 u = 1 / (2 * delta) (`expected_error`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import math
 
-import torch
-
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.classes import block_size
 
 DROPPED_MOST = 4

@@ -4,14 +4,15 @@ Every x that is narrow multiplies a narrow w, so that a sum has two products: of
 the rest with w without its low-order bits.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.drq.options import DrqOptions
 from bitwright.methods.drq.regions import dropped, narrow_elements, narrow_images, narrow_rows
 from bitwright.methods.drq.rule import Drq

@@ -6,12 +6,13 @@ both operands drop their low-order bits until 4 are left. Ours: rounding to near
 tokens, blocks of neighbouring elements instead of pixels.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
-import torch
-import torch.nn.functional as F
-
 from bitwright.formats import Quantized
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.methods.classes import NARROW_BITS
 
 WIDE = -1

@@ -1,11 +1,12 @@
 """Calibration of the integer method: ranges of unlabelled samples become scales, zero points, smoothing factors."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.methods.integer.observe import (
     Ranges,
     histograms_of,
@@ -15,7 +16,7 @@ from bitwright.methods.integer.observe import (
     with_siblings,
 )
 from bitwright.methods.integer.options import IntegerOptions
-from bitwright.methods.integer.rules import Rules, shape_plans, site_plan
+from bitwright.methods.integer.rules import Rules, site_plan
 from bitwright.methods.integer.smooth import (
     all_factors,
     apply_factors,
@@ -30,7 +31,7 @@ from bitwright.methods.sharing import once
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.trace import example_batch, trace
+from bitwright.networks.trace import example_batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,7 @@ class Observed:
 def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
     """`plan` with the operands of every site decided.
 
-    A shape-only network gets formats without scales: its sites can be costed, not executed. With synthetic operands it
-    is calibrated on those.
+    A shape-only network is calibrated on synthetic operands.
 
     Raises
     ------
@@ -76,11 +76,6 @@ def calibrate(network: Network, samples: Sequence[Batch], options: IntegerOption
         No samples, NaN or infinity in a weight or activation, a glob that matches no site, or 4-bit groups that lie on
         the grid of the file the weights came from.
     """
-    if network.shape_only and not network.distribution:
-        sites = trace(network).sites
-        options.check_globs([site.name for site in sites])
-        rules = Rules.of(options, sites)
-        return dataclasses.replace(plan, fingerprint=fingerprint(network), sites=shape_plans(sites, rules))
     observed = observe_network(network, samples, options, histograms=options.calibrator != "minmax")
     return decided(network, observed, plan)
 

@@ -1,16 +1,23 @@
 """The integer method as the registry knows it."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bitwright.formats import Quantized
-from bitwright.methods.integer import gemm
+from bitwright.later import later, torch
 from bitwright.methods.integer.options import RECIPES, IntegerOptions
+from bitwright.methods.integer.rules import plan_of_shapes
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.protocol import Provides
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
+
+if TYPE_CHECKING:
+    from bitwright.methods.integer import gemm
+else:
+    gemm = later("bitwright.methods.integer.gemm")
 
 
 class IntegerProducts:
@@ -20,7 +27,7 @@ class IntegerProducts:
     provides: frozenset[Provides] = frozenset({Provides.FINISH, Provides.DRAFT, Provides.PENDING})
     on = ""
 
-    def draft(self, options: IntegerOptions) -> tuple["IntegerMethod", IntegerOptions]:
+    def draft(self, options: IntegerOptions) -> tuple[IntegerMethod, IntegerOptions]:
         """Integers alike, without a search for smoothing."""
         own = {name: value for name, value in options.model_dump().items() if name in IntegerOptions.model_fields}
         smoothing = "none" if options.smoothing == "search" else options.smoothing
@@ -67,6 +74,8 @@ class IntegerMethod(IntegerProducts):
 
     def calibrate(self, network: Network, samples: Sequence[Batch], options: IntegerOptions, plan: Plan) -> Plan:
         """See `bitwright.methods.integer.calibrate`."""
+        if network.shape_only and not network.distribution:
+            return plan_of_shapes(network, options, plan)
         from bitwright.methods.integer.calibrate import calibrate
 
         return calibrate(network, samples, options, plan)

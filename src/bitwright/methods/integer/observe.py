@@ -1,11 +1,12 @@
 """What calibration sees of a network: ranges of both operands of every site, in float, over the calibration samples."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.methods.progress import reported
 from bitwright.methods.sharing import once
 from bitwright.networks.network import Batch, Network

@@ -1,10 +1,10 @@
 """From options and observed ranges to the plan of a site: formats, granularities, scales and zero points."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Sequence
-
-import torch
-import torch.nn.functional as F
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError
 from bitwright.formats import (
@@ -18,7 +18,8 @@ from bitwright.formats import (
     Saturation,
     parse_granularity,
 )
-from bitwright.methods.integer.observe import Ranges
+from bitwright.later import functional as F
+from bitwright.later import torch
 from bitwright.methods.integer.options import IntegerOptions
 from bitwright.methods.integer.scales import (
     affine,
@@ -27,10 +28,15 @@ from bitwright.methods.integer.scales import (
     symmetric_scale,
     weight_peaks,
 )
-from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
+from bitwright.methods.plan import FLOAT_SITE, OperandPlan, Plan, SitePlan
+from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.network import Network
 from bitwright.networks.sites import Site
+from bitwright.networks.trace import trace
 from bitwright.networks.view import by_column
+
+if TYPE_CHECKING:
+    from bitwright.methods.integer.observe import Ranges
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,7 @@ class Rules:
     last: str
 
     @classmethod
-    def of(cls, options: IntegerOptions, sites: Iterable[Site]) -> "Rules":
+    def of(cls, options: IntegerOptions, sites: Iterable[Site]) -> Rules:
         """The rules for a network of these sites; first and last count layers with weights only."""
         layers = [site.name for site in sites if site.static_weight] or [""]
         return cls(options=options, first=layers[0], last=layers[-1])
@@ -164,6 +170,15 @@ def _group_scales(w: torch.Tensor, group: PerGroup, fmt: Integer, options: Integ
     n, k = w.shape
     padded = F.pad(w.float(), (0, -k % group.size)).reshape(-1, group.size)
     return symmetric_scale(weight_peaks(padded, fmt, options.w_calibrator, options.percentile), fmt).view(n, -1)
+
+
+def plan_of_shapes(network: Network, options: IntegerOptions, plan: Plan) -> Plan:
+    """`plan` with formats without scales for a network of shapes only: its sites can be costed, not executed."""
+    sites = trace(network).sites
+    options.check_globs([site.name for site in sites])
+    return dataclasses.replace(
+        plan, fingerprint=fingerprint(network), sites=shape_plans(sites, Rules.of(options, sites))
+    )
 
 
 def shape_plans(sites: Sequence[Site], rules: Rules) -> dict[str, SitePlan]:

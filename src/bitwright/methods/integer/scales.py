@@ -5,15 +5,21 @@ that padding is exact. Symmetric: scale = max |x| / largest code. Calibrators ch
 of |x|, or the clipping with the least mean squared error on a histogram.
 """
 
+from __future__ import annotations
+
+import functools
 import math
 
-import torch
-
 from bitwright.formats import Integer
-from bitwright.methods import kernels
+from bitwright.later import torch
 
-SMALLEST = torch.finfo(torch.float32).tiny  # a scale below would be denormal, and dividing by it infinite
-CLIPPINGS = torch.linspace(1.0, 0.3, 36)  # candidate shares of the full range, for the least-error search (ours)
+SMALLEST = 2.0**-126  # a float32 scale below would be denormal, and dividing by it infinite
+
+
+@functools.cache
+def clippings() -> torch.Tensor:
+    """Candidate shares of the full range, for the least-error search (ours)."""
+    return torch.linspace(1.0, 0.3, 36)
 
 
 def affine(low: float, high: float, fmt: Integer, *, symmetric: bool) -> tuple[torch.Tensor, int]:
@@ -60,8 +66,10 @@ def weight_peaks(w: torch.Tensor, fmt: Integer, calibrator: str, percentile: flo
     if calibrator == "percentile":
         kept = magnitude.kthvalue(math.ceil(w.shape[1] * percentile / 100), dim=1, keepdim=True).values
         return torch.where(kept > 0, kept, peak)  # a row that is mostly zeros keeps its largest
-    clipped = peak * CLIPPINGS.to(peak)
+    clipped = peak * clippings().to(peak)
     scales = symmetric_scale(clipped, fmt)
+    from bitwright.methods import kernels
+
     search = kernels.least_error if kernels.can_search(w, fmt) else least_error
     return clipped.gather(1, search(w, scales, fmt))
 
@@ -93,9 +101,9 @@ def clipped_range(
         limit = float(magnitude[int(torch.searchsorted(share, percentile / 100).clamp(max=len(share) - 1))])
         return max(low, -limit), min(high, limit)
     errors = []
-    for clipping in CLIPPINGS.tolist():
+    for clipping in clippings().tolist():
         scale, zero_point = affine(low * clipping, high * clipping, fmt, symmetric=symmetric)
         codes = fmt.encode(centres / scale, zero_point)
         errors.append(float((histogram * ((codes - zero_point) * scale - centres).square()).sum()))
-    clipping = float(CLIPPINGS[int(torch.tensor(errors).argmin())])
+    clipping = float(clippings()[int(torch.tensor(errors).argmin())])
     return low * clipping, high * clipping

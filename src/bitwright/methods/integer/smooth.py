@@ -7,15 +7,16 @@ for which a kind leaves the common strength are our choices: a stronger migratio
 that it looks a little better on text like the calibration's and clips on other text.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from bitwright.errors import InputError
 from bitwright.formats import Quantized
+from bitwright.later import torch
 from bitwright.methods.executor import Executor
 from bitwright.methods.integer.observe import Ranges
 from bitwright.methods.integer.rules import Rules, site_plan

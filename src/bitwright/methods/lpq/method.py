@@ -1,17 +1,23 @@
 """The method `lpq` as the registry knows it."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bitwright.formats import Quantized
+from bitwright.later import later, torch
 from bitwright.methods.lpq.options import RECIPES, LpqOptions
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.protocol import Provides
 from bitwright.methods.tabled import TabledOperands
-from bitwright.methods.tabled.products import product_of_values
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
+
+if TYPE_CHECKING:
+    from bitwright.methods.tabled import products
+else:
+    products = later("bitwright.methods.tabled.products")
 
 
 class LpqMethod(TabledOperands):
@@ -29,7 +35,7 @@ class LpqMethod(TabledOperands):
 
         return calibrate(network, samples, options, plan)
 
-    def rough(self) -> "LpqMethod":
+    def rough(self) -> LpqMethod:
         """Log posits multiplied in float32, without the converter's error."""
         return _ProductsOfValues()
 
@@ -39,7 +45,7 @@ class _ProductsOfValues(LpqMethod):
 
     def fast(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Float32 products of what words stand for."""
-        return self.finish(view, product_of_values(view, x, w), x, w, plan)
+        return self.finish(view, products.product_of_values(view, x, w), x, w, plan)
 
 
 METHOD = LpqMethod()

@@ -9,7 +9,7 @@ from bitwright.formats import LogPosit, PerChannel, PerTensor, parse_granularity
 from bitwright.methods.lpq.fields import Fields, least_error, least_error_by_row, tables
 from bitwright.methods.lpq.options import LpqOptions
 from bitwright.methods.plan import FLOAT_SITE, OperandPlan, SitePlan
-from bitwright.methods.tabled import Seen
+from bitwright.methods.tabled.observe import Seen
 from bitwright.networks.view import by_column
 
 CHANNELS = 64

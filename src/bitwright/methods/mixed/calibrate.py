@@ -13,6 +13,7 @@ from typing import Any
 from bitwright.formats import Quantized
 from bitwright.methods.budget import Judge, shared_judge
 from bitwright.methods.executor import Executor
+from bitwright.methods.integer import METHOD as INTEGERS
 from bitwright.methods.integer.calibrate import Observed, decided, observe_network
 from bitwright.methods.integer.rules import site_plan
 from bitwright.methods.integer.smooth import beginnings, output_loss
@@ -37,9 +38,7 @@ def calibrate(network: Network, samples: Sequence[Batch], options: MixedOptions,
         As calibration of the integer method does.
     """
     if network.shape_only:
-        from bitwright.methods.integer.calibrate import calibrate as calibrate_integers
-
-        return calibrate_integers(network, samples, options, plan)
+        return INTEGERS.calibrate(network, samples, options, plan)
     observed = observe_network(network, samples, options, histograms=True)
     wide = decided(network, observed, plan)
     narrow = _narrow(observed, options)

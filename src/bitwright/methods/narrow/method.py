@@ -6,23 +6,29 @@ this accumulator measures what it would cost. Ours: 8 significant bits with the 
 even, at every addition; one running sum over the whole reduction; exponents without bounds.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
-import torch
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, LogPosit, Quantized
+from bitwright.later import later, torch
 from bitwright.methods.narrow.rule import NarrowSums
 from bitwright.methods.plan import Part, Plan, SitePlan
 from bitwright.methods.protocol import Provides
-from bitwright.methods.tabled.log_products import add_products, pair_of, sum_to_odd
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.view import GemmView
 from bitwright.settings import about
+
+if TYPE_CHECKING:
+    from bitwright.methods.tabled import log_products
+else:
+    log_products = later("bitwright.methods.tabled.log_products")
 
 WIDEST = 8  # bits of words whose products are looked up
 
@@ -75,7 +81,7 @@ class NarrowMethod:
             return running_sums(view, left, right, table, _bits(plan))
         by = {"bits": _bits(plan)}
         products, taps = (functools.partial(_call, kernel, **by) for kernel in (kernels.products, kernels.depthwise))
-        return add_products(view, left, right, table, products, taps)
+        return log_products.add_products(view, left, right, table, products, taps)
 
     def fast_sums(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """The same: rounding is what such a sum is, and float32 has no shorter way to it."""
@@ -100,7 +106,7 @@ def looked_up(x: Quantized, w: Quantized) -> tuple[Quantized, Quantized, torch.T
                 f"{operand.format.name}; use narrower operands, or leave narrow out"
             )
     if isinstance(x.format, LogPosit) and isinstance(w.format, LogPosit):
-        return x, w, pair_of(x.format, w.format).reals
+        return x, w, log_products.pair_of(x.format, w.format).reals
     (left, of_x), (right, of_w) = _values(x), _values(w)
     return left, right, of_w.unsqueeze(1) * of_x
 
@@ -128,7 +134,7 @@ def running_sums(view: GemmView, x: Quantized, w: Quantized, table: torch.Tensor
                     terms = table[each.w[i].long(), block[:, i].long()]
                 else:
                     terms = table[each.w[:, i].unsqueeze(1).long(), block[:, :, i].unsqueeze(2).long()]
-                total = _rounded(sum_to_odd(total, terms), bits)
+                total = _rounded(log_products.sum_to_odd(total, terms), bits)
             blocks.append(torch.as_tensor(total))
         parts.append(torch.cat(blocks, dim=0 if each.depthwise else 1))
     return output(view, parts)

@@ -115,7 +115,8 @@ def _read_once(flow: Dataflow, weight: torch.Tensor) -> bool:
 
 def spread_scale(w: OperandPlan, target: Target) -> torch.Tensor:
     """The scale of every element, broadcastable to w."""
-    assert w.scale is not None
+    steps = w.steps
+    assert steps is not None
     if not isinstance(w.granularity, PerGroup):
-        return w.scale.float()
-    return w.scale.float().repeat_interleave(w.granularity.size, dim=-1)[..., : target.shape[-1]]
+        return steps.float()
+    return steps.float().repeat_interleave(w.granularity.size, dim=-1)[..., : target.shape[-1]]

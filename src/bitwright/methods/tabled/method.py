@@ -1,14 +1,22 @@
 """What methods of tabled formats share: encoding by a static scale, the exact product, its fast emulation."""
 
-import torch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from bitwright.errors import InputError
 from bitwright.formats import Integer, Quantized, TableFormat
-from bitwright.methods.integer import gemm
+from bitwright.later import later, torch
 from bitwright.methods.plan import OperandPlan, SitePlan
 from bitwright.methods.protocol import Provides
-from bitwright.methods.tabled.products import exact_sums, fast_sums, sum_unit
 from bitwright.networks.view import GemmView
+
+if TYPE_CHECKING:
+    from bitwright.methods.integer import gemm
+    from bitwright.methods.tabled import products
+else:
+    gemm = later("bitwright.methods.integer.gemm")
+    products = later("bitwright.methods.tabled.products")
 
 
 class TabledOperands:
@@ -36,11 +44,11 @@ class TabledOperands:
 
     def gemm(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Exact: sums of products as the machine forms them, then scale and bias in float32."""
-        return self.finish(view, exact_sums(view, x, w), x, w, plan)
+        return self.finish(view, products.exact_sums(view, x, w), x, w, plan)
 
     def fast(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:
         """Float32 sums of the same products."""
-        return self.finish(view, fast_sums(view, x, w), x, w, plan)
+        return self.finish(view, products.fast_sums(view, x, w), x, w, plan)
 
     def finish(self, view: GemmView, sums: torch.Tensor, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """The output from sums: one rounding to float32, one product with the scales, the bias."""
@@ -48,7 +56,7 @@ class TabledOperands:
 
     def step(self, view: GemmView, x: Quantized, w: Quantized, plan: SitePlan) -> torch.Tensor:  # noqa: ARG002
         """What the least significant bit of a product is worth: see `sum_unit`."""
-        return gemm.output_step(view, x, w) * sum_unit(x.format, w.format)
+        return gemm.output_step(view, x, w) * products.sum_unit(x.format, w.format)
 
 
 def encode(tensor: torch.Tensor, operand: OperandPlan) -> Quantized:

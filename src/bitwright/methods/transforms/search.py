@@ -13,6 +13,8 @@ Where an accumulation is composed with the operands, candidates are judged with 
 activation over all tiles makes running sums wander far on their way to a small result.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import math
@@ -20,9 +22,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from bitwright.errors import InputError
+from bitwright.later import torch
 from bitwright.methods.executor import Executor, prepare
 from bitwright.methods.integer.observe import observe_ranges
 from bitwright.methods.integer.options import IntegerOptions
@@ -34,7 +35,8 @@ from bitwright.methods.protocol import Composition, Drafting, Method, Provides
 from bitwright.methods.sharing import sharing
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.network import Batch, Network
-from bitwright.networks.rotation import Rotation, Where, rotation_groups
+from bitwright.networks.rotated_sites import Rotation, Where
+from bitwright.networks.rotation import rotation_groups
 from bitwright.networks.smoothing import untie
 from bitwright.networks.trace import recording_batch
 from bitwright.words import counted
@@ -82,7 +84,7 @@ class _Place:
         return Rotation(where=self.where, block=self.block, signs=self.flipped and self.block > 0)
 
     @property
-    def cheaper(self) -> "_Place":
+    def cheaper(self) -> _Place:
         """At run time in blocks of a power of two, which take fewer additions."""
         return dataclasses.replace(self, block=self.power) if self.where is Where.RUN_TIME else self
 
@@ -93,14 +95,12 @@ class _Place:
 
 
 def calibrate_transformed(
-    method: Method, network: Network, samples: Sequence[Batch], options: Any, plan: Plan, stored: Stored = ()
+    method: Method, network: Network, samples: Sequence[Batch], options: OperandOptions, plan: Plan, stored: Stored = ()
 ) -> Plan:
     """`plan` with the method's operands, on `network` transformed as the options say; errors as of `calibrate`.
 
     What to transform is judged with the accumulation of `stored`, which fills nothing of the result.
     """
-    if not isinstance(options, OperandOptions) or network.shape_only or not samples:
-        return method.calibrate(network, samples, options, plan)
     places, turned = ([], network) if options.rotation == "none" else _places(network, samples)
     searched = bool(places) and options.rotation == "search"
     seen, judges = held_out(network, samples) if searched or _first_tokens(network, options) else (samples, ())

@@ -36,7 +36,7 @@ from bitwright.methods.plan import Plan
 from bitwright.methods.progress import reporting, within
 from bitwright.methods.refine import Refiner
 from bitwright.methods.refine.rounder import Rounder
-from bitwright.methods.tabled import observe_values
+from bitwright.methods.tabled.observe import observe_values
 from bitwright.networks.blocks import Chain, chain_of
 from bitwright.networks.fingerprint import fingerprint
 from bitwright.networks.fold import fold_batch_norm

@@ -11,9 +11,8 @@ from typing import Any
 from bitwright.accelerators.bit_slice.machine import SliceArray
 from bitwright.errors import InputError
 from bitwright.methods.aqs.calibrate import Stages
-from bitwright.methods.executor import same_plan
 from bitwright.methods.integer.calibrate import decided, observe_network
-from bitwright.methods.plan import Plan
+from bitwright.methods.plan import Plan, same_plan
 from bitwright.methods.protocol import compose
 from bitwright.networks.network import Batch, Network
 from bitwright.networks.synthetic import describe
