@@ -967,7 +967,8 @@ class TestTrain:
         bare = ("train", "toy_networks:layers", "--steps", "40", "--learning-rate", "0.9", "--save-plan", "again")
         resumed = (*bare, "--checkpoint", "state", "--resume")
         assert json_of(*resumed, "--every", "2", "--patience", "1")["steps"] > stopped["steps"]
-        assert "not 5; resume it with the same" in refused(*first, "--steps", "5")
+        fewer = [word if word != "40" else "5" for word in first]
+        assert "not 5; resume it with the same" in refused(*fewer)
         assert "not from noise inputs, 3 a step" in refused(*first, "--batch-size", "3")
         other = [word if word != "psum_bits=4" else "psum_bits=6" for word in first]
         assert "with psum_bits=4, not 6; the same command" in refused(*other)
@@ -1043,3 +1044,25 @@ class TestTrain:
     def test_bad_input(self, toys, arguments, said):
         assert said in refused("train", "toy_networks:layers", *arguments)
         assert not (toys / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["simulate", "gemm:8x8x8", "-a", "simd", "--accelerator", "systolic-ws"], "--accelerator"),
+        (["evaluate", "minilm-l6", "--method", "int8", "--method=float"], "--method"),
+        (["compare", "gemm:8x8x8", "--methods", "int8", "--methods", "aqs"], "--methods"),
+    ],
+)
+def test_an_option_of_one_value_is_not_given_twice(words, flag):
+    """The last one alone would count, and nobody would hear of the others."""
+    result = RUNNER.invoke(app, words)
+    assert result.exit_code == 2
+    assert f"{flag} is given 2 times and takes one value" in result.stderr
+
+
+def test_flags_and_lists_may_be_given_again():
+    words = ["simulate", "gemm:8x8x8", "--json", "--json", "--set", "rows=8", "--set", "cols=8"]
+    result = RUNNER.invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
@@ -34,6 +35,14 @@ class Commands(TyperGroup):
         """Read the options before the command."""
         with _printable():
             return super().make_context(*args, **extra)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, and look at its words as a whole."""
+        found = super().resolve_command(ctx, args)
+        _, command, words = found
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_repetitions(command.context_class(command, parent=ctx), command, words)
+        return found
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -62,6 +71,21 @@ class Commands(TyperGroup):
         except SystemExit as error:  # bitwright's own ends are typer's: this is a network's, a loader's or a metric's
             FAILURES.shown(error)
             stop(f"code that was given ended the program (exit code {error.code}); {INTERRUPTS.written}", USAGE)
+
+
+def _refuse_repetitions(ctx: Any, command: Any, words: list[str]) -> None:
+    """Refuse an option that takes one value and is given several, of which the last alone would count."""
+    try:
+        order = command.make_parser(ctx).parse_args(args=list(words))[2]
+    except WrongUsage:  # which is told when the command reads its words
+        return
+    for param, count in Counter(order).items():
+        one = param.param_type_name == "option" and not (param.multiple or param.is_flag or param.count)
+        if one and count > 1:
+            raise InputError(
+                f"{max(param.opts, key=len)} is given {count} times and takes one value; give it once, with commas "
+                "between names where it takes several"
+            )
 
 
 @contextlib.contextmanager
