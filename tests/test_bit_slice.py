@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitwright.accelerators.bit_slice import Panacea, Sibia
+from bitwright.accelerators.bit_slice.buffers import held, moved
 from bitwright.accelerators.bit_slice.operator_level import Array, simulate_tile
+from bitwright.accelerators.bit_slice.pieces import pieces_of
 from bitwright.accelerators.bit_slice.products import dense_products
 from bitwright.accelerators.bit_slice.schedule import ALONE, Stages, tile_cycles
 from bitwright.accelerators.engine import ran_as
@@ -119,9 +121,11 @@ def check_against_simulation(machine, work, tile_m, tile_k, tile_n):
         lanes=machine.ppu_lanes,
         x_slices=(False,) * slicing.x_low + (True,) * slicing.x_high,
         w_slices=(False,) * slicing.w_low + (True,) * slicing.w_high,
+        most_k=min(machine.buffered_k, 2 * machine.buffered_k // max(slicing.x_slices, slicing.w_slices)),
+        skips=tuple(found.products.skipping in ("both", side) for side in "xw"),
         queues=pea_queues(machine, found.products.skipping, slicing),
     )
-    executed = 0
+    executed, written = 0, dict.fromkeys("xw", 0)
     for group in range(site.groups):
         for mt, m0 in enumerate(range(0, site.m, tile_m)):
             for kt, k0 in enumerate(range(0, site.k, tile_k)):
@@ -130,7 +134,7 @@ def check_against_simulation(machine, work, tile_m, tile_k, tile_n):
                     x = masks.x[group, m0 // 4 : -(-(m0 + rows) // 4), k0 : k0 + tile_k]
                     w = masks.w[group, n0 // 4 : -(-(n0 + columns) // 4), k0 : k0 + tile_k]
                     sizes = [
-                        (20 * int(run_length_entries(mask, 4).sum()), 4 * extent * mask.shape[1])
+                        (coded_bits(mask, array.most_k), 4 * extent * mask.shape[1])
                         for mask, extent in ((x, rows), (w, columns))
                     ]
                     simulated = simulate_tile(
@@ -144,10 +148,28 @@ def check_against_simulation(machine, work, tile_m, tile_k, tile_n):
                     )
                     assert simulated.cycles == found.tile_cycles[group, mt, kt, nt]
                     executed += sum(simulated.products.values())
+                    written = {side: count + simulated.written[side] for side, count in written.items()}
                     stored = [min(size) if high else 0 for size, high in zip(sizes, (1, slicing.w_high), strict=True)]
                     assert found.x.bits[group, mt, kt] == stored[0] + slicing.x_low * sizes[0][1]
                     assert found.w.bits[group, nt, kt] == stored[1] + slicing.w_low * sizes[1][1]
     assert executed == found.products.executed
+    events = {(each.component, each.name): each.count for each in machine.run(work).events}
+    read = {side: events.get((f"{side}_slice_buffers", "read"), 0) for side in "xw"}
+    assert read == {"x": executed, "w": executed}
+    column_blocks = -(-site.n // machine.block_columns)
+    words = moved(found.blocks, slicing, found.products, column_blocks=column_blocks)
+    assert {"x": words.x_written, "w": words.w_written} == written
+
+
+def coded_bits(mask, most_k):
+    """Streams of vectors, cut into pieces of k: entries of 20 bits, and how many there are."""
+    k, bits = mask.shape[1], 0
+    count = -(-k // most_k)
+    length = -(-k // count)
+    for start in range(0, k, length):
+        piece = mask[:, start : start + length]
+        bits += 20 * int(run_length_entries(piece, 4).sum()) + len(piece) * len(f"{piece.shape[1]:b}")
+    return bits
 
 
 class TestTwins:
@@ -163,6 +185,7 @@ class TestTwins:
             double_tile=data.draw(st.booleans()),
             skip_single_slice=data.draw(st.booleans()),
             ppu_lanes=data.draw(st.integers(1, 8)),
+            buffered_k=data.draw(st.integers(2, 10)),
             fold_pipelining=False,
         )
         m, k, n = (data.draw(st.integers(1, top)) for top in (20, 9, 20))
@@ -187,6 +210,7 @@ class TestTwins:
             operators=data.draw(st.integers(1, 5)),
             tile_rows=4 * data.draw(st.integers(1, 3)),
             ppu_lanes=data.draw(st.integers(1, 8)),
+            buffered_k=data.draw(st.integers(2, 10)),
             fold_pipelining=False,
         )
         m, k, n = (data.draw(st.integers(1, top)) for top in (20, 9, 20))
@@ -233,29 +257,47 @@ class TestTwins:
 
 
 def watch(tiles, *, hidden):
-    """Cycles of blocks (decode, compute, output) in slots, clock by clock, of tiles that follow one another.
+    """Cycles of blocks, ([(decode, compute) of each piece], output), in slots, clock by clock, tile after tile.
 
-    In a slot the operators work on a block, the decoders on the one after, and the post-processing unit on the one
-    before; without second accumulators it takes the block itself, and the operators wait.
+    In a slot the operators work on a piece and the decoders on the one after, a clock at least, while the
+    post-processing unit works on the block before, which it must have taken when the last piece ends; without second
+    accumulators it takes the block itself, and the operators wait.
     """
-    blocks = [block for tile in tiles for block in tile]
-    clock = 0
-    left = blocks[0][0]
-    while left:  # the first block's vectors
+    slots = [
+        (*piece, output if at == len(pieces) - 1 else None)
+        for tile in tiles
+        for pieces, output in tile
+        for at, piece in enumerate(pieces)
+    ]
+    clock, left = 1, slots[0][0] - 1
+    while left > 0:  # the first piece's vectors
         clock, left = clock + 1, left - 1
-    for i, (_, multiplying, output) in enumerate(blocks):
+    writing = 0
+    for i, (_, multiplying, output) in enumerate(slots):
         computing = multiplying
-        decoding = blocks[i + 1][0] if i + 1 < len(blocks) else 0
-        writing = blocks[i - 1][2] if hidden and i else 0
-        while computing or decoding or writing:
+        decoding = slots[i + 1][0] if i + 1 < len(slots) else 0
+        begun = False
+        while computing or decoding or (writing and output is not None) or not begun:
             computing, decoding, writing = (max(0, each - 1) for each in (computing, decoding, writing))
-            clock += 1
-        if not hidden:
+            clock, begun = clock + 1, True
+        if output is not None and hidden:
+            writing = output
+        elif output is not None:
             clock += output
-    return clock + (blocks[-1][2] if hidden else 0) + 1  # the sum of the last product is there a clock later
+    return clock + writing + 1  # the sum of the last product is there a clock later
 
 
-stage = st.integers(1, 9)
+def in_blocks(stages, pieces, group, tile, row, column):
+    """A block of a tile of k as `watch` takes it."""
+    first, last = pieces.first[tile], pieces.last[tile]
+    slots = [
+        tuple(int(each[group, at, row, column]) for each in (stages.decode, stages.compute))
+        for at in range(first, last + 1)
+    ]
+    return slots, int(stages.output[group, tile, row, column])
+
+
+ONE = pieces_of(1, tile_k=1, most=1)
 
 
 class TestSchedule:
@@ -270,17 +312,23 @@ class TestSchedule:
         hidden=st.booleans(),
         pipelined=st.booleans(),
         loops=st.sampled_from(("mkn", "mnk", "kmn", "knm", "nkm", "nmk")),
+        most=st.integers(1, 7),
         seed=seeds,
     )
     def test_every_tile_takes_the_cycles_of_a_clock(
-        self, rows, columns, row_blocks, column_blocks, hidden, pipelined, loops, seed
+        self, rows, columns, row_blocks, column_blocks, hidden, pipelined, loops, most, seed
     ):
         random = np.random.default_rng(seed)
-        shape = (2, 2, rows, columns)
-        stages = Stages(**{name: random.integers(1, 10, shape) for name in ("decode", "compute", "output")})
+        pieces = pieces_of(12, tile_k=7, most=most)
+        of_pieces, of_tiles = ((2, count, rows, columns) for count in (len(pieces.sizes), 2))
+        stages = Stages(
+            decode=random.integers(0, 10, of_pieces),
+            compute=random.integers(0, 10, of_pieces),
+            output=random.integers(1, 25, of_tiles),
+        )
         timing = Timing(hidden=hidden, pipelined=pipelined)
         found, fill = tile_cycles(
-            stages, row_blocks=row_blocks, column_blocks=column_blocks, timing=timing, loops=loops
+            stages, pieces, row_blocks=row_blocks, column_blocks=column_blocks, timing=timing, loops=loops
         )
         assert found.shape == (2, -(-rows // row_blocks), 2, -(-columns // column_blocks))
         extents, tiles = dict(zip("mkn", found.shape[1:], strict=True)), []
@@ -288,7 +336,7 @@ class TestSchedule:
             i, k, j = (place[loops.index(axis)] for axis in "mkn")
             tiles.append(
                 [
-                    tuple(int(getattr(stages, name)[group, k, row, column]) for name in ("decode", "compute", "output"))
+                    in_blocks(stages, pieces, group, k, row, column)
                     for column in range(j * column_blocks, min(columns, (j + 1) * column_blocks))
                     for row in range(i * row_blocks, min(rows, (i + 1) * row_blocks))
                 ]
@@ -310,14 +358,33 @@ class TestSchedule:
         )
 
         def cycles(**timing):
-            return int(tile_cycles(stages, row_blocks=2, column_blocks=1, timing=Timing(**timing))[0].item())
+            return int(tile_cycles(stages, ONE, row_blocks=2, column_blocks=1, timing=Timing(**timing))[0].item())
 
         assert cycles(pipelined=False) == 3 + max(2, 4) + max(5, 1) + 6 + 1
-        assert cycles(pipelined=False) == int(tile_cycles(stages, row_blocks=2, column_blocks=1)[0].item())
+        assert cycles(pipelined=False) == int(tile_cycles(stages, ONE, row_blocks=2, column_blocks=1)[0].item())
         assert cycles(hidden=False, pipelined=False) == 3 + (max(2, 4) + 1) + (5 + 6) + 1
         # Pipelined, the first decoding and the last output are paid once, and there is one tile only.
         assert cycles() == max(2, 4) + max(5, 1)
         assert cycles(hidden=False) == (max(2, 4) + 1) + (5 + 6)
+
+    def test_pieces_by_hand(self):
+        """A block of two pieces and one after it: outputs have until the second piece ends, and a slot a clock."""
+        pieces = pieces_of(4, tile_k=4, most=2)
+        stages = Stages(
+            decode=np.array([[3, 4], [2, 0]]).reshape(1, 2, 2, 1),
+            compute=np.array([[6, 0], [1, 0]]).reshape(1, 2, 2, 1),
+            output=np.array([5, 1]).reshape(1, 1, 2, 1),
+        )
+        found, fill = tile_cycles(stages, pieces, row_blocks=2, column_blocks=1, timing=Timing())
+        first, second = max(6, 2) + max(1, 4), max(max(0, 0, 1) + max(0, 1), 5)
+        assert (int(found.item()), fill) == (first + second, 3 + 1 + 1)
+        (alone, _) = tile_cycles(stages, pieces, row_blocks=2, column_blocks=1)
+        assert alone.item() == 3 + first + second + 1 + 1
+
+    def test_a_first_block_without_anything_to_decode_takes_a_clock(self):
+        stages = Stages(**{name: np.zeros((1, 1, 1, 1), np.int64) for name in ("decode", "compute", "output")})
+        (found, fill) = tile_cycles(stages, ONE, row_blocks=1, column_blocks=1, timing=Timing())
+        assert (found.item(), fill) == (1, 1 + 0 + 1)
 
     def test_an_unequal_last_tile_waits_for_the_outputs_before(self):
         """Tiles of 8 and 1 rows' worth, a block each: decoded in 2, 5 and 1 cycles of work, written in 9 and 1."""
@@ -327,7 +394,7 @@ class TestSchedule:
                 for name, each in (("decode", [2, 2]), ("compute", [5, 1]), ("output", [9, 1]))
             }
         )
-        found, fill = tile_cycles(stages, row_blocks=1, column_blocks=1, timing=Timing())
+        found, fill = tile_cycles(stages, ONE, row_blocks=1, column_blocks=1, timing=Timing())
         assert found.reshape(-1).tolist() == [max(5, 2), max(1, 9)]
         assert fill == 2 + 1 + 1  # and a clock between the last product and its sum
 
@@ -371,19 +438,15 @@ class TestSchedule:
         machine = machine(weight_loading="hidden" if hidden else "exposed")
         work = nothing_skipped(work_of(128, 384, 64, x_format=UINT8 if isinstance(machine, Panacea) else INT7))
         found = mapped(machine, work, 128, 64, 64)
-        stages = machine._stages(found.gemm, found.products.pea_cycles, found.x, found.w)
-        tiles = [
-            [
-                tuple(int(each[0, k, row, 0]) for each in (stages.decode, stages.compute, stages.output))
-                for row in (0, 1)
-            ]
-            for k in range(6)
-        ]
-        assert tiles[0][0][0] == 64  # raw: a vector per cycle
-        assert tiles[0][0][2] == 64 * 64 // 32
-        assert tiles[1][0][2] == 2 * 64 * 64 // 32
+        loads = held(found.blocks, found.slicing, found.products.skipping)
+        stages = machine._stages(found.gemm, found.products.pea_cycles, found.x, found.w, loads, found.pieces)
+        tiles = [[in_blocks(stages, found.pieces, 0, k, row, 0) for row in (0, 1)] for k in range(6)]
+        decoding = -(-2 * 16 * 64 // 12)  # raw: a vector per cycle and stream, of two slices into 12 banks
+        assert tiles[0][0][0][0][0] == decoding
+        assert tiles[0][0][1] == 64 * 64 // 32
+        assert tiles[1][0][1] == 2 * 64 * 64 // 32
         clock = watch(tiles, hidden=hidden)
-        assert found.fill_cycles == 64 + (2 * 64 * 64 // 32 if hidden else 0) + 1
+        assert found.fill_cycles == decoding + (2 * 64 * 64 // 32 if hidden else 0) + 1
         # Computing is longest, so that nothing but the fill shows.
         assert int(found.tile_cycles.sum()) + found.fill_cycles == clock
 
@@ -547,7 +610,7 @@ class TestLimits:
             x = torch.rand(work.masks.x.shape, generator=generator) < rho_x
             w = torch.rand(work.masks.w.shape, generator=generator) < rho_w
             # in one tile of k, whose lists are so long that their last steps hardly count
-            found = mapped(Panacea(**parameters), with_masks(work, x, w), 64, 2048, 64)
+            found = mapped(Panacea(buffered_k=2048, **parameters), with_masks(work, x, w), 64, 2048, 64)
             return float(found.products.pea_cycles.sum(1).mean()) / (16 * 2048)
 
         assert share(0, 0) == pytest.approx(0.750, abs=1e-3)
@@ -565,6 +628,78 @@ class TestLimits:
             assert after.cycles <= before.cycles
             assert after.total_energy_pj < before.total_energy_pj
             assert after.traffic_bytes["dram_read"] < before.traffic_bytes["dram_read"]
+
+
+class TestBuffers:
+    """Slices in front of the operators: what is held, written and read, at the prices of SRAM banks."""
+
+    @pytest.mark.parametrize(("k", "x_bytes", "w_bytes"), [(96, 512, 512), (768, 4096, 512), (4096, 21846, 1366)])
+    def test_banks_hold_both_halves_of_every_element(self, k, x_bytes, w_bytes):
+        """2 slices of k by 16 vectors of x, or 1 of w, of 2 bytes each, in 12 banks, twice, of 512 bytes at least."""
+        machine = Panacea(buffered_k=k)
+        prices, area = machine.technology, machine.area().components_um2
+        for side, needed in (("x", x_bytes), ("w", w_bytes)):
+            bank = prices.sram(capacity_bytes=needed, width_bits=16)
+            assert area[f"{side}_slice_buffers"] == pytest.approx(16 * 2 * 12 * bank.area_um2)
+        masks = 2 * k * (16 + 16)  # a bit of each vector of x and of w
+        assert area["slice_masks"] == pytest.approx(masks * prices.price("register_bit").area())
+
+    def test_a_small_product_by_hand(self):
+        """8 rows by 5 by 4 columns: 2 vectors of x and 1 of w at each k, of 2 slices, by 4 kinds of products."""
+        machine = Panacea()
+        events = {(each.component, each.name): each for each in machine.run(nothing_skipped(work_of(8, 5, 4))).events}
+        written = {side: events[f"{side}_slice_buffers", "write"] for side in "xw"}
+        read = {side: events[f"{side}_slice_buffers", "read"] for side in "xw"}
+        assert (written["x"].count, written["w"].count) == (2 * 5 * 2, 5 * 2)
+        assert read["x"].count == read["w"].count == 2 * 5 * 4
+        assert events["slice_masks", "write"].count == 5 * (2 + 1)
+        assert events["accumulators", "write"].count == events["mergers", "merge"].count == 8 * 4 * 4
+        prices = machine.technology
+        bank = prices.sram(capacity_bytes=512, width_bits=16)
+        wires = 16 * prices.price("wire_bit_mm").energy() * 0.75 * (24 * bank.area_um2) ** 0.5 / 1000
+        for each, price_pj in ((written, bank.write_pj), (read, bank.read_pj)):
+            for side in "xw":
+                assert each[side].energy_pj == pytest.approx(each[side].count * (price_pj + wires))
+        register = prices.price("register_bit").energy()
+        assert events["accumulators", "write"].price_pj == pytest.approx(32 * register)
+
+    def test_what_is_skipped_is_neither_written_nor_read(self):
+        work = work_of(8, 5, 4)
+        all_skipped = with_masks(work, torch.ones_like(work.masks.x), torch.ones_like(work.masks.w))
+        counts = {(each.component, each.name): each.count for each in Panacea().run(all_skipped).events}
+        assert counts["x_slice_buffers", "write"] == 2 * 5
+        assert counts["w_slice_buffers", "write"] == 5
+        assert counts["x_slice_buffers", "read"] == 2 * 5
+
+    def test_every_element_with_columns_has_a_copy_of_x(self):
+        """20 columns are 5 vectors of w, in elements of their own; 72 rows are two blocks, for which w comes twice."""
+        work = nothing_skipped(work_of(72, 5, 20))
+        counts = {(each.component, each.name): each.count for each in Panacea().run(work).events}
+        assert counts["x_slice_buffers", "write"] == 5 * (72 // 4) * 5 * 2
+        assert counts["w_slice_buffers", "write"] == 2 * 5 * 5 * 2
+
+    def test_operands_of_more_slices_come_in_shorter_pieces(self):
+        for bits, longest in ((7, 96), (10, 64), (13, 48)):
+            found = mapped(Sibia(), work_of(8, 200, 4, x_format=Integer(bits=bits)), 8, 200, 4)
+            assert found.pieces.sizes.max() <= longest
+            assert len(found.pieces.sizes) == -(-200 // longest)
+
+    def test_a_bank_that_is_too_slow_names_its_lever(self):
+        with pytest.raises(InputError, match="lower buffered_k or clock_mhz"):
+            Panacea(buffered_k=4096, clock_mhz=1500, sram_bank_kib=0.5, sram_bank_bits=32).area()
+
+    def test_pieces_are_even_and_within_tiles(self):
+        for k, tile_k, most in itertools.product(range(1, 14), range(1, 14), range(1, 7)):
+            pieces = pieces_of(k, tile_k=tile_k, most=most)
+            assert pieces.sizes.sum() == k
+            for tile, start in enumerate(range(0, k, tile_k)):
+                sizes = pieces.sizes[pieces.first[tile] : pieces.last[tile] + 1].tolist()
+                tile_size = min(tile_k, k - start)
+                assert pieces.starts[pieces.first[tile]] == start
+                assert sum(sizes) == tile_size
+                assert len(sizes) == -(-tile_size // most)
+                assert set(sizes[:-1]) <= {max(sizes)}
+                assert max(sizes) == -(-tile_size // len(sizes))
 
 
 class TestMachines:
@@ -649,5 +784,5 @@ class TestMachines:
     def test_bytes_are_those_of_the_coder(self):
         work = work_of(64, 64, 64)
         cost = Panacea().run(work)
-        streams = np.sum([20 * int(run_length_entries(mask, 4).sum()) for mask in (work.masks.x[0], work.masks.w[0])])
+        streams = np.sum([coded_bits(mask, 96) for mask in (work.masks.x[0], work.masks.w[0])])
         assert cost.traffic_bytes["dram_read"] == pytest.approx((streams + 2 * 4 * 64 * 64) / 8, abs=2)

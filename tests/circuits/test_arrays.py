@@ -14,6 +14,7 @@ import torch
 
 from bitwright.accelerators.bill import Use
 from bitwright.accelerators.bit_slice import Panacea
+from bitwright.accelerators.bit_slice.buffers import moved
 from bitwright.accelerators.dynamic_precision.latency import fill_cycles, part_cycles
 from bitwright.accelerators.partial_sums.dataflow import InnerProducts
 from bitwright.accelerators.systolic import dataflow, register_level
@@ -199,18 +200,19 @@ class TestSlices:
     """Panacea: the exact product without its zero point, however much is skipped, in the machine's cycles."""
 
     @pytest.mark.parametrize(
-        ("tile", "hidden", "loops", "skips"),
+        ("tile", "hidden", "loops", "piece_k", "skips"),
         [
-            ("dbs", True, "mkn", 0.5),  # few products of high order: static operators are the slower ones
-            ("aqs", False, "nkm", 0.0),  # hardly anything is skipped: tiles are stored raw
+            ("dbs", True, "mkn", 3, 0.5),  # few products of high order: static operators are the slower ones
+            ("aqs", True, "kmn", 8, 0.0),  # a piece is a whole tile of k
+            ("aqs", False, "nkm", 6, 0.0),  # hardly anything is skipped: tiles are stored raw
         ],
     )
-    def test_sums_and_cycles(self, layers, tile, hidden, loops, skips):
+    def test_sums_cycles_and_buffers(self, layers, tile, hidden, loops, piece_k, skips):
         m, k, n = 10, 12, 10
         x, w = layers[f"{tile}_x"][:m, :k], layers[f"{tile}_w"][:k, :n]
         split, zero_point = int(layers.get(f"{tile}_split", 4)), int(layers[f"{tile}_zero_point"])
         size = {"peas": 2, "vectors": 2, "lanes": 3, "dynamic": 2, "static": 3}
-        array = SliceArray(**size, tile=(8, 8, 8), loops=loops, hidden=hidden)
+        array = SliceArray(**size, tile=(8, 8, 8), piece_k=piece_k, loops=loops, hidden=hidden)
         ran = array.run(x, w, split=split, zero_point=zero_point)
         assert ran.product.tolist() == ((x - zero_point) @ w).tolist()
         machine = Panacea(
@@ -220,6 +222,7 @@ class TestSlices:
             tile_rows=8,
             double_tile=False,
             ppu_lanes=3,
+            buffered_k=piece_k,
             weight_loading="hidden" if hidden else "exposed",
         )
         work = sliced(x, w, split=split, zero_point=zero_point)
@@ -237,3 +240,21 @@ class TestSlices:
         assert told.masks.x_rate >= skips
         assert told.compensates
         assert int(told.tile_cycles.sum()) + told.fill_cycles == ran.cycles
+        words = moved(told.blocks, told.slicing, told.products, column_blocks=2)
+        assert ran.read == {"x": words.x_read, "w": words.w_read}
+        assert ran.written == {"x": words.x_written, "w": words.w_written}
+
+    def test_a_first_block_without_anything_to_decode_takes_its_loads(self):
+        """All vectors of high order are skipped: no entries, 2 x 3 and 3 vectors of low order into 2 banks."""
+        x, w = np.full((8, 3), 100), np.full((3, 4), 5)
+        size = {"peas": 1, "dynamic": 1, "static": 1}
+        array = SliceArray(**size, vectors=2, lanes=4, tile=(8, 3, 4), piece_k=8)
+        ran = array.run(x, w, split=4, zero_point=104)
+        assert ran.product.tolist() == ((x - 104) @ w).tolist()
+        machine = Panacea(
+            peas=1, dynamic_operators=1, static_operators=1, tile_rows=8, double_tile=False, ppu_lanes=4, buffered_k=8
+        )
+        work = sliced(x, w, split=4, zero_point=104)
+        told = machine.counted(work, machine.ran(work).mapping)
+        assert told.fill_cycles == 3 + 8 + 1  # loads, 32 outputs in 4 lanes, and a clock until the last sum is there
+        assert int(told.tile_cycles.sum()) + told.fill_cycles == ran.cycles == 3 + 2 * 3 + 8 + 1

@@ -11,6 +11,8 @@ import dataclasses
 import functools
 import math
 
+from bitwright import technology
+from bitwright.accelerators.circuits import Priced
 from bitwright.accelerators.substrate import BYTES_PER_KIB, Substrate
 from bitwright.errors import InputError
 
@@ -85,15 +87,26 @@ def sram_of(machine: Substrate, capacity_bytes: int) -> Sram:
     word_bits = max(BITS_PER_BYTE, min(machine.sram_bank_bits, bank_bytes * BITS_PER_BYTE // FEWEST_WORDS))
     if word_bits > LARGEST_WORD_BITS:
         raise InputError(f"sram_bank_bits is {word_bits}, and banks have words of up to {LARGEST_WORD_BITS} bits")
+    banks = -(-capacity_bytes // bank_bytes)
+    return banks_of(machine, banks=banks, bank_bytes=bank_bytes, word_bits=word_bits, lever="sram_bank_kib")
+
+
+def banks_of(machine: Substrate, *, banks: int, bank_bytes: int, word_bits: int, lever: str) -> Sram:
+    """So many banks side by side; `lever` makes them smaller.
+
+    Raises
+    ------
+    InputError
+        If there is no such bank, or it does not keep pace with the clock.
+    """
     macro = machine.technology.sram(capacity_bytes=bank_bytes, width_bits=word_bits)
     period_ns = 1000 / machine.clock_mhz
     slowest = max(macro.cycle_ns, macro.access_ns)
     if slowest > period_ns:
         raise InputError(
             f"a bank of {bank_bytes} bytes and {word_bits} bits takes {slowest:.2f} ns and a cycle at "
-            f"{machine.clock_mhz:g} MHz is {period_ns:.2f} ns; lower sram_bank_kib or clock_mhz"
+            f"{machine.clock_mhz:g} MHz is {period_ns:.2f} ns; lower {lever} or clock_mhz"
         )
-    banks = -(-capacity_bytes // bank_bytes)
     area_um2 = banks * macro.area_um2
     wire = machine.technology.price("wire_bit_mm")
     wires_pj = word_bits * wire.energy() * MEAN_DISTANCE * math.sqrt(area_um2) / UM_PER_MM
@@ -106,4 +119,21 @@ def sram_of(machine: Substrate, capacity_bytes: int) -> Sram:
         area_um2=area_um2,
         bits_per_cycle=float(banks * word_bits),
         source=f"{macro.source}; wires of {MEAN_DISTANCE:g} x {math.sqrt(area_um2):.0f} um: {wire.source}",
+    )
+
+
+def memory(sram: Sram | technology.Sram) -> Priced:
+    """A small memory as a circuit of a bill, at the price of a read; writes have a price of their own.
+
+    Examples
+    --------
+    >>> memory(Substrate().technology.sram(512, 16)).area_um2 > 0
+    True
+    """
+    return Priced(
+        area_um2=sram.area_um2,
+        energy_pj=sram.read_pj,
+        leakage_uw=sram.leakage_uw,
+        area_source=sram.source,
+        energy_source=sram.source,
     )

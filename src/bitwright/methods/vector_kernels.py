@@ -66,15 +66,15 @@ def _triple(extents: tuple[int, ...], missing: int) -> Triple:
     return depth, height, width
 
 
-def run_entries(mask: torch.Tensor, tile_k: int, run_bits: int) -> torch.Tensor:
-    """int32 [G, V, ceil(K / tile_k)]: run-length entries of each vector row [G, V, K] within each tile of k.
+def run_entries(mask: torch.Tensor, starts: npt.NDArray[np.int64], run_bits: int) -> torch.Tensor:
+    """int32 [G, V, pieces]: run-length entries of each vector row [G, V, K] within each piece of k, by their starts.
 
     As `bitwright.formats.run_length_entries` of every piece.
     """
     groups, vectors, k = mask.shape
-    entries = torch.empty(groups, vectors, -(-k // tile_k), dtype=torch.int32)
+    entries = torch.empty(groups, vectors, len(starts), dtype=torch.int32)
     use_torch_threads()
-    _run_entries(mask.contiguous().numpy(), tile_k, 1 << run_bits, entries.numpy())
+    _run_entries(mask.contiguous().numpy(), np.append(starts, k), 1 << run_bits, entries.numpy())
     return entries
 
 
@@ -153,13 +153,13 @@ def _by_group(mask: Array, apart: Array) -> None:
 
 
 @numba.njit(parallel=True, cache=True)
-def _run_entries(mask: Array, tile_k: int, longest: int, entries: Array) -> None:
-    groups, vectors, k = mask.shape
+def _run_entries(mask: Array, bounds: Array, longest: int, entries: Array) -> None:
+    groups, vectors, _ = mask.shape
     for at in numba.prange(groups * vectors):
         group, vector = at // vectors, at % vectors
         row = mask[group, vector]
-        for tile in range(entries.shape[2]):
-            start, stop = tile * tile_k, min(k, (tile + 1) * tile_k)
+        for piece in range(entries.shape[2]):
+            start, stop = bounds[piece], bounds[piece + 1]
             skipped = np.int32(0)
             for flag in row[start:stop]:
                 skipped += np.int32(flag)
@@ -173,4 +173,4 @@ def _run_entries(mask: Array, tile_k: int, longest: int, entries: Array) -> None
                     start += longest
                 else:
                     start = j + 1
-            entries[group, vector, tile] = count
+            entries[group, vector, piece] = count

@@ -121,15 +121,8 @@ def sram(table: SramTable, capacity_bytes: int, width_bits: int) -> Sram:
     True
     """
     points = table.points
-    widths = sorted({width for _, width in points})
-    if not widths[0] <= width_bits <= widths[-1]:
-        raise InputError(
-            f"no SRAM macro has a port of {width_bits} bits: the table has {widths[0]} to {widths[-1]} bits; "
-            "put macros side by side for more."
-        )
-    low_width, high_width, across = _neighbours(widths, width_bits)
-    # Both neighbouring widths must have the capacity: wide ports have no small macros.
-    capacities = sorted(c for c, w in points if w == low_width and (c, high_width) in points)
+    low_width, high_width, across = _neighbouring_widths(table, width_bits)
+    capacities = _capacities(table, low_width, high_width)
     if not capacities[0] <= capacity_bytes <= capacities[-1]:
         raise InputError(
             f"no SRAM macro of {capacity_bytes} bytes with a port of {width_bits} bits: at this width the table has "
@@ -152,6 +145,33 @@ def sram(table: SramTable, capacity_bytes: int, width_bits: int) -> Sram:
         cycle_ns=cycle_ns,
         source=table.source,
     )
+
+
+def least_bytes(table: SramTable, width_bits: int) -> int:
+    """Capacity of the smallest macro with a port of that width, in bytes. Raises as `sram` does for the width.
+
+    Examples
+    --------
+    >>> least_bytes(built_in(28), 16)
+    512
+    """
+    low_width, high_width, _ = _neighbouring_widths(table, width_bits)
+    return _capacities(table, low_width, high_width)[0]
+
+
+def _neighbouring_widths(table: SramTable, width_bits: int) -> tuple[int, int, float]:
+    widths = sorted({width for _, width in table.points})
+    if not widths[0] <= width_bits <= widths[-1]:
+        raise InputError(
+            f"no SRAM macro has a port of {width_bits} bits: the table has {widths[0]} to {widths[-1]} bits; "
+            "put macros side by side for more."
+        )
+    return _neighbours(widths, width_bits)
+
+
+def _capacities(table: SramTable, low_width: int, high_width: int) -> list[int]:
+    """Those that both neighbouring widths have: wide ports have no small macros."""
+    return sorted(c for c, w in table.points if w == low_width and (c, high_width) in table.points)
 
 
 @cache

@@ -15,7 +15,7 @@ from bitwright.errors import InputError, MissingPriceError, unknown_name
 from bitwright.technology import price_file
 from bitwright.technology.dram import Dram, drams
 from bitwright.technology.price import Price
-from bitwright.technology.sram import Sram, SramTable, built_in, sram
+from bitwright.technology.sram import Sram, SramTable, built_in, least_bytes, sram
 from bitwright.technology.synthesized import SynthesizedTable, built_in_circuits
 
 GIVEN = "given by the user"
@@ -151,6 +151,10 @@ class Technology:
     def sram(self, capacity_bytes: int, width_bits: int) -> Sram:
         """The SRAM macro of this node; see `bitwright.technology.sram.sram`."""
         return sram(self.sram_table, capacity_bytes, width_bits)
+
+    def least_sram_bytes(self, width_bits: int) -> int:
+        """Capacity of the smallest SRAM macro of that width; see `bitwright.technology.sram.least_bytes`."""
+        return least_bytes(self.sram_table, width_bits)
 
     @property
     def sram_table(self) -> SramTable:

@@ -4,9 +4,9 @@ An array of processing elements (PEs); each has 4 columns of w (a weight vector)
 one outer product of slice vectors per cycle; rows of x are broadcast to all. The mapping is chosen for dense operands,
 as a compiler would that does not know activations; then the blocks of that mapping are counted with the real masks.
 Ours, unless a parameter says otherwise: operators of a kind in a PE share one list of products at a time, those of a
-vector of x, one of w and a kind of slices, and an adder tree adds theirs; PEs wait for each other at the end of a
-block; each operand's tile is stored run-length coded or raw, whichever is smaller, and outputs leave raw, because the
-codes of the next site are not known here.
+vector of x, one of w and a kind of slices, and an adder tree adds theirs; PEs wait for each other at the end of each
+piece of k that their buffers hold; each operand's tile is stored run-length coded or raw, whichever is smaller, and
+outputs leave raw, because the codes of the next site are not known here.
 """
 
 import dataclasses
@@ -18,13 +18,15 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from bitwright.accelerators.bill import Component, Use, listed_use
+from bitwright.accelerators.bill import Component, Use
 from bitwright.accelerators.bit_slice import work as bill
 from bitwright.accelerators.bit_slice.blocks import Blocks, Stored, count_blocks, store
+from bitwright.accelerators.bit_slice.buffers import Held, SliceBuffers, held, moved
+from bitwright.accelerators.bit_slice.dense import DenseSlices
+from bitwright.accelerators.bit_slice.pieces import Pieces, pieces_of
 from bitwright.accelerators.bit_slice.products import Products, dense_products
-from bitwright.accelerators.bit_slice.schedule import LATENCY, Stages, tile_cycles
+from bitwright.accelerators.bit_slice.schedule import Stages, tile_cycles
 from bitwright.accelerators.bit_slice.slicing import SLICE_BITS, Slicing, refusal
-from bitwright.accelerators.dataflow import Accesses
 from bitwright.accelerators.engine import Ran
 from bitwright.accelerators.job import Job, Measured
 from bitwright.accelerators.machine import Machine
@@ -45,8 +47,8 @@ class Counted:
 
     Attributes
     ----------
-    gemm, mapping, slicing
-        The product, its tiles, its slices.
+    gemm, mapping, slicing, pieces
+        The product, its tiles, its slices, and how k is cut.
     blocks, products : Blocks, Products
         Work counted from the masks.
     x, w : Stored
@@ -64,6 +66,7 @@ class Counted:
     gemm: Gemm
     mapping: Mapping
     slicing: Slicing
+    pieces: Pieces
     blocks: Blocks
     products: Products
     x: Stored
@@ -91,6 +94,14 @@ class SliceArray(Machine):
     )
     run_bits: int = Field(
         default=4, ge=1, le=8, description="Width of a run length", json_schema_extra=about(RECOLLECTED, unit="bits")
+    )
+    buffered_k: int = Field(
+        default=96,
+        ge=2,
+        le=4096,
+        description="k of a piece, which the buffers of slices in front of the operators hold of operands of two "
+        "slices, and as many of the next one; as many as the smallest SRAM banks hold, one for each operator",
+        json_schema_extra=about(OURS),
     )
     ppu_lanes: int = Field(
         default=32,
@@ -132,6 +143,17 @@ class SliceArray(Machine):
         return 0
 
     @property
+    def slice_buffers(self) -> SliceBuffers:
+        """What the elements hold of the pieces at work and to come."""
+        return SliceBuffers(
+            substrate=self,
+            elements=self.peas,
+            operators=self.operators_per_pe,
+            x_vectors=self.block_rows // VECTOR,
+            depth=self.buffered_k,
+        )
+
+    @property
     def block_columns(self) -> int:
         """Columns of w that the array works on at once."""
         return VECTOR * self.peas
@@ -162,8 +184,8 @@ class SliceArray(Machine):
         return cycles
 
     def components(self) -> Sequence[Component]:
-        """Multipliers, accumulators of a block, mergers, run-length logic, compensators."""
-        return bill.components(
+        """Multipliers, accumulators of a block, mergers, run-length logic, compensators, buffers of slices."""
+        found = bill.components(
             prices=self.technology,
             unsigned_x=self.unsigned_x,
             peas=self.peas,
@@ -176,6 +198,7 @@ class SliceArray(Machine):
             mergers=self.mergers,
             compensated=self.compensated_operators,
         )
+        return [*found, *self.slice_buffers.components()]
 
     def refusal(self, plan: SitePlan) -> str | None:
         """None if a site with this plan can run here, otherwise one clause that says why not and what would help."""
@@ -186,7 +209,7 @@ class SliceArray(Machine):
         slicing, gemm = self.slicing(work.plan), self.product(work)
         return Job(
             gemm=gemm,
-            dataflows=(DenseSlices(machine=self, slicing=slicing),),
+            dataflows=(DenseSlices(machine=self, slicing=slicing, timing=timing_of(self)),),
             uses=self.operand_uses(work),
             measured=lambda mapping: self._measured(self.counted(work, mapping)),
         )
@@ -203,14 +226,15 @@ class SliceArray(Machine):
     def counted(self, work: Execution, mapping: Mapping) -> Counted:
         """What an execution takes under a mapping, of which tiles, order and buffers count."""
         gemm, slicing, masks = self.product(work), self.slicing(work.plan), work.masks
-        blocks = count_blocks(
-            masks, tile_k=mapping.tile_k, block_vectors=self.block_rows // VECTOR, operators=self.teams[0]
-        )
+        pieces = pieces_of(gemm.k, tile_k=mapping.tile_k, most=self.slice_buffers.most_k(slicing))
+        blocks = count_blocks(masks, pieces=pieces, block_vectors=self.block_rows // VECTOR, operators=self.teams[0])
         products = self.products(blocks, slicing)
-        x = self._store(masks.x, gemm.m, slicing.x_low, slicing.x_high, mapping.tile_k, mapping.tile_m)
-        w = self._store(masks.w, gemm.n, slicing.w_low, slicing.w_high, mapping.tile_k, mapping.tile_n)
+        x = self._store(masks.x, gemm.m, slicing.x_low, slicing.x_high, pieces, mapping.tile_m)
+        w = self._store(masks.w, gemm.n, slicing.w_low, slicing.w_high, pieces, mapping.tile_n)
+        loads = held(blocks, slicing, products.skipping)
         cycles, fill = tile_cycles(
-            self._stages(gemm, products.pea_cycles, x, w),
+            self._stages(gemm, products.pea_cycles, x, w, loads, pieces),
+            pieces,
             row_blocks=-(-mapping.tile_m // self.block_rows),
             column_blocks=-(-mapping.tile_n // self.block_columns),
             timing=timing_of(self),
@@ -221,6 +245,7 @@ class SliceArray(Machine):
             gemm=gemm,
             mapping=mapping,
             slicing=slicing,
+            pieces=pieces,
             blocks=blocks,
             products=products,
             x=x,
@@ -249,7 +274,7 @@ class SliceArray(Machine):
             w_fill=-(-w_bits // BITS_PER_BYTE),
             x_read_bytes=column_blocks * int(x_bits.sum()) / BITS_PER_BYTE,
             w_read_bytes=row_blocks * int(w_bits.sum()) / BITS_PER_BYTE,
-            sums=outputs * len(found.blocks.k_sizes),
+            sums=outputs * len(found.pieces.first),
             uses=list(self._uses(found, column_blocks, row_blocks)),
             macs_executed=round(gemm.macs * found.products.executed / dense_products(found.blocks, found.slicing)),
             unique_bytes=int(int(x_bits.sum()) * gemm.x_share / BITS_PER_BYTE)
@@ -271,7 +296,9 @@ class SliceArray(Machine):
         return -(-elements * share.numerator // share.denominator)[None]
 
     def _uses(self, found: Counted, column_blocks: int, row_blocks: int) -> Iterator[tuple[Use, float]]:
-        return bill.uses_of(
+        words = moved(found.blocks, found.slicing, found.products, column_blocks=column_blocks)
+        yield from self.slice_buffers.uses(words)
+        yield from bill.uses_of(
             gemm=found.gemm,
             slicing=found.slicing,
             blocks=found.blocks,
@@ -284,6 +311,7 @@ class SliceArray(Machine):
             run_bits=self.run_bits,
             unsigned_x=self.unsigned_x,
             teams=self.teams,
+            psum_bits=self.psum_bits,
             prices=self.technology,
         )
 
@@ -310,93 +338,33 @@ class SliceArray(Machine):
             "multipliers_used_of_padded_vectors": work.site.macs * found.slicing.products / (dense * VECTOR * VECTOR),
         }
 
-    def _store(self, mask: Any, rows: int, low: int, high: int, tile_k: int, tile_rows: int) -> Stored:
+    def _store(self, mask: Any, rows: int, low: int, high: int, pieces: Pieces, tile_rows: int) -> Stored:
         return store(
             mask,
             rows=rows,
             low_slices=low,
             high_slice=bool(high),
-            tile_k=tile_k,
+            pieces=pieces,
             tile_rows=tile_rows,
             run_bits=self.run_bits,
         )
 
-    def _stages(self, gemm: Gemm, pea_cycles: IntArray, x: Stored, w: Stored) -> Stages:
-        """Cycles of decoding, multiplying and writing out each block."""
-        row_vectors = self.block_rows // VECTOR
+    def _stages(self, gemm: Gemm, pea_cycles: IntArray, x: Stored, w: Stored, loads: Held, pieces: Pieces) -> Stages:
+        """Cycles of decoding, multiplying and writing out each block; buffers take what is decoded, and the rest."""
+        row_vectors, buffers = self.block_rows // VECTOR, self.slice_buffers
         rows = _sizes(gemm.m, self.block_rows)
         columns = _sizes(gemm.n, self.block_columns)
         of_x = np.maximum.reduceat(x.entries, np.arange(0, x.entries.shape[1], row_vectors), axis=1)
-        of_w = np.maximum.reduceat(w.entries, np.arange(0, w.entries.shape[1], self.peas), axis=1)
+        into_w = np.maximum(w.entries.transpose(0, 2, 1), buffers.load_cycles(loads.w))
+        into_x = np.maximum(of_x.transpose(0, 2, 1), buffers.load_cycles(loads.x))
+        of_w = np.maximum.reduceat(into_w, np.arange(0, into_w.shape[2], self.peas), axis=2)
         compute = np.maximum.reduceat(pea_cycles, np.arange(0, pea_cycles.shape[3], self.peas), axis=3)
-        decode = np.maximum(of_x.transpose(0, 2, 1)[..., None], of_w.transpose(0, 2, 1)[:, :, None, :])
+        decode = np.maximum(into_x[..., None], of_w[:, :, None, :])
         outputs = rows[:, None] * columns
-        output = np.broadcast_to(self.output_cycles(outputs), compute.shape).copy()
+        shape = (gemm.groups, len(pieces.first), *outputs.shape)
+        output = np.broadcast_to(self.output_cycles(outputs), shape).copy()
         output[:, 1:] = self.output_cycles(outputs, times=2)  # sums of earlier tiles of k are read back first
         return Stages(decode=np.broadcast_to(decode, compute.shape), compute=compute, output=output)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DenseSlices:
-    """The array on operands without anything to skip, slices raw: what tiles are chosen for."""
-
-    machine: SliceArray
-    slicing: Slicing
-
-    @property
-    def tile_unit(self) -> tuple[int, int, int]:
-        """One block, over as many k as it has rows (our choice)."""
-        return self.machine.block_rows, self.machine.block_rows, self.machine.block_columns
-
-    @property
-    def unit_divides(self) -> bool:
-        """No: work is counted by blocks."""
-        return False
-
-    @property
-    def rescales(self) -> int:
-        """Never."""
-        return 0
-
-    @property
-    def read_back(self) -> tuple[Use, ...]:
-        """Nothing more."""
-        return ()
-
-    @property
-    def fill_cycles(self) -> int:
-        """Not known before the tiles are; the product's own is counted with its values."""
-        return 0
-
-    @property
-    def sum_bits(self) -> int:
-        """Of a sum that one tile of k leaves."""
-        return self.machine.psum_bits
-
-    def cycles(self, *, m: IntArray, k: IntArray, n: IntArray) -> IntArray:
-        """Cycles of a tile, element-wise: decoding, multiplying and output of blocks overlap."""
-        machine, timing = self.machine, timing_of(self.machine)
-        rows, columns = machine.block_rows, -(-n // machine.block_columns)
-        full, last = (m - 1) // rows, m - (m - 1) // rows * rows
-        width = np.minimum(n, machine.block_columns)
-        total = np.zeros_like(m)
-        for count, size in ((full, np.full_like(m, rows)), (np.ones_like(m), last)):
-            vectors = -(-size // VECTOR)
-            slot = np.maximum(k, machine.dense_pe_cycles(slicing=self.slicing, vectors=vectors, k=k))
-            outputs = machine.output_cycles(size * width)
-            total += count * (np.maximum(slot, outputs) if timing.hidden else slot + outputs)
-        last_output = machine.output_cycles(np.minimum(m, rows) * width) * timing.hidden
-        cycles: IntArray = columns * total + (0 if timing.pipelined else k + last_output + LATENCY)
-        return cycles
-
-    def accesses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Accesses:
-        """Operands once per block of the other side, a sum per tile of k."""
-        machine = self.machine
-        return Accesses(x=m * k * -(-n // machine.block_columns), w=k * n * -(-m // machine.block_rows), sums=m * n)
-
-    def uses(self, *, m: IntArray, k: IntArray, n: IntArray) -> Sequence[tuple[Use, IntArray]]:
-        """All slice products."""
-        return [(listed_use("mac", bill.MULTIPLIER, self.machine.technology), m * k * n * self.slicing.products)]
 
 
 def _sizes(extent: int, block: int) -> IntArray:

@@ -1,7 +1,8 @@
-"""A bit-slice array operator by operator, cycle by cycle: the slow twin of `blocks` and `schedule`.
+"""A bit-slice array operator by operator, cycle by cycle: the slow twin of `blocks`, `buffers` and `schedule`.
 
-Every outer product is listed, every decoder reads one entry per cycle, every operator takes one product per cycle, all
-of one kind from the same list, and a slot ends when decoders, operators and output are all done.
+Every outer product is listed, every decoder reads one entry per cycle, every bank of a buffer takes one vector per
+cycle, every operator takes one product per cycle, all of one kind from the same list, and a slot ends when decoders,
+banks and operators are done; the last one of a block when its predecessor has left, too.
 """
 
 import dataclasses
@@ -33,6 +34,10 @@ class Array:
         Outputs per cycle that leave.
     x_slices, w_slices : tuple of bool
         Whether each slice is of high order.
+    most_k : int
+        k of a piece that buffers hold.
+    skips : tuple of bool
+        Whether vectors of x, and of w, are skipped, so that buffers need not hold them.
     queues : callable
         Where a product goes.
     """
@@ -44,15 +49,18 @@ class Array:
     lanes: int
     x_slices: tuple[bool, ...]
     w_slices: tuple[bool, ...]
+    most_k: int
+    skips: tuple[bool, bool]
     queues: Queues
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """Cycles of a tile, and outer products by operator list."""
+    """Cycles of a tile, outer products by operator list, and vectors that the buffers of x and of w took."""
 
     cycles: int
     products: dict[str, int]
+    written: dict[str, int]
 
 
 def simulate_tile(
@@ -62,40 +70,73 @@ def simulate_tile(
 
     `raw` says whether the tiles of x and w are stored raw; `first_k` whether partial sums need not be read back.
     """
-    products = dict.fromkeys(array.operators, 0)
+    products, written = dict.fromkeys(array.operators, 0), dict.fromkeys("xw", 0)
     blocks = [
         (slice(i, i + array.block_vectors), slice(j, j + array.peas))
         for j in range(0, len(w), array.peas)
         for i in range(0, len(x), array.block_vectors)
     ]
-    cycles = _decode(x[blocks[0][0]], w[blocks[0][1]], raw, array)
-    previous = 0
-    for index, (at_x, at_w) in enumerate(blocks):
-        compute, counted = _compute(x[at_x], w[at_w], array)
-        for name, count in counted.items():
-            products[name] += count
-        following = 0
-        if index + 1 < len(blocks):
-            following = _decode(x[blocks[index + 1][0]], w[blocks[index + 1][1]], raw, array)
+    pieces = _pieces(x.shape[1], array.most_k)
+    slots = [(block, piece) for block in range(len(blocks)) for piece in pieces]
+    cycles = leaving = 0
+    for index in range(-1, len(slots)):
+        compute = following = 0
+        if index >= 0:
+            (at_x, at_w), piece = blocks[slots[index][0]], slots[index][1]
+            compute, counted = _compute(x[at_x, piece], w[at_w, piece], array)
+            for name, count in counted.items():
+                products[name] += count
+        if index + 1 < len(slots):
+            (at_x, at_w), piece = blocks[slots[index + 1][0]], slots[index + 1][1]
+            following = _decode(x[at_x, piece], w[at_w, piece], raw, array, written)
+        ends = index >= 0 and slots[index][1] is pieces[-1]
         clock = 0
-        while clock < compute or clock < following or clock < previous:
-            clock += 1
+        while clock < 1 or clock < compute or clock < following or (ends and leaving > 0):
+            leaving, clock = leaving - 1, clock + 1
         cycles += clock
-        outputs = (min(rows, 4 * at_x.stop) - 4 * at_x.start) * (min(columns, 4 * at_w.stop) - 4 * at_w.start)
-        previous = _output(outputs, array.lanes) * (1 if first_k else 2)
-    return Simulated(cycles=cycles + previous + 1, products=products)  # the last sum is merged a clock later
+        if ends:
+            at_x, at_w = blocks[slots[index][0]]
+            outputs = (min(rows, 4 * at_x.stop) - 4 * at_x.start) * (min(columns, 4 * at_w.stop) - 4 * at_w.start)
+            leaving = _output(outputs, array.lanes) * (1 if first_k else 2)
+    # the last sum is merged a clock later
+    return Simulated(cycles=cycles + leaving + 1, products=products, written=written)
 
 
-def _decode(x: Mask, w: Mask, raw: tuple[bool, bool], array: Array) -> int:
-    """Cycles until every stream has delivered its vectors."""
+def _pieces(k: int, most: int) -> list[slice]:
+    """As few as fit, as long as the longest but the last."""
+    count = 1
+    while count * most < k:
+        count += 1
+    length = 1
+    while count * length < k:
+        length += 1
+    return [slice(start, min(start + length, k)) for start in range(0, k, length)]
+
+
+def _decode(x: Mask, w: Mask, raw: tuple[bool, bool], array: Array, written: dict[str, int]) -> int:
+    """Cycles until every stream has delivered its vectors, and banks have taken them; counts these."""
     streams = [_entries(row, raw[0], array.run_bits) for row in x] + [
         _entries(row, raw[1], array.run_bits) for row in w
     ]
+    into_x = sum(_held(row, array.x_slices, array.skips[0]) for row in x)  # the same in every element
+    buffers = [into_x, *(_held(row, array.w_slices, array.skips[1]) for row in w)]
+    written["x"] += into_x * len(w)
+    written["w"] += sum(buffers[1:])
     clock = 0
-    while any(left > 0 for left in streams):
+    while any(left > 0 for left in streams + buffers):
         streams = [left - 1 for left in streams]
+        buffers = [left - sum(array.operators.values()) for left in buffers]
         clock += 1
     return clock
+
+
+def _held(row: npt.NDArray[np.bool_], slices: tuple[bool, ...], skips: bool) -> int:
+    """Vectors of all slices of a row that a buffer takes."""
+    held = 0
+    for high in slices:
+        for skipped in row:
+            held += not (high and skips and skipped)
+    return held
 
 
 def _entries(row: npt.NDArray[np.bool_], raw: bool, run_bits: int) -> int:

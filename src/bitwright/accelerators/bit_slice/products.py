@@ -24,7 +24,7 @@ class Products:
     high_high, low_high, high_low, low_low : int
         By order of w's slice, then of x's.
     pea_cycles : IntArray
-        [groups, k tiles, row blocks, vectors of w]: of the processing element that has this vector.
+        [groups, pieces, row blocks, vectors of w]: of the processing element that has this vector.
     skipping : str
         Whose vectors are skipped: `both`, `x`, `w`.
     """

@@ -1,19 +1,22 @@
 """Blocks in time: decode, multiply, write out, three stages that overlap from block to block.
 
-While the operators work on a block, decoders expand the next block's vectors and the post-processing unit takes the one
-before, from second accumulators: within a tile that is filled and drained by itself, cycles = first decode + sum of
-max(compute, next decode, output before) + last output + 1, since sums are merged a clock after their last product
-(found by RTL: `bitwright.circuits.arrays.SliceArray`). Without second accumulators operators wait for every output. If
-tiles follow one another, a tile's last block hides the decoding of the next tile's first block, and its first block the
-output of the last one of the tile before; the product's first decoding and last output are paid once.
-The order of blocks is our choice: columns outside, rows inside, so that weights are decoded for rows that follow one
-another. Twin: `bitwright.accelerators.bit_slice.operator_level`.
+A block is worked on piece by piece of its tile of k. While the operators work on a piece, decoders expand the next one
+into the other half of the buffers, which are exchanged when both are done, after a clock at least: the control needs
+one however little there is to do. Meanwhile the post-processing unit takes the block before, from second accumulators,
+which are exchanged with the block's last piece. Within a tile that is filled and drained by itself, cycles = first
+decode + sum over blocks of max(sum over pieces of max(compute, next decode), output before) + last output + 1, since
+sums are merged a clock after their last product (found by RTL: `bitwright.circuits.arrays.SliceArray`). Without second
+accumulators operators wait for every output. If tiles follow one another, a tile's last block hides the decoding of the
+next tile's first block, and its first block the output of the last one of the tile before; the product's first decoding
+and last output are paid once. The order of blocks is our choice: columns outside, rows inside, so that weights are
+decoded for rows that follow one another. Twin: `bitwright.accelerators.bit_slice.operator_level`.
 """
 
 import dataclasses
 
 import numpy as np
 
+from bitwright.accelerators.bit_slice.pieces import Pieces
 from bitwright.accelerators.systolic.dataflow import Timing
 from bitwright.memory import IntArray
 
@@ -25,7 +28,15 @@ ALONE = Timing(pipelined=False)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stages:
-    """Cycles of each stage of each block [groups, k tiles, row blocks, column blocks]."""
+    """Cycles of each stage of each block.
+
+    Attributes
+    ----------
+    decode, compute : IntArray
+        [groups, pieces, row blocks, column blocks].
+    output : IntArray
+        [groups, k tiles, row blocks, column blocks].
+    """
 
     decode: IntArray
     compute: IntArray
@@ -33,18 +44,23 @@ class Stages:
 
 
 def tile_cycles(
-    stages: Stages, *, row_blocks: int, column_blocks: int, timing: Timing = ALONE, loops: str = "mkn"
+    stages: Stages, pieces: Pieces, *, row_blocks: int, column_blocks: int, timing: Timing = ALONE, loops: str = "mkn"
 ) -> tuple[IntArray, int]:
     """Cycles of each tile [groups, row tiles, k tiles, column tiles], and of filling and draining once.
 
     Tiles are so many blocks, fewer at the end, and follow one another in the order of `loops`, outermost first.
     """
-    groups, k_tiles, rows, columns = stages.compute.shape
+    groups, k_tiles, rows, columns = stages.output.shape
     row_tiles, column_tiles = -(-rows // row_blocks), -(-columns // column_blocks)
     order, starts = _order(rows, columns, row_blocks, column_blocks)
     ends = np.append(starts[1:], len(order)) - 1
-    decode, compute, output = (
-        stage.reshape(groups, k_tiles, -1)[..., order] for stage in (stages.decode, stages.compute, stages.output)
+    decode, compute = np.maximum(stages.decode, 1), np.maximum(stages.compute, 1)
+    slots = np.maximum(compute[:, :-1], decode[:, 1:])
+    before_last = np.append(slots, np.zeros_like(compute[:, :1]), axis=1)
+    before_last[:, pieces.last] = 0
+    earlier, decode, compute, output = (
+        stage.reshape(groups, k_tiles, -1)[..., order]
+        for stage in (pieces.of_tiles(before_last, 1), decode[:, pieces.first], compute[:, pieces.last], stages.output)
     )
     shape = (groups, k_tiles, row_tiles, column_tiles)
     first, last = decode[..., starts], output[..., ends]  # what a tile begins and ends with
@@ -52,7 +68,7 @@ def tile_cycles(
     following[..., :-1], before[..., 1:] = decode[..., 1:], output[..., :-1]
     following[..., ends] = _shifted(first.reshape(shape), loops, -1).reshape(first.shape) * timing.pipelined
     before[..., starts] = _shifted(last.reshape(shape), loops, 1).reshape(last.shape) * timing.pipelined
-    slots = np.maximum(compute, following)  # blocks hide the output before if accumulators are double
+    slots = earlier + np.maximum(compute, following)  # blocks hide the output before if accumulators are double
     slots = np.maximum(slots, before) if timing.hidden else slots + output
     cycles, fill = np.add.reduceat(slots, starts, axis=-1), 0
     if timing.pipelined:

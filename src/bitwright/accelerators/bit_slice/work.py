@@ -2,15 +2,15 @@
 
 Ours: a slice product is priced as a 4-bit multiply-accumulate with its register, signed or not. Operators of a kind
 work on one kind of slice product of one vector of outputs at a time, whose sums are merged into the accumulators where
-such a list ends: by a shift and an addition per output, tile of k and kind, in 16 lanes beside every kind of operators,
-so that the next list follows at once (found by RTL: fewer lanes make operators wait, or want registers for sums of all
-kinds of a block). The compensator (sourced: it reuses loaded weight slices) adds each weight vector that meets a kept
-activation vector, 4 additions of 16 bits, and multiplies its 4 sums by r once per activation vector and tile of k. What
-it says is merged with the list of w's lowest slice and x's high one, which has the same significance. Reading or
-writing a run-length entry is an 8-bit addition (the run counter) and registers for its bits; cutting and comparing four
-finished outputs is four 8-bit additions. Slices are stored in SRAM as in DRAM and read once per block; what holds the
-decoded slices of a block and of the next one is not in the bill. Sums lie in accumulators, a block's worth, and in
-second ones while the post-processing unit takes them.
+such a list ends: by a shift, an addition and a write of the accumulator per output, piece of k and kind, in 16 lanes
+beside every kind of operators, so that the next list follows at once (found by RTL: fewer lanes make operators wait, or
+want registers for sums of all kinds of a block). The compensator (sourced: it reuses loaded weight slices) adds each
+weight vector that meets a kept activation vector, 4 additions of 16 bits, and multiplies its 4 sums by r once per
+activation vector and piece of k. What it says is merged with the list of w's lowest slice and x's high one, which has
+the same significance. Reading or writing a run-length entry is an 8-bit addition (the run counter) and registers for
+its bits; cutting and comparing four finished outputs is four 8-bit additions. Slices are stored in SRAM as in DRAM and
+read once per block, into buffers of the elements (`bitwright.accelerators.bit_slice.buffers`). Sums lie in
+accumulators, a block's worth, and in second ones while the post-processing unit takes them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from bitwright.accelerators.bill import Component, Use, listed_use, use
 from bitwright.accelerators.bit_slice.blocks import Blocks, Stored
 from bitwright.accelerators.bit_slice.products import Products
 from bitwright.accelerators.bit_slice.slicing import SLICE_BITS, Slicing
-from bitwright.accelerators.circuits import Built, Circuit, Part, listed, priced
+from bitwright.accelerators.circuits import Built, Circuit, Part, listed, priced, times
 from bitwright.accelerators.systolic.machine import ARRAY, REGISTER, SHADOW
 from bitwright.circuits import Compensator, RunLengthDecoder, RunLengthEncoder, SliceMerger, SliceOperator
 from bitwright.memory import Gemm
@@ -27,7 +27,7 @@ from bitwright.methods.vectors import VECTOR
 from bitwright.technology import Technology
 
 MULTIPLIER = "mac_int4"
-MERGERS = "mergers"
+MERGERS, ACCUMULATORS = "mergers", "accumulators"
 BUILT = {True: {4: 22, 8: 23}, False: {12: 24}}
 """RTL whose synthesis prices operators of a kind: how many, and bits of their sums, by whether x is unsigned."""
 COMPENSATED = 4
@@ -127,7 +127,7 @@ def components(
     register, multipliers = priced(REGISTER, prices, "parts"), peas * sum(teams) * VECTOR**2
     found = [
         Component(name=ARRAY, count=multipliers, circuit=listed(MULTIPLIER, prices, multiplier(unsigned_x, teams))),
-        Component(name="accumulators", count=accumulator_bits, circuit=register),
+        Component(name=ACCUMULATORS, count=accumulator_bits, circuit=register),
         Component(name=MERGERS, count=mergers, circuit=priced(merger(unsigned_x), prices, "parts")),
         Component(name="run_length_decoders", count=decoders, circuit=priced(decoder(run_bits), prices, "parts")),
         Component(name="run_length_encoders", count=encoders, circuit=priced(encoder(run_bits), prices, "parts")),
@@ -156,18 +156,21 @@ def uses_of(
     run_bits: int,
     unsigned_x: bool,
     teams: Sequence[int],
+    psum_bits: int,
     prices: Technology,
 ) -> Iterator[tuple[Use, float]]:
     """Multiplications, merging of their sums, compensation, run-length decoding and encoding."""
-    k_tiles, outputs = len(blocks.k_sizes), gemm.groups * gemm.m * gemm.n
+    pieces, outputs = len(blocks.k_sizes), gemm.groups * gemm.m * gemm.n
     yield listed_use("mac", MULTIPLIER, prices, multiplier(unsigned_x, teams)), VECTOR * VECTOR * products.executed
-    merged = outputs * slicing.products * k_tiles
+    merged = outputs * slicing.products * pieces
     yield use(MERGERS, "merge", "operation", priced(merger(unsigned_x), prices, "parts")), merged
+    register = times(priced(REGISTER, prices, "parts"), psum_bits, f"{psum_bits} x {{}}")
+    yield use(ACCUMULATORS, "write", "sum", register), merged
     if compensates:
         x_vectors, w_vectors = int(blocks.x_vectors.sum()), blocks.both.shape[3]
         added = (_compensator_rtl(1, 1 / VECTOR),)
         yield listed_use("compensation", "add_int16", prices, added), VECTOR * products.with_high_x
-        multiplied = VECTOR * gemm.groups * x_vectors * w_vectors * k_tiles
+        multiplied = VECTOR * gemm.groups * x_vectors * w_vectors * pieces
         yield listed_use("compensation", "multiply_int16", prices, by_r(teams[0]).rtl), multiplied
     decoded = column_blocks * int(x.entries.sum()) + row_blocks * int(w.entries.sum())
     encoded = gemm.groups * -(-gemm.m // VECTOR) * gemm.n

@@ -60,7 +60,7 @@ from bitwright.accelerators.job import Job, Measured
 from bitwright.accelerators.machine import Machine
 from bitwright.accelerators.precision_scalable.modes import packed_width
 from bitwright.accelerators.precision_scalable.operands import Types, refusal
-from bitwright.accelerators.srams import srams_of
+from bitwright.accelerators.srams import memory, srams_of
 from bitwright.accelerators.substrate import ARTIFACT_DRAM_BYTES, MULTIPLIERS_4B
 from bitwright.accelerators.systolic.machine import REGISTER, SHADOW, timing_of
 from bitwright.memory import Gemm, IntArray, Mapping, TileCosts
@@ -359,14 +359,7 @@ class SplitArray(Machine):
 
     def _index(self) -> Priced:
         """The SRAM of row lists."""
-        macro = self.technology.sram(list_bytes(), ENTRY_BITS)
-        return Priced(
-            area_um2=macro.area_um2,
-            energy_pj=macro.read_pj,
-            leakage_uw=macro.leakage_uw,
-            area_source=macro.source,
-            energy_source=macro.source,
-        )
+        return memory(self.technology.sram(list_bytes(), ENTRY_BITS))
 
     def _priced(self, circuit: Circuit) -> Priced:
         return priced(circuit, self.technology, "area")

@@ -81,7 +81,7 @@ def kinds(vectors: int, w_slices: int, *, dynamic: bool) -> list[Kind]:
 
 
 def team(m: Any, name: str, lists: Sequence[Kind], masks: Masks, *, size: int, w_slices: int, fresh: Any) -> Team:
-    """The control of operators of a kind; in the `fresh` clock of a block it begins with the first list."""
+    """The control of operators of a kind; in the `fresh` clock of a piece it begins with the first list."""
     from amaranth.hdl import Array, Cat, Mux, Signal
 
     length = len(masks.w)
@@ -132,9 +132,12 @@ def team(m: Any, name: str, lists: Sequence[Kind], masks: Masks, *, size: int, w
 
 
 def element(
-    m: Any, name: str, teams: Sequence[Team], *, w_slices: int, fresh: Any, bank: Any, banks: int, r: Any
+    m: Any, name: str, teams: Sequence[Team], *, w_slices: int, fresh: Any, begins: Any, bank: Any, banks: int, r: Any
 ) -> types.SimpleNamespace:
-    """Operators, compensator, mergers, accumulators: ports of the operators, and `sums` [bank][vector][16]."""
+    """Operators, compensator, mergers, accumulators: ports of the operators, and `sums` [bank][vector][16].
+
+    A piece is `fresh` in its first clock, and the first one of a block `begins` it: its sums start anew.
+    """
     from amaranth.hdl import Array, Cat, Signal, signed
 
     dynamic = teams[0]
@@ -162,7 +165,7 @@ def element(
     same = Signal(name=f"{name}_same")
     m.d.comb += same.eq(first.valid & (first.vector == second.vector))
     for b in range(banks):
-        with m.If(fresh & (bank == b)):
+        with m.If(begins & (bank == b)):
             m.d.sync += begun[b].eq(0)
         with m.If(merging_bank == b):
             for merge in merges:

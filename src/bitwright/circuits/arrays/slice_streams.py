@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +18,15 @@ Entries = list[tuple[int, list[int]]]
 """Runs, and slices of stored vectors as bit patterns."""
 Streams = dict[str, list[Entries]]
 """Of the vectors of a block, of x and of w."""
-Decoded = dict[str, Integers]
-"""Slices of high order, as bit patterns [vectors, k, 4], of x and of w."""
+Buffer = dict[str, Integers]
+"""Slices of a piece [orders, vectors, k, 4] of x and of w, those that were decoded as bit patterns."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Block:
-    """What an array works on at once: its place in the product, and the tiles of both operands that it is part of.
+    """What an array works on at once, a piece of k: its place in the product, and the tiles that it is part of.
 
-    `ends` says that it is of the last tile of k.
+    `first` and `last` say whether it is so of its tile of k, `ends` whether that is the last one.
     """
 
     m: slice
@@ -33,7 +34,31 @@ class Block:
     n: slice
     x_tile: slice
     w_tile: slice
+    k_pieces: list[slice]
     ends: bool
+
+    @property
+    def w_vectors(self) -> int:
+        """Of the block, an element's each."""
+        return -(-(self.n.stop - self.n.start) // VECTOR)
+
+    @property
+    def first(self) -> bool:
+        """Of its tile of k."""
+        return self.k == self.k_pieces[0]
+
+    @property
+    def last(self) -> bool:
+        """Of its tile of k."""
+        return self.k == self.k_pieces[-1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Vectors of a piece that go into buffers: of low order, and of all orders the most that one buffer takes."""
+
+    low: int
+    largest: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,41 +85,74 @@ class Operands:
         codes = _filled_up(self.w.T, 0)
         return [_vectors(each.numpy().astype(np.int64)) for each in signed_slices(torch.from_numpy(codes), self.w_bits)]
 
-    def empty(self, x_vectors: int, w_vectors: int, length: int) -> Decoded:
-        """What holds decoded slices of a block, as bit patterns."""
+    def empty(self, x_vectors: int, w_vectors: int, length: int) -> Buffer:
+        """Half of all buffers."""
         return {
-            side: np.zeros((count, length, VECTOR), np.int64) for side, count in (("x", x_vectors), ("w", w_vectors))
+            "x": np.zeros((2, x_vectors, length, VECTOR), np.int64),
+            "w": np.zeros((len(self.w_slices), w_vectors, length, VECTOR), np.int64),
         }
 
-    def slices(self, block: Block, kind: Kind, pea: int, k: int, decoded: Decoded) -> tuple[list[int], list[int]]:
-        """A vector of x and one of w: of high order as they were decoded, of low order as they are stored."""
-        at, x_row, w_row = block.k.start + k, block.m.start // VECTOR + kind.vector, block.n.start // VECTOR + pea
-        x = decoded["x"][kind.vector, k] if kind.x_order else self.x_slices[0][x_row, :, at]
+    def load(self, block: Block, buffer: Buffer) -> dict[str, Loaded]:
+        """Put slices of low order into buffers; what goes into them of all orders, by side."""
+        loaded, length = {}, block.k.stop - block.k.start
+        for side, slices, rows, high in (
+            ("x", self.x_slices, block.m, True),
+            ("w", self.w_slices, block.n, len(self.w_slices) > 1),
+        ):
+            vectors = slice(rows.start // VECTOR, -(-rows.stop // VECTOR))
+            count, low = vectors.stop - vectors.start, slices[:-1] if high else slices
+            for order, of in enumerate(low):
+                buffer[side][order, :count, :length] = of[vectors, :, block.k].transpose(0, 2, 1)
+            kept = (slices[-1][vectors, :, block.k] != self.skipped[side]).any(1).sum(1) * high
+            taken = kept + len(low) * length
+            loaded[side] = Loaded(
+                low=count * len(low) * length, largest=int(taken.sum() if side == "x" else taken.max())
+            )
+        return loaded
+
+    @property
+    def bias(self) -> Integers:
+        """What is added to sums of every column, for the zero point but for what skipped vectors stand for."""
+        return -(self.zero_point - (self.skipped["x"] << self.split)) * self.w.sum(0)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """The slice that vectors of high order are full of which are skipped."""
+        return {"x": frequent_slice(self.zero_point, self.split), "w": 0}
+
+    def slices(self, kind: Kind, pea: int, k: int, buffer: Buffer) -> tuple[list[int], list[int]]:
+        """A vector of x and one of w, as the buffers hold them."""
+        x, w = buffer["x"][kind.x_order, kind.vector, k], buffer["w"][kind.w_order, pea, k]
         if kind.w_order and kind.w_order == len(self.w_slices) - 1:
-            w = decoded["w"][pea, k]
             w = w - ((w & 8) << 1)
-        else:
-            w = self.w_slices[kind.w_order][w_row, :, at]
         return x.tolist(), w.tolist()
 
 
 def entries(block: Block, operands: Operands, *, run_bits: int) -> Streams:
     """Streams of the vectors of a block, of x and of w: coded where their tile is smaller so, otherwise raw."""
     sides = {
-        "x": (operands.x_slices[1], block.m, block.x_tile, frequent_slice(operands.zero_point, operands.split)),
-        "w": (operands.w_slices[-1], block.n, block.w_tile, 0),
+        "x": (operands.x_slices[1], block.m, block.x_tile),
+        "w": (operands.w_slices[-1], block.n, block.w_tile),
     }
     found = {}
-    for side, (high, rows, tile, skipped) in sides.items():
-        vectors = high[tile.start // VECTOR : -(-tile.stop // VECTOR), :, block.k]
-        streams = [run_length_encode(torch.from_numpy(each.T.copy()), skipped, run_bits) for each in vectors]
-        raw_bits = SLICE_BITS * (tile.stop - tile.start) * (block.k.stop - block.k.start)
+    for side, (high, rows, tile) in sides.items():
+        vectors = high[tile.start // VECTOR : -(-tile.stop // VECTOR)]
+
+        def streams(piece: slice, vectors: Integers = vectors, skipped: int = operands.skipped[side]) -> list[Any]:
+            return [run_length_encode(torch.from_numpy(each[:, piece].T.copy()), skipped, run_bits) for each in vectors]
+
+        coded_bits = raw_bits = 0
+        for piece in block.k_pieces:
+            length = piece.stop - piece.start
+            coded_bits += sum(each.bits + length.bit_length() for each in streams(piece))
+            raw_bits += SLICE_BITS * (tile.stop - tile.start) * length
         first = (rows.start - tile.start) // VECTOR
         chosen = range(first, first + -(-(rows.stop - rows.start) // VECTOR))
-        if raw_bits <= sum(each.bits for each in streams):
-            found[side] = [[(0, vector.tolist()) for vector in (vectors[at] & NIBBLE).T] for at in chosen]
+        if raw_bits <= coded_bits:
+            found[side] = [[(0, vector.tolist()) for vector in (vectors[at][:, block.k] & NIBBLE).T] for at in chosen]
         else:
-            found[side] = [_unpacked(streams[at].data, streams[at].entries, run_bits) for at in chosen]
+            coded = streams(block.k)
+            found[side] = [_unpacked(coded[at].data, coded[at].entries, run_bits) for at in chosen]
     return found
 
 
