@@ -426,7 +426,7 @@ class TestCommand:
             (["--set", "apsq.psum_bits=16"], "apsq.psum_bits cannot be set"),
             (["--set", "pcii=8"], "Did you mean 'pci'"),
             (["--substrate", "mine"], "unknown substrate"),
-            (["--models", ","], "no model is named"),
+            (["--models", "gemm:8x8x8"], "--models is given 2 times and takes one value"),
         ],
     )
     def test_bad_input_is_one_sentence(self, arguments, said):
